@@ -1,0 +1,62 @@
+/* What the datapath remembers. Written by BPF alone; user space reads. */
+#ifndef GRANTD_ABI_FLOW_H
+#define GRANTD_ABI_FLOW_H
+
+#include "maps/abi/base.h"
+
+enum grantd_initiator {
+	GRANTD_INITIATOR_GUEST = 1,
+	GRANTD_INITIATOR_PEER = 2,
+};
+
+/* grantd_flow: ARRAY_OF_MAPS, slot (u32) -> LRU_HASH of these. One table a Grant, so that
+ * a flood evicts only its own. */
+struct grantd_flow_key {
+	__u32 endpoint_id;
+	__u8 protocol;	     /* IPPROTO_TCP, _UDP, _SCTP, _ICMP (both families) */
+	__u8 echo_initiator; /* enum grantd_initiator for ICMP, whose echo id may serve both; else 0 */
+	__u16 pad;
+	struct grantd_address local_address; /* the guest's */
+	struct grantd_address peer_address;
+	__u16 local_port; /* host byte order; the echo id for ICMP */
+	__u16 peer_port;  /* host byte order; 0 for ICMP */
+};
+GRANTD_ASSERT_SIZE(grantd_flow_key, 44);
+GRANTD_ASSERT_OFFSET(grantd_flow_key, local_address, 8);
+GRANTD_ASSERT_OFFSET(grantd_flow_key, local_port, 40);
+
+#define GRANTD_FLOW_CLOSING 1U /* FIN or RST seen: the idle time is short */
+
+struct grantd_flow {
+	__u64 key_tag;	     /* of the key, so that an evicted element in new use is not mistaken */
+	__u64 policy_id;     /* that admitted it; another one in force: judged again */
+	__u64 last_seen_ns;  /* CLOCK_BOOTTIME, in steps of GRANTD_LAST_SEEN_STEP_NS */
+	__u32 peer_identity; /* of a flow that the peer began */
+	__u32 realm_epoch;   /* 0: the peer's identity is in doubt, replies wait */
+	__u32 initiator;     /* enum grantd_initiator */
+	__u32 flags;	     /* GRANTD_FLOW_* */
+};
+GRANTD_ASSERT_SIZE(grantd_flow, 40);
+
+/* grantd_frag: ARRAY_OF_MAPS, slot (u32) -> LRU_HASH of these. */
+struct grantd_frag_key {
+	__u32 endpoint_id;
+	__u32 id; /* as on the wire; IPv4 ids in the low 16 bits */
+	struct grantd_address source;
+	struct grantd_address destination;
+	__u8 protocol;	/* as on the wire */
+	__u8 direction; /* enum grantd_direction */
+	__u16 pad;
+};
+GRANTD_ASSERT_SIZE(grantd_frag_key, 44);
+
+struct grantd_frag {
+	__u64 key_tag;
+	__u64 policy_id;
+	__u64 first_seen_ns; /* CLOCK_BOOTTIME */
+	__u32 header_bytes;  /* of L4, which no later fragment may touch */
+	__u32 identity;	     /* that the later ones must carry too; 0: any */
+};
+GRANTD_ASSERT_SIZE(grantd_frag, 32);
+
+#endif
