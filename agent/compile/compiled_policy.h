@@ -1,0 +1,120 @@
+// The desired state as this node is to enforce it, still by name: plan gives the numbers.
+#pragma once
+
+#include "crd-sync/desired_state.h"
+#include "maps/abi/about.h"
+#include "maps/abi/limits.h"
+#include "maps/abi/reasons.h"
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+// Boot-time nanoseconds (CLOCK_BOOTTIME), as the datapath compares them.
+using BootNanoseconds = std::uint64_t;
+
+// An identity by name. REALM: the realm's name; GRANT: NAMESPACE/NAME; LOCAL_NODE: "".
+struct IdentityName {
+  enum class Kind : std::uint8_t { Nobody = 0, Realm = 1, Grant = 2, LocalNode = 3 };
+  Kind kind = Kind::Nobody;
+  std::string name;
+  auto operator<=>(const IdentityName&) const = default;
+};
+
+struct CompiledRange {
+  PortRange range;
+  std::uint16_t source = 0;  // index into CompiledGrant::sources plus one; 0: a default of the design
+  auto operator<=>(const CompiledRange&) const = default;
+};
+
+// Ranges are closed under rule 8: merged with what wider prefixes open.
+struct CompiledRule {
+  IpPrefix prefix;
+  bool protected_range = false;
+  std::vector<CompiledRange> ranges;  // may be empty only for a protected range
+  auto operator<=>(const CompiledRule&) const = default;
+};
+
+struct CompiledIdentityRule {
+  IdentityName identity;
+  grantd_direction direction = GRANTD_EGRESS;
+  std::vector<CompiledRange> ranges;
+  auto operator<=>(const CompiledIdentityRule&) const = default;
+};
+
+struct CompiledLimit {
+  std::uint64_t rate_bps = 0;  // 0: unlimited
+  std::uint64_t burst_bytes = 0;
+  auto operator<=>(const CompiledLimit&) const = default;
+};
+
+struct CompiledSource {  // what grantd_source holds
+  std::string text;
+  SourcePosition position;
+};
+
+struct CompiledGrant {
+  std::string key;  // NAMESPACE/NAME
+  std::string grantor, grantee;
+  grantd_phase phase = GRANTD_PHASE_PENDING;
+  BootNanoseconds not_before = 0;
+  BootNanoseconds not_after = ~0ULL;
+  grantd_reason end_reason = GRANTD_REASON_EXPIRED;
+  CompiledLimit limit[GRANTD_DIRECTIONS];
+  std::vector<CompiledRule> rules;                    // egress, sorted by prefix
+  std::vector<CompiledIdentityRule> identity_rules;   // sorted
+  std::vector<CompiledSource> sources;
+  std::optional<WallTime> valid_from, valid_until;
+  SourcePosition position;
+};
+
+// A Grant that compile refused. Its guests keep the policy in force, or are quarantined.
+struct RefusedGrant {
+  std::string key;
+  std::string why;
+};
+
+struct CompiledPrefix {
+  // One entry of grantd_identity: class 0 answers for destinations, the others for senders.
+  std::uint8_t uplink_class = 0;
+  IpPrefix prefix;
+  IdentityName identity;
+  auto operator<=>(const CompiledPrefix&) const = default;
+};
+
+struct CompiledEndpoint {
+  std::string guest;      // a Workload's name
+  std::string interface;  // "" on the host network
+  std::uint32_t ifindex = 0;
+  bool layer3 = false;
+  MacAddress mac;
+  std::vector<IpAddress> addresses;  // both families, no link-local
+  IpAddress link_local;              // IPv6; :: where layer3
+  std::vector<IpAddress> gateways;   // link-local sources of router advertisements
+  std::uint64_t cgroup_id = 0;       // 0: none
+  bool host_network = false;
+  std::string grant;       // key of the Grant; "" for quarantine
+  std::string quarantine;  // why, where grant is ""
+  SourcePosition position;
+};
+
+struct CompiledUplink {
+  std::string interface;
+  std::uint32_t ifindex = 0;
+  std::uint8_t uplink_class = 0;  // enum grantd_uplink_class, never DESTINATION
+  bool layer3 = false;
+};
+
+struct CompiledPolicy {
+  std::vector<CompiledGrant> grants;      // sorted by key
+  std::vector<RefusedGrant> refused;      // sorted by key
+  std::vector<CompiledPrefix> prefixes;   // sorted
+  std::vector<CompiledEndpoint> endpoints;  // sorted by guest
+  std::vector<CompiledUplink> uplinks;    // sorted by interface
+  std::vector<Problem> problems;          // of the desired state, and what compile adds
+};
+
+}  // namespace grantd

@@ -1,0 +1,55 @@
+// What compile must know of this node and of time. Gathered by agent/node, never by compile.
+#pragma once
+
+#include "agent/compile/compiled_policy.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+struct InterfaceFact {
+  std::string name;
+  std::uint32_t ifindex = 0;
+  bool layer3 = false;                // ARPHRD_NONE and the like: no L2 header
+  bool loopback = false;
+  bool tunnel = false;                // its kind decapsulates (vxlan, wireguard, tun, ...)
+  MacAddress mac;                     // of the host's end
+  std::optional<MacAddress> peer_mac; // of the guest's end of a veth, as the kernel tells it
+  std::vector<IpAddress> link_local;  // of this interface and of the bridge it belongs to
+  std::vector<IpAddress> addresses;   // global ones of this interface
+};
+
+struct UplinkRule {
+  std::string interface_glob;  // fnmatch(3)
+  UplinkClass uplink_class = UplinkClass::Lan;
+};
+
+struct NodeFacts {
+  std::vector<InterfaceFact> interfaces;
+  std::vector<UplinkRule> uplink_rules;
+  std::vector<IpPrefix> pod_cidrs, service_cidrs;
+  std::map<std::string, std::uint64_t> cgroup_ids;  // path as in Workload -> id; absent: no such cgroup
+};
+
+// The time that validity is reckoned with, and what the node has latched on disk.
+struct TimeFacts {
+  WallTime now;
+  BootNanoseconds boot_now = 0;
+  bool trusted = true;        // false: unsynchronised or behind the highest time seen: dated Grants are quarantined
+  std::map<std::string, WallTime> revoked_at;   // Grant key -> when this node first saw the revocation
+  // Grant key -> earliest end of notice ever reckoned for the running revocation.
+  std::map<std::string, WallTime> notice_ends;
+  std::map<std::string, std::string> expired;   // Grant key -> spec_hash that expired here
+};
+
+struct Limits {
+  std::size_t grants = GRANTD_MAX_GRANTS;
+  std::size_t endpoints = GRANTD_MAX_ENDPOINTS;
+  std::size_t rules = GRANTD_MAX_RULES;
+  std::size_t prefixes = GRANTD_MAX_PREFIXES;
+  std::size_t identities = GRANTD_MAX_IDENTITIES;
+};
+
+}  // namespace grantd

@@ -1,0 +1,18 @@
+// What the administrator wants, as both kinds of source hand it over: an immutable snapshot of
+// objects that are valid each by itself and together, and of what was refused on the way.
+#pragma once
+
+#include "crd-sync/resources.h"
+
+#include <vector>
+
+namespace grantd {
+
+struct DesiredState {
+  std::vector<Realm> realms;        // sorted by name
+  std::vector<Grant> grants;        // sorted by key()
+  std::vector<Workload> workloads;  // sorted by name
+  std::vector<Problem> problems;    // in order of file and line
+};
+
+}  // namespace grantd

@@ -1,0 +1,112 @@
+// The resources of keystone.io/v1alpha1 as plain values, validated each by itself. What concerns
+// several of them together is admission's business (crd-sync/admission.h), what concerns this node
+// is compile's (agent/compile).
+#pragma once
+
+#include "maps/address.h"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+using WallTime = std::chrono::sys_time<std::chrono::nanoseconds>;
+
+// Where a value was written: for messages, and for `grantctl explain`.
+struct SourcePosition {
+  std::string file;   // path as given, or "kubernetes"
+  int document = 0;   // 1-based within the file
+  int line = 0;       // 1-based; 0 where unknown
+};
+
+enum class Severity { Error, Warning };
+
+// One thing wrong, or worth knowing, about one object. One line for a person:
+//   FILE:LINE (document N): KIND NAME: FIELD: VALUE: what is wrong; accepted: what is.
+struct Problem {
+  Severity severity = Severity::Error;
+  SourcePosition position;
+  std::string object;    // "Grant keystone-system/alice-to-bob", "" where the document names none
+  std::string field;     // "spec.networkPolicy.allowedDestinations[2]"
+  std::string value;     // as written, escaped and cut to 120 bytes
+  std::string message;   // what is wrong
+  std::string accepted;  // what is accepted, "" for warnings where nothing is
+  std::string text() const;
+};
+
+enum class UplinkClass : std::uint8_t { Tailnet = 1, Lan = 2, Overlay = 3 };
+
+struct RealmAddress {
+  IpPrefix prefix;
+  SourcePosition position;
+};
+
+struct Realm {
+  std::string name;
+  std::string identity;
+  std::vector<RealmAddress> addresses;
+  std::vector<UplinkClass> uplinks;  // empty: by address (tailnet for Tailscale's ranges, else lan)
+  struct Tailnet {
+    std::vector<std::string> dns_names, tags, node_ids;
+    bool empty() const { return dns_names.empty() && tags.empty() && node_ids.empty(); }
+  } tailnet;
+  SourcePosition position;
+};
+
+enum class Protocol : std::uint8_t { Any = 0, Icmp = 1, Tcp = 6, Udp = 17, Sctp = 132 };
+
+// One protocol and its ports; ports are 0-65535 where none were named.
+struct PortRange {
+  Protocol protocol = Protocol::Any;
+  std::uint16_t low = 0;
+  std::uint16_t high = 65535;
+  auto operator<=>(const PortRange&) const = default;
+};
+
+struct Destination {
+  enum class Kind { Prefix, Realm, Internet, Service };
+  Kind kind = Kind::Prefix;
+  IpPrefix prefix;                // Kind::Prefix
+  std::string name;               // Kind::Realm: its name; Kind::Service: NAMESPACE/NAME
+  std::vector<PortRange> ranges;  // what is opened there; never empty
+  std::string text;               // as written
+  SourcePosition position;
+};
+
+enum class Party { Grantee, Grantor, LocalNode, SameGrant };
+
+struct Grant {
+  std::string namespace_name, name;
+  std::string grantor_realm, grantee_realm;
+  std::map<std::string, std::string> hard;  // validated quantities, as written
+  std::optional<std::uint64_t> egress_bps, ingress_bps;                  // bits per second
+  std::optional<std::uint64_t> egress_burst_bytes, ingress_burst_bytes;  // bytes
+  bool egress_allowed = false;
+  std::vector<Destination> destinations;  // also kept when egress_allowed is false; then ignored
+  std::vector<Party> ingress_from = {Party::Grantee, Party::Grantor, Party::LocalNode, Party::SameGrant};
+  bool dns_cluster = false;
+  std::optional<WallTime> valid_from, valid_until;
+  bool revoked = false;
+  std::chrono::seconds notice_period{0};
+  std::string spec_hash;  // of the spec as written, canonical: "until its spec changes"
+  SourcePosition position;
+
+  std::string key() const { return namespace_name + "/" + name; }
+};
+
+// Standalone mode: ties a local interface, or a cgroup, to a Grant.
+struct Workload {
+  std::string name;
+  std::string grant;                 // NAMESPACE/NAME; a bare name means keystone-system/NAME
+  std::string interface;             // "" for a guest on the host network
+  std::vector<IpAddress> addresses;  // at most 4 of each family; at most one link-local
+  std::optional<MacAddress> mac;     // where the kernel cannot tell (not a veth)
+  std::string cgroup;                // path below the cgroup v2 root, "" for none
+  SourcePosition position;
+};
+
+}  // namespace grantd
