@@ -1,0 +1,20 @@
+// The forms of names that Kubernetes and the kernel accept.
+#pragma once
+
+#include <string_view>
+
+namespace grantd {
+
+bool is_dns_label(std::string_view text);      // RFC 1123 label: a-z 0-9 -, at most 63
+bool is_dns_subdomain(std::string_view text);  // labels joined by dots, at most 253
+// [PREFIX/]NAME of a label or a resource: letters, digits, '-', '_', '.'; NAME at most 63.
+bool is_qualified_name(std::string_view text);
+bool is_label_value(std::string_view text);     // "" or like NAME above
+bool is_interface_name(std::string_view text);  // 1 to 15 bytes, as the kernel accepts them
+
+inline constexpr std::string_view kAcceptedDnsSubdomain =
+    "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit, at most 253";
+inline constexpr std::string_view kAcceptedDnsLabel =
+    "lower-case letters, digits and '-', beginning and ending with a letter or digit, at most 63";
+
+}  // namespace grantd

@@ -1,0 +1,47 @@
+#include "crd-sync/problem.h"
+
+#include "crd-sync/resources.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+
+namespace grantd {
+namespace {
+
+TEST(Problem, IsOneLineThatNamesEverything) {
+  const Problem problem{Severity::Error,
+                        {"grants/bob.yaml", 2, 17},
+                        "Grant keystone-system/bob",
+                        "spec.networkPolicy.allowedDestinations[2]",
+                        "10.0.0.1/8",
+                        "has host bits",
+                        "a prefix"};
+  EXPECT_EQ(problem.text(),
+            "grants/bob.yaml:17 (document 2): Grant keystone-system/bob: "
+            "spec.networkPolicy.allowedDestinations[2]: \"10.0.0.1/8\": has host bits; accepted: a prefix");
+}
+
+TEST(Problem, LeavesOutWhatIsUnknown) {
+  EXPECT_EQ((Problem{Severity::Warning, {"a.yaml", 0, 0}, "", "", "", "is empty", ""}).text(),
+            "a.yaml: warning: is empty");
+}
+
+TEST(Problem, NothingWrittenByOthersReachesATerminal) {
+  const std::string evil = "x\x1b[31m\nERROR forged\r\t\x07\x7f\xc2\x9b";
+  const std::string text = Problem{Severity::Error, {evil, 1, 1}, evil, evil, evil, evil, evil}.text();
+  EXPECT_TRUE(std::all_of(text.begin(), text.end(), [](char byte) { return byte >= 0x20 && byte < 0x7f; })) << text;
+  EXPECT_NE(text.find("\\x1b[31m\\nERROR"), std::string::npos) << text;
+}
+
+RC_GTEST_PROP(EscapeText, IsPrintableBoundedAndIdempotent, (const std::string& text)) {
+  const auto limit = *rc::gen::inRange<std::size_t>(0, 40);
+  const std::string escaped = escape_text(text, limit);
+  RC_ASSERT(escaped.size() <= limit);
+  RC_ASSERT(std::all_of(escaped.begin(), escaped.end(), [](char byte) { return byte >= 0x20 && byte < 0x7f; }));
+  RC_ASSERT(escape_text(escaped, limit) == escaped);
+}
+
+}  // namespace
+}  // namespace grantd
