@@ -38,9 +38,10 @@ enum grantd_family {
 	GRANTD_IPV6 = 6,
 };
 
+/* Aligned so that BPF compares and copies it by words. */
 struct grantd_address {
 	__u8 bytes[16];
-};
+} __attribute__((aligned(4)));
 GRANTD_ASSERT_SIZE(grantd_address, 16);
 
 #endif

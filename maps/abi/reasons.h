@@ -13,7 +13,6 @@
 	X(3, FRAGMENT, "fragment", PASS, "A later fragment of a packet whose first fragment was admitted.") \
 	X(4, ICMP_ERROR, "icmp_error", PASS, "An ICMP error that quotes a live flow of this endpoint.") \
 	X(5, HOUSEKEEPING, "housekeeping", PASS, "ARP, neighbour discovery or router discovery that concerns the guest itself.") \
-	X(6, UNPOLICED, "unpoliced", PASS, "Loopback traffic of a guest's own host that no Grant speaks of (cgroup hooks only).") \
 	X(16, NO_ENDPOINT, "no_endpoint", DROP, "The interface or cgroup carries our program but belongs to no known endpoint.") \
 	X(17, QUARANTINE, "quarantine", DROP, "No valid Grant governs this guest.") \
 	X(18, NOT_YET_VALID, "not_yet_valid", DROP, "The Grant's validFrom has not been reached.") \

@@ -1,0 +1,318 @@
+/* From bytes to struct packet. Whatever is not understood is a reason to drop (rule 1).
+ * Cost: two to three bpf_skb_load_bytes, which see non-linear data too; extension headers one each. */
+#ifndef GRANTD_BPF_PARSE_H
+#define GRANTD_BPF_PARSE_H
+
+#include "bpf/packet.h"
+#include <linux/icmp.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+#define IPV4_RESERVED 0x8000
+#define IPV4_MORE_FRAGMENTS 0x2000
+#define IPV4_OFFSET 0x1fff
+#define IPV6_MORE_FRAGMENTS 0x0001
+#define IPV6_OFFSET 0xfff8
+#define EXTENSION_MOBILITY 135
+#define EXTENSION_HIP 139
+#define EXTENSION_SHIM6 140
+#define SCTP_HEADER_BYTES 12
+#define SCTP_CHUNK_HEADER_BYTES 4
+#define SCTP_INIT 1
+#define MAX_PACKET_BYTES 65535
+
+struct ipv6_fragment_header {
+	__u8 next;
+	__u8 reserved;
+	__be16 offset;
+	__be32 id;
+};
+
+ALWAYS_INLINE enum grantd_reason too_short(const struct packet *packet)
+{
+	return packet->fragment == FRAGMENT_FIRST ? GRANTD_REASON_FRAGMENT_HEADER : GRANTD_REASON_TOO_SHORT;
+}
+
+ALWAYS_INLINE enum grantd_reason parse_tcp(struct __sk_buff *skb, struct packet *packet)
+{
+	struct tcphdr tcp;
+
+	if (packet->l4_bytes < sizeof(tcp) || bpf_skb_load_bytes(skb, packet->l4, &tcp, sizeof(tcp)))
+		return too_short(packet);
+	packet->l4_header_bytes = tcp.doff * 4U;
+	if (packet->l4_header_bytes < sizeof(tcp))
+		return GRANTD_REASON_MALFORMED;
+	if (packet->l4_header_bytes > packet->l4_bytes)
+		return too_short(packet);
+	packet->source_port = bpf_ntohs(tcp.source);
+	packet->destination_port = bpf_ntohs(tcp.dest);
+	packet->tcp_flags = ((__u8 *)&tcp)[13] & 0x3f;
+	return GO_ON;
+}
+
+ALWAYS_INLINE enum grantd_reason parse_udp(struct __sk_buff *skb, struct packet *packet)
+{
+	struct udphdr udp;
+	__u32 length;
+
+	if (packet->l4_bytes < sizeof(udp) || bpf_skb_load_bytes(skb, packet->l4, &udp, sizeof(udp)))
+		return too_short(packet);
+	length = bpf_ntohs(udp.len);
+	/* The length of a fragmented datagram is that of the whole. */
+	if (length < sizeof(udp) || (packet->fragment != FRAGMENT_FIRST && length > packet->l4_bytes))
+		return GRANTD_REASON_MALFORMED;
+	packet->l4_header_bytes = sizeof(udp);
+	packet->source_port = bpf_ntohs(udp.source);
+	packet->destination_port = bpf_ntohs(udp.dest);
+	return GO_ON;
+}
+
+ALWAYS_INLINE enum grantd_reason parse_sctp(struct __sk_buff *skb, struct packet *packet)
+{
+	struct {
+		__be16 source;
+		__be16 destination;
+		__u32 tag;
+		__u32 checksum;
+		__u8 chunk;
+		__u8 flags;
+		__be16 length;
+	} sctp;
+
+	if (packet->l4_bytes < sizeof(sctp) || bpf_skb_load_bytes(skb, packet->l4, &sctp, sizeof(sctp)))
+		return too_short(packet);
+	packet->l4_header_bytes = sizeof(sctp);
+	packet->source_port = bpf_ntohs(sctp.source);
+	packet->destination_port = bpf_ntohs(sctp.destination);
+	packet->sctp_chunk = sctp.chunk;
+	return GO_ON;
+}
+
+ALWAYS_INLINE enum grantd_reason parse_icmp(struct __sk_buff *skb, struct packet *packet)
+{
+	struct icmphdr icmp;
+
+	if (packet->l4_bytes < sizeof(icmp) || bpf_skb_load_bytes(skb, packet->l4, &icmp, sizeof(icmp)))
+		return too_short(packet);
+	packet->l4_header_bytes = sizeof(icmp);
+	packet->icmp_type = icmp.type;
+	packet->icmp_code = icmp.code;
+	packet->source_port = bpf_ntohs(icmp.un.echo.id);
+	return GO_ON;
+}
+
+ALWAYS_INLINE enum grantd_reason parse_l4(struct __sk_buff *skb, struct packet *packet)
+{
+	switch (packet->protocol) {
+	case IPPROTO_TCP:
+		return parse_tcp(skb, packet);
+	case IPPROTO_UDP:
+		return parse_udp(skb, packet);
+	case IPPROTO_ICMP:
+		return parse_icmp(skb, packet);
+	case IPPROTO_SCTP:
+		return parse_sctp(skb, packet);
+	case IPPROTO_IGMP:
+		return packet->family == GRANTD_IPV4 ? GRANTD_REASON_LINK_CHATTER : GRANTD_REASON_PROTOCOL;
+	default:
+		return GRANTD_REASON_PROTOCOL;
+	}
+}
+
+/* Offset and payload of a fragment agree: all but the last carry multiples of eight bytes
+ * (RFC 791 3.2, RFC 8200 4.5), and none reaches past the largest packet. */
+ALWAYS_INLINE bool fragment_is_sane(const struct packet *packet, __u32 bytes, bool more)
+{
+	return bytes > 0 && !(more && (bytes & 7)) && packet->fragment_bytes_before + bytes <= MAX_PACKET_BYTES;
+}
+
+ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet *packet)
+{
+	struct iphdr ip;
+	__u32 total, flags;
+
+	packet->family = GRANTD_IPV4;
+	if (bpf_skb_load_bytes(skb, packet->l3, &ip, sizeof(ip)))
+		return GRANTD_REASON_TOO_SHORT;
+	set_ipv4(&packet->source, ip.saddr);
+	set_ipv4(&packet->destination, ip.daddr);
+	total = bpf_ntohs(ip.tot_len);
+	if (ip.version != 4 || ip.ihl < 5 || total < ip.ihl * 4U || total > skb->len - packet->l3)
+		return GRANTD_REASON_MALFORMED;
+	if (ip.ihl > 5) /* IGMP always carries Router Alert */
+		return ip.protocol == IPPROTO_IGMP ? GRANTD_REASON_LINK_CHATTER : GRANTD_REASON_IPV4_OPTIONS;
+	packet->protocol = ip.protocol;
+	packet->hop_limit = ip.ttl;
+	packet->l4 = packet->l3 + sizeof(ip);
+	packet->l4_bytes = total - sizeof(ip);
+
+	flags = bpf_ntohs(ip.frag_off);
+	if (flags & (IPV4_RESERVED | IPV4_MORE_FRAGMENTS | IPV4_OFFSET)) {
+		if (flags & IPV4_RESERVED)
+			return GRANTD_REASON_MALFORMED;
+		packet->fragment = flags & IPV4_OFFSET ? FRAGMENT_LATER : FRAGMENT_FIRST;
+		packet->fragment_bytes_before = (flags & IPV4_OFFSET) * 8;
+		packet->fragment_protocol = ip.protocol;
+		packet->fragment_id = bpf_ntohs(ip.id);
+		if (!fragment_is_sane(packet, packet->l4_bytes, flags & IPV4_MORE_FRAGMENTS))
+			return GRANTD_REASON_MALFORMED;
+		if (packet->fragment == FRAGMENT_LATER)
+			return GO_ON;
+	}
+	return parse_l4(skb, packet);
+}
+
+/* Walks at most six extension headers of an allow list. Not on the path of an ordinary packet. */
+NOINLINE int walk_extensions(struct __sk_buff *skb, struct packet *packet, __u32 next)
+{
+	__u32 offset = packet->l4, end = packet->l4 + packet->l4_bytes, after_fragment = 0;
+
+	for (int i = 0; i <= GRANTD_IPV6_EXTENSION_HEADERS; i++) {
+		struct ipv6_fragment_header fragment;
+		__u8 head[2];
+
+		switch (next) {
+		case IPPROTO_HOPOPTS:
+			if (i > 0)
+				return GRANTD_REASON_EXTENSION_HEADER;
+			break;
+		case IPPROTO_DSTOPTS:
+		case IPPROTO_FRAGMENT:
+			break;
+		case IPPROTO_ROUTING:
+			return GRANTD_REASON_ROUTING_HEADER;
+		case EXTENSION_MOBILITY:
+		case EXTENSION_HIP:
+		case EXTENSION_SHIM6:
+			return GRANTD_REASON_EXTENSION_HEADER;
+		default:
+			packet->protocol = next == IPPROTO_ICMPV6 ? IPPROTO_ICMP : next;
+			/* ICMP'"'"'s own number is IPv4'"'"'s; so is IGMP. */
+			if (next == IPPROTO_ICMP)
+				return GRANTD_REASON_PROTOCOL;
+			packet->l4 = offset;
+			packet->l4_bytes = end - offset;
+			if (after_fragment)
+				packet->fragment_header_skip = offset - after_fragment;
+			return GO_ON;
+		}
+		if (i == GRANTD_IPV6_EXTENSION_HEADERS)
+			return GRANTD_REASON_EXTENSION_HEADER;
+		if (next == IPPROTO_FRAGMENT) {
+			__u16 bits;
+
+			if (after_fragment)
+				return GRANTD_REASON_EXTENSION_HEADER;
+			if (end - offset < sizeof(fragment) ||
+			    bpf_skb_load_bytes(skb, offset, &fragment, sizeof(fragment)))
+				return GRANTD_REASON_TOO_SHORT;
+			offset += sizeof(fragment);
+			after_fragment = offset;
+			bits = bpf_ntohs(fragment.offset);
+			next = fragment.next;
+			if (!(bits & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS)))
+				continue;
+			packet->fragment = bits & IPV6_OFFSET ? FRAGMENT_LATER : FRAGMENT_FIRST;
+			packet->fragment_bytes_before = bits & IPV6_OFFSET;
+			packet->fragment_protocol = next;
+			packet->fragment_id = bpf_ntohl(fragment.id);
+			if (!fragment_is_sane(packet, end - offset, bits & IPV6_MORE_FRAGMENTS))
+				return GRANTD_REASON_MALFORMED;
+			if (packet->fragment == FRAGMENT_LATER) {
+				packet->l4 = offset;
+				packet->l4_bytes = end - offset;
+				return GO_ON;
+			}
+			continue;
+		}
+		if (end - offset < 8 || bpf_skb_load_bytes(skb, offset, head, sizeof(head)))
+			return too_short(packet);
+		offset += 8 + head[1] * 8U;
+		if (offset > end)
+			return too_short(packet);
+		next = head[0];
+	}
+	return GRANTD_REASON_EXTENSION_HEADER;
+}
+
+ALWAYS_INLINE bool is_v4_mapped(const struct grantd_address *address)
+{
+	return !(word(address, 0) | word(address, 1)) && word(address, 2) == bpf_htonl(0xffff);
+}
+
+ALWAYS_INLINE enum grantd_reason parse_ipv6(struct __sk_buff *skb, struct packet *packet)
+{
+	struct ipv6hdr ip;
+
+	packet->family = GRANTD_IPV6;
+	if (bpf_skb_load_bytes(skb, packet->l3, &ip, sizeof(ip)))
+		return GRANTD_REASON_TOO_SHORT;
+	__builtin_memcpy(&packet->source, &ip.saddr, sizeof(packet->source));
+	__builtin_memcpy(&packet->destination, &ip.daddr, sizeof(packet->destination));
+	packet->l4 = packet->l3 + sizeof(ip);
+	packet->l4_bytes = bpf_ntohs(ip.payload_len);
+	packet->hop_limit = ip.hop_limit;
+	if (ip.version != 6 || packet->l4_bytes > skb->len - packet->l4)
+		return GRANTD_REASON_MALFORMED;
+	/* They would share flow keys with IPv4, and belong on no wire (RFC 4942 2.2). */
+	if (is_v4_mapped(&packet->source) || is_v4_mapped(&packet->destination))
+		return GRANTD_REASON_MARTIAN;
+	if (ip.nexthdr == IPPROTO_TCP || ip.nexthdr == IPPROTO_UDP) {
+		packet->protocol = ip.nexthdr;
+	} else {
+		enum grantd_reason reason = walk_extensions(skb, packet, ip.nexthdr);
+
+		if (reason || packet->fragment == FRAGMENT_LATER)
+			return reason;
+	}
+	return parse_l4(skb, packet);
+}
+
+/* Everything above L2. packet->l3 and packet->ethertype are set. */
+ALWAYS_INLINE enum grantd_reason parse_l3(struct __sk_buff *skb, struct packet *packet)
+{
+	if (packet->ethertype == ETH_P_IP)
+		return parse_ipv4(skb, packet);
+	if (packet->ethertype == ETH_P_IPV6)
+		return parse_ipv6(skb, packet);
+	return GRANTD_REASON_ETHERTYPE;
+}
+
+ALWAYS_INLINE enum grantd_reason parse_l2(struct __sk_buff *skb, struct packet *packet)
+{
+	struct ethhdr ethernet;
+
+	if (bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)))
+		return GRANTD_REASON_TOO_SHORT;
+	packet->ethertype = bpf_ntohs(ethernet.h_proto);
+	packet->l3 = sizeof(ethernet);
+	__builtin_memcpy(packet->source_mac, ethernet.h_source, ETH_ALEN);
+	if (ethernet.h_dest[0] & 1)
+		packet->group_frame = (ethernet.h_dest[0] & ethernet.h_dest[1] & ethernet.h_dest[2] &
+				       ethernet.h_dest[3] & ethernet.h_dest[4] & ethernet.h_dest[5]) == 0xff ? 2 : 1;
+	if (packet->ethertype == ETH_P_8021Q || packet->ethertype == ETH_P_8021AD)
+		return GRANTD_REASON_VLAN_TAG;
+	return GO_ON;
+}
+
+/* What goes on the wire (rule 12): a segmentation-offload packet repeats its headers for every
+ * segment. gso_segs may be missing on packets that a guest made itself, so it is reckoned. */
+ALWAYS_INLINE void weigh(struct __sk_buff *skb, struct packet *packet)
+{
+	__u32 headers = packet->l4 + packet->l4_header_bytes;
+
+	packet->wire_bytes = skb->len;
+	packet->segments = 1;
+	if (skb->gso_size && packet->l4_header_bytes && headers < skb->len) {
+		__u32 segments = (skb->len - headers + skb->gso_size - 1) / skb->gso_size;
+
+		if (segments < skb->gso_segs)
+			segments = skb->gso_segs;
+		packet->segments = segments;
+		packet->wire_bytes += (segments - 1) * headers;
+	}
+}
+
+#endif
