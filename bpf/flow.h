@@ -1,0 +1,219 @@
+/* Flows (rules 3 and 4): which packets may begin one, and which only follow.
+ * Cost of an established flow: one lookup in an array of maps, one in the Grant's LRU table. */
+#ifndef GRANTD_BPF_FLOW_H
+#define GRANTD_BPF_FLOW_H
+
+#include "bpf/judge.h"
+
+ALWAYS_INLINE __u64 tag_of(const struct grantd_flow_key *key)
+{
+	__u64 ports = (__u64)key->local_port << 16 | key->peer_port;
+	__u64 who = (__u64)key->endpoint_id << 32 | key->protocol << 8 | key->echo_initiator;
+	__u64 peer_low = (__u64)word(&key->peer_address, 2) << 32 | word(&key->peer_address, 3);
+	__u64 peer_high = (__u64)word(&key->peer_address, 0) << 32 | word(&key->peer_address, 1);
+	__u64 local = (__u64)word(&key->local_address, 1) << 32 | word(&key->local_address, 3);
+
+	return ((peer_low ^ ports) * 0x9e3779b97f4a7c15ULL) ^ ((peer_high ^ who) * 0xc2b2ae3d27d4eb4fULL) ^
+	       (local * 0x165667b19e3779f9ULL);
+}
+
+ALWAYS_INLINE __u64 idle_of(__u8 protocol, __u32 flags)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return flags & GRANTD_FLOW_CLOSING ? GRANTD_IDLE_TCP_CLOSING_NS : GRANTD_IDLE_TCP_NS;
+	case IPPROTO_UDP:
+		return GRANTD_IDLE_UDP_NS;
+	case IPPROTO_SCTP:
+		return GRANTD_IDLE_SCTP_NS;
+	default:
+		return GRANTD_IDLE_ICMP_NS;
+	}
+}
+
+/* NULL where there is none, where it has been idle too long, and where the element that we
+ * found is just being used again for another key. */
+ALWAYS_INLINE struct grantd_flow *find_flow(void *table, const struct grantd_flow_key *key, __u64 now_ns)
+{
+	struct grantd_flow *flow = bpf_map_lookup_elem(table, key);
+
+	if (!flow || ((volatile struct grantd_flow *)flow)->key_tag != tag_of(key))
+		return NULL;
+	if (now_ns > flow->last_seen_ns && now_ns - flow->last_seen_ns > idle_of(key->protocol, flow->flags))
+		return NULL;
+	return flow;
+}
+
+ALWAYS_INLINE void key_of(const struct packet *packet, __u32 direction, struct grantd_flow_key *key)
+{
+	bool out = direction == GRANTD_EGRESS;
+
+	__builtin_memset(key, 0, sizeof(*key));
+	key->endpoint_id = packet->endpoint_id;
+	key->protocol = packet->protocol;
+	key->local_address = out ? packet->source : packet->destination;
+	key->peer_address = out ? packet->destination : packet->source;
+	if (packet->protocol == IPPROTO_ICMP) {
+		/* A request's sender began the flow; a reply's sender did not. */
+		key->echo_initiator = out == is_echo_request(packet) ? GRANTD_INITIATOR_GUEST :
+								       GRANTD_INITIATOR_PEER;
+		key->local_port = packet->source_port;
+	} else {
+		key->local_port = out ? packet->source_port : packet->destination_port;
+		key->peer_port = out ? packet->destination_port : packet->source_port;
+	}
+}
+
+/* A SYN without ACK is an initiator's, whatever flow there is. */
+ALWAYS_INLINE bool is_syn(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_TCP &&
+	       (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+}
+
+ALWAYS_INLINE bool may_begin(const struct packet *packet)
+{
+	switch (packet->protocol) {
+	case IPPROTO_TCP:
+		/* A segment with ACK and neither SYN nor RST re-creates a flow that was lost. */
+		return is_syn(packet) || (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_ACK;
+	case IPPROTO_UDP:
+		return true;
+	case IPPROTO_SCTP:
+		return packet->sctp_chunk == 1; /* INIT (RFC 9260 3.2) */
+	case IPPROTO_ICMP:
+		return is_echo_request(packet);
+	default:
+		return false;
+	}
+}
+
+/* What no flow may go to or come from; asked only where there is no flow yet. */
+ALWAYS_INLINE enum grantd_reason sane_peer(const struct packet *packet, const struct grantd_address *peer)
+{
+	if (is_multicast(packet, peer))
+		return GRANTD_REASON_MULTICAST;
+	if (is_broadcast(packet, peer))
+		return GRANTD_REASON_BROADCAST;
+	if (is_martian(packet, peer))
+		return GRANTD_REASON_MARTIAN;
+	return GO_ON;
+}
+
+ALWAYS_INLINE enum grantd_reason judge(struct packet *packet, const struct grantd_flow_key *key,
+				       __u32 initiator, __u32 identity)
+{
+	struct question question = {
+		.peer = key->peer_address,
+		.rules_id = packet->policy->rules_id,
+		.identity = identity,
+		.family = packet->family,
+		.protocol = key->protocol,
+		.port = initiator == GRANTD_INITIATOR_GUEST ? key->peer_port : key->local_port,
+	};
+	enum grantd_reason reason = sane_peer(packet, &key->peer_address);
+
+	if (reason)
+		return reason;
+	reason = initiator == GRANTD_INITIATOR_GUEST ? judge_egress(&question) : judge_ingress(&question);
+	packet->peer_identity = question.identity;
+	packet->decided_by_source = question.source;
+	packet->decided_by_identity = question.by_identity;
+	return reason;
+}
+
+/* Replaces the whole entry: fields that belong together are never changed one by one. */
+ALWAYS_INLINE enum grantd_reason put_flow(void *table, struct packet *packet, const struct grantd_flow_key *key,
+					  __u32 initiator, __u32 identity, __u32 flags, enum grantd_reason done)
+{
+	struct grantd_flow flow = {
+		.key_tag = tag_of(key),
+		.policy_id = packet->policy_id,
+		.last_seen_ns = packet->now_ns,
+		.peer_identity = identity,
+		.realm_epoch = packet->policy->realm_epoch,
+		.initiator = initiator,
+		.flags = flags,
+	};
+
+	if (dry_run)
+		return done;
+	return bpf_map_update_elem(table, key, &flow, BPF_ANY) ? GRANTD_REASON_FLOW_TABLE_FULL : done;
+}
+
+/* There is no flow that this packet may follow: it is judged as an initiator's, or drops. */
+NOINLINE int begin_flow(void *table, struct packet *packet, struct grantd_flow_key *key, __u32 side)
+{
+	__u32 identity = side == GRANTD_INITIATOR_PEER ? packet->identity : GRANTD_IDENTITY_NOBODY;
+	enum grantd_reason reason;
+
+	if (!may_begin(packet)) {
+		reason = sane_peer(packet, &key->peer_address);
+		return reason ? reason : GRANTD_REASON_NO_FLOW;
+	}
+	reason = judge(packet, key, side, identity);
+	if (reason)
+		return reason;
+	return put_flow(table, packet, key, side, identity, 0, GRANTD_REASON_NEW_FLOW);
+}
+
+/* The flow is there, but was admitted by another policy, or its peer's identity was in doubt:
+ * judged again by its initiator and its peer's identity. */
+NOINLINE int judge_again(void *table, struct packet *packet, struct grantd_flow_key *key, __u32 side,
+			 struct grantd_flow *found)
+{
+	__u32 initiator = found->initiator, identity = found->peer_identity, flags = found->flags;
+	enum grantd_reason reason;
+
+	/* Only the peer itself can say that it is still who it was. */
+	if (initiator == GRANTD_INITIATOR_PEER && side == GRANTD_INITIATOR_GUEST &&
+	    found->realm_epoch != packet->policy->realm_epoch)
+		return GRANTD_REASON_AWAITING_PEER;
+	reason = judge(packet, key, initiator, identity);
+	if (!reason)
+		return put_flow(table, packet, key, initiator, identity, flags, GRANTD_REASON_ESTABLISHED);
+	/* What may not follow may still begin in its own right. */
+	if (side != initiator && may_begin(packet))
+		return begin_flow(table, packet, key, side);
+	return reason;
+}
+
+ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direction)
+{
+	__u32 side = direction == GRANTD_EGRESS ? GRANTD_INITIATOR_GUEST : GRANTD_INITIATOR_PEER;
+	void *table = bpf_map_lookup_elem(&grantd_flow, &packet->slot);
+	struct grantd_flow_key key;
+	struct grantd_flow *flow;
+
+	if (!table)
+		return GRANTD_REASON_TABLE_MISSING;
+	key_of(packet, direction, &key);
+	flow = find_flow(table, &key, packet->now_ns);
+	if (!flow || (is_syn(packet) && flow->initiator != side))
+		return begin_flow(table, packet, &key, side);
+	if (flow->initiator == GRANTD_INITIATOR_PEER) {
+		if (side == GRANTD_INITIATOR_PEER && flow->peer_identity != packet->identity) {
+			/* Another sender at the same address and port, for example on a NAT port in
+			 * new use: it inherits nothing, and replies wait for the rightful peer. */
+			if (!dry_run)
+				flow->realm_epoch = 0;
+			return begin_flow(table, packet, &key, side);
+		}
+		if (flow->realm_epoch != packet->policy->realm_epoch)
+			return judge_again(table, packet, &key, side, flow);
+	}
+	if (flow->policy_id != packet->policy_id)
+		return judge_again(table, packet, &key, side, flow);
+	packet->peer_identity = flow->peer_identity;
+	if (!dry_run) {
+		if (packet->now_ns - flow->last_seen_ns > GRANTD_LAST_SEEN_STEP_NS)
+			flow->last_seen_ns = packet->now_ns;
+		if (packet->tcp_flags & (TCP_FIN | TCP_RST))
+			flow->flags |= GRANTD_FLOW_CLOSING;
+		else if (is_syn(packet))
+			flow->flags = 0;
+	}
+	return GRANTD_REASON_ESTABLISHED;
+}
+
+#endif

@@ -1,0 +1,196 @@
+/* ARP and neighbour discovery (rule 2): what a host on a link must say, about itself alone.
+ * Not on the path of an ordinary packet. */
+#ifndef GRANTD_BPF_HOUSEKEEPING_H
+#define GRANTD_BPF_HOUSEKEEPING_H
+
+#include "bpf/parse.h"
+
+#define ARP_REQUEST 1
+#define ARP_REPLY 2
+/* Padding to the smallest Ethernet frame is all that may follow ARP. */
+#define ARP_FRAME_MAX_BYTES 64
+#define ND_HOP_LIMIT 255
+#define ND_OPTION_SOURCE_LINK 1
+#define ND_OPTION_TARGET_LINK 2
+#define ND_OPTION_NONCE 14
+#define ND_MAX_OPTIONS 3
+#define ND_OPTION_BYTES 8
+
+struct arp_ipv4 {
+	__be16 hardware_type;
+	__be16 protocol_type;
+	__u8 hardware_bytes;
+	__u8 protocol_bytes;
+	__be16 operation;
+	__u8 sender_mac[ETH_ALEN];
+	__u8 sender_ip[4];
+	__u8 target_mac[ETH_ALEN];
+	__u8 target_ip[4];
+} __attribute__((packed));
+
+ALWAYS_INLINE bool same_mac(const __u8 *a, const __u8 *b)
+{
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4] && a[5] == b[5];
+}
+
+ALWAYS_INLINE bool owns_ipv4(const struct grantd_endpoint *endpoint, __u32 ipv4)
+{
+	return ipv4 && (ipv4 == endpoint->ipv4[0] || ipv4 == endpoint->ipv4[1] || ipv4 == endpoint->ipv4[2] ||
+			ipv4 == endpoint->ipv4[3]);
+}
+
+ALWAYS_INLINE bool owns_ipv6(const struct grantd_endpoint *endpoint, const struct grantd_address *address)
+{
+	if (is_unspecified(address))
+		return false;
+	return same_address(address, &endpoint->ipv6[0]) || same_address(address, &endpoint->ipv6[1]) ||
+	       same_address(address, &endpoint->ipv6[2]) || same_address(address, &endpoint->ipv6[3]);
+}
+
+ALWAYS_INLINE bool owns(const struct grantd_endpoint *endpoint, const struct packet *packet,
+			const struct grantd_address *address)
+{
+	return packet->family == GRANTD_IPV4 ? owns_ipv4(endpoint, word(address, 3)) : owns_ipv6(endpoint, address);
+}
+
+ALWAYS_INLINE bool owns_link_or_global(const struct grantd_endpoint *endpoint, const struct grantd_address *address)
+{
+	return owns_ipv6(endpoint, address) ||
+	       (!is_unspecified(address) && same_address(address, &endpoint->link_local));
+}
+
+NOINLINE int keep_arp(struct __sk_buff *skb, struct packet *packet, __u32 direction)
+{
+	const struct grantd_endpoint *endpoint = packet->endpoint;
+	__u32 sender_ip, target_ip;
+	struct arp_ipv4 arp;
+
+	if (!endpoint)
+		return GRANTD_REASON_NO_ENDPOINT;
+	if (bpf_skb_load_bytes(skb, packet->l3, &arp, sizeof(arp)))
+		return GRANTD_REASON_TOO_SHORT;
+	if (arp.hardware_type != bpf_htons(1) || arp.protocol_type != bpf_htons(ETH_P_IP) ||
+	    arp.hardware_bytes != ETH_ALEN || arp.protocol_bytes != 4 || skb->len > ARP_FRAME_MAX_BYTES ||
+	    (arp.operation != bpf_htons(ARP_REQUEST) && arp.operation != bpf_htons(ARP_REPLY)))
+		return GRANTD_REASON_MALFORMED;
+	__builtin_memcpy(&sender_ip, arp.sender_ip, 4);
+	__builtin_memcpy(&target_ip, arp.target_ip, 4);
+	if (!same_mac(arp.sender_mac, packet->source_mac))
+		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+	if (direction == GRANTD_EGRESS) {
+		/* A probe (RFC 5227) has no sender address and asks for its own. */
+		if (!owns_ipv4(endpoint, sender_ip ? sender_ip : target_ip))
+			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+		return GRANTD_REASON_HOUSEKEEPING;
+	}
+	if (owns_ipv4(endpoint, sender_ip))
+		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+	return owns_ipv4(endpoint, target_ip) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_LINK_CHATTER;
+}
+
+/* Options from a guest: its own link address and a nonce, nothing that could carry a message. */
+ALWAYS_INLINE bool own_options(struct __sk_buff *skb, const struct packet *packet, __u32 offset)
+{
+	__u32 end = packet->l4 + packet->l4_bytes;
+
+	for (int i = 0; i < ND_MAX_OPTIONS; i++) {
+		__u8 option[ND_OPTION_BYTES];
+
+		if (offset == end)
+			return true;
+		if (end - offset < ND_OPTION_BYTES || bpf_skb_load_bytes(skb, offset, option, sizeof(option)) ||
+		    option[1] != 1)
+			return false;
+		if (option[0] == ND_OPTION_SOURCE_LINK || option[0] == ND_OPTION_TARGET_LINK) {
+			if (!same_mac(&option[2], packet->endpoint->mac))
+				return false;
+		} else if (option[0] != ND_OPTION_NONCE) {
+			return false;
+		}
+		offset += ND_OPTION_BYTES;
+	}
+	return offset == end;
+}
+
+ALWAYS_INLINE bool is_neighbour_discovery(const struct packet *packet)
+{
+	return is_icmp6(packet) && packet->icmp_type >= ICMP6_ROUTER_SOLICITATION &&
+	       packet->icmp_type <= ICMP6_NEIGHBOUR_ADVERTISEMENT;
+}
+
+NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32 direction)
+{
+	const struct grantd_endpoint *endpoint = packet->endpoint;
+	struct grantd_address target = {};
+	__u32 body = packet->l4 + 8;
+
+	if (!endpoint)
+		return GRANTD_REASON_NO_ENDPOINT;
+	/* RFC 4861 6.1, 7.1; no fragments (RFC 6980), and nothing between IPv6 and ICMPv6. */
+	if (packet->hop_limit != ND_HOP_LIMIT || packet->icmp_code != 0 || packet->fragment != FRAGMENT_NONE ||
+	    packet->l4 != packet->l3 + sizeof(struct ipv6hdr))
+		return GRANTD_REASON_MALFORMED;
+	if (packet->icmp_type == ICMP6_NEIGHBOUR_SOLICITATION || packet->icmp_type == ICMP6_NEIGHBOUR_ADVERTISEMENT) {
+		if (packet->l4_bytes < 24 || bpf_skb_load_bytes(skb, body, &target, sizeof(target)))
+			return GRANTD_REASON_TOO_SHORT;
+		body += sizeof(target);
+	}
+	if (direction == GRANTD_EGRESS) {
+		if (packet->icmp_type == ICMP6_ROUTER_ADVERTISEMENT)
+			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+		if (is_unspecified(&packet->source)) { /* DAD, or RS before there is an address */
+			if (packet->icmp_type == ICMP6_NEIGHBOUR_ADVERTISEMENT ||
+			    (packet->icmp_type == ICMP6_NEIGHBOUR_SOLICITATION &&
+			     !owns_link_or_global(endpoint, &target)))
+				return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+		} else if (!owns_link_or_global(endpoint, &packet->source)) {
+			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+		}
+		if (packet->icmp_type == ICMP6_NEIGHBOUR_ADVERTISEMENT && !owns_link_or_global(endpoint, &target))
+			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+		return own_options(skb, packet, body) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_NEIGHBOUR_SPOOFING;
+	}
+	if (owns_link_or_global(endpoint, &packet->source))
+		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+	switch (packet->icmp_type) {
+	case ICMP6_NEIGHBOUR_SOLICITATION:
+		return owns_link_or_global(endpoint, &target) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_LINK_CHATTER;
+	case ICMP6_NEIGHBOUR_ADVERTISEMENT:
+		if (owns_link_or_global(endpoint, &target))
+			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+		return owns_link_or_global(endpoint, &packet->destination) ? GRANTD_REASON_HOUSEKEEPING :
+									     GRANTD_REASON_LINK_CHATTER;
+	case ICMP6_ROUTER_ADVERTISEMENT:
+		for (int i = 0; i < GRANTD_GATEWAYS_PER_ENDPOINT; i++)
+			if (!is_unspecified(&packet->source) && same_address(&packet->source, &endpoint->gateway[i]))
+				return GRANTD_REASON_HOUSEKEEPING;
+		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+	default:
+		return GRANTD_REASON_LINK_CHATTER;
+	}
+}
+
+/* MLD, DHCP and mDNS; IGMP is recognised by the parser. */
+ALWAYS_INLINE bool is_link_chatter(const struct packet *packet)
+{
+	if (packet->fragment == FRAGMENT_LATER)
+		return false;
+	if (is_icmp6(packet))
+		return (packet->icmp_type >= ICMP6_MLD_QUERY && packet->icmp_type <= ICMP6_MLD_DONE) ||
+		       packet->icmp_type == ICMP6_MLD2_REPORT;
+	if (packet->protocol != IPPROTO_UDP ||
+	    !(is_multicast(packet, &packet->destination) || is_broadcast(packet, &packet->destination)))
+		return false;
+	switch (packet->destination_port) {
+	case 67:
+	case 68:
+	case 546:
+	case 547:
+	case 5353:
+		return true;
+	default:
+		return false;
+	}
+}
+
+#endif
