@@ -25,21 +25,23 @@ ALWAYS_INLINE __u64 convert_debt(__u64 debt_ns, __u64 old_cost, const struct gra
 	return cost_of(bytes, limit->cost_per_byte);
 }
 
-/* Takes `want` bytes out of the shared bucket, or `need` where it does not hold as many.
- * Returns what it took: want, need or 0. */
-NOINLINE __u64 draw(struct grantd_bucket *bucket, const struct grantd_policy *policy, __u32 direction,
-		    __u64 now_ns, __u64 need, __u64 want)
+/* Takes a quantum out of the shared bucket, or what is needed where it does not hold as much.
+ * Returns the bytes taken; 0 where it holds less than what is needed. */
+NOINLINE __u64 draw(struct grantd_bucket *bucket, const struct grantd_limit *limit, __u64 grant_epoch,
+		    __u64 now_ns, __u64 need)
 {
-	const struct grantd_limit *limit = &policy->limit[direction & 1];
-	__u64 cost_want = cost_of(want, limit->cost_per_byte), cost_need = cost_of(need, limit->cost_per_byte);
-	__u64 burst_ns = limit->burst_ns, ahead, taken = 0;
+	__u64 want, cost_want, cost_need, burst_ns, ahead, taken = 0;
 
-	if (!bucket)
+	if (!bucket || !limit)
 		return 0;
+	want = need > limit->quantum_bytes ? need : limit->quantum_bytes;
+	cost_want = cost_of(want, limit->cost_per_byte);
+	cost_need = cost_of(need, limit->cost_per_byte);
+	burst_ns = limit->burst_ns;
 	bpf_spin_lock(&bucket->lock);
 	ahead = bucket->full_at_ns > now_ns ? bucket->full_at_ns - now_ns : 0;
-	if (bucket->grant_epoch != policy->grant_epoch) {
-		bucket->grant_epoch = policy->grant_epoch;
+	if (bucket->grant_epoch != grant_epoch) {
+		bucket->grant_epoch = grant_epoch;
 		bucket->cost_per_byte = limit->cost_per_byte;
 		ahead = 0;
 	} else if (bucket->cost_per_byte != limit->cost_per_byte) {
@@ -78,8 +80,8 @@ ALWAYS_INLINE enum grantd_reason charge(struct packet *packet, __u32 direction, 
 	}
 	if (credit->bytes < bytes) {
 		need = bytes - credit->bytes;
-		taken = draw(bpf_map_lookup_elem(&grantd_bucket, &index), policy, direction, packet->now_ns, need,
-			     need > limit->quantum_bytes ? need : limit->quantum_bytes);
+		taken = draw(bpf_map_lookup_elem(&grantd_bucket, &index), limit, policy->grant_epoch, packet->now_ns,
+			     need);
 		if (!taken)
 			return GRANTD_REASON_RATE_LIMIT;
 		credit->bytes += taken;

@@ -9,14 +9,14 @@
  * (RFC 792), so no more is read. */
 ALWAYS_INLINE bool parse_quoted(struct __sk_buff *skb, const struct packet *packet, struct packet *quoted)
 {
-	__u32 at = packet->l4 + sizeof(struct icmphdr);
+	__u32 at = packet->l4 + sizeof(struct icmp_header);
 	__be16 ports[4];
 
 	quoted->family = packet->family;
 	if (packet->family == GRANTD_IPV4) {
 		struct iphdr ip;
 
-		if (packet->l4_bytes < sizeof(struct icmphdr) + sizeof(ip) + sizeof(ports) ||
+		if (packet->l4_bytes < sizeof(struct icmp_header) + sizeof(ip) + sizeof(ports) ||
 		    bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
 			return false;
 		if (ip.version != 4 || ip.ihl != 5 || (ip.frag_off & bpf_htons(IPV4_OFFSET)))
@@ -28,7 +28,7 @@ ALWAYS_INLINE bool parse_quoted(struct __sk_buff *skb, const struct packet *pack
 	} else {
 		struct ipv6hdr ip;
 
-		if (packet->l4_bytes < sizeof(struct icmphdr) + sizeof(ip) + sizeof(ports) ||
+		if (packet->l4_bytes < sizeof(struct icmp_header) + sizeof(ip) + sizeof(ports) ||
 		    bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
 			return false;
 		if (ip.version != 6 || ip.nexthdr == IPPROTO_ICMP)

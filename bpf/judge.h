@@ -69,25 +69,29 @@ ALWAYS_INLINE struct grantd_ranges *address_rule(const struct question *question
 /* The guest is the initiator: by whose address it is, and by address. */
 NOINLINE int judge_egress(struct question *question)
 {
-	struct grantd_ranges *by_identity = NULL, *by_address;
+	struct grantd_ranges *by_identity, *by_address;
+	bool known = false;
 
 	question->identity =
 		identity_of_address(GRANTD_UPLINK_DESTINATION, question->family, &question->peer);
 	if (question->identity != GRANTD_IDENTITY_NOBODY) {
 		by_identity = identity_rule(question, GRANTD_EGRESS);
-		if (by_identity && covers(by_identity, question)) {
-			question->by_identity = 1;
-			return GO_ON;
+		if (by_identity) {
+			if (covers(by_identity, question)) {
+				question->by_identity = 1;
+				return GO_ON;
+			}
+			known = true;
 		}
 	}
 	by_address = address_rule(question);
-	if (by_address) {
-		if (covers(by_address, question))
-			return GO_ON;
-		if (by_address->protected_range && !by_address->count && !by_identity)
-			return GRANTD_REASON_PROTECTED_DESTINATION;
-	}
-	return by_identity || by_address ? GRANTD_REASON_DESTINATION_PORT : GRANTD_REASON_DESTINATION;
+	if (!by_address)
+		return known ? GRANTD_REASON_DESTINATION_PORT : GRANTD_REASON_DESTINATION;
+	if (covers(by_address, question))
+		return GO_ON;
+	if (by_address->protected_range && !by_address->count && !known)
+		return GRANTD_REASON_PROTECTED_DESTINATION;
+	return GRANTD_REASON_DESTINATION_PORT;
 }
 
 /* The peer is the initiator: by its identity alone, never by its address. */

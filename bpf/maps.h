@@ -5,6 +5,7 @@
 
 #include "maps/abi/base.h"
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "maps/abi/about.h"
 #include "maps/abi/bucket.h"
@@ -180,6 +181,16 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, GRANTD_EVENT_RING_BYTES);
 } grantd_event SEC(".maps");
+
+/* Never read. clang 14 describes a struct in BTF only where a variable has its type, and without
+ * that the inner tables could be neither made nor dumped. */
+const struct {
+	struct grantd_flow_key flow_key;
+	struct grantd_flow flow;
+	struct grantd_frag_key frag_key;
+	struct grantd_frag frag;
+	struct grantd_counter counter;
+} inner_types = {};
 
 /* ---- settings of this instance, fixed when it is loaded ---- */
 

@@ -4,7 +4,6 @@
 #define GRANTD_BPF_PARSE_H
 
 #include "bpf/packet.h"
-#include <linux/icmp.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
@@ -22,6 +21,15 @@
 #define SCTP_CHUNK_HEADER_BYTES 4
 #define SCTP_INIT 1
 #define MAX_PACKET_BYTES 65535
+
+/* linux/icmp.h needs a C library for the target, which BPF has none of. */
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be16 echo_id;
+	__be16 echo_sequence;
+};
 
 struct ipv6_fragment_header {
 	__u8 next;
@@ -92,14 +100,14 @@ ALWAYS_INLINE enum grantd_reason parse_sctp(struct __sk_buff *skb, struct packet
 
 ALWAYS_INLINE enum grantd_reason parse_icmp(struct __sk_buff *skb, struct packet *packet)
 {
-	struct icmphdr icmp;
+	struct icmp_header icmp;
 
 	if (packet->l4_bytes < sizeof(icmp) || bpf_skb_load_bytes(skb, packet->l4, &icmp, sizeof(icmp)))
 		return too_short(packet);
 	packet->l4_header_bytes = sizeof(icmp);
 	packet->icmp_type = icmp.type;
 	packet->icmp_code = icmp.code;
-	packet->source_port = bpf_ntohs(icmp.un.echo.id);
+	packet->source_port = bpf_ntohs(icmp.echo_id);
 	return GO_ON;
 }
 

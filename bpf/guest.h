@@ -1,0 +1,193 @@
+/* The path of a guest's packet, the same in both directions:
+ *
+ *   vlan? -> endpoint -> parse -> own source? -> policy, validity -> housekeeping
+ *         -> fragment | ICMP error | flow, admit and create -> charge -> stamp -> conclude
+ *
+ * Cost of an established flow: hash lookup (endpoint), array (grant), hash (policy), array of
+ * maps and LRU hash (flow), per-CPU array (credit), array of maps and per-CPU array (counter). */
+#ifndef GRANTD_BPF_GUEST_H
+#define GRANTD_BPF_GUEST_H
+
+#include "bpf/bucket.h"
+#include "bpf/conclude.h"
+#include "bpf/flow.h"
+#include "bpf/fragment.h"
+#include "bpf/housekeeping.h"
+#include "bpf/icmp_error.h"
+
+ALWAYS_INLINE bool take_endpoint(struct packet *packet, const struct grantd_endpoint *endpoint)
+{
+	if (!endpoint)
+		return false;
+	packet->endpoint = endpoint;
+	packet->endpoint_version = ((const volatile struct grantd_endpoint *)endpoint)->version;
+	packet->endpoint_id = endpoint->endpoint_id;
+	packet->slot = endpoint->slot;
+	return true;
+}
+
+ALWAYS_INLINE enum grantd_reason check_policy(struct packet *packet)
+{
+	struct grantd_grant *grant = bpf_map_lookup_elem(&grantd_grant, &packet->slot);
+	const struct grantd_policy *policy;
+
+	if (!grant)
+		return GRANTD_REASON_QUARANTINE;
+	packet->policy_id = *(volatile __u64 *)&grant->policy_id;
+	if (!packet->policy_id)
+		return GRANTD_REASON_QUARANTINE;
+	policy = bpf_map_lookup_elem(&grantd_policy, &packet->policy_id);
+	if (!policy || policy->slot != packet->slot)
+		return GRANTD_REASON_POLICY_MISSING;
+	packet->policy = policy;
+	if (packet->now_ns >= policy->not_after_ns)
+		return policy->end_reason == GRANTD_REASON_REVOKED ? GRANTD_REASON_REVOKED : GRANTD_REASON_EXPIRED;
+	if (packet->now_ns < policy->not_before_ns)
+		return GRANTD_REASON_NOT_YET_VALID;
+	return GO_ON;
+}
+
+ALWAYS_INLINE enum grantd_reason group_frame_reason(const struct packet *packet)
+{
+	if (packet->group_frame == 2)
+		return GRANTD_REASON_BROADCAST;
+	return packet->group_frame == 1 ? GRANTD_REASON_MULTICAST : GO_ON;
+}
+
+/* Own source on the way out, own destination on the way in. Neighbour discovery checks its own
+ * addresses itself. */
+ALWAYS_INLINE enum grantd_reason check_own_address(const struct packet *packet, __u32 direction)
+{
+	const struct grantd_endpoint *endpoint = packet->endpoint;
+	const struct grantd_address *own = direction == GRANTD_EGRESS ? &packet->source : &packet->destination;
+	const struct grantd_address *other = direction == GRANTD_EGRESS ? &packet->destination : &packet->source;
+
+	if (is_link_chatter(packet))
+		return GRANTD_REASON_LINK_CHATTER;
+	if (is_neighbour_discovery(packet))
+		return GO_ON;
+	if (!owns(endpoint, packet, own)) {
+		if (is_ipv6_link_local(packet, own))
+			return GRANTD_REASON_LINK_LOCAL;
+		if (direction == GRANTD_EGRESS)
+			return GRANTD_REASON_SOURCE_ADDRESS;
+		if (is_multicast(packet, own))
+			return GRANTD_REASON_MULTICAST;
+		return is_broadcast(packet, own) ? GRANTD_REASON_BROADCAST : GRANTD_REASON_NOT_FOR_GUEST;
+	}
+	if (is_ipv6_link_local(packet, other))
+		return GRANTD_REASON_LINK_LOCAL;
+	/* A packet to oneself is on no wire; from outside it is forged. */
+	if (owns(endpoint, packet, other))
+		return GRANTD_REASON_MARTIAN;
+	return GO_ON;
+}
+
+ALWAYS_INLINE enum grantd_reason admit(struct __sk_buff *skb, struct packet *packet, __u32 direction)
+{
+	if (packet->fragment == FRAGMENT_LATER)
+		return follow_first_fragment(packet, direction);
+	if (packet->protocol == IPPROTO_ICMP) {
+		if (is_icmp_error(packet))
+			return admit_icmp_error(skb, packet, direction);
+		if (is_icmp_redirect(packet))
+			return GRANTD_REASON_ICMP_REDIRECT;
+		if (!is_echo_request(packet) && !is_echo_reply(packet))
+			return GRANTD_REASON_ICMP_TYPE;
+	}
+	return follow_flow(packet, direction);
+}
+
+/* From the parsed packet on: everything but L2. */
+ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *packet, __u32 direction)
+{
+	enum grantd_reason reason;
+
+	weigh(skb, packet);
+	if (!(packet->endpoint->flags & GRANTD_ENDPOINT_HOST_NETWORK)) {
+		reason = check_own_address(packet, direction);
+		if (reason)
+			return reason;
+	}
+	reason = check_policy(packet);
+	if (reason)
+		return reason;
+	if (is_neighbour_discovery(packet))
+		return packet->endpoint->flags & (GRANTD_ENDPOINT_LAYER3 | GRANTD_ENDPOINT_HOST_NETWORK) ?
+			       GRANTD_REASON_ICMP_TYPE :
+			       keep_neighbours(skb, packet, direction);
+	reason = group_frame_reason(packet);
+	if (reason)
+		return is_multicast(packet, &packet->destination) ? GRANTD_REASON_MULTICAST : reason;
+	reason = admit(skb, packet, direction);
+	if (!passes(reason))
+		return reason;
+	reason = charge(packet, direction, reason);
+	if (passes(reason) && packet->fragment == FRAGMENT_FIRST) {
+		enum grantd_reason failed = remember_first_fragment(packet, direction);
+
+		if (failed)
+			return failed;
+	}
+	return reason;
+}
+
+ALWAYS_INLINE enum grantd_reason admit_frame(struct __sk_buff *skb, struct packet *packet, __u32 direction)
+{
+	const struct grantd_endpoint *endpoint;
+	__u32 ifindex = skb->ifindex;
+	enum grantd_reason reason;
+
+	packet->now_ns = bpf_ktime_get_boot_ns();
+	packet->wire_bytes = skb->len;
+	packet->segments = 1;
+	if (skb->vlan_present)
+		return GRANTD_REASON_VLAN_TAG;
+	endpoint = bpf_map_lookup_elem(&grantd_endpoint, &ifindex);
+	if (!take_endpoint(packet, endpoint) || endpoint->ifindex != ifindex)
+		return GRANTD_REASON_NO_ENDPOINT;
+	if (endpoint->flags & GRANTD_ENDPOINT_LAYER3 && !dry_run) {
+		packet->ethertype = bpf_ntohs(skb->protocol);
+	} else {
+		/* BPF_PROG_TEST_RUN gives every frame an Ethernet header, so a dry run has one. */
+		reason = parse_l2(skb, packet);
+		if (reason)
+			return reason;
+		if (direction == GRANTD_EGRESS && !(endpoint->flags & GRANTD_ENDPOINT_LAYER3) &&
+		    !same_mac(packet->source_mac, endpoint->mac))
+			return GRANTD_REASON_SOURCE_MAC;
+		if (packet->ethertype == ETH_P_ARP && !(endpoint->flags & GRANTD_ENDPOINT_LAYER3)) {
+			reason = check_policy(packet);
+			return reason ? reason : keep_arp(skb, packet, direction);
+		}
+	}
+	reason = parse_l3(skb, packet);
+	if (reason) {
+		weigh(skb, packet);
+		return reason;
+	}
+	return admit_ip(skb, packet, direction);
+}
+
+SEC("tc")
+int from_guest(struct __sk_buff *skb)
+{
+	struct packet packet = {};
+	enum grantd_reason reason = admit_frame(skb, &packet, GRANTD_EGRESS);
+
+	if (passes(reason) && packet.policy)
+		skb->mark = stamped(skb->mark, packet.policy->identity);
+	return conclude(&packet, skb->ifindex, GRANTD_EGRESS, reason);
+}
+
+SEC("tc")
+int to_guest(struct __sk_buff *skb)
+{
+	struct packet packet = {};
+
+	/* A packet that came in through no interface originated here (rule 11). */
+	packet.identity = skb->ingress_ifindex ? identity_of_stamp(skb->mark) : GRANTD_IDENTITY_LOCAL_NODE;
+	return conclude(&packet, skb->ifindex, GRANTD_INGRESS, admit_frame(skb, &packet, GRANTD_INGRESS));
+}
+
+#endif
