@@ -1,0 +1,68 @@
+"""scripts/bench: measures and reports. See docs/performance.md for what the figures mean."""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import sys
+
+from forwarding import case_worlds, measure_all
+from report import forwarding_report, rounds_of
+from world import BenchError, mount_private
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures what grantd costs, beside others.")
+    parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds: its figures mean little")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds that the spread is taken over (default 9)")
+    parser.add_argument("--visits", type=int, default=5, help="visits to each case in a round (default 5)")
+    parser.add_argument("--json", type=pathlib.Path, help="where to write the figures as JSON")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="directory of the binaries")
+    return parser.parse_args()
+
+
+def machine():
+    """Where the figures come from. Absolute ones belong to this machine."""
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
+                  if line.startswith("model name")), "unknown")
+    return {"kernel": platform.release(), "cpu": model, "cpus": os.cpu_count(), "load_before": os.getloadavg()[0]}
+
+
+def counts_of(options):
+    few = options.quick
+    return {
+        "rounds": options.rounds * options.visits, "cpu": max(os.sched_getaffinity(0)),
+        "packets": 512 if few else 4096, "new_flows": 256 if few else 2048, "round_trips": 100 if few else 1000,
+        "connects": 20 if few else 200, "datagrams": 512 if few else 4096,
+    }
+
+
+def main():
+    options = arguments()
+    if options.quick:
+        options.rounds, options.visits = 3, 1
+    result = {"machine": machine()}
+    mount_private()
+    cases = case_worlds()
+    for world, policies in cases:
+        world.build()
+        for apply in policies:
+            apply(world)
+    samples = measure_all(str(options.build / "tests/bench/grantd_bench_load"), [world for world, _ in cases],
+                          counts_of(options))
+    text, result["forwarding"] = forwarding_report(rounds_of(samples, options.rounds))
+    print(text)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        sys.exit(f"scripts/bench: {error}")
