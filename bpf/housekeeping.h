@@ -3,6 +3,7 @@
 #ifndef GRANTD_BPF_HOUSEKEEPING_H
 #define GRANTD_BPF_HOUSEKEEPING_H
 
+#include "bpf/flow.h"
 #include "bpf/parse.h"
 
 #define ARP_REQUEST 1
@@ -118,13 +119,33 @@ ALWAYS_INLINE bool is_neighbour_discovery(const struct packet *packet)
 	       packet->icmp_type <= ICMP6_NEIGHBOUR_ADVERTISEMENT;
 }
 
+/* Nothing of it may be routed: a host forwards a solicitation to a global address like any other
+ * packet. Link scope never leaves the link; the host's own side is the gateway; any other
+ * neighbour must be one that the Grant lets the guest reach. */
+ALWAYS_INLINE bool stays_on_link(struct packet *packet)
+{
+	struct grantd_flow_key key = { .protocol = IPPROTO_ICMP };
+
+	if (packet->destination.bytes[0] == 0xff)
+		return packet->destination.bytes[1] == 0x02;
+	if (is_unspecified(&packet->source)) /* DAD speaks to groups alone (RFC 4862 5.4.2) */
+		return false;
+	if (is_ipv6_link_local(packet, &packet->destination))
+		return true;
+	for (int i = 0; i < GRANTD_GATEWAYS_PER_ENDPOINT; i++)
+		if (same_address(&packet->destination, &packet->endpoint->gateway[i]))
+			return true;
+	key.peer_address = packet->destination;
+	return judge(packet, &key, GRANTD_INITIATOR_GUEST, GRANTD_IDENTITY_NOBODY) == GO_ON;
+}
+
 NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32 direction)
 {
 	const struct grantd_endpoint *endpoint = packet->endpoint;
 	struct grantd_address target = {};
 	__u32 body = packet->l4 + 8;
 
-	if (!endpoint)
+	if (!endpoint || !packet->policy)
 		return GRANTD_REASON_NO_ENDPOINT;
 	/* RFC 4861 6.1, 7.1; no fragments (RFC 6980), and nothing between IPv6 and ICMPv6. */
 	if (packet->hop_limit != ND_HOP_LIMIT || packet->icmp_code != 0 || packet->fragment != FRAGMENT_NONE ||
@@ -148,6 +169,8 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 		}
 		if (packet->icmp_type == ICMP6_NEIGHBOUR_ADVERTISEMENT && !owns_link_or_global(endpoint, &target))
 			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+		if (!stays_on_link(packet))
+			return GRANTD_REASON_DESTINATION;
 		return own_options(skb, packet, body) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_NEIGHBOUR_SPOOFING;
 	}
 	if (owns_link_or_global(endpoint, &packet->source))
@@ -162,7 +185,8 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 									     GRANTD_REASON_LINK_CHATTER;
 	case ICMP6_ROUTER_ADVERTISEMENT:
 		for (int i = 0; i < GRANTD_GATEWAYS_PER_ENDPOINT; i++)
-			if (!is_unspecified(&packet->source) && same_address(&packet->source, &endpoint->gateway[i]))
+			if (is_ipv6_link_local(packet, &packet->source) &&
+			    same_address(&packet->source, &endpoint->gateway[i]))
 				return GRANTD_REASON_HOUSEKEEPING;
 		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
 	default:

@@ -93,7 +93,7 @@ struct CompiledEndpoint {
   MacAddress mac;
   std::vector<IpAddress> addresses;  // both families, no link-local
   IpAddress link_local;              // IPv6; :: where layer3
-  std::vector<IpAddress> gateways;   // link-local sources of router advertisements
+  std::vector<IpAddress> gateways;   // IPv6 addresses of the host's side of the link, link-local ones first
   std::uint64_t cgroup_id = 0;       // 0: none
   bool host_network = false;
   std::string grant;       // key of the Grant; "" for quarantine

@@ -25,7 +25,7 @@ struct grantd_endpoint {
 	__u32 ipv4[GRANTD_IPV4_PER_ENDPOINT]; /* network byte order; unused: 0 */
 	struct grantd_address ipv6[GRANTD_IPV6_PER_ENDPOINT]; /* unused: :: */
 	struct grantd_address link_local; /* the guest's own, for neighbour discovery */
-	struct grantd_address gateway[GRANTD_GATEWAYS_PER_ENDPOINT]; /* link-local sources of RA */
+	struct grantd_address gateway[GRANTD_GATEWAYS_PER_ENDPOINT]; /* the host's side of the link: RA from its link-local ones */
 	__u64 version_again;
 };
 GRANTD_ASSERT_SIZE(grantd_endpoint, 200);
