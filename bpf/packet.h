@@ -36,7 +36,7 @@ struct packet {
 	/* where things are: offsets from the first byte of the frame */
 	__u32 l3;
 	__u32 l4;
-	__u32 l4_bytes; /* L4 header and payload in this frame, by the IP header'"'"'s word */
+	__u32 l4_bytes; /* L4 header and payload in this frame, by the IP header's word */
 	__u32 l4_header_bytes;
 
 	struct grantd_address source; /* v4-mapped for IPv4 */
@@ -54,7 +54,7 @@ struct packet {
 	__u8 fragment; /* enum fragment_kind */
 	__u8 fragment_protocol; /* as on the wire */
 	__u8 group_frame; /* destination MAC: 0 unicast, 1 multicast, 2 broadcast */
-	__u16 fragment_bytes_before; /* what the fragment'"'"'s offset says */
+	__u16 fragment_bytes_before; /* what the fragment's offset says */
 	__u16 fragment_header_skip;  /* extension headers between the fragment header and L4 */
 	__u32 fragment_id;
 	__u8 source_mac[ETH_ALEN];

@@ -197,7 +197,7 @@ NOINLINE int walk_extensions(struct __sk_buff *skb, struct packet *packet, __u32
 			return GRANTD_REASON_EXTENSION_HEADER;
 		default:
 			packet->protocol = next == IPPROTO_ICMPV6 ? IPPROTO_ICMP : next;
-			/* ICMP'"'"'s own number is IPv4'"'"'s; so is IGMP. */
+			/* ICMP's own number is IPv4's; so is IGMP. */
 			if (next == IPPROTO_ICMP)
 				return GRANTD_REASON_PROTOCOL;
 			packet->l4 = offset;
