@@ -1,0 +1,163 @@
+"""Rules of the layout that a compiler does not see. Each check is shown to fail on a bad sample."""
+
+import pathlib
+import re
+
+from tree import ROOT, complaints, read, sources, tracked_files, without_code_comments
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
+
+# Folder -> what its quoted includes may begin with. The first folder that matches counts.
+MAY_INCLUDE = {
+    "bpf/": ("bpf/", "maps/abi/"),
+    "maps/abi/": ("maps/abi/",),
+    "maps/": ("maps/",),
+    "crd-sync/": ("crd-sync/", "maps/"),
+    "agent/compile/": ("agent/compile/", "crd-sync/", "maps/"),
+    "agent/plan/": ("agent/plan/", "agent/compile/", "crd-sync/", "maps/"),
+}
+KERNEL_WRAPPERS = "maps/kernel/"
+NO_KERNEL = re.compile(r"^(bpf/|libbpf|netlink/|libnl|sys/(socket|mman|epoll)|net/if)")
+# compile and plan are pure: what they know of the world is handed to them.
+NO_WORLD = re.compile(r"^(bpf/|libbpf|netlink/|sys/|unistd\.h|fcntl\.h|fstream|filesystem|thread|mutex|cstdlib|ctime|"
+                      r"random|spdlog/|net/)")
+WORLD_CALLS = re.compile(r"\b(getenv|system_clock::now|steady_clock::now|clock_gettime|fopen|std::time\()")
+
+MAX_LINES = 500
+
+
+def rule_for(path, table):
+    return next((rule for folder, rule in table.items() if str(path).startswith(folder)), None)
+
+
+def include_direction(path, text):
+    allowed = rule_for(path, MAY_INCLUDE)
+    if allowed is None:
+        return
+    name = str(path)
+    vocabulary = name.startswith("maps/") and not name.startswith(KERNEL_WRAPPERS)
+    no_kernel = vocabulary or name.startswith(("crd-sync/", "agent/compile/", "agent/plan/"))
+    for quoted, angled in INCLUDE.findall(text):
+        if quoted and not quoted.startswith(allowed):
+            yield f'includes "{quoted}"; accepted: {", ".join(allowed)}'
+        if quoted.startswith(KERNEL_WRAPPERS) and no_kernel:
+            yield f'includes "{quoted}", which talks to the kernel'
+        if angled and no_kernel and NO_KERNEL.match(angled) and not name.startswith("maps/abi/"):
+            yield f"includes <{angled}>: no libbpf, no netlink here"
+
+
+def purity(path, text):
+    if not str(path).startswith(("agent/compile/", "agent/plan/")):
+        return
+    for _, angled in INCLUDE.findall(text):
+        if NO_WORLD.match(angled):
+            yield f"includes <{angled}>: this step is pure"
+    for call in WORLD_CALLS.findall(without_code_comments(text)):
+        yield f"calls {call}: this step is pure"
+
+
+def quoted_includes_exist(_path, text):
+    for quoted, _ in INCLUDE.findall(text):
+        if quoted and not (ROOT / quoted).is_file():
+            yield f'includes "{quoted}", which is no path from the root of the repository'
+
+
+def length(_path, text):
+    lines = text.count("\n")
+    if lines > MAX_LINES:
+        yield f"{lines} lines; accepted: at most {MAX_LINES}. Split it by subject"
+
+
+# The numbers that leave a program. Each exception has its reason.
+VERDICT_NAME = re.compile(r"\b(TC_ACT_\w+|TCX_\w+|VERDICT_\w+|CGROUP_ALLOW|CGROUP_REFUSE)\b")
+VERDICT_MAY_STAND_IN = {
+    "bpf/conclude.h": {"TC_ACT_*", "TCX_*", "VERDICT_*"},
+    # from_uplink never drops: it only says who sends.
+    "bpf/uplink.h": {"VERDICT_NEXT"},
+    # cgroup hooks speak other numbers; their verdict is still conclude's.
+    "bpf/cgroup.h": {"VERDICT_NEXT", "CGROUP_ALLOW", "CGROUP_REFUSE"},
+}
+PROGRAM = re.compile(r'^SEC\("(?P<section>[^"]+)"\)\s*\nint (?P<name>\w+)\([^)]*\)\n\{\n(?P<body>.*?)^\}', re.M | re.S)
+LEAVES_BY = {
+    "from_guest": ("return conclude(",),
+    "to_guest": ("return conclude(",),
+    "from_uplink": ("return VERDICT_NEXT;",),
+    "guest_connect4": ("return connect_verdict(",),
+    "guest_connect6": ("return connect_verdict(",),
+    "guest_skb_egress": ("return socket_verdict(",),
+    "guest_skb_ingress": ("return socket_verdict(",),
+}
+
+
+def verdict_names(path, text):
+    allowed = VERDICT_MAY_STAND_IN.get(str(path), set())
+    for name in VERDICT_NAME.findall(without_code_comments(text)):
+        if not any(re.fullmatch(pattern.replace("*", r"\w+"), name) for pattern in allowed):
+            yield f"{name} outside of conclude()"
+
+
+def program_exits(_path, text):
+    for program in PROGRAM.finditer(without_code_comments(text)):
+        accepted = LEAVES_BY.get(program["name"], ("return conclude(",))
+        exits = re.findall(r"return\b[^;]*;", program["body"])
+        for leave in exits:
+            if not leave.startswith(accepted):
+                yield f"{program['name']} leaves by '{leave}'; accepted: {accepted[0]}"
+        if not exits:
+            yield f"{program['name']} has no return"
+
+
+def bpf_sources():
+    return [path for path in sources() if path.parts[0] == "bpf"]
+
+
+def long_lived_files():
+    endings = (".cc", ".h", ".c", ".py", ".sh")
+    return [path for path in tracked_files() if path.suffix in endings or path.parts[0] == "scripts"]
+
+
+def test_includes_point_one_way():
+    assert not complaints(include_direction, sources())
+
+
+def test_compile_and_plan_are_pure():
+    assert not complaints(purity, sources())
+
+
+def test_quoted_includes_are_paths_from_the_root():
+    assert not complaints(quoted_includes_exist, sources())
+
+
+def test_no_file_is_too_long():
+    assert not complaints(length, long_lived_files())
+
+
+def test_verdicts_stand_in_conclude_only():
+    assert not complaints(verdict_names, bpf_sources())
+
+
+def test_programs_leave_by_one_function():
+    assert not complaints(program_exits, bpf_sources())
+    found = {match["name"] for path in bpf_sources() for match in PROGRAM.finditer(read(path))}
+    assert found == set(LEAVES_BY), "programs of the object and of this table"
+
+
+def bad(check, path, text):
+    return list(check(pathlib.PurePosixPath(path), text))
+
+
+def test_these_checks_can_fail():
+    assert bad(include_direction, "bpf/x.h", '#include "agent/plan/plan.h"\n')
+    assert bad(include_direction, "maps/x.h", '#include "crd-sync/names.h"\n')
+    assert bad(include_direction, "maps/x.h", "#include <bpf/libbpf.h>\n")
+    assert bad(include_direction, "crd-sync/x.cc", "#include <netlink/route/link.h>\n")
+    assert bad(include_direction, "agent/compile/x.cc", '#include "maps/kernel/maps.h"\n')
+    assert not bad(include_direction, "bpf/x.h", '#include "maps/abi/base.h"\n#include <bpf/bpf_helpers.h>\n')
+    assert bad(purity, "agent/plan/x.cc", "#include <fstream>\n")
+    assert bad(purity, "agent/compile/x.cc", "auto now = std::chrono::system_clock::now();\n")
+    assert not bad(purity, "agent/compile/x.cc", "// system_clock::now is for others\n")
+    assert bad(quoted_includes_exist, "maps/x.h", '#include "no_such.h"\n')
+    assert bad(length, "x.cc", "\n" * (MAX_LINES + 1))
+    assert bad(verdict_names, "bpf/flow.h", "return TC_ACT_OK;")
+    assert bad(verdict_names, "bpf/uplink.h", "return VERDICT_DROP;")
+    assert bad(program_exits, "bpf/x.h", 'SEC("tc")\nint from_guest(struct __sk_buff *skb)\n{\n\treturn 0;\n}\n')
