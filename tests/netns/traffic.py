@@ -1,0 +1,159 @@
+"""What guests and others say to each other: each function tells whether it arrived."""
+
+import contextlib
+import itertools
+import select
+import socket
+import struct
+import time
+
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+ARRIVES = 1.0  # how long something that should arrive may take
+SILENCE = 0.25  # how long we listen before we say that nothing came
+_ports = itertools.count(20000)
+_marks = itertools.count(1)
+
+
+def next_port():
+    """A port that no other exchange of this run uses, so that no flow of another test is met again."""
+    return next(_ports)
+
+
+def mark_bytes():
+    """A payload that no other datagram of this run carries."""
+    return b"grantd-%08d" % next(_marks)
+
+
+def receives(receiver, payload, seconds):
+    """The sender's address once `payload` comes in at the socket, None if it does not."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if not select.select([receiver], [], [], left)[0]:
+            return None
+        with contextlib.suppress(ConnectionError):  # an ICMP error of an earlier datagram
+            data, sender = receiver.recvfrom(65536)
+            if data == payload:
+                return sender
+    return None
+
+
+class UdpPair:
+    """A datagram exchange that can be carried on: a socket at either end."""
+
+    def __init__(self, source, destination, family, to=None, source_address=None, port=None, bind_to=None):
+        self.port = port or next_port()
+        self.server = destination.socket(FAMILY[family], socket.SOCK_DGRAM)
+        self.server.bind((bind_to or to, self.port))
+        self.client = source.socket(FAMILY[family], socket.SOCK_DGRAM)
+        self.client.bind((source_address or "", 0))
+        self.goal = (to, self.port)
+        self.back = None
+
+    def forward(self, seconds=ARRIVES):
+        payload = mark_bytes()
+        with contextlib.suppress(OSError):  # EPERM and EHOSTUNREACH: it did not arrive
+            self.client.sendto(payload, self.goal)
+        sender = receives(self.server, payload, seconds)
+        self.back = sender or self.back
+        return sender is not None
+
+    def backward(self, seconds=ARRIVES):
+        payload = mark_bytes()
+        with contextlib.suppress(OSError):
+            self.server.sendto(payload, self.back)
+        return receives(self.client, payload, seconds) is not None
+
+    def both(self):
+        return self.forward() and self.backward()
+
+    def silent(self, times=3):
+        """Neither direction, several times over."""
+        return not any(self.forward(SILENCE / 2) or self.backward(SILENCE / 2) for _ in range(times))
+
+
+class TcpPair:
+    """A TCP connection, or the attempt at one (`connected` tells)."""
+
+    def __init__(self, source, destination, family, to, source_address=None, port=None, bind_to=None,
+                 seconds=ARRIVES):
+        self.port = port or next_port()
+        self.listener = destination.socket(FAMILY[family], socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((bind_to or to, self.port))
+        self.listener.listen()
+        self.client = source.socket(FAMILY[family], socket.SOCK_STREAM, timeout=seconds)
+        self.client.bind((source_address or "", 0))
+        self.server, self.error = None, None
+        try:
+            self.client.connect((to, self.port))
+            self.server, self.peer = self.listener.accept()
+            namespace_of(destination).open_sockets.append(self.server)
+            self.server.settimeout(seconds)
+        except OSError as error:
+            self.error = error
+        self.connected = self.server is not None
+
+    def _say(self, sender, receiver, seconds):
+        payload = mark_bytes()
+        with contextlib.suppress(OSError):
+            sender.sendall(payload)
+        data, end = b"", time.monotonic() + seconds
+        while payload not in data and (left := end - time.monotonic()) > 0:
+            if not select.select([receiver], [], [], left)[0]:
+                return False
+            try:
+                more = receiver.recv(65536)
+            except OSError:
+                return False
+            if not more:
+                return False
+            data += more
+        return payload in data
+
+    def forward(self, seconds=ARRIVES):
+        return self.connected and self._say(self.client, self.server, seconds)
+
+    def backward(self, seconds=ARRIVES):
+        return self.connected and self._say(self.server, self.client, seconds)
+
+    def both(self):
+        return self.forward() and self.backward()
+
+    def silent(self, times=3):
+        return not any(self.forward(SILENCE / 2) or self.backward(SILENCE / 2) for _ in range(times))
+
+
+def namespace_of(party):
+    """The namespace behind a guest or a namespace."""
+    return getattr(party, "namespace", party)
+
+
+class Ping:
+    """ICMP echo with one identifier, as one flow; the kernel of the other end answers."""
+
+    def __init__(self, source, family, to, source_address=None):
+        protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
+        self.family, self.to = family, to
+        self.socket = source.socket(FAMILY[family], socket.SOCK_DGRAM, protocol)
+        if source_address:
+            self.socket.bind((source_address, 0))
+        self.sequence = 0
+
+    def answered(self, seconds=ARRIVES):
+        self.sequence += 1
+        payload = mark_bytes()
+        kind = 8 if self.family == 4 else 128
+        message = struct.pack("!BBHHH", kind, 0, 0, 0, self.sequence) + payload
+        with contextlib.suppress(OSError):
+            self.socket.sendto(message, (self.to, 0))
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and select.select([self.socket], [], [], left)[0]:
+            with contextlib.suppress(OSError):
+                if self.socket.recv(2048)[8:] == payload:
+                    return True
+        return False
+
+    both = answered
+
+    def silent(self, times=3):
+        return not any(self.answered(SILENCE / 2) for _ in range(times))

@@ -1,0 +1,277 @@
+"""A small world of network namespaces: a node between its guests and an outside.
+
+    guests -- veth -- node -- uplink0 (class lan) ------ outside   grantee, grantor, carol, ... on its lo
+                           -- tail0   (class tailnet) -- tailnet   the grantee's tailnet addresses
+
+Every name is unique, and close() leaves nothing behind, also when a test fails half-way. Both families.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+CGROUPS = "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup"
+
+# Who lives where in the outside; documentation ranges, except where a class of address is the point.
+PARTIES = {
+    "grantee": {4: "192.0.2.10", 6: "2001:db8:b0b::10"},
+    "grantor": {4: "192.0.2.130", 6: "2001:db8:a11c::10"},
+    "carol": {4: "198.51.100.10", 6: "2001:db8:ca01::10"},
+    "destination": {4: "198.51.100.130", 6: "2001:db8:de57::10"},
+    "stranger": {4: "203.0.113.77", 6: "2001:db8:bad::77"},
+}
+REALMS = {
+    "bob-home": ["192.0.2.0/25", "2001:db8:b0b::/48", "100.64.7.0/24", "fd7a:115c:a1e0:b0b::/64"],
+    "alice-home": ["192.0.2.128/25", "2001:db8:a11c::/48"],
+    "carol": ["198.51.100.0/25", "2001:db8:ca01::/48"],
+}
+DESTINATIONS = {4: "198.51.100.128/25", 6: "2001:db8:de57::/48"}
+TAILNET_GRANTEE = {4: "100.64.7.10", 6: "fd7a:115c:a1e0:b0b::10"}
+NODE = {4: "10.77.0.1", 6: "fd77::1"}
+OUTSIDE = {4: "10.77.0.2", 6: "fd77::2"}
+GATEWAY = {4: "10.20.0.1", 6: "fe80::1"}  # of every guest: the node's side of its link
+
+
+def run(*command, text=None, check=True):
+    """Runs a command; its standard output, or an AssertionError with what it said."""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()
+        raise AssertionError(f"{' '.join(command)}: exit {done.returncode}: {said[:2000]}")
+    return done.stdout
+
+
+class Namespace:
+    """A network namespace. Sockets made by it stay in it, whichever namespace the test is in."""
+
+    def __init__(self, name):
+        self.name = name
+        run("ip", "netns", "add", name)
+        self.file = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        self.open_sockets = []
+        # DAD would make addresses unusable for a second; ping sockets need no privilege.
+        for path, value in {"ipv6/conf/default/accept_dad": 0, "ipv6/conf/all/accept_dad": 0,
+                            "ipv6/conf/default/accept_ra": 0, "ipv4/conf/all/rp_filter": 0,
+                            "ipv4/conf/default/rp_filter": 0,
+                            "ipv4/ping_group_range": "0 2147483647"}.items():
+            self.sysctl(path, value)
+        self.ip("link set lo up")
+
+    @contextlib.contextmanager
+    def entered(self):
+        """The calling thread is in this namespace; so are the processes that it starts."""
+        back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(self.file)
+            yield self
+        finally:
+            _setns(back)
+            os.close(back)
+
+    def run(self, *command, text=None, check=True):
+        with self.entered():
+            return run(*command, text=text, check=check)
+
+    def ip(self, *lines):
+        run("ip", "-n", self.name, "-batch", "-", text="\n".join(lines) + "\n")
+
+    def sysctl(self, path, value):
+        with self.entered(), open(f"/proc/sys/net/{path}", "w", encoding="ascii") as knob:
+            knob.write(str(value))
+
+    def socket(self, family, kind, protocol=0, timeout=2.0):
+        with self.entered():
+            made = socket.socket(family, kind, protocol)
+        made.settimeout(timeout)
+        self.open_sockets.append(made)
+        return made
+
+    def packet_socket(self, interface, timeout=2.0):
+        """Sends and receives whole frames on an interface."""
+        made = self.socket(socket.AF_PACKET, socket.SOCK_RAW, 0, timeout)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        made.bind((interface, 3))  # ETH_P_ALL
+        return made
+
+    def interface_index(self, interface):
+        with self.entered():
+            return socket.if_nametoindex(interface)
+
+    def close_sockets(self):
+        for each in self.open_sockets:
+            each.close()
+        self.open_sockets = []
+
+    def close(self):
+        self.close_sockets()
+        os.close(self.file)
+        run("ip", "netns", "del", self.name, check=False)
+
+
+def _setns(file):
+    if LIBC.setns(file, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+@dataclass
+class Guest:
+    name: str
+    number: int
+    namespace: Namespace
+    interface: str  # the node's side of its link; its own side is eth0
+    addresses: dict
+    mac: str
+    gateway_mac: str
+
+    def socket(self, *arguments, **options):
+        return self.namespace.socket(*arguments, **options)
+
+
+class World:
+    def __init__(self):
+        self.tag = f"g{os.getpid():x}{uuid.uuid4().hex[:4]}"
+        self.namespaces, self.guests, self.processes, self.cgroups = [], {}, [], []
+        self.directory = tempfile.mkdtemp(prefix=f"grantd-{self.tag}-")
+        self.pin_root = os.path.join(self.directory, "bpf", "grantd")
+        self.bpffs = os.path.join(self.directory, "bpf")
+        self.mounted = False
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self):
+        os.mkdir(self.bpffs)
+        run("mount", "-t", "bpf", "-o", "mode=0700", f"grantd-{self.tag}", self.bpffs)
+        self.mounted = True
+        self.node = self.namespace("node")
+        self.outside = self.namespace("outside")
+        self.tailnet = self.namespace("tailnet")
+        for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv6/conf/default/forwarding"):
+            self.node.sysctl(path, 1)
+        # Refused packets would otherwise be answered by ICMP errors, which are limited to a few a second.
+        self.node.sysctl("ipv4/icmp_ratelimit", 0)
+        self.node.ip(
+            f"link add uplink0 type veth peer name eth0 netns {self.outside.name}",
+            f"link add tail0 type veth peer name eth0 netns {self.tailnet.name}",
+            "link set uplink0 up", "link set tail0 up",
+            f"addr add {NODE[4]}/24 dev uplink0", f"addr add {NODE[6]}/64 dev uplink0 nodad",
+            "addr add 100.65.0.1/24 dev tail0", "addr add fd65::1/64 dev tail0 nodad")
+        self.outside.ip(
+            "link set eth0 up", f"addr add {OUTSIDE[4]}/24 dev eth0", f"addr add {OUTSIDE[6]}/64 dev eth0 nodad",
+            *[line for party in PARTIES.values() for line in
+              (f"addr add {party[4]}/32 dev lo", f"addr add {party[6]}/128 dev lo nodad")],
+            f"route add default via {NODE[4]}", f"route add ::/0 via {NODE[6]}")
+        self.tailnet.ip(
+            "link set eth0 up", "addr add 100.65.0.2/24 dev eth0", "addr add fd65::2/64 dev eth0 nodad",
+            f"addr add {TAILNET_GRANTEE[4]}/32 dev lo", f"addr add {TAILNET_GRANTEE[6]}/128 dev lo nodad",
+            "route add default via 100.65.0.1", "route add ::/0 via fd65::1")
+        self.node.ip(
+            f"route add default via {OUTSIDE[4]}", f"route add ::/0 via {OUTSIDE[6]}",
+            "route add 100.64.0.0/10 via 100.65.0.2", "route add fd7a:115c:a1e0::/48 via fd65::2")
+
+    def namespace(self, role):
+        made = Namespace(f"{self.tag}-{role}")
+        self.namespaces.append(made)
+        return made
+
+    def add_guest(self, name, number=None, interface=None):
+        """A guest behind a veth of its own. Its link is up at once: what is sent before grantd knows
+        the interface is what the interface lets through without grantd."""
+        number = number or 10 + len(self.guests)
+        space = self.namespace(f"guest-{name}")
+        guest = Guest(name, number, space, interface or f"veth-{name}"[:15],
+                      {4: f"10.20.0.{number}", 6: f"fd00:20::{number:x}"},
+                      f"02:20:00:00:00:{number:02x}", f"02:21:00:00:00:{number:02x}")
+        self.guests[name] = guest
+        self.connect(guest)
+        return guest
+
+    def connect(self, guest, index=None):
+        """Makes the guest's link; `index` is the interface index of the node's side."""
+        index = f" index {index}" if index else ""
+        self.node.ip(
+            f"link add {guest.interface}{index} address {guest.gateway_mac} type veth peer name eth0 "
+            f"address {guest.mac} netns {guest.namespace.name}",
+            f"link set {guest.interface} up",
+            f"addr add {GATEWAY[4]}/32 dev {guest.interface}",
+            f"addr add {GATEWAY[6]}/64 dev {guest.interface} nodad",
+            f"route add {guest.addresses[4]}/32 dev {guest.interface}",
+            f"route add {guest.addresses[6]}/128 dev {guest.interface}")
+        guest.namespace.ip(
+            "link set eth0 up", f"addr add {guest.addresses[4]}/32 dev eth0",
+            f"addr add {guest.addresses[6]}/128 dev eth0 nodad",
+            f"route add default via {GATEWAY[4]} dev eth0 onlink", f"route add ::/0 via {GATEWAY[6]} dev eth0")
+
+    def disconnect(self, guest):
+        self.node.ip(f"link del {guest.interface}")
+
+    def remove_guest(self, guest):
+        del self.guests[guest.name]
+        self.node.run("ip", "link", "del", guest.interface, check=False)
+        self.namespaces.remove(guest.namespace)
+        guest.namespace.close()
+
+    def cgroup(self, name):
+        path = os.path.join(CGROUPS, f"grantd-{self.tag}-{name}")
+        os.mkdir(path)
+        self.cgroups.append(path)
+        return path
+
+    def spawn(self, namespace, *command, **options):
+        """Starts a process in a namespace; it ends with the world."""
+        options.setdefault("stdout", subprocess.DEVNULL)
+        options.setdefault("stderr", subprocess.DEVNULL)
+        with namespace.entered():
+            process = subprocess.Popen(command, **options)  # pylint: disable=consider-using-with
+        self.processes.append(process)
+        return process
+
+    def path(self, *parts):
+        return os.path.join(self.directory, *parts)
+
+    def close_sockets(self):
+        for each in self.namespaces:
+            each.close_sockets()
+
+    def close(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        for each in self.namespaces:
+            each.close()
+        for path in self.cgroups:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+        if self.mounted:
+            run("umount", self.bpffs, check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def eventually(condition, seconds=5.0, every=0.01, what="condition"):
+    """Waits until condition() is true and returns its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(every)
