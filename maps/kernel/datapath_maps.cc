@@ -1,0 +1,139 @@
+#include "maps/kernel/datapath_maps.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace grantd {
+
+const std::vector<std::string>& map_names() {
+  static const std::vector<std::string> names = {
+      "grantd_grant",    "grantd_policy", "grantd_endpoint", "grantd_hostguest", "grantd_identity",
+      "grantd_rule",     "grantd_idrule", "grantd_uplink",   "grantd_slotname",  "grantd_idname",
+      "grantd_guest",    "grantd_source", "grantd_node",     "grantd_flow",      "grantd_frag",
+      "grantd_counter",  "grantd_bucket", "grantd_credit",   "grantd_event"};
+  return names;
+}
+
+std::string map_pin(const std::string& pin_root, const std::string& map_name) {
+  return pin_root + "/maps/" + map_name + "_v1";
+}
+
+std::string program_pin(const std::string& pin_root, const std::string& program_name) {
+  return pin_root + "/programs/" + program_name;
+}
+
+namespace {
+
+using Opener = std::function<Result<Descriptor>(const std::string&)>;
+
+template <typename Map>
+Result<void> open_one(const Opener& opener, const std::string& name, Map& map) {
+  auto descriptor = opener(name);
+  if (!descriptor) return descriptor.error();
+  auto opened = Map::adopt(std::move(descriptor).value(), name);
+  if (!opened) return opened.error();
+  map = std::move(opened).value();
+  return {};
+}
+
+// The table that stands in an array of maps at `slot`.
+template <typename Table>
+Result<std::optional<Table>> inner(const TypedMap<__u32, __u32>& outer, std::uint32_t slot) {
+  auto id = outer.find(slot);
+  if (!id) return id.error();
+  if (!id.value()) return std::optional<Table>();
+  const std::string name = outer.raw().name() + "[" + std::to_string(slot) + "]";
+  Descriptor descriptor(bpf_map_get_fd_by_id(*id.value()));
+  if (!descriptor.valid()) {
+    if (errno == ENOENT) return std::optional<Table>();  // replaced since
+    return system_error("map " + name + ": cannot open", errno);
+  }
+  auto table = Table::adopt(std::move(descriptor), name);
+  if (!table) return table.error();
+  return std::optional<Table>(std::move(table).value());
+}
+
+Result<int> cpu_count() {
+  const int count = libbpf_num_possible_cpus();
+  if (count < 1) return system_error("cannot count the CPUs", -count);
+  return count;
+}
+
+}  // namespace
+
+Result<DatapathMaps> DatapathMaps::open(const Opener& opener) {
+  DatapathMaps maps;
+  Result<void> steps[] = {
+      open_one(opener, "grantd_grant", maps.grant),       open_one(opener, "grantd_policy", maps.policy),
+      open_one(opener, "grantd_endpoint", maps.endpoint), open_one(opener, "grantd_hostguest", maps.hostguest),
+      open_one(opener, "grantd_identity", maps.identity), open_one(opener, "grantd_rule", maps.rule),
+      open_one(opener, "grantd_idrule", maps.idrule),     open_one(opener, "grantd_uplink", maps.uplink),
+      open_one(opener, "grantd_slotname", maps.slotname), open_one(opener, "grantd_idname", maps.idname),
+      open_one(opener, "grantd_guest", maps.guest),       open_one(opener, "grantd_source", maps.source),
+      open_one(opener, "grantd_node", maps.node),         open_one(opener, "grantd_flow", maps.flow),
+      open_one(opener, "grantd_frag", maps.frag),         open_one(opener, "grantd_counter", maps.counter),
+      open_one(opener, "grantd_bucket", maps.bucket),     open_one(opener, "grantd_credit", maps.credit),
+  };
+  for (const auto& step : steps)
+    if (!step) return step.error();
+  auto event = opener("grantd_event");
+  if (!event) return event.error();
+  maps.event = std::move(event).value();
+  return maps;
+}
+
+Result<DatapathMaps> DatapathMaps::open_pinned(const std::string& pin_root) {
+  return open([&](const std::string& name) -> Result<Descriptor> {
+    const std::string path = map_pin(pin_root, name);
+    Descriptor descriptor(bpf_obj_get(path.c_str()));
+    if (!descriptor.valid()) return system_error("cannot open " + path, errno);
+    return descriptor;
+  });
+}
+
+Result<std::optional<FlowTable>> DatapathMaps::flow_table(std::uint32_t slot) const {
+  return inner<FlowTable>(flow, slot);
+}
+
+Result<std::optional<FragmentTable>> DatapathMaps::fragment_table(std::uint32_t slot) const {
+  return inner<FragmentTable>(frag, slot);
+}
+
+Result<std::vector<grantd_counter>> DatapathMaps::counters(std::uint32_t slot) const {
+  auto table = inner<TypedMap<__u32, grantd_counter>>(counter, slot);
+  if (!table) return table.error();
+  if (!table.value()) return std::vector<grantd_counter>();
+  auto cpus = cpu_count();
+  if (!cpus) return cpus.error();
+  std::vector<grantd_counter> sums(GRANTD_COUNTERS);
+  std::vector<grantd_counter> each(static_cast<std::size_t>(cpus.value()));
+  for (__u32 index = 0; index < GRANTD_COUNTERS; index++) {
+    auto found = table.value()->raw().lookup(&index, each.data());
+    if (!found) return found.error();
+    grantd_counter& sum = sums[index];
+    for (const grantd_counter& one : each) {
+      sum.packets += one.packets;
+      sum.bytes += one.bytes;
+      sum.last_seen_ns = std::max(sum.last_seen_ns, one.last_seen_ns);
+      sum.last_event_ns = std::max(sum.last_event_ns, one.last_event_ns);
+    }
+  }
+  return sums;
+}
+
+Result<std::uint64_t> DatapathMaps::credit_bytes(std::uint32_t index, std::uint64_t grant_epoch) const {
+  auto cpus = cpu_count();
+  if (!cpus) return cpus.error();
+  std::vector<grantd_credit> each(static_cast<std::size_t>(cpus.value()));
+  auto found = credit.raw().lookup(&index, each.data());
+  if (!found) return found.error();
+  std::uint64_t bytes = 0;
+  for (const grantd_credit& one : each)
+    if (one.grant_epoch == grant_epoch) bytes += one.bytes;
+  return bytes;
+}
+
+}  // namespace grantd
