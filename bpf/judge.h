@@ -89,9 +89,9 @@ NOINLINE int judge_egress(struct question *question)
 		return known ? GRANTD_REASON_DESTINATION_PORT : GRANTD_REASON_DESTINATION;
 	if (covers(by_address, question))
 		return GO_ON;
-	if (by_address->protected_range && !by_address->count && !known)
-		return GRANTD_REASON_PROTECTED_DESTINATION;
-	return GRANTD_REASON_DESTINATION_PORT;
+	if (by_address->count || known)
+		return GRANTD_REASON_DESTINATION_PORT;
+	return by_address->protected_range ? GRANTD_REASON_PROTECTED_DESTINATION : GRANTD_REASON_DESTINATION;
 }
 
 /* The peer is the initiator: by its identity alone, never by its address. */

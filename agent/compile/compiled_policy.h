@@ -3,6 +3,7 @@
 
 #include "crd-sync/desired_state.h"
 #include "maps/abi/about.h"
+#include "maps/abi/identity.h"
 #include "maps/abi/limits.h"
 #include "maps/abi/reasons.h"
 
@@ -34,7 +35,7 @@ struct CompiledRange {
 struct CompiledRule {
   IpPrefix prefix;
   bool protected_range = false;
-  std::vector<CompiledRange> ranges;  // may be empty only for a protected range
+  std::vector<CompiledRange> ranges;  // empty: a hole in a wider prefix
   auto operator<=>(const CompiledRule&) const = default;
 };
 
@@ -68,6 +69,7 @@ struct CompiledGrant {
   std::vector<CompiledIdentityRule> identity_rules;   // sorted
   std::vector<CompiledSource> sources;
   std::optional<WallTime> valid_from, valid_until;
+  std::string quarantine;  // why nothing is published for it, "" where something is
   SourcePosition position;
 };
 
@@ -98,6 +100,7 @@ struct CompiledEndpoint {
   bool host_network = false;
   std::string grant;       // key of the Grant; "" for quarantine
   std::string quarantine;  // why, where grant is ""
+  bool without_record = false;  // no room for it: attached, and closed for lack of a record
   SourcePosition position;
 };
 
@@ -112,6 +115,7 @@ struct CompiledPolicy {
   std::vector<CompiledGrant> grants;      // sorted by key
   std::vector<RefusedGrant> refused;      // sorted by key
   std::vector<CompiledPrefix> prefixes;   // sorted
+  bool prefixes_refused = false;          // too many: those in force stay as they are
   std::vector<CompiledEndpoint> endpoints;  // sorted by guest
   std::vector<CompiledUplink> uplinks;    // sorted by interface
   std::vector<Problem> problems;          // of the desired state, and what compile adds

@@ -14,6 +14,7 @@ struct InterfaceFact {
   std::uint32_t ifindex = 0;
   bool layer3 = false;                // ARPHRD_NONE and the like: no L2 header
   bool loopback = false;
+  std::uint32_t master = 0;           // ifindex of the bridge that it is a port of
   bool tunnel = false;                // its kind decapsulates (vxlan, wireguard, tun, ...)
   MacAddress mac;                     // of the host's end
   std::optional<MacAddress> peer_mac; // of the guest's end of a veth, as the kernel tells it

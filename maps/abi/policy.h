@@ -80,7 +80,7 @@ struct grantd_idrule_key {
 GRANTD_ASSERT_SIZE(grantd_idrule_key, 12);
 
 /* The longest prefix answers alone, so compile has already merged into it what wider
- * prefixes open (rule 8). count 0: a protected range that nothing opened. */
+ * prefixes open (rule 8). count 0: a hole in a wider prefix, such as a protected range. */
 struct grantd_ranges {
 	__u16 count;
 	__u16 protected_range; /* 1: the entry stands for a protected range */

@@ -1,0 +1,195 @@
+#include "agent/compile/endpoints.h"
+
+#include "agent/compile/realm_prefixes.h"
+
+#include <algorithm>
+#include <map>
+
+namespace grantd {
+
+namespace {
+
+class EndpointCompiler {
+ public:
+  EndpointCompiler(const NodeFacts& node, const std::set<std::string>& known_grants, std::vector<Problem>& problems)
+      : node_(node), known_grants_(known_grants), problems_(problems), own_(node_addresses(node)) {
+    for (const InterfaceFact& each : node.interfaces) by_name_[each.name] = &each;
+  }
+
+  void add(const Workload& workload, std::vector<CompiledEndpoint>& endpoints) {
+    CompiledEndpoint endpoint;
+    endpoint.guest = workload.name;
+    endpoint.position = workload.position;
+    endpoint.addresses.reserve(workload.addresses.size());
+    for (const IpAddress& address : workload.addresses) {
+      if (is_link_local(address))
+        endpoint.link_local = address;
+      else
+        endpoint.addresses.push_back(address);
+    }
+    endpoint.host_network = workload.interface.empty();
+    if (!take_cgroup(workload, endpoint) || !take_interface(workload, endpoint)) return;
+    if (endpoint.quarantine.empty()) take_grant(workload, endpoint);
+    if (!endpoint.quarantine.empty()) endpoint.grant.clear();
+    endpoints.push_back(std::move(endpoint));
+  }
+
+ private:
+  static bool is_link_local(const IpAddress& address) {
+    return address.family == Family::IPv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+  }
+
+  void report(Severity severity, const Workload& workload, std::string field, std::string value, std::string message,
+              std::string accepted = "") {
+    problems_.push_back({severity, workload.position, "Workload " + workload.name, std::move(field), std::move(value),
+                         std::move(message), std::move(accepted)});
+  }
+
+  bool take_cgroup(const Workload& workload, CompiledEndpoint& endpoint) {
+    if (workload.cgroup.empty()) return true;
+    const auto found = node_.cgroup_ids.find(workload.cgroup);
+    if (found != node_.cgroup_ids.end()) {
+      endpoint.cgroup_id = found->second;
+      if (endpoint.host_network)
+        report(Severity::Warning, workload, "spec.interface", "",
+               "a guest on the host network is held back by its cgroup only, which packet sockets pass by: not enforced");
+      return true;
+    }
+    report(Severity::Warning, workload, "spec.cgroup", workload.cgroup, "no such cgroup on this node yet");
+    return !endpoint.host_network;
+  }
+
+  bool take_interface(const Workload& workload, CompiledEndpoint& endpoint) {
+    if (endpoint.host_network) return true;
+    const auto found = by_name_.find(workload.interface);
+    if (found == by_name_.end()) {
+      report(Severity::Warning, workload, "spec.interface", workload.interface, "no such interface on this node yet");
+      return false;
+    }
+    const InterfaceFact& interface = *found->second;
+    if (interface.loopback || is_uplink(interface.name)) {
+      report(Severity::Error, workload, "spec.interface", workload.interface,
+             interface.loopback ? "is the loopback interface" : "is an uplink of this node",
+             "the host's side of an interface that only this guest uses");
+      return false;
+    }
+    endpoint.interface = interface.name;
+    endpoint.ifindex = interface.ifindex;
+    endpoint.layer3 = interface.layer3;
+    endpoint.gateways = interface.link_local;
+    for (const IpAddress& address : interface.addresses)
+      if (address.family == Family::IPv6) endpoint.gateways.push_back(address);
+    if (endpoint.gateways.size() > GRANTD_GATEWAYS_PER_ENDPOINT)
+      endpoint.gateways.resize(GRANTD_GATEWAYS_PER_ENDPOINT);
+    take_mac(workload, interface, endpoint);
+    check_addresses(workload, endpoint);
+    return true;
+  }
+
+  void take_mac(const Workload& workload, const InterfaceFact& interface, CompiledEndpoint& endpoint) {
+    if (interface.layer3) {
+      endpoint.link_local = IpAddress{Family::IPv6, {}};
+      return;
+    }
+    if (workload.mac) {
+      endpoint.mac = *workload.mac;
+    } else if (interface.peer_mac) {
+      endpoint.mac = *interface.peer_mac;
+    } else {
+      endpoint.quarantine = "the MAC address of the guest's end is not known; give spec.mac";
+      report(Severity::Error, workload, "spec.mac", "", "the kernel does not tell the MAC address of the guest's end of " +
+             interface.name + "; the guest is in quarantine", "the MAC address, as aa:bb:cc:dd:ee:ff");
+      return;
+    }
+    if (endpoint.link_local.family != Family::IPv6) endpoint.link_local = endpoint.mac.link_local();
+  }
+
+  void check_addresses(const Workload& workload, CompiledEndpoint& endpoint) {
+    for (const IpAddress& address : endpoint.addresses) {
+      if (!std::binary_search(own_.begin(), own_.end(), IpPrefix{address, address.bits()})) continue;
+      endpoint.quarantine = "the address " + address.text() + " is the node's own";
+      report(Severity::Error, workload, "spec.addresses", address.text(),
+             "is an address of this node itself; the guest is in quarantine", "addresses of the guest");
+    }
+  }
+
+  void take_grant(const Workload& workload, CompiledEndpoint& endpoint) {
+    endpoint.grant = workload.grant;
+    if (known_grants_.contains(workload.grant)) return;
+    endpoint.quarantine = "there is no Grant " + workload.grant;
+    report(Severity::Warning, workload, "spec.grantName", workload.grant,
+           "there is no such Grant; the guest is in quarantine");
+  }
+
+  bool is_uplink(const std::string& name) const {
+    return std::any_of(node_.uplink_rules.begin(), node_.uplink_rules.end(),
+                       [&](const UplinkRule& rule) { return matches_glob(rule.interface_glob, name); });
+  }
+
+  const NodeFacts& node_;
+  const std::set<std::string>& known_grants_;
+  std::vector<Problem>& problems_;
+  std::vector<IpPrefix> own_;
+  std::map<std::string, const InterfaceFact*> by_name_;
+};
+
+}  // namespace
+
+bool matches_glob(const std::string& glob, const std::string& text) {
+  std::size_t at = 0, glob_at = 0, star = std::string::npos, star_at = 0;
+  while (at < text.size()) {
+    if (glob_at < glob.size() && (glob[glob_at] == '?' || glob[glob_at] == text[at]) && glob[glob_at] != '*') {
+      at++;
+      glob_at++;
+    } else if (glob_at < glob.size() && glob[glob_at] == '*') {
+      star = glob_at++;
+      star_at = at;
+    } else if (star != std::string::npos) {
+      glob_at = star + 1;
+      at = ++star_at;
+    } else {
+      return false;
+    }
+  }
+  while (glob_at < glob.size() && glob[glob_at] == '*') glob_at++;
+  return glob_at == glob.size();
+}
+
+std::vector<CompiledEndpoint> compile_endpoints(const std::vector<Workload>& workloads, const NodeFacts& node,
+                                                const std::set<std::string>& known_grants,
+                                                std::vector<Problem>& problems) {
+  std::vector<CompiledEndpoint> endpoints;
+  EndpointCompiler compiler(node, known_grants, problems);
+  for (const Workload& workload : workloads) compiler.add(workload, endpoints);
+  return endpoints;
+}
+
+std::vector<CompiledUplink> compile_uplinks(const NodeFacts& node, const std::vector<CompiledEndpoint>& endpoints,
+                                            std::vector<Problem>& problems) {
+  std::set<std::uint32_t> guests, bridges_with_guests;
+  for (const CompiledEndpoint& each : endpoints) guests.insert(each.ifindex);
+  for (const InterfaceFact& each : node.interfaces)
+    if (each.master && guests.contains(each.ifindex)) bridges_with_guests.insert(each.master);
+  std::vector<CompiledUplink> uplinks;
+  for (const InterfaceFact& each : node.interfaces) {
+    if (each.loopback || guests.contains(each.ifindex)) continue;
+    const auto rule = std::find_if(node.uplink_rules.begin(), node.uplink_rules.end(),
+                                   [&](const UplinkRule& one) { return matches_glob(one.interface_glob, each.name); });
+    if (rule == node.uplink_rules.end()) {
+      if (each.tunnel) uplinks.push_back({each.name, each.ifindex, GRANTD_UPLINK_UNTRUSTED, each.layer3});
+      continue;
+    }
+    if (bridges_with_guests.contains(each.ifindex)) {
+      problems.push_back({Severity::Error, {}, "uplink " + each.name, "--uplink", rule->interface_glob,
+                          "is a bridge with guests' interfaces as ports; its own program would take their stamps away",
+                          "the bridge's other ports, by name"});
+      continue;
+    }
+    uplinks.push_back({each.name, each.ifindex, static_cast<std::uint8_t>(rule->uplink_class), each.layer3});
+  }
+  std::sort(uplinks.begin(), uplinks.end(),
+            [](const CompiledUplink& a, const CompiledUplink& b) { return a.interface < b.interface; });
+  return uplinks;
+}
+
+}  // namespace grantd

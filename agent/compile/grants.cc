@@ -1,0 +1,167 @@
+#include "agent/compile/grants.h"
+
+#include "agent/compile/address_rules.h"
+#include "agent/compile/ranges.h"
+#include "agent/compile/validity.h"
+
+#include <algorithm>
+#include <map>
+
+namespace grantd {
+
+namespace {
+
+constexpr std::uint64_t kMaxBurstNs = (1ULL << 39) - 1;  // what the datapath's arithmetic holds
+
+Result<CompiledLimit> compile_limit(const char* field, std::optional<std::uint64_t> rate_bps,
+                                    std::optional<std::uint64_t> burst_bytes) {
+  if (!rate_bps) return CompiledLimit{};
+  CompiledLimit limit{*rate_bps, burst_bytes.value_or(default_burst_bytes(*rate_bps))};
+  // burst <= 2^36 bytes, so the product with 8 x 10^9 needs 128 bits.
+  const auto burst_ns = static_cast<unsigned __int128>(limit.burst_bytes) * 8 * GRANTD_NS_PER_SECOND / *rate_bps;
+  if (burst_ns > kMaxBurstNs)
+    return Error{std::string("spec.bandwidth.") + field + ": " + std::to_string(limit.burst_bytes) +
+                     " bytes last more than " + std::to_string(kMaxBurstNs / GRANTD_NS_PER_SECOND) +
+                     " s at the rate of " + std::to_string(*rate_bps) + " bit/s; accepted: a smaller burst",
+                 0};
+  return limit;
+}
+
+// Ranges by identity, in both directions.
+class IdentityRules {
+ public:
+  void open(const IdentityName& identity, grantd_direction direction, const std::vector<CompiledRange>& ranges) {
+    auto& known = rules_[{direction, identity}];
+    known = unite(known, ranges);
+  }
+
+  std::vector<CompiledIdentityRule> take() const {
+    std::vector<CompiledIdentityRule> all;
+    for (const auto& [key, ranges] : rules_) all.push_back({key.second, key.first, ranges});
+    std::sort(all.begin(), all.end());
+    return all;
+  }
+
+ private:
+  std::map<std::pair<grantd_direction, IdentityName>, std::vector<CompiledRange>> rules_;
+};
+
+std::vector<CompiledRange> ranges_of(const Destination& destination, std::uint16_t source) {
+  std::vector<CompiledRange> ranges;
+  for (const PortRange& range : destination.ranges) ranges.push_back({range, source});
+  return ranges;
+}
+
+IdentityName identity_of(Party party, const Grant& grant) {
+  switch (party) {
+    case Party::Grantee: return {IdentityName::Kind::Realm, grant.grantee_realm};
+    case Party::Grantor: return {IdentityName::Kind::Realm, grant.grantor_realm};
+    case Party::LocalNode: return {IdentityName::Kind::LocalNode, ""};
+    case Party::SameGrant: return {IdentityName::Kind::Grant, grant.key()};
+  }
+  return {};
+}
+
+void warn(const Grant& grant, std::string field, std::string value, std::string message,
+          std::vector<Problem>& problems) {
+  problems.push_back({Severity::Warning, grant.position, "Grant " + grant.key(), std::move(field), std::move(value),
+                      std::move(message), ""});
+}
+
+Error unknown_realm(const std::string& field, const std::string& name) {
+  return Error{field + ": " + name + ": no such Realm; accepted: the name of a Realm", 0};
+}
+
+// Fails with the first list that is too long even after it was shortened.
+template <typename Rule>
+Result<void> bound(std::vector<Rule>& rules) {
+  for (Rule& rule : rules) {
+    rule.ranges = shorten(std::move(rule.ranges), GRANTD_RANGES_PER_RULE);
+    if (rule.ranges.size() > GRANTD_RANGES_PER_RULE)
+      return Error{"spec.networkPolicy.allowedDestinations: " + std::to_string(rule.ranges.size()) +
+                       " separate ranges of ports come together at one destination; accepted: at most " +
+                       std::to_string(GRANTD_RANGES_PER_RULE),
+                   0};
+  }
+  return {};
+}
+
+void open_defaults(const Grant& grant, IdentityRules& identities) {
+  for (Party party : grant.ingress_from) {
+    const IdentityName identity = identity_of(party, grant);
+    identities.open(identity, GRANTD_INGRESS, {kEverything});
+    if (party == Party::SameGrant) identities.open(identity, GRANTD_EGRESS, {kEverything});
+  }
+  // The grantee's realm cannot be left out.
+  const IdentityName grantee{IdentityName::Kind::Realm, grant.grantee_realm};
+  identities.open(grantee, GRANTD_INGRESS, {kEverything});
+  identities.open(grantee, GRANTD_EGRESS, {kEverything});
+}
+
+Result<void> open_destinations(const Grant& grant, const std::set<std::string>& realms, AddressRules& addresses,
+                               IdentityRules& identities, CompiledGrant& compiled, std::vector<Problem>& problems) {
+  for (std::size_t index = 0; index < grant.destinations.size(); index++) {
+    const Destination& destination = grant.destinations[index];
+    const std::string field = "spec.networkPolicy.allowedDestinations[" + std::to_string(index) + "]";
+    compiled.sources.push_back({destination.text, destination.position});
+    if (compiled.sources.size() > UINT16_MAX)
+      return Error{field + ": too many entries; accepted: at most " + std::to_string(UINT16_MAX), 0};
+    const auto ranges = ranges_of(destination, static_cast<std::uint16_t>(compiled.sources.size()));
+    switch (destination.kind) {
+      case Destination::Kind::Prefix: addresses.open(destination.prefix, ranges); break;
+      case Destination::Kind::Internet: addresses.open_internet(ranges); break;
+      case Destination::Kind::Realm:
+        if (!realms.contains(destination.name)) return unknown_realm(field, destination.name);
+        identities.open({IdentityName::Kind::Realm, destination.name}, GRANTD_EGRESS, ranges);
+        break;
+      case Destination::Kind::Service:
+        warn(grant, field, destination.text, "services need Kubernetes; this entry opens nothing", problems);
+        break;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::uint64_t default_burst_bytes(std::uint64_t rate_bps) {
+  return std::max<std::uint64_t>(256 * 1024, rate_bps / 8 / 4);
+}
+
+Result<CompiledGrant> compile_grant(const Grant& grant, const std::set<std::string>& realms,
+                                    const std::vector<IpPrefix>& protected_prefixes, const TimeFacts& time,
+                                    std::vector<Problem>& problems) {
+  CompiledGrant compiled;
+  compiled.key = grant.key();
+  compiled.grantor = grant.grantor_realm;
+  compiled.grantee = grant.grantee_realm;
+  compiled.position = grant.position;
+  if (!realms.contains(grant.grantor_realm)) return unknown_realm("spec.grantorRealm", grant.grantor_realm);
+  if (!realms.contains(grant.grantee_realm)) return unknown_realm("spec.granteeRealm", grant.grantee_realm);
+
+  auto egress = compile_limit("egressBurst", grant.egress_bps, grant.egress_burst_bytes);
+  if (!egress) return egress.error();
+  auto ingress = compile_limit("ingressBurst", grant.ingress_bps, grant.ingress_burst_bytes);
+  if (!ingress) return ingress.error();
+  compiled.limit[GRANTD_EGRESS] = egress.value();
+  compiled.limit[GRANTD_INGRESS] = ingress.value();
+
+  const bool destinations_open = judge_validity(grant, time, compiled);
+  AddressRules addresses;
+  IdentityRules identities;
+  for (const IpPrefix& prefix : protected_prefixes) addresses.protect(prefix);
+  open_defaults(grant, identities);
+  if (grant.egress_allowed && destinations_open) {
+    auto opened = open_destinations(grant, realms, addresses, identities, compiled, problems);
+    if (!opened) return opened.error();
+  }
+  if (grant.dns_cluster)
+    warn(grant, "spec.networkPolicy.dns", "Cluster", "needs Kubernetes; it opens nothing", problems);
+  compiled.rules = addresses.close();
+  compiled.identity_rules = identities.take();
+  for (auto bounded : {bound(compiled.rules), bound(compiled.identity_rules)})
+    if (!bounded) return bounded.error();
+  return compiled;
+}
+
+}  // namespace grantd

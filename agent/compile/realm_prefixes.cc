@@ -1,0 +1,113 @@
+#include "agent/compile/realm_prefixes.h"
+
+#include "agent/compile/special_prefixes.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace grantd {
+
+namespace {
+
+constexpr std::uint8_t kClasses[] = {GRANTD_UPLINK_DESTINATION, GRANTD_UPLINK_TAILNET, GRANTD_UPLINK_LAN,
+                                     GRANTD_UPLINK_OVERLAY};
+
+// One class of uplinks, or the destinations: prefix -> whose.
+using Table = std::map<IpPrefix, IdentityName>;
+
+const IdentityName kNobody{};
+
+IpPrefix host_prefix(const IpAddress& address) { return {address, address.bits()}; }
+
+// The range that a realm's prefix may not overlap; node addresses are carved out instead.
+const IpPrefix* forbidden(const IpPrefix& prefix, const NodeFacts& node) {
+  for (const auto* ranges : {&always_protected(), &node.pod_cidrs, &node.service_cidrs})
+    for (const IpPrefix& range : *ranges)
+      if (range.overlaps(prefix)) return &range;
+  return nullptr;
+}
+
+// Whether a wider prefix of the table contains this one. Walks the lengths, not the table.
+bool inside_a_wider_one(const Table& table, const IpPrefix& prefix) {
+  IpPrefix wider = prefix;
+  while (wider.length > 0) {
+    wider.length--;
+    const auto byte = static_cast<std::size_t>(wider.length / 8);
+    wider.address.bytes[byte] = static_cast<std::uint8_t>(wider.address.bytes[byte] & (0xff00U >> (wider.length % 8)));
+    if (table.contains(wider)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<UplinkClass> believed_on(const Realm& realm, const IpPrefix& prefix) {
+  if (!realm.uplinks.empty()) return realm.uplinks;
+  return {is_tailnet_prefix(prefix) ? UplinkClass::Tailnet : UplinkClass::Lan};
+}
+
+std::vector<IpPrefix> node_addresses(const NodeFacts& node) {
+  std::set<IpPrefix> all;
+  for (const InterfaceFact& each : node.interfaces)
+    for (const IpAddress& address : each.addresses) all.insert(host_prefix(address));
+  return {all.begin(), all.end()};
+}
+
+std::vector<IpPrefix> protected_ranges(const NodeFacts& node) {
+  std::vector<IpPrefix> all = always_protected();
+  all.insert(all.end(), node.pod_cidrs.begin(), node.pod_cidrs.end());
+  all.insert(all.end(), node.service_cidrs.begin(), node.service_cidrs.end());
+  const auto addresses = node_addresses(node);
+  all.insert(all.end(), addresses.begin(), addresses.end());
+  return all;
+}
+
+std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
+                                           const std::vector<CompiledEndpoint>& endpoints, const NodeFacts& node,
+                                           std::vector<Problem>& problems) {
+  std::map<std::uint8_t, Table> tables;
+  std::set<IpPrefix> holes;  // belong to somebody else than the realm around them
+  for (const Realm& realm : realms) {
+    const IdentityName identity{IdentityName::Kind::Realm, realm.name};
+    for (std::size_t index = 0; index < realm.addresses.size(); index++) {
+      const RealmAddress& address = realm.addresses[index];
+      if (const IpPrefix* range = forbidden(address.prefix, node)) {
+        problems.push_back({Severity::Error, address.position, "Realm " + realm.name,
+                            "spec.addresses[" + std::to_string(index) + "]", address.prefix.text(),
+                            "overlaps the protected range " + range->text() + " of this node; nobody is believed there",
+                            "a prefix outside of the pod and service ranges, link-local and loopback"});
+        continue;
+      }
+      tables[GRANTD_UPLINK_DESTINATION][address.prefix] = identity;
+      for (UplinkClass uplink_class : believed_on(realm, address.prefix))
+        tables[static_cast<std::uint8_t>(uplink_class)][address.prefix] = identity;
+      holes.insert(address.prefix);
+    }
+  }
+  for (const IpPrefix& own : node_addresses(node)) {
+    for (auto& [uplink_class, table] : tables) table.erase(own);
+    holes.insert(own);
+  }
+  for (const CompiledEndpoint& endpoint : endpoints)
+    for (const IpAddress& address : endpoint.addresses) {
+      const IpPrefix own = host_prefix(address);
+      for (auto& [uplink_class, table] : tables) table.erase(own);
+      if (!endpoint.grant.empty())
+        tables[GRANTD_UPLINK_DESTINATION][own] = {IdentityName::Kind::Grant, endpoint.grant};
+      holes.insert(own);
+    }
+  // The longest prefix wins on every class, also where its owner is not believed.
+  std::vector<CompiledPrefix> result;
+  for (std::uint8_t uplink_class : kClasses) {
+    Table& table = tables[uplink_class];
+    std::vector<IpPrefix> missing;
+    for (const IpPrefix& hole : holes)
+      if (!table.contains(hole) && inside_a_wider_one(table, hole)) missing.push_back(hole);
+    for (const IpPrefix& hole : missing) table[hole] = kNobody;
+    for (const auto& [prefix, identity] : table) result.push_back({uplink_class, prefix, identity});
+  }
+  return result;
+}
+
+}  // namespace grantd

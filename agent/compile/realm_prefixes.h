@@ -1,0 +1,26 @@
+// Whose address is whose: the entries of grantd_identity.
+#pragma once
+
+#include "agent/compile/node_facts.h"
+
+#include <vector>
+
+namespace grantd {
+
+// The addresses of realms on the uplink classes where they are believed, and as destinations; the
+// guests' own addresses; and holes for this node's addresses and for what a narrower prefix
+// takes out of a wider one. Prefixes that overlap the pod or service range, link-local or loopback
+// are left out, each with an error in `problems`. Sorted.
+std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
+                                           const std::vector<CompiledEndpoint>& endpoints, const NodeFacts& node,
+                                           std::vector<Problem>& problems);
+
+// The realm's classes, or the default for this prefix.
+std::vector<UplinkClass> believed_on(const Realm& realm, const IpPrefix& prefix);
+
+// What only an entry inside it opens: always_protected() and this node's ranges and addresses.
+std::vector<IpPrefix> protected_ranges(const NodeFacts& node);
+// This node's own global addresses.
+std::vector<IpPrefix> node_addresses(const NodeFacts& node);
+
+}  // namespace grantd

@@ -1,0 +1,83 @@
+#include "agent/compile/validity.h"
+
+#include <algorithm>
+
+namespace grantd {
+
+namespace {
+
+// A time before the boot is 1, not 0: 0 would mean "not bounded" to a reader.
+BootNanoseconds boot_time(WallTime wall, const TimeFacts& time) {
+  const auto ahead = (wall - time.now).count();
+  if (ahead >= 0) return time.boot_now + static_cast<BootNanoseconds>(ahead);
+  const auto behind = static_cast<BootNanoseconds>(-(ahead + 1)) + 1;
+  return behind < time.boot_now ? time.boot_now - behind : 1;
+}
+
+bool expired_before(const Grant& grant, const TimeFacts& time) {
+  const auto found = time.expired.find(grant.key());
+  return found != time.expired.end() && found->second == grant.spec_hash;
+}
+
+WallTime notice_end(const Grant& grant, const TimeFacts& time) {
+  const auto revoked = time.revoked_at.find(grant.key());
+  WallTime end = (revoked == time.revoked_at.end() ? time.now : revoked->second) + grant.notice_period;
+  const auto latched = time.notice_ends.find(grant.key());
+  return latched == time.notice_ends.end() ? end : std::min(end, latched->second);
+}
+
+}  // namespace
+
+bool judge_validity(const Grant& grant, const TimeFacts& time, CompiledGrant& compiled) {
+  compiled.valid_from = grant.valid_from;
+  compiled.valid_until = grant.valid_until;
+  compiled.phase = GRANTD_PHASE_ACTIVE;
+  if (grant.valid_from) {
+    compiled.not_before = boot_time(*grant.valid_from, time);
+    if (time.now < *grant.valid_from) compiled.phase = GRANTD_PHASE_PENDING;
+  }
+  if (grant.valid_until) {
+    compiled.not_after = boot_time(*grant.valid_until, time);
+    if (time.now >= *grant.valid_until) compiled.phase = GRANTD_PHASE_EXPIRED;
+  }
+  if (grant.revoked) {
+    compiled.phase = GRANTD_PHASE_REVOKED;
+    const WallTime end = notice_end(grant, time);
+    const BootNanoseconds end_ns = grant.notice_period.count() == 0 || end <= time.now ? 1 : boot_time(end, time);
+    if (end_ns < compiled.not_after) {
+      compiled.not_after = end_ns;
+      compiled.end_reason = GRANTD_REASON_REVOKED;
+    }
+  }
+  if (expired_before(grant, time)) {
+    compiled.phase = GRANTD_PHASE_EXPIRED;
+    compiled.not_after = 1;
+    compiled.end_reason = GRANTD_REASON_EXPIRED;
+  }
+  const bool dated = grant.valid_from || grant.valid_until || (grant.revoked && grant.notice_period.count() > 0);
+  if (dated && !time.trusted)
+    compiled.quarantine = "the clock of this node is not trusted, and the Grant has dates";
+  return !grant.revoked;
+}
+
+TimeFacts latch(const TimeFacts& time, const std::vector<Grant>& grants) {
+  TimeFacts next = time;
+  next.revoked_at.clear();
+  next.notice_ends.clear();
+  next.expired.clear();
+  for (const Grant& grant : grants) {
+    const std::string key = grant.key();
+    if (grant.revoked) {
+      const auto seen = time.revoked_at.find(key);
+      next.revoked_at[key] = seen == time.revoked_at.end() ? time.now : seen->second;
+      next.notice_ends[key] = notice_end(grant, next);
+      const auto end = time.notice_ends.find(key);
+      if (end != time.notice_ends.end()) next.notice_ends[key] = std::min(next.notice_ends[key], end->second);
+    }
+    const bool over = time.trusted && grant.valid_until && time.now >= *grant.valid_until;
+    if (over || expired_before(grant, time)) next.expired[key] = grant.spec_hash;
+  }
+  return next;
+}
+
+}  // namespace grantd
