@@ -1,0 +1,173 @@
+#include "agent/plan/encode.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace grantd {
+
+namespace {
+
+// Records are compared as bytes, so their padding is zero. memset, since aggregate initialisation
+// promises nothing about padding.
+template <typename Record>
+Record zeroed() {
+  Record record;
+  std::memset(static_cast<void*>(&record), 0, sizeof(record));
+  return record;
+}
+
+std::uint64_t seconds_of(const std::optional<WallTime>& time) {
+  if (!time) return 0;
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time->time_since_epoch()).count();
+  return seconds > 0 ? static_cast<std::uint64_t>(seconds) : 1;
+}
+
+std::uint32_t line_of(const SourcePosition& position) { return static_cast<std::uint32_t>(std::max(position.line, 0)); }
+
+}  // namespace
+
+grantd_limit encode_limit(const CompiledLimit& limit, unsigned cpus) {
+  auto record = zeroed<grantd_limit>();
+  if (limit.rate_bps == 0) return record;
+  using Wide = unsigned __int128;
+  const Wide bit_ns = static_cast<Wide>(8) * GRANTD_NS_PER_SECOND;
+  record.rate_bps = limit.rate_bps;
+  record.burst_bytes = limit.burst_bytes;
+  record.cost_per_byte =
+      static_cast<std::uint64_t>(((bit_ns << GRANTD_COST_SHIFT) + limit.rate_bps - 1) / limit.rate_bps);
+  record.burst_ns = static_cast<std::uint64_t>(limit.burst_bytes * bit_ns / limit.rate_bps);
+  const std::uint64_t millisecond_bytes = limit.rate_bps / 8 / 1000;
+  const std::uint64_t fair = limit.burst_bytes / (4ULL * std::max(cpus, 1U));
+  record.quantum_bytes = std::min(std::clamp<std::uint64_t>(millisecond_bytes, 2048, 65536), fair);
+  return record;
+}
+
+grantd_ranges encode_ranges(const std::vector<CompiledRange>& ranges, bool protected_range) {
+  auto record = zeroed<grantd_ranges>();
+  record.count = static_cast<std::uint16_t>(std::min<std::size_t>(ranges.size(), GRANTD_RANGES_PER_RULE));
+  record.protected_range = protected_range ? 1 : 0;
+  for (std::size_t index = 0; index < record.count; index++) {
+    record.range[index].protocol = static_cast<std::uint8_t>(ranges[index].range.protocol);
+    record.range[index].source = ranges[index].source;
+    record.range[index].low = ranges[index].range.low;
+    record.range[index].high = ranges[index].range.high;
+  }
+  return record;
+}
+
+grantd_rule_key encode_rule_key(std::uint32_t rules_id, const IpPrefix& prefix) {
+  auto key = zeroed<grantd_rule_key>();
+  key.prefixlen = GRANTD_RULE_KEY_FIXED_BITS + static_cast<std::uint32_t>(prefix.length);
+  key.rules_id = rules_id;
+  key.direction = GRANTD_EGRESS;
+  key.family = static_cast<std::uint8_t>(prefix.address.family);
+  std::copy(prefix.address.bytes.begin(), prefix.address.bytes.end(), key.address);
+  return key;
+}
+
+grantd_identity_key encode_prefix_key(const PrefixKey& prefix) {
+  auto key = zeroed<grantd_identity_key>();
+  key.prefixlen = GRANTD_IDENTITY_KEY_FIXED_BITS + static_cast<std::uint32_t>(prefix.prefix.length);
+  key.uplink_class = prefix.uplink_class;
+  key.family = static_cast<std::uint8_t>(prefix.prefix.address.family);
+  std::copy(prefix.prefix.address.bytes.begin(), prefix.prefix.address.bytes.end(), key.address);
+  return key;
+}
+
+PrefixKey decode_prefix_key(const grantd_identity_key& key) {
+  PrefixKey prefix;
+  prefix.uplink_class = key.uplink_class;
+  prefix.prefix.address.family = key.family == GRANTD_IPV4 ? Family::IPv4 : Family::IPv6;
+  std::copy(std::begin(key.address), std::end(key.address), prefix.prefix.address.bytes.begin());
+  prefix.prefix.length = static_cast<int>(key.prefixlen) - GRANTD_IDENTITY_KEY_FIXED_BITS;
+  return prefix;
+}
+
+grantd_endpoint encode_endpoint(const CompiledEndpoint& endpoint) {
+  auto record = zeroed<grantd_endpoint>();
+  record.ifindex = endpoint.ifindex;
+  record.flags = (endpoint.layer3 ? GRANTD_ENDPOINT_LAYER3 : 0U) |
+                 (endpoint.host_network ? GRANTD_ENDPOINT_HOST_NETWORK : 0U);
+  std::copy(endpoint.mac.bytes.begin(), endpoint.mac.bytes.end(), record.mac);
+  std::size_t ipv4 = 0, ipv6 = 0, gateway = 0;
+  for (const IpAddress& address : endpoint.addresses) {
+    if (address.family == Family::IPv4 && ipv4 < GRANTD_IPV4_PER_ENDPOINT)
+      std::memcpy(&record.ipv4[ipv4++], address.bytes.data(), 4);
+    if (address.family == Family::IPv6 && ipv6 < GRANTD_IPV6_PER_ENDPOINT) record.ipv6[ipv6++] = address.mapped();
+  }
+  if (endpoint.link_local.family == Family::IPv6) record.link_local = endpoint.link_local.mapped();
+  for (const IpAddress& address : endpoint.gateways)
+    if (gateway < GRANTD_GATEWAYS_PER_ENDPOINT) record.gateway[gateway++] = address.mapped();
+  return record;
+}
+
+grantd_slotname encode_slot_name(const CompiledGrant& grant) {
+  auto record = zeroed<grantd_slotname>();
+  copy_text(record.grant, grant.key);
+  copy_text(record.grantor, grant.grantor);
+  copy_text(record.grantee, grant.grantee);
+  copy_text(record.file, grant.position.file);
+  record.line = line_of(grant.position);
+  record.phase = grant.phase;
+  record.valid_from_seconds = seconds_of(grant.valid_from);
+  record.valid_until_seconds = seconds_of(grant.valid_until);
+  return record;
+}
+
+grantd_guest encode_guest(const CompiledEndpoint& endpoint, std::uint32_t slot) {
+  auto record = zeroed<grantd_guest>();
+  copy_text(record.guest, endpoint.guest);
+  copy_text(record.interface, endpoint.interface);
+  copy_text(record.file, endpoint.position.file);
+  record.line = line_of(endpoint.position);
+  record.ifindex = endpoint.ifindex;
+  record.slot = slot;
+  copy_text(record.quarantine, endpoint.quarantine);
+  return record;
+}
+
+grantd_source encode_source(const CompiledSource& source) {
+  auto record = zeroed<grantd_source>();
+  copy_text(record.text, source.text);
+  copy_text(record.file, source.position.file);
+  record.line = line_of(source.position);
+  return record;
+}
+
+grantd_idname encode_identity_name(const IdentityName& name) {
+  auto record = zeroed<grantd_idname>();
+  record.kind = name.kind == IdentityName::Kind::Grant ? GRANTD_IDENTITY_KIND_GRANT : GRANTD_IDENTITY_KIND_REALM;
+  copy_text(record.name, name.name);
+  return record;
+}
+
+IdentityName decode_identity_name(const grantd_idname& record) {
+  return {record.kind == GRANTD_IDENTITY_KIND_GRANT ? IdentityName::Kind::Grant : IdentityName::Kind::Realm,
+          text_of(record.name)};
+}
+
+std::uint64_t digest_bytes(const void* bytes, std::size_t count, std::uint64_t seed) {
+  // FNV-1a, and the finaliser of splitmix64 so that sums of digests do not cancel.
+  std::uint64_t hash = 0xcbf29ce484222325ULL ^ seed;
+  const auto* at = static_cast<const unsigned char*>(bytes);
+  for (std::size_t index = 0; index < count; index++) hash = (hash ^ at[index]) * 0x100000001b3ULL;
+  hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebULL;
+  return hash ^ (hash >> 31);
+}
+
+std::uint64_t digest_rule(grantd_rule_key key, const grantd_ranges& ranges) {
+  key.rules_id = 0;
+  return digest_bytes(&ranges, sizeof(ranges), digest_bytes(&key, sizeof(key), 1));
+}
+
+std::uint64_t digest_rule(grantd_idrule_key key, const grantd_ranges& ranges) {
+  key.rules_id = 0;
+  return digest_bytes(&ranges, sizeof(ranges), digest_bytes(&key, sizeof(key), 2));
+}
+
+std::uint64_t digest_source(std::uint16_t number, const grantd_source& source) {
+  return digest_bytes(&source, sizeof(source), number);
+}
+
+}  // namespace grantd

@@ -1,0 +1,46 @@
+// From compiled values to the records of maps/abi.
+#pragma once
+
+#include "agent/plan/kernel_state.h"
+
+#include <string_view>
+
+namespace grantd {
+
+grantd_limit encode_limit(const CompiledLimit& limit, unsigned cpus);
+grantd_ranges encode_ranges(const std::vector<CompiledRange>& ranges, bool protected_range);
+grantd_rule_key encode_rule_key(std::uint32_t rules_id, const IpPrefix& prefix);
+grantd_identity_key encode_prefix_key(const PrefixKey& key);
+PrefixKey decode_prefix_key(const grantd_identity_key& key);
+// Everything but version, endpoint_id and slot.
+grantd_endpoint encode_endpoint(const CompiledEndpoint& endpoint);
+grantd_slotname encode_slot_name(const CompiledGrant& grant);
+grantd_guest encode_guest(const CompiledEndpoint& endpoint, std::uint32_t slot);
+grantd_source encode_source(const CompiledSource& source);
+grantd_idname encode_identity_name(const IdentityName& name);
+IdentityName decode_identity_name(const grantd_idname& name);
+
+// Digests of rules add up, so that their order does not matter.
+std::uint64_t digest_bytes(const void* bytes, std::size_t count, std::uint64_t seed);
+std::uint64_t digest_rule(grantd_rule_key key, const grantd_ranges& ranges);
+std::uint64_t digest_rule(grantd_idrule_key key, const grantd_ranges& ranges);
+std::uint64_t digest_source(std::uint16_t number, const grantd_source& source);
+
+template <std::size_t N>
+void copy_text(char (&to)[N], std::string_view text) {
+  const std::size_t count = text.size() < N - 1 ? text.size() : N - 1;
+  text.copy(to, count);
+  to[count] = '\0';
+}
+template <std::size_t N>
+std::string text_of(const char (&from)[N]) {
+  std::size_t length = 0;
+  while (length < N && from[length]) length++;
+  return std::string(from, length);
+}
+template <typename Record>
+bool same_bytes(const Record& one, const Record& other) {
+  return __builtin_memcmp(&one, &other, sizeof(Record)) == 0;
+}
+
+}  // namespace grantd

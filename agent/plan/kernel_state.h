@@ -1,0 +1,52 @@
+// What the kernel holds of ours, as apply has read and written it. Only apply changes one.
+#pragma once
+
+#include "agent/compile/compiled_policy.h"
+#include "agent/plan/attachment.h"
+#include "maps/abi/endpoint.h"
+#include "maps/abi/identity.h"
+#include "maps/abi/policy.h"
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+// The rules under one rules_id. Their values are never changed, so a digest stands for them.
+struct RuleSet {
+  std::uint64_t digest = 0;          // of keys without rules_id, and values; independent of order
+  std::uint64_t sources_digest = 0;  // of texts and positions, which may change under one rules_id
+  std::vector<grantd_rule_key> rules;
+  std::vector<grantd_idrule_key> identity_rules;
+  std::vector<std::uint16_t> sources;
+};
+
+struct PrefixKey {
+  std::uint8_t uplink_class = 0;  // enum grantd_uplink_class
+  IpPrefix prefix;
+  auto operator<=>(const PrefixKey&) const = default;
+};
+
+struct KernelState {
+  std::map<std::uint32_t, std::uint64_t> published;  // slot -> policy_id; slots in quarantine are absent
+  std::map<std::uint64_t, grantd_policy> policies;
+  std::map<std::uint32_t, RuleSet> rule_sets;
+  std::map<std::uint32_t, grantd_endpoint> endpoints;    // by ifindex
+  std::map<std::uint64_t, grantd_endpoint> host_guests;  // by cgroup id
+  std::map<PrefixKey, std::uint32_t> prefixes;
+  std::map<std::uint32_t, grantd_uplink> uplinks;  // by ifindex
+  std::map<std::uint32_t, grantd_slotname> slot_names;
+  std::map<std::uint32_t, IdentityName> identity_names;
+  std::map<std::uint32_t, grantd_guest> guests;  // by endpoint_id
+  std::set<std::uint32_t> tables;                // slots that have flow, fragment and counter tables
+  std::set<Attachment> attachments;
+  grantd_node node{};
+  // Policies that are not in force any more, since when. Forgotten when the agent restarts: then
+  // the time counts anew.
+  std::map<std::uint64_t, BootNanoseconds> retired_at;
+};
+
+}  // namespace grantd

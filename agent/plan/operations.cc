@@ -1,0 +1,93 @@
+#include "agent/plan/operations.h"
+
+#include <algorithm>
+#include <array>
+
+namespace grantd {
+
+namespace {
+
+using namespace operation;
+
+struct Recorder {
+  BootNanoseconds now;
+  KernelState& state;
+
+  void operator()(const PutNode& o) { state.node = o.node; }
+  void operator()(const Attach& o) { state.attachments.insert(o.attachment); }
+  void operator()(const Detach& o) { state.attachments.erase(o.attachment); }
+  void operator()(const MakeTables& o) { state.tables.insert(o.slot); }
+  void operator()(const RemoveTables& o) { state.tables.erase(o.slot); }
+  void operator()(const PutRules& o) {
+    RuleSet& set = state.rule_sets[o.rules_id];
+    set.digest = o.digest;
+    set.rules.clear();
+    set.identity_rules.clear();
+    set.rules.reserve(o.rules.size());
+    set.identity_rules.reserve(o.identity_rules.size());
+    for (const auto& [key, ranges] : o.rules) set.rules.push_back(key);
+    for (const auto& [key, ranges] : o.identity_rules) set.identity_rules.push_back(key);
+  }
+  void operator()(const PutSources& o) {
+    RuleSet& set = state.rule_sets[o.rules_id];
+    set.sources_digest = o.digest;
+    set.sources.clear();
+    for (std::size_t index = 0; index < o.sources.size(); index++)
+      set.sources.push_back(static_cast<std::uint16_t>(index + 1));
+  }
+  void operator()(const RemoveRules& o) { state.rule_sets.erase(o.rules_id); }
+  void operator()(const PutPolicy& o) {
+    state.policies[o.policy_id] = o.policy;
+    state.retired_at[o.policy_id] = now;  // until it is published
+  }
+  void operator()(const RemovePolicy& o) {
+    state.policies.erase(o.policy_id);
+    state.retired_at.erase(o.policy_id);
+  }
+  void operator()(const Publish& o) {
+    const auto before = state.published.find(o.slot);
+    if (before != state.published.end() && before->second != o.policy_id) state.retired_at[before->second] = now;
+    state.retired_at.erase(o.policy_id);
+    if (o.policy_id)
+      state.published[o.slot] = o.policy_id;
+    else
+      state.published.erase(o.slot);
+  }
+  void operator()(const PutEndpoint& o) { state.endpoints[o.endpoint.ifindex] = o.endpoint; }
+  void operator()(const RemoveEndpoint& o) { state.endpoints.erase(o.ifindex); }
+  void operator()(const PutHostGuest& o) { state.host_guests[o.cgroup_id] = o.endpoint; }
+  void operator()(const RemoveHostGuest& o) { state.host_guests.erase(o.cgroup_id); }
+  void operator()(const PutPrefixes& o) {
+    for (const auto& [key, identity] : o.prefixes) state.prefixes[key] = identity;
+  }
+  void operator()(const RemovePrefixes& o) {
+    for (const auto& key : o.prefixes) state.prefixes.erase(key);
+  }
+  void operator()(const PutUplink& o) { state.uplinks[o.uplink.ifindex] = o.uplink; }
+  void operator()(const RemoveUplink& o) { state.uplinks.erase(o.ifindex); }
+  void operator()(const PutSlotName& o) { state.slot_names[o.slot] = o.name; }
+  void operator()(const RemoveSlotName& o) { state.slot_names.erase(o.slot); }
+  void operator()(const PutIdentityName& o) { state.identity_names[o.identity] = o.name; }
+  void operator()(const RemoveIdentityName& o) { state.identity_names.erase(o.identity); }
+  void operator()(const PutGuest& o) { state.guests[o.endpoint_id] = o.guest; }
+  void operator()(const RemoveGuest& o) { state.guests.erase(o.endpoint_id); }
+};
+
+constexpr std::array kNames = {"put_node",        "attach",          "detach",          "make_tables",
+                               "remove_tables",   "put_rules",       "put_sources",     "remove_rules",
+                               "put_policy",      "remove_policy",   "publish",         "put_endpoint",
+                               "remove_endpoint", "put_host_guest",  "remove_host_guest", "put_prefixes",
+                               "remove_prefixes", "put_uplink",      "remove_uplink",   "put_slot_name",
+                               "remove_slot_name", "put_identity_name", "remove_identity_name", "put_guest",
+                               "remove_guest"};
+static_assert(kNames.size() == std::variant_size_v<Operation>);
+
+}  // namespace
+
+const char* operation_name(const Operation& operation) { return kNames[operation.index()]; }
+
+void record(const Operation& operation, BootNanoseconds now, KernelState& state) {
+  std::visit(Recorder{now, state}, operation);
+}
+
+}  // namespace grantd

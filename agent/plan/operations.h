@@ -1,0 +1,118 @@
+// What plan asks of apply: one change of the kernel each.
+#pragma once
+
+#include "agent/plan/kernel_state.h"
+
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace grantd {
+
+namespace operation {
+
+struct PutNode {
+  grantd_node node;
+};
+struct Attach {
+  Attachment attachment;
+};
+struct Detach {
+  Attachment attachment;
+};
+struct MakeTables {  // slot 0: counters only
+  std::uint32_t slot;
+};
+struct RemoveTables {
+  std::uint32_t slot;
+};
+struct PutRules {
+  std::uint32_t rules_id;
+  std::uint64_t digest;
+  std::vector<std::pair<grantd_rule_key, grantd_ranges>> rules;
+  std::vector<std::pair<grantd_idrule_key, grantd_ranges>> identity_rules;
+};
+struct PutSources {
+  std::uint32_t rules_id;
+  std::uint64_t digest;
+  std::vector<grantd_source> sources;  // the first one has the number 1
+};
+struct RemoveRules {  // with their sources
+  std::uint32_t rules_id;
+};
+struct PutPolicy {
+  std::uint64_t policy_id;
+  grantd_policy policy;
+};
+struct RemovePolicy {
+  std::uint64_t policy_id;
+};
+struct Publish {
+  std::uint32_t slot;
+  std::uint64_t policy_id;  // 0: quarantine
+};
+struct PutEndpoint {
+  grantd_endpoint endpoint;
+};
+struct RemoveEndpoint {
+  std::uint32_t ifindex;
+};
+struct PutHostGuest {
+  std::uint64_t cgroup_id;
+  grantd_endpoint endpoint;
+};
+struct RemoveHostGuest {
+  std::uint64_t cgroup_id;
+};
+struct PutPrefixes {
+  std::vector<std::pair<PrefixKey, std::uint32_t>> prefixes;
+};
+struct RemovePrefixes {
+  std::vector<PrefixKey> prefixes;
+};
+struct PutUplink {
+  grantd_uplink uplink;
+};
+struct RemoveUplink {
+  std::uint32_t ifindex;
+};
+struct PutSlotName {
+  std::uint32_t slot;
+  grantd_slotname name;
+};
+struct RemoveSlotName {
+  std::uint32_t slot;
+};
+struct PutIdentityName {
+  std::uint32_t identity;
+  IdentityName name;
+};
+struct RemoveIdentityName {
+  std::uint32_t identity;
+};
+struct PutGuest {
+  std::uint32_t endpoint_id;
+  grantd_guest guest;
+};
+struct RemoveGuest {
+  std::uint32_t endpoint_id;
+};
+
+}  // namespace operation
+
+using Operation =
+    std::variant<operation::PutNode, operation::Attach, operation::Detach, operation::MakeTables,
+                 operation::RemoveTables, operation::PutRules, operation::PutSources, operation::RemoveRules,
+                 operation::PutPolicy, operation::RemovePolicy, operation::Publish, operation::PutEndpoint,
+                 operation::RemoveEndpoint, operation::PutHostGuest, operation::RemoveHostGuest,
+                 operation::PutPrefixes, operation::RemovePrefixes, operation::PutUplink, operation::RemoveUplink,
+                 operation::PutSlotName, operation::RemoveSlotName, operation::PutIdentityName,
+                 operation::RemoveIdentityName, operation::PutGuest, operation::RemoveGuest>;
+
+const char* operation_name(const Operation& operation);  // "publish", as in metrics
+
+// What `operation` does to the state, once it has been done. Pure.
+void record(const Operation& operation, BootNanoseconds now, KernelState& state);
+
+}  // namespace grantd

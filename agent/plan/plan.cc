@@ -1,0 +1,60 @@
+#include "agent/plan/plan.h"
+
+#include "agent/plan/encode.h"
+#include "agent/plan/planner.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace grantd {
+
+Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts) {
+  return Planner(kernel, wanted, facts).run();
+}
+
+Planner::Planner(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts)
+    : kernel_(kernel), wanted_(wanted), facts_(facts), node_(kernel.node), published_(kernel.published) {}
+
+Plan Planner::run() {
+  assign_slots();
+  assign_identities();
+  plan_prefixes();
+  plan_uplinks();
+  plan_grants();
+  plan_endpoints();
+  retire();
+  // What goes now may free what still names it.
+  if (!phases_[Retire].empty()) plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
+  plan_node();
+  for (auto& phase : phases_)
+    plan_.steps.insert(plan_.steps.end(), std::make_move_iterator(phase.begin()), std::make_move_iterator(phase.end()));
+  return std::move(plan_);
+}
+
+void Planner::add(Phase phase, std::string subject, Operation operation) {
+  phases_[phase].push_back({std::move(operation), std::move(subject)});
+}
+
+void Planner::report(std::string object, std::string message, std::string accepted) {
+  Problem problem;
+  problem.object = std::move(object);
+  problem.message = std::move(message);
+  problem.accepted = std::move(accepted);
+  plan_.problems.push_back(std::move(problem));
+}
+
+// The numbers that this plan takes are written down before anything bears them: a crash in the
+// middle loses numbers and never gives one out twice.
+void Planner::plan_node() {
+  copy_text(node_.node, facts_.node);
+  copy_text(node_.version, facts_.version);
+  copy_text(node_.manifests, facts_.manifests);
+  node_.stamp_mask = facts_.stamp_mask;
+  node_.pid = facts_.pid;
+  node_.boot_to_wall_ns = facts_.boot_to_wall_ns;
+  if (same_bytes(node_, kernel_.node)) return;
+  auto& close = phases_[Close];
+  close.insert(close.begin(), Step{operation::PutNode{node_}, "node"});
+}
+
+}  // namespace grantd

@@ -1,0 +1,42 @@
+// What the kernel has and what it should have in; an ordered list of operations out. Pure.
+//
+// The order leaves no instant in which somebody is open: close what narrows, fill what nobody reads
+// yet, publish, open what widens, and take away what nothing has used for a second.
+#pragma once
+
+#include "agent/plan/operations.h"
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+struct PlanFacts {
+  BootNanoseconds now = 0;
+  unsigned cpus = 1;
+  std::set<std::uint32_t> interfaces;  // that exist, by index
+  std::string node, version, manifests;
+  std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT;
+  std::uint32_t pid = 0;
+  std::uint64_t boot_to_wall_ns = 0;
+};
+
+struct Step {
+  Operation operation;
+  // What the step is for ("Grant ns/name"). Where a step fails, later ones for the same subject are
+  // left out and stay due.
+  std::string subject;
+};
+
+struct Plan {
+  std::vector<Step> steps;
+  std::vector<Problem> problems;       // what found no room
+  BootNanoseconds next_due = ~0ULL;    // when to plan again, though nothing else changed
+};
+
+inline constexpr BootNanoseconds kRetireAfter = GRANTD_NS_PER_SECOND;
+
+Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts);
+
+}  // namespace grantd

@@ -1,0 +1,200 @@
+#include "agent/plan/encode.h"
+#include "agent/plan/planner.h"
+
+namespace grantd {
+
+namespace {
+
+grantd_endpoint with_slot(grantd_endpoint record, std::uint32_t slot, std::uint64_t version) {
+  record.slot = slot;
+  record.version = version;
+  record.version_again = version;
+  return record;
+}
+
+// Apart from version, which every change brings anew.
+bool says_the_same(grantd_endpoint one, const grantd_endpoint& other) {
+  one.version = other.version;
+  one.version_again = other.version_again;
+  return same_bytes(one, other);
+}
+
+constexpr Hook kInterfaceHooks[] = {Hook::FromGuest, Hook::ToGuest};
+constexpr Hook kConnectHooks[] = {Hook::Connect4, Hook::Connect6};
+constexpr Hook kSocketHooks[] = {Hook::SkbEgress, Hook::SkbIngress};
+
+bool is_guest_hook(Hook hook) { return hook == Hook::FromGuest || hook == Hook::ToGuest; }
+
+}  // namespace
+
+void Planner::attach(const Attachment& attachment, const std::string& subject) {
+  if (!kernel_.attachments.contains(attachment)) add(Close, subject, operation::Attach{attachment});
+}
+
+std::uint32_t Planner::slot_of(const CompiledEndpoint& endpoint) const {
+  const auto found = slots_.find(endpoint.grant);
+  return endpoint.grant.empty() || found == slots_.end() ? 0 : found->second;
+}
+
+void Planner::put_guest(std::uint32_t endpoint_id, const grantd_guest& guest, const std::string& subject) {
+  used_guests_.insert(endpoint_id);
+  const auto have = kernel_.guests.find(endpoint_id);
+  if (have == kernel_.guests.end() || !same_bytes(have->second, guest))
+    add(Fill, subject, operation::PutGuest{endpoint_id, guest});
+}
+
+void Planner::plan_endpoints() {
+  // Drops of guests without a Grant are counted from the first packet on.
+  if (!kernel_.tables.contains(0)) add(Close, "quarantine", operation::MakeTables{0});
+  for (const CompiledEndpoint& endpoint : wanted_.endpoints) plan_endpoint(endpoint);
+  close_abandoned_endpoints();
+  close_abandoned_host_guests();
+  for (std::uint32_t slot : used_slots_)
+    if (slot != 0 && !kernel_.tables.contains(slot))
+      add(Fill, "tables of slot " + std::to_string(slot), operation::MakeTables{slot});
+}
+
+void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
+  const std::string subject = "Workload " + endpoint.guest;
+  // An attachment without a record drops everything, so it comes first.
+  bool attached = true;
+  if (!endpoint.host_network)
+    for (Hook hook : kInterfaceHooks) {
+      attached = attached && kernel_.attachments.contains({hook, endpoint.ifindex, 0});
+      attach({hook, endpoint.ifindex, 0}, subject);
+    }
+  if (endpoint.without_record) {
+    if (kernel_.endpoints.contains(endpoint.ifindex))
+      add(Close, subject, operation::RemoveEndpoint{endpoint.ifindex});
+    return;
+  }
+  const std::uint32_t slot = slot_of(endpoint);
+  CompiledEndpoint named = endpoint;
+  if (slot == 0 && named.quarantine.empty()) named.quarantine = "its Grant has no place on this node";
+  if (endpoint.host_network) {
+    const auto have = kernel_.host_guests.find(endpoint.cgroup_id);
+    const std::uint32_t id = have != kernel_.host_guests.end() ? have->second.endpoint_id : take_endpoint_id();
+    put_guest(id, encode_guest(named, slot), subject);
+    plan_host_guest(endpoint, slot, id);
+    return;
+  }
+  grantd_endpoint record = encode_endpoint(endpoint);
+  const auto have = kernel_.endpoints.find(endpoint.ifindex);
+  const grantd_endpoint* current = have == kernel_.endpoints.end() ? nullptr : &have->second;
+  if (current) {
+    const auto guest = kernel_.guests.find(current->endpoint_id);
+    // An interface that was made again under the same index has no program: another endpoint.
+    const bool same = attached && guest != kernel_.guests.end() && text_of(guest->second.guest) == endpoint.guest;
+    record.endpoint_id = same ? current->endpoint_id : take_endpoint_id();
+  } else {
+    record.endpoint_id = take_endpoint_id();
+  }
+  put_guest(record.endpoint_id, encode_guest(named, slot), subject);
+  if (slot) used_slots_.insert(slot);
+  record.slot = slot;
+  if (!current || !says_the_same(record, *current)) {
+    // No instant under a Grant that it leaves, or under the old policy of the one it comes to.
+    if (current && current->slot != 0 && (current->slot != slot || current->endpoint_id != record.endpoint_id))
+      add(Close, subject, operation::PutEndpoint{with_slot(record, 0, take_version())});
+    add(Open, subject, operation::PutEndpoint{with_slot(record, slot, take_version())});
+  }
+  if (endpoint.cgroup_id) plan_host_guest(endpoint, slot, record.endpoint_id);
+}
+
+void Planner::plan_host_guest(const CompiledEndpoint& endpoint, std::uint32_t slot, std::uint32_t endpoint_id) {
+  const std::string subject = "Workload " + endpoint.guest;
+  if (slot) used_slots_.insert(slot);
+  grantd_endpoint record = encode_endpoint(endpoint);
+  record.ifindex = 0;
+  record.endpoint_id = endpoint_id;
+  record.slot = slot;
+  const auto have = kernel_.host_guests.find(endpoint.cgroup_id);
+  if (have == kernel_.host_guests.end() || !says_the_same(record, have->second)) {
+    if (have != kernel_.host_guests.end() && have->second.slot != 0 && have->second.slot != slot)
+      add(Close, subject, operation::PutHostGuest{endpoint.cgroup_id, with_slot(record, 0, take_version())});
+    add(Open, subject, operation::PutHostGuest{endpoint.cgroup_id, with_slot(record, slot, take_version())});
+  }
+  const std::string hooks = "cgroup of " + subject;
+  for (Hook hook : kConnectHooks) attach({hook, 0, endpoint.cgroup_id}, hooks);
+  if (endpoint.host_network)
+    for (Hook hook : kSocketHooks) attach({hook, 0, endpoint.cgroup_id}, hooks);
+}
+
+// Records without a Workload: closed for as long as their interface is there (decision 11).
+void Planner::close_abandoned_endpoints() {
+  std::set<std::uint32_t> wanted;
+  for (const CompiledEndpoint& endpoint : wanted_.endpoints) wanted.insert(endpoint.ifindex);
+  for (const auto& [ifindex, record] : kernel_.endpoints) {
+    if (wanted.contains(ifindex)) continue;
+    const std::string subject = "interface " + std::to_string(ifindex);
+    if (!facts_.interfaces.contains(ifindex)) {
+      add(Close, subject, operation::RemoveEndpoint{ifindex});
+      continue;
+    }
+    for (Hook hook : kInterfaceHooks) attach({hook, ifindex, 0}, subject);
+    if (record.slot != 0) add(Close, subject, operation::PutEndpoint{with_slot(record, 0, take_version())});
+    const auto have = kernel_.guests.find(record.endpoint_id);
+    if (have == kernel_.guests.end()) continue;
+    grantd_guest guest = have->second;
+    guest.slot = 0;
+    copy_text(guest.quarantine, "its Workload is gone");
+    put_guest(record.endpoint_id, guest, subject);
+  }
+  // Pins of interfaces that are gone.
+  for (const Attachment& attachment : kernel_.attachments)
+    if (is_guest_hook(attachment.hook) && !facts_.interfaces.contains(attachment.ifindex))
+      add(Retire, "interface " + std::to_string(attachment.ifindex), operation::Detach{attachment});
+}
+
+// A cgroup that is gone has no attachment any more; one that is there stays closed.
+void Planner::close_abandoned_host_guests() {
+  std::set<std::uint64_t> wanted;
+  for (const CompiledEndpoint& endpoint : wanted_.endpoints) wanted.insert(endpoint.cgroup_id);
+  for (const auto& [cgroup_id, record] : kernel_.host_guests) {
+    if (wanted.contains(cgroup_id)) continue;
+    const std::string subject = "cgroup " + std::to_string(cgroup_id);
+    if (!kernel_.attachments.contains({Hook::Connect4, 0, cgroup_id})) {
+      add(Close, subject, operation::RemoveHostGuest{cgroup_id});
+      continue;
+    }
+    if (record.slot != 0)
+      add(Close, subject, operation::PutHostGuest{cgroup_id, with_slot(record, 0, take_version())});
+    if (const auto have = kernel_.guests.find(record.endpoint_id);
+        have != kernel_.guests.end() && !used_guests_.contains(record.endpoint_id)) {
+      grantd_guest guest = have->second;
+      guest.slot = 0;
+      copy_text(guest.quarantine, "its Workload is gone");
+      put_guest(record.endpoint_id, guest, subject);
+    }
+  }
+}
+
+// An uplink whose class changes believes nobody until the policies are published.
+void Planner::plan_uplinks() {
+  std::set<std::uint32_t> wanted;
+  for (const CompiledUplink& uplink : wanted_.uplinks) {
+    wanted.insert(uplink.ifindex);
+    const std::string subject = "uplink " + uplink.interface;
+    grantd_uplink record{};
+    record.ifindex = uplink.ifindex;
+    record.uplink_class = uplink.uplink_class;
+    record.layer3 = uplink.layer3 ? 1 : 0;
+    const auto have = kernel_.uplinks.find(uplink.ifindex);
+    if (have == kernel_.uplinks.end() || !same_bytes(have->second, record)) {
+      grantd_uplink closed = record;
+      closed.uplink_class = GRANTD_UPLINK_UNTRUSTED;
+      if (have != kernel_.uplinks.end() && !same_bytes(have->second, closed))
+        add(Close, subject, operation::PutUplink{closed});
+      add(Open, subject, operation::PutUplink{record});
+    }
+    attach({Hook::FromUplink, uplink.ifindex, 0}, subject);
+  }
+  for (const auto& [ifindex, record] : kernel_.uplinks)
+    if (!wanted.contains(ifindex))
+      add(Close, "uplink " + std::to_string(ifindex), operation::RemoveUplink{ifindex});
+  for (const Attachment& attachment : kernel_.attachments)
+    if (attachment.hook == Hook::FromUplink && !wanted.contains(attachment.ifindex))
+      add(Retire, "uplink " + std::to_string(attachment.ifindex), operation::Detach{attachment});
+}
+
+}  // namespace grantd

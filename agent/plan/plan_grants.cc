@@ -1,0 +1,150 @@
+#include "agent/plan/encode.h"
+#include "agent/plan/planner.h"
+
+#include <cstring>
+
+namespace grantd {
+
+void Planner::plan_grants() {
+  release_slots();
+  for (const CompiledGrant& grant : wanted_.grants) {
+    const auto slot = slots_.find(grant.key);
+    if (slot != slots_.end()) plan_grant(grant, slot->second);
+  }
+  for (const RefusedGrant& grant : wanted_.refused) keep_refused(grant);
+}
+
+// A Grant that was refused keeps the policy in force; but where a realm of its rules loses addresses,
+// its flows are in doubt like all others.
+void Planner::keep_refused(const RefusedGrant& grant) {
+  const auto slot = slots_.find(grant.key);
+  if (slot == slots_.end()) return;
+  const auto published = kernel_.published.find(slot->second);
+  if (published == kernel_.published.end()) return;
+  const auto current = kernel_.policies.find(published->second);
+  if (current == kernel_.policies.end()) return;
+  const auto rules = kernel_.rule_sets.find(current->second.rules_id);
+  if (rules == kernel_.rule_sets.end()) return;
+  bool loses = false;
+  for (const grantd_idrule_key& key : rules->second.identity_rules) loses = loses || losers_.contains(key.identity);
+  if (!loses) return;
+  grantd_policy policy = current->second;
+  if (++policy.realm_epoch == 0) policy.realm_epoch = 1;
+  publish("Grant " + grant.key, slot->second, policy);
+}
+
+void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy) {
+  const std::uint64_t policy_id = take_policy_id();
+  new_policies_[policy_id] = policy.rules_id;
+  add(Fill, subject, operation::PutPolicy{policy_id, policy});
+  add(PublishPhase, subject, operation::Publish{slot, policy_id});
+  published_[slot] = policy_id;
+}
+
+// Slots of Grants that are gone: quarantine at once; the rest is taken away when nothing uses it.
+void Planner::release_slots() {
+  for (const auto& [slot, policy_id] : kernel_.published) {
+    const auto name = kernel_.slot_names.find(slot);
+    if (name != kernel_.slot_names.end() && wanted_grants_.contains(text_of(name->second.grant))) continue;
+    add(Close, name == kernel_.slot_names.end() ? "slot " + std::to_string(slot) : "Grant " + text_of(name->second.grant),
+        operation::Publish{slot, 0});
+    published_.erase(slot);
+  }
+}
+
+// Rules that name an identity which loses addresses, in the policy in force or in the new one.
+bool Planner::touches_loser(const CompiledGrant& grant) const {
+  if (losers_.empty()) return false;
+  for (const CompiledIdentityRule& rule : grant.identity_rules)
+    if (losers_.contains(number_of(rule.identity))) return true;
+  return losers_.contains(number_of({IdentityName::Kind::Grant, grant.key}));
+}
+
+std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_policy* current,
+                                  const std::string& subject) {
+  operation::PutRules put{};
+  put.rules.reserve(grant.rules.size());
+  for (const CompiledRule& rule : grant.rules)
+    put.rules.emplace_back(encode_rule_key(0, rule.prefix), encode_ranges(rule.ranges, rule.protected_range));
+  for (const CompiledIdentityRule& rule : grant.identity_rules) {
+    const std::uint32_t identity = number_of(rule.identity);
+    if (identity == GRANTD_IDENTITY_NOBODY) continue;
+    put.identity_rules.emplace_back(grantd_idrule_key{0, identity, static_cast<std::uint32_t>(rule.direction)},
+                                    encode_ranges(rule.ranges, false));
+  }
+  for (const auto& [key, ranges] : put.rules) put.digest += digest_rule(key, ranges);
+  for (const auto& [key, ranges] : put.identity_rules) put.digest += digest_rule(key, ranges);
+
+  operation::PutSources sources{};
+  for (const CompiledSource& source : grant.sources) {
+    sources.sources.push_back(encode_source(source));
+    sources.digest += digest_source(static_cast<std::uint16_t>(sources.sources.size()), sources.sources.back());
+  }
+  std::uint32_t rules_id = 0;
+  std::uint64_t sources_digest = 0;
+  if (current) {
+    const auto have = kernel_.rule_sets.find(current->rules_id);
+    if (have != kernel_.rule_sets.end() && have->second.digest == put.digest &&
+        have->second.rules.size() == put.rules.size() &&
+        have->second.identity_rules.size() == put.identity_rules.size()) {
+      rules_id = current->rules_id;
+      sources_digest = have->second.sources_digest;
+    }
+  }
+  if (rules_id == 0) {
+    rules_id = take_rules_id();
+    new_rule_sets_.insert(rules_id);
+    for (auto& [key, ranges] : put.rules) key.rules_id = rules_id;
+    for (auto& [key, ranges] : put.identity_rules) key.rules_id = rules_id;
+    put.rules_id = rules_id;
+    add(Fill, subject, std::move(put));
+  }
+  if (sources.digest != sources_digest) {
+    sources.rules_id = rules_id;
+    add(Fill, subject, std::move(sources));
+  }
+  return rules_id;
+}
+
+void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
+  const std::string subject = "Grant " + grant.key;
+  const grantd_slotname name = encode_slot_name(grant);
+  const auto named = kernel_.slot_names.find(slot);
+  if (named == kernel_.slot_names.end() || !same_bytes(named->second, name))
+    add(Fill, subject, operation::PutSlotName{slot, name});
+
+  const auto published = kernel_.published.find(slot);
+  if (!grant.quarantine.empty()) {
+    if (published != kernel_.published.end()) add(Close, subject, operation::Publish{slot, 0});
+    published_.erase(slot);
+    return;
+  }
+  const grantd_policy* current = nullptr;
+  if (published != kernel_.published.end())
+    if (const auto found = kernel_.policies.find(published->second); found != kernel_.policies.end())
+      current = &found->second;
+
+  grantd_policy policy;
+  std::memset(&policy, 0, sizeof(policy));
+  policy.not_before_ns = grant.not_before;
+  policy.not_after_ns = grant.not_after;
+  policy.slot = slot;
+  policy.end_reason = grant.end_reason;
+  policy.identity = number_of({IdentityName::Kind::Grant, grant.key});
+  policy.grantor_identity = number_of({IdentityName::Kind::Realm, grant.grantor});
+  policy.grantee_identity = number_of({IdentityName::Kind::Realm, grant.grantee});
+  for (std::size_t direction = 0; direction < GRANTD_DIRECTIONS; direction++)
+    policy.limit[direction] = encode_limit(grant.limit[direction], facts_.cpus);
+  policy.rules_id = plan_rules(grant, current, subject);
+  policy.realm_epoch = current ? current->realm_epoch : 1;
+  if (current && touches_loser(grant) && ++policy.realm_epoch == 0) policy.realm_epoch = 1;
+  policy.grant_epoch = current ? current->grant_epoch : 0;
+  if (current && same_bytes(*current, policy)) return;
+
+  // A slot that had nothing in force may be another Grant's now: its buckets start anew. A Grant
+  // that comes out of quarantine gets a fresh burst too, which its owner may well have.
+  if (!current) policy.grant_epoch = node_.next_policy_id ? node_.next_policy_id : 1;
+  publish(subject, slot, policy);
+}
+
+}  // namespace grantd

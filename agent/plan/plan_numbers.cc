@@ -1,0 +1,93 @@
+#include "agent/plan/encode.h"
+#include "agent/plan/planner.h"
+
+namespace grantd {
+
+std::uint64_t Planner::take_policy_id() {
+  if (node_.next_policy_id == 0) node_.next_policy_id = 1;
+  return node_.next_policy_id++;
+}
+
+std::uint64_t Planner::take_version() {
+  if (node_.next_endpoint_version == 0) node_.next_endpoint_version = 1;
+  return node_.next_endpoint_version++;
+}
+
+std::uint32_t Planner::take_endpoint_id() {
+  if (node_.next_endpoint_id == 0) node_.next_endpoint_id = 1;
+  return node_.next_endpoint_id++;
+}
+
+std::uint32_t Planner::take_rules_id() {
+  if (node_.next_rules_id == 0) node_.next_rules_id = 1;
+  return node_.next_rules_id++;
+}
+
+// A Grant keeps its slot for as long as the slot bears its name.
+void Planner::assign_slots() {
+  std::map<std::string, std::uint32_t> known;
+  for (const auto& [slot, name] : kernel_.slot_names) known[text_of(name.grant)] = slot;
+  for (const RefusedGrant& grant : wanted_.refused) {
+    wanted_grants_.insert(grant.key);
+    if (const auto found = known.find(grant.key); found != known.end()) slots_[grant.key] = found->second;
+  }
+  std::uint32_t candidate = 1;
+  const auto taken = [&](std::uint32_t slot) {
+    return kernel_.slot_names.contains(slot) || kernel_.published.contains(slot) || kernel_.tables.contains(slot);
+  };
+  for (const CompiledGrant& grant : wanted_.grants) {
+    wanted_grants_.insert(grant.key);
+    if (const auto found = known.find(grant.key); found != known.end()) {
+      slots_[grant.key] = found->second;
+      continue;
+    }
+    while (candidate < GRANTD_SLOTS && taken(candidate)) candidate++;
+    if (candidate >= GRANTD_SLOTS) {
+      report("Grant " + grant.key, "no slot is left on this node; its guests are in quarantine",
+             "at most " + std::to_string(GRANTD_MAX_GRANTS) + " Grants");
+      plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
+      continue;
+    }
+    slots_[grant.key] = candidate++;
+  }
+}
+
+void Planner::assign_identities() {
+  std::set<IdentityName> names;
+  for (const CompiledPrefix& each : wanted_.prefixes) names.insert(each.identity);
+  for (const CompiledGrant& grant : wanted_.grants) {
+    names.insert({IdentityName::Kind::Grant, grant.key});
+    for (const CompiledIdentityRule& rule : grant.identity_rules) names.insert(rule.identity);
+  }
+  std::map<IdentityName, std::uint32_t> known;
+  for (const auto& [number, name] : kernel_.identity_names) known[name] = number;
+  std::uint32_t candidate = GRANTD_IDENTITY_FIRST;
+  for (const IdentityName& name : names) {
+    if (name.kind == IdentityName::Kind::Nobody) continue;
+    if (name.kind == IdentityName::Kind::LocalNode) {
+      identities_[name] = GRANTD_IDENTITY_LOCAL_NODE;
+      continue;
+    }
+    if (const auto found = known.find(name); found != known.end()) {
+      identities_[name] = found->second;
+      continue;
+    }
+    while (candidate <= GRANTD_MAX_IDENTITIES && kernel_.identity_names.contains(candidate)) candidate++;
+    if (candidate > GRANTD_MAX_IDENTITIES) {
+      report("identity of " + name.name, "no number is left; it is nobody on this node",
+             "at most " + std::to_string(GRANTD_MAX_IDENTITIES) + " Realms and Grants together");
+      plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
+      continue;
+    }
+    identities_[name] = candidate;
+    add(Fill, "identities", operation::PutIdentityName{candidate, name});
+    candidate++;
+  }
+}
+
+std::uint32_t Planner::number_of(const IdentityName& name) const {
+  const auto found = identities_.find(name);
+  return found == identities_.end() ? GRANTD_IDENTITY_NOBODY : found->second;
+}
+
+}  // namespace grantd

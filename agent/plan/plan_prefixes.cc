@@ -1,0 +1,56 @@
+#include "agent/plan/planner.h"
+
+namespace grantd {
+
+namespace {
+
+constexpr const char* kSubject = "identities";
+
+bool contains(const PrefixKey& wide, const PrefixKey& narrow) {
+  return wide.uplink_class == narrow.uplink_class && wide.prefix.contains(narrow.prefix);
+}
+
+}  // namespace
+
+// What somebody loses becomes nobody's before the policies are published, what somebody gains
+// becomes theirs after (decision 12). So no address is ever believed under a policy that was made
+// for another owner.
+void Planner::plan_prefixes() {
+  if (wanted_.prefixes_refused) return;
+  std::map<PrefixKey, std::uint32_t> wanted;
+  for (const CompiledPrefix& each : wanted_.prefixes)
+    wanted[{each.uplink_class, each.prefix}] = number_of(each.identity);
+
+  std::vector<std::pair<PrefixKey, std::uint32_t>> close, open;
+  std::vector<PrefixKey> remove;
+  // Both are sorted so that what contains a prefix comes before it; `around` holds the prefixes in
+  // force that contain the current one.
+  std::vector<std::pair<PrefixKey, std::uint32_t>> around;
+  auto have_at = kernel_.prefixes.begin();
+  auto want_at = wanted.begin();
+  while (have_at != kernel_.prefixes.end() || want_at != wanted.end()) {
+    const bool have = have_at != kernel_.prefixes.end() &&
+                      (want_at == wanted.end() || have_at->first <= want_at->first);
+    const bool want = want_at != wanted.end() &&
+                      (have_at == kernel_.prefixes.end() || want_at->first <= have_at->first);
+    const PrefixKey key = have ? have_at->first : want_at->first;
+    while (!around.empty() && !contains(around.back().first, key)) around.pop_back();
+    const std::uint32_t before = have ? have_at->second : around.empty() ? 0 : around.back().second;
+    const std::uint32_t after = want ? want_at->second : 0;
+    if (before != GRANTD_IDENTITY_NOBODY && (!want || after != before)) {
+      losers_.insert(before);
+      close.emplace_back(key, GRANTD_IDENTITY_NOBODY);
+      if (want && after != GRANTD_IDENTITY_NOBODY) open.emplace_back(key, after);
+    } else if (want && (!have || after != before)) {
+      open.emplace_back(key, after);
+    }
+    if (!want) remove.push_back(key);
+    if (have) around.push_back(*have_at++);
+    if (want) ++want_at;
+  }
+  if (!close.empty()) add(Close, kSubject, operation::PutPrefixes{std::move(close)});
+  if (!open.empty()) add(Open, kSubject, operation::PutPrefixes{std::move(open)});
+  if (!remove.empty()) add(Open, kSubject, operation::RemovePrefixes{std::move(remove)});
+}
+
+}  // namespace grantd

@@ -1,0 +1,84 @@
+// The parts of plan(), which share what they find out. One call of plan() makes one Planner.
+#pragma once
+
+#include "agent/plan/plan.h"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+class Planner {
+ public:
+  Planner(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts);
+  Plan run();
+
+ private:
+  // The order of the phases is the order of the steps.
+  enum Phase { Close, Fill, PublishPhase, Open, Retire, Phases };
+
+  void add(Phase phase, std::string subject, Operation operation);
+  void report(std::string object, std::string message, std::string accepted);
+
+  // plan_numbers.cc: which slot, identity and id stands for which name.
+  void assign_slots();
+  void assign_identities();
+  std::uint32_t number_of(const IdentityName& name) const;  // 0 where there is none
+  std::uint64_t take_policy_id();
+  std::uint64_t take_version();
+  std::uint32_t take_endpoint_id();
+  std::uint32_t take_rules_id();
+
+  // plan_prefixes.cc
+  void plan_prefixes();
+
+  // plan_grants.cc
+  void plan_grants();
+  void plan_grant(const CompiledGrant& grant, std::uint32_t slot);
+  std::uint32_t plan_rules(const CompiledGrant& grant, const grantd_policy* current, const std::string& subject);
+  bool touches_loser(const CompiledGrant& grant) const;
+  void keep_refused(const RefusedGrant& grant);
+  void publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy);
+  void release_slots();
+
+  // plan_endpoints.cc
+  void plan_endpoints();
+  void plan_endpoint(const CompiledEndpoint& endpoint);
+  void plan_host_guest(const CompiledEndpoint& endpoint, std::uint32_t slot, std::uint32_t endpoint_id);
+  void close_abandoned_endpoints();
+  void close_abandoned_host_guests();
+  void plan_uplinks();
+  void attach(const Attachment& attachment, const std::string& subject);
+  std::uint32_t slot_of(const CompiledEndpoint& endpoint) const;
+  void put_guest(std::uint32_t endpoint_id, const grantd_guest& guest, const std::string& subject);
+
+  // plan_retire.cc
+  void retire();
+  void retire_policies(std::set<std::uint64_t>& kept);
+  void retire_rules(const std::set<std::uint64_t>& kept);
+  void retire_slots(const std::set<std::uint64_t>& kept);
+  void retire_names();
+  void plan_node();
+
+  const KernelState& kernel_;
+  const CompiledPolicy& wanted_;
+  const PlanFacts& facts_;
+  Plan plan_;
+  std::vector<Step> phases_[Phases];
+
+  grantd_node node_;  // with the numbers that this plan takes
+  std::map<std::string, std::uint32_t> slots_;               // by Grant, accepted or refused
+  std::set<std::string> wanted_grants_;                      // accepted or refused
+  std::map<IdentityName, std::uint32_t> identities_;
+  std::set<std::uint32_t> losers_;                           // identities that lose addresses
+  std::map<std::uint32_t, std::uint64_t> published_;         // slot -> policy_id after this plan
+  std::map<std::uint64_t, std::uint32_t> new_policies_;      // policy_id -> rules_id
+  std::set<std::uint32_t> new_rule_sets_;
+  std::set<std::uint32_t> used_slots_;                       // by endpoints after this plan
+  std::set<std::uint32_t> used_guests_;                      // endpoint_ids after this plan
+};
+
+}  // namespace grantd
