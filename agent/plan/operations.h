@@ -40,6 +40,9 @@ struct PutSources {
 };
 struct RemoveRules {  // with their sources
   std::uint32_t rules_id;
+  std::vector<grantd_rule_key> rules;
+  std::vector<grantd_idrule_key> identity_rules;
+  std::vector<std::uint16_t> sources;
 };
 struct PutPolicy {
   std::uint64_t policy_id;

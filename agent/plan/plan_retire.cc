@@ -42,7 +42,8 @@ void Planner::retire_rules(const std::set<std::uint64_t>& kept) {
   for (std::uint64_t policy_id : kept) used.insert(kernel_.policies.at(policy_id).rules_id);
   for (const auto& [policy_id, rules_id] : new_policies_) used.insert(rules_id);
   for (const auto& [rules_id, rules] : kernel_.rule_sets)
-    if (!used.contains(rules_id)) add(Retire, kSubject, operation::RemoveRules{rules_id});
+    if (!used.contains(rules_id))
+      add(Retire, kSubject, operation::RemoveRules{rules_id, rules.rules, rules.identity_rules, rules.sources});
 }
 
 void Planner::retire_slots(const std::set<std::uint64_t>& kept) {

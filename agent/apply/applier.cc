@@ -1,0 +1,100 @@
+#include "agent/apply/applier.h"
+
+#include "agent/plan/encode.h"
+
+#include <algorithm>
+#include <set>
+
+namespace grantd {
+
+namespace {
+
+bool same(const RuleSet& one, const RuleSet& other) {
+  return one.digest == other.digest && one.sources_digest == other.sources_digest &&
+         one.rules.size() == other.rules.size() && one.identity_rules.size() == other.identity_rules.size();
+}
+bool same(std::uint32_t one, std::uint32_t other) { return one == other; }
+bool same(std::uint64_t one, std::uint64_t other) { return one == other; }
+bool same(const IdentityName& one, const IdentityName& other) { return one == other; }
+template <typename Record>
+bool same(const Record& one, const Record& other) {
+  return same_bytes(one, other);
+}
+
+// Keys that only one has, or that differ.
+template <typename Map>
+std::size_t differences(const Map& one, const Map& other) {
+  std::size_t count = 0;
+  for (const auto& [key, value] : one) {
+    const auto found = other.find(key);
+    if (found == other.end() || !same(value, found->second)) count++;
+  }
+  for (const auto& [key, value] : other)
+    if (!one.contains(key)) count++;
+  return count;
+}
+
+template <typename Value>
+std::size_t differences(const std::set<Value>& one, const std::set<Value>& other) {
+  std::vector<Value> only;
+  std::set_symmetric_difference(one.begin(), one.end(), other.begin(), other.end(), std::back_inserter(only));
+  return only.size();
+}
+
+std::size_t differences(const KernelState& one, const KernelState& other) {
+  return differences(one.published, other.published) + differences(one.policies, other.policies) +
+         differences(one.rule_sets, other.rule_sets) + differences(one.endpoints, other.endpoints) +
+         differences(one.host_guests, other.host_guests) + differences(one.prefixes, other.prefixes) +
+         differences(one.uplinks, other.uplinks) + differences(one.slot_names, other.slot_names) +
+         differences(one.identity_names, other.identity_names) + differences(one.guests, other.guests) +
+         differences(one.tables, other.tables) + differences(one.attachments, other.attachments);
+}
+
+}  // namespace
+
+Result<std::size_t> Applier::refresh(BootNanoseconds now) {
+  auto read = kernel_.read();
+  if (!read) return read.error();
+  const std::size_t drift = fresh_ ? 0 : differences(state_, read.value());
+  auto retired_at = std::move(state_.retired_at);
+  state_ = std::move(read).value();
+  std::set<std::uint64_t> in_force;
+  for (const auto& [slot, policy_id] : state_.published) in_force.insert(policy_id);
+  for (const auto& [policy_id, policy] : state_.policies) {
+    if (in_force.contains(policy_id)) continue;
+    const auto since = retired_at.find(policy_id);
+    state_.retired_at[policy_id] = since == retired_at.end() ? now : since->second;
+  }
+  fresh_ = false;
+  return drift;
+}
+
+Result<void> Applier::refresh_attachments() {
+  auto read = kernel_.read_attachments();
+  if (!read) return read.error();
+  state_.attachments = std::move(read).value();
+  return {};
+}
+
+ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
+  ApplyReport report;
+  std::set<std::string> broken;
+  for (const Step& step : plan.steps) {
+    if (broken.contains(step.subject)) {
+      report.left_out++;
+      continue;
+    }
+    auto done = kernel_.perform(step.operation);
+    if (done) {
+      record(step.operation, now, state_);
+      report.done++;
+      continue;
+    }
+    broken.insert(step.subject);
+    errors_[operation_name(step.operation)]++;
+    report.failed.push_back({operation_name(step.operation), step.subject, done.error()});
+  }
+  return report;
+}
+
+}  // namespace grantd

@@ -1,0 +1,49 @@
+// Carries a plan out, and knows what the kernel holds.
+#pragma once
+
+#include "agent/apply/kernel.h"
+#include "agent/plan/plan.h"
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+struct FailedStep {
+  std::string operation;  // as in metrics
+  std::string subject;
+  Error error;
+};
+
+struct ApplyReport {
+  std::size_t done = 0, left_out = 0;
+  std::vector<FailedStep> failed;
+  bool complete() const { return failed.empty() && left_out == 0; }
+};
+
+class Applier {
+ public:
+  explicit Applier(Kernel& kernel) : kernel_(kernel) {}
+
+  // Takes what the kernel has as the state. Returns in how many places it was not as believed;
+  // 0 for the first time.
+  Result<std::size_t> refresh(BootNanoseconds now);
+  // The same for attachments alone, after interfaces came or went; what vanished with them is no drift.
+  Result<void> refresh_attachments();
+  // Steps in order. After one that fails, later ones of the same subject are left out; they stay
+  // due, because the state that plan() starts from does not have them.
+  ApplyReport apply(const Plan& plan, BootNanoseconds now);
+
+  const KernelState& state() const { return state_; }
+  const std::map<std::string, std::uint64_t>& errors_by_operation() const { return errors_; }
+
+ private:
+  Kernel& kernel_;
+  KernelState state_;
+  bool fresh_ = true;
+  std::map<std::string, std::uint64_t> errors_;
+};
+
+}  // namespace grantd

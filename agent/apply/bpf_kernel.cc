@@ -1,0 +1,113 @@
+#include "agent/apply/bpf_kernel.h"
+
+#include "agent/plan/encode.h"
+
+namespace grantd {
+
+namespace {
+
+using namespace operation;
+
+struct Performer {
+  Datapath& datapath;
+  Attacher& attacher;
+  const DatapathMaps& maps = datapath.maps();
+
+  Result<void> operator()(const PutNode& o) { return maps.node.put(0, o.node); }
+  Result<void> operator()(const Attach& o) {
+    const LoadedProgram& program = datapath.programs().at(o.attachment.hook);
+    return attacher.attach(o.attachment, program.fd, program.id);
+  }
+  Result<void> operator()(const Detach& o) { return attacher.detach(o.attachment); }
+  Result<void> operator()(const MakeTables& o) { return datapath.make_tables(o.slot); }
+  Result<void> operator()(const RemoveTables& o) { return datapath.remove_tables(o.slot); }
+
+  Result<void> operator()(const PutRules& o) {
+    std::vector<grantd_rule_key> keys;
+    std::vector<grantd_ranges> values;
+    keys.reserve(o.rules.size());
+    values.reserve(o.rules.size());
+    for (const auto& [key, ranges] : o.rules) {
+      keys.push_back(key);
+      values.push_back(ranges);
+    }
+    auto done = maps.rule.put_all(keys, values);
+    for (std::size_t index = 0; done && index < o.identity_rules.size(); index++)
+      done = maps.idrule.put(o.identity_rules[index].first, o.identity_rules[index].second);
+    if (done) return done;
+    // Nobody reads these yet; what was put would only take room.
+    for (const grantd_rule_key& key : keys) (void)maps.rule.erase(key).ok();
+    for (const auto& [key, ranges] : o.identity_rules) (void)maps.idrule.erase(key).ok();
+    return done;
+  }
+
+  Result<void> operator()(const PutSources& o) {
+    for (std::size_t index = 0; index < o.sources.size(); index++) {
+      auto done = maps.source.put(source_key(o.rules_id, index + 1), o.sources[index]);
+      if (!done) return done;
+    }
+    return {};
+  }
+  Result<void> operator()(const RemoveRules& o) {
+    if (auto done = erase_all(maps.rule, o.rules); !done) return done;
+    if (auto done = erase_all(maps.idrule, o.identity_rules); !done) return done;
+    for (std::uint16_t number : o.sources)
+      if (auto done = maps.source.erase(source_key(o.rules_id, number)); !done) return done;
+    return {};
+  }
+  Result<void> operator()(const PutPolicy& o) { return maps.policy.put(o.policy_id, o.policy); }
+  Result<void> operator()(const RemovePolicy& o) { return maps.policy.erase(o.policy_id); }
+  Result<void> operator()(const Publish& o) {
+    datapath.publish(o.slot, o.policy_id);
+    return {};
+  }
+  Result<void> operator()(const PutEndpoint& o) { return maps.endpoint.put(o.endpoint.ifindex, o.endpoint); }
+  Result<void> operator()(const RemoveEndpoint& o) { return maps.endpoint.erase(o.ifindex); }
+  Result<void> operator()(const PutHostGuest& o) { return maps.hostguest.put(o.cgroup_id, o.endpoint); }
+  Result<void> operator()(const RemoveHostGuest& o) { return maps.hostguest.erase(o.cgroup_id); }
+  Result<void> operator()(const PutPrefixes& o) {
+    std::vector<grantd_identity_key> keys;
+    std::vector<grantd_identity> values;
+    keys.reserve(o.prefixes.size());
+    values.reserve(o.prefixes.size());
+    for (const auto& [key, identity] : o.prefixes) {
+      keys.push_back(encode_prefix_key(key));
+      values.push_back({identity});
+    }
+    return maps.identity.put_all(keys, values);
+  }
+  Result<void> operator()(const RemovePrefixes& o) {
+    for (const PrefixKey& key : o.prefixes)
+      if (auto done = maps.identity.erase(encode_prefix_key(key)); !done) return done;
+    return {};
+  }
+  Result<void> operator()(const PutUplink& o) { return maps.uplink.put(o.uplink.ifindex, o.uplink); }
+  Result<void> operator()(const RemoveUplink& o) { return maps.uplink.erase(o.ifindex); }
+  Result<void> operator()(const PutSlotName& o) { return maps.slotname.put(o.slot, o.name); }
+  Result<void> operator()(const RemoveSlotName& o) { return maps.slotname.erase(o.slot); }
+  Result<void> operator()(const PutIdentityName& o) {
+    return maps.idname.put(o.identity, encode_identity_name(o.name));
+  }
+  Result<void> operator()(const RemoveIdentityName& o) { return maps.idname.erase(o.identity); }
+  Result<void> operator()(const PutGuest& o) { return maps.guest.put(o.endpoint_id, o.guest); }
+  Result<void> operator()(const RemoveGuest& o) { return maps.guest.erase(o.endpoint_id); }
+
+  static grantd_source_key source_key(std::uint32_t rules_id, std::size_t number) {
+    return {rules_id, static_cast<std::uint16_t>(number), 0};
+  }
+
+  template <typename Map, typename Keys>
+  static Result<void> erase_all(const Map& map, const Keys& keys) {
+    for (const auto& key : keys)
+      if (auto done = map.erase(key); !done) return done;
+    return {};
+  }
+};
+
+}  // namespace
+
+Result<void> BpfKernel::perform(const Operation& operation) {
+  return std::visit(Performer{datapath_, attacher_}, operation);
+}
+
+}  // namespace grantd

@@ -1,0 +1,23 @@
+// The real kernel behind agent/apply/kernel.h.
+#pragma once
+
+#include "agent/apply/datapath.h"
+#include "agent/apply/kernel.h"
+#include "agent/attach/attacher.h"
+
+namespace grantd {
+
+class BpfKernel final : public Kernel {
+ public:
+  // Both must outlive it.
+  BpfKernel(Datapath& datapath, Attacher& attacher) : datapath_(datapath), attacher_(attacher) {}
+  Result<void> perform(const Operation& operation) override;
+  Result<KernelState> read() override;
+  Result<std::set<Attachment>> read_attachments() override;
+
+ private:
+  Datapath& datapath_;
+  Attacher& attacher_;
+};
+
+}  // namespace grantd

@@ -1,0 +1,223 @@
+#include "agent/apply/datapath.h"
+
+#include "grantd.skel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+namespace grantd {
+
+// What an inner table is made of.
+struct TableShape {
+  bpf_map_type type;
+  const char* key;    // BTF names; nullptr: u32
+  const char* value;
+  std::uint32_t key_bytes, value_bytes, max_entries;
+};
+
+namespace {
+
+constexpr std::size_t kGrantBytes = sizeof(grantd_grant) * GRANTD_SLOTS;
+
+// libbpf's own account of what went wrong, kept for our one error message.
+std::string& libbpf_log() {
+  static std::string log;
+  return log;
+}
+
+int keep_log(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN) return 0;
+  char line[512];
+  std::vsnprintf(line, sizeof(line), format, arguments);
+  if (libbpf_log().size() < 4096) libbpf_log() += line;
+  return 0;
+}
+
+Error load_error(const std::string& what, int error_number) {
+  std::string said = libbpf_log();
+  for (char& each : said)
+    if (each == '\n') each = ' ';
+  return system_error(what + (said.empty() ? "" : ": " + said), error_number);
+}
+
+Result<void> make_directory(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return system_error("cannot make " + path, errno);
+  return {};
+}
+
+Result<void> make_pin_root(const std::string& root) {
+  if (auto made = make_directory(root); !made) return made;
+  struct statfs filesystem{};
+  if (statfs(root.c_str(), &filesystem) != 0) return system_error("cannot look at " + root, errno);
+  if (static_cast<unsigned long>(filesystem.f_type) != BPF_FS_MAGIC) {
+    rmdir(root.c_str());
+    return Error{"pin root " + root + ": is not on a BPF file system; accepted: a path below one, such as after "
+                 "'mount -t bpf bpf /sys/fs/bpf'",
+                 0};
+  }
+  if (chmod(root.c_str(), 0700) != 0) return system_error("cannot close " + root + " to others", errno);
+  for (const char* part : {"/maps", "/programs", "/links"})
+    if (auto made = make_directory(root + part); !made) return made;
+  return {};
+}
+
+Result<std::uint32_t> program_id(int fd) {
+  bpf_prog_info info{};
+  __u32 length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return system_error("cannot read a program's id", errno);
+  return info.id;
+}
+
+}  // namespace
+
+const char* Datapath::program_name(Hook hook) {
+  switch (hook) {
+    case Hook::FromGuest: return "from_guest";
+    case Hook::ToGuest: return "to_guest";
+    case Hook::FromUplink: return "from_uplink";
+    case Hook::Connect4: return "guest_connect4";
+    case Hook::Connect6: return "guest_connect6";
+    case Hook::SkbEgress: return "guest_skb_egress";
+    case Hook::SkbIngress: return "guest_skb_ingress";
+  }
+  return "";
+}
+
+Datapath::~Datapath() {
+  if (grants_) munmap(grants_, kGrantBytes);
+  if (skeleton_) grantd_bpf__destroy(skeleton_);
+}
+
+Result<std::unique_ptr<Datapath>> Datapath::load(const DatapathOptions& options) {
+  std::unique_ptr<Datapath> datapath(new Datapath());
+  datapath->options_ = options;
+  libbpf_set_print(keep_log);
+  libbpf_log().clear();
+  if (auto made = make_pin_root(options.pin_root); !made) return made.error();
+  for (auto step : {&Datapath::open_skeleton, &Datapath::load_programs, &Datapath::pin_programs, &Datapath::open_maps})
+    if (auto done = (datapath.get()->*step)(); !done) return done.error();
+  return datapath;
+}
+
+Result<void> Datapath::open_skeleton() {
+  auto stamp = stamp_settings(options_.stamp_mask);
+  if (!stamp) return stamp.error();
+  skeleton_ = grantd_bpf__open();
+  if (!skeleton_) return load_error("cannot open the BPF object", errno);
+  skeleton_->rodata->stamp_mask = stamp.value().mask;
+  skeleton_->rodata->stamp_identity_mask = stamp.value().identity_mask;
+  skeleton_->rodata->stamp_identity_shift = stamp.value().identity_shift;
+  skeleton_->rodata->stamp_tag = stamp.value().tag;
+  for (const std::string& name : map_names()) {
+    bpf_map* map = bpf_object__find_map_by_name(skeleton_->obj, name.c_str());
+    if (!map) return Error{"the BPF object has no map " + name, 0};
+    const int error = bpf_map__set_pin_path(map, map_pin(options_.pin_root, name).c_str());
+    if (error != 0) return load_error("map " + name + ": cannot set its pin", -error);
+  }
+  return {};
+}
+
+Result<void> Datapath::load_programs() {
+  const int error = grantd_bpf__load(skeleton_);
+  if (error != 0) return load_error("cannot load the BPF programs", -error);
+  for (Hook hook : {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink, Hook::Connect4, Hook::Connect6, Hook::SkbEgress,
+                    Hook::SkbIngress}) {
+    bpf_program* program = bpf_object__find_program_by_name(skeleton_->obj, program_name(hook));
+    if (!program) return Error{std::string("the BPF object has no program ") + program_name(hook), 0};
+    LoadedProgram loaded;
+    loaded.fd = bpf_program__fd(program);
+    auto id = program_id(loaded.fd);
+    if (!id) return id.error();
+    loaded.id = id.value();
+    programs_[hook] = loaded;
+  }
+  return {};
+}
+
+// Pinned under another name and moved, so that there is never none.
+Result<void> Datapath::pin_programs() {
+  for (const auto& [hook, program] : programs_) {
+    const std::string path = program_pin(options_.pin_root, program_name(hook));
+    const std::string fresh = path + "_new";
+    unlink(fresh.c_str());
+    if (bpf_obj_pin(program.fd, fresh.c_str()) != 0) return system_error("cannot pin " + fresh, errno);
+    if (rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot rename to " + path, errno);
+  }
+  return {};
+}
+
+Result<void> Datapath::open_maps() {
+  auto maps = DatapathMaps::open([&](const std::string& name) -> Result<Descriptor> {
+    const int fd = bpf_object__find_map_fd_by_name(skeleton_->obj, name.c_str());
+    Descriptor copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy.valid()) return system_error("map " + name + ": cannot be opened", errno);
+    return copy;
+  });
+  if (!maps) return maps.error();
+  maps_ = std::move(maps).value();
+  void* mapped = mmap(nullptr, kGrantBytes, PROT_READ | PROT_WRITE, MAP_SHARED, maps_.grant.raw().fd(), 0);
+  if (mapped == MAP_FAILED) return system_error("map grantd_grant: mmap", errno);
+  grants_ = static_cast<std::uint64_t*>(mapped);
+  return {};
+}
+
+void Datapath::publish(std::uint32_t slot, std::uint64_t policy_id) {
+  // Slot 0 stays in quarantine, whatever anybody asks.
+  if (slot == 0 || slot >= GRANTD_SLOTS) return;
+  std::atomic_ref<std::uint64_t>(grants_[slot]).store(policy_id, std::memory_order_release);
+}
+
+Result<Descriptor> Datapath::make_table(const char* kind, std::uint32_t slot, const TableShape& shape) {
+  const btf* types = bpf_object__btf(skeleton_->obj);
+  const std::string name = std::string(kind) + "_" + std::to_string(slot);
+  LIBBPF_OPTS(bpf_map_create_opts, options);
+  options.btf_fd = static_cast<__u32>(bpf_object__btf_fd(skeleton_->obj));
+  const int key = shape.key ? btf__find_by_name_kind(types, shape.key, BTF_KIND_STRUCT)
+                            : btf__find_by_name_kind(types, "__u32", BTF_KIND_TYPEDEF);
+  const int value = btf__find_by_name_kind(types, shape.value, BTF_KIND_STRUCT);
+  if (key < 0 || value < 0) return Error{"table " + name + ": its types are not in the BPF object", 0};
+  options.btf_key_type_id = static_cast<__u32>(key);
+  options.btf_value_type_id = static_cast<__u32>(value);
+  Descriptor table(bpf_map_create(shape.type, name.c_str(), shape.key_bytes, shape.value_bytes, shape.max_entries,
+                                  &options));
+  if (!table.valid()) return system_error("table " + name + ": cannot be made", errno);
+  return table;
+}
+
+Result<void> Datapath::make_tables(std::uint32_t slot) {
+  const TableShape counters{BPF_MAP_TYPE_PERCPU_ARRAY, nullptr, "grantd_counter", 4, sizeof(grantd_counter),
+                            GRANTD_COUNTERS};
+  const TableShape flows{BPF_MAP_TYPE_LRU_HASH, "grantd_flow_key", "grantd_flow", sizeof(grantd_flow_key),
+                         sizeof(grantd_flow), options_.flows_per_grant};
+  const TableShape fragments{BPF_MAP_TYPE_LRU_HASH, "grantd_frag_key", "grantd_frag", sizeof(grantd_frag_key),
+                             sizeof(grantd_frag), GRANTD_FRAGMENTS_PER_GRANT};
+  const auto place = [&](const TypedMap<__u32, __u32>& outer, const char* kind, const TableShape& shape) -> Result<void> {
+    auto table = make_table(kind, slot, shape);
+    if (!table) return table.error();
+    return outer.put(slot, static_cast<__u32>(table.value().get()));
+  };
+  if (auto placed = place(maps_.counter, "counter", counters); !placed || slot == 0) return placed;
+  if (auto placed = place(maps_.frag, "frag", fragments); !placed) return placed;
+  return place(maps_.flow, "flow", flows);
+}
+
+Result<void> Datapath::remove_tables(std::uint32_t slot) {
+  for (const auto* outer : {&maps_.flow, &maps_.frag, &maps_.counter})
+    if (auto erased = outer->erase(slot); !erased) return erased;
+  return {};
+}
+
+}  // namespace grantd

@@ -1,0 +1,63 @@
+// The BPF programs and their maps, loaded and pinned. What is pinned already is adopted.
+#pragma once
+
+#include "agent/plan/attachment.h"
+#include "maps/kernel/datapath_maps.h"
+#include "maps/stamp_settings.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+struct grantd_bpf;  // the skeleton
+
+namespace grantd {
+
+struct LoadedProgram {
+  int fd = -1;  // owned by the Datapath
+  std::uint32_t id = 0;
+};
+
+struct DatapathOptions {
+  std::string pin_root = kDefaultPinRoot;
+  std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT;
+  std::uint32_t flows_per_grant = GRANTD_FLOWS_PER_GRANT;
+};
+
+class Datapath {
+ public:
+  // Loads new programs; takes over the maps that are pinned. Fails where a pinned map has another
+  // layout, or where pin_root is on no BPF file system.
+  static Result<std::unique_ptr<Datapath>> load(const DatapathOptions& options);
+  ~Datapath();
+  Datapath(const Datapath&) = delete;
+  Datapath& operator=(const Datapath&) = delete;
+
+  const DatapathMaps& maps() const { return maps_; }
+  const std::map<Hook, LoadedProgram>& programs() const { return programs_; }
+
+  // Publishes with one aligned store; slot < GRANTD_SLOTS.
+  void publish(std::uint32_t slot, std::uint64_t policy_id);
+  // New, empty tables of a slot; slot 0 gets counters only.
+  Result<void> make_tables(std::uint32_t slot);
+  Result<void> remove_tables(std::uint32_t slot);
+
+  static const char* program_name(Hook hook);
+
+ private:
+  Datapath() = default;
+  Result<void> open_skeleton();
+  Result<void> load_programs();
+  Result<void> pin_programs();
+  Result<void> open_maps();
+  Result<Descriptor> make_table(const char* kind, std::uint32_t slot, const struct TableShape& shape);
+
+  DatapathOptions options_;
+  ::grantd_bpf* skeleton_ = nullptr;
+  DatapathMaps maps_;
+  std::map<Hook, LoadedProgram> programs_;
+  std::uint64_t* grants_ = nullptr;  // grantd_grant, mapped
+};
+
+}  // namespace grantd

@@ -1,0 +1,20 @@
+// The one door to the kernel. Tests put another behind it.
+#pragma once
+
+#include "agent/plan/operations.h"
+#include "maps/result.h"
+
+namespace grantd {
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  // Does it, or changes nothing that opens anything. What is done already is no error.
+  virtual Result<void> perform(const Operation& operation) = 0;
+  // Everything that is there, anew.
+  virtual Result<KernelState> read() = 0;
+  // What read() says of attachments, alone: interfaces come and go.
+  virtual Result<std::set<Attachment>> read_attachments() = 0;
+};
+
+}  // namespace grantd

@@ -1,0 +1,125 @@
+#include "agent/apply/bpf_kernel.h"
+#include "agent/plan/encode.h"
+
+namespace grantd {
+
+namespace {
+
+// Calls take(key, value) for each entry of a map.
+template <typename Map, typename Take>
+Result<void> for_each(const Map& map, Take take) {
+  auto entries = map.entries();
+  if (!entries) return entries.error();
+  for (const auto& [key, value] : entries.value()) take(key, value);
+  return {};
+}
+
+Result<void> read_published(const DatapathMaps& maps, KernelState& state) {
+  for (std::uint32_t slot = 0; slot < GRANTD_SLOTS; slot++) {
+    auto grant = maps.grant.find(slot);
+    if (!grant) return grant.error();
+    if (grant.value() && grant.value()->policy_id) state.published[slot] = grant.value()->policy_id;
+  }
+  return {};
+}
+
+Result<void> read_rules(const DatapathMaps& maps, KernelState& state) {
+  auto done = for_each(maps.rule, [&](const grantd_rule_key& key, const grantd_ranges& ranges) {
+    RuleSet& set = state.rule_sets[key.rules_id];
+    set.rules.push_back(key);
+    set.digest += digest_rule(key, ranges);
+  });
+  if (!done) return done;
+  done = for_each(maps.idrule, [&](const grantd_idrule_key& key, const grantd_ranges& ranges) {
+    RuleSet& set = state.rule_sets[key.rules_id];
+    set.identity_rules.push_back(key);
+    set.digest += digest_rule(key, ranges);
+  });
+  if (!done) return done;
+  return for_each(maps.source, [&](const grantd_source_key& key, const grantd_source& source) {
+    RuleSet& set = state.rule_sets[key.rules_id];
+    set.sources.push_back(key.source);
+    set.sources_digest += digest_source(key.source, source);
+  });
+}
+
+Result<void> read_policies(const DatapathMaps& maps, KernelState& state) {
+  if (auto done = read_published(maps, state); !done) return done;
+  if (auto done = for_each(maps.policy, [&](__u64 id, const grantd_policy& policy) { state.policies[id] = policy; });
+      !done)
+    return done;
+  return read_rules(maps, state);
+}
+
+Result<void> read_endpoints(const DatapathMaps& maps, KernelState& state) {
+  if (auto done =
+          for_each(maps.endpoint, [&](__u32 index, const grantd_endpoint& value) { state.endpoints[index] = value; });
+      !done)
+    return done;
+  if (auto done =
+          for_each(maps.hostguest, [&](__u64 id, const grantd_endpoint& value) { state.host_guests[id] = value; });
+      !done)
+    return done;
+  if (auto done = for_each(maps.uplink, [&](__u32 index, const grantd_uplink& value) { state.uplinks[index] = value; });
+      !done)
+    return done;
+  return for_each(maps.identity, [&](const grantd_identity_key& key, const grantd_identity& value) {
+    state.prefixes[decode_prefix_key(key)] = value.identity;
+  });
+}
+
+Result<void> read_names(const DatapathMaps& maps, KernelState& state) {
+  if (auto done =
+          for_each(maps.slotname, [&](__u32 slot, const grantd_slotname& name) { state.slot_names[slot] = name; });
+      !done)
+    return done;
+  if (auto done = for_each(maps.idname,
+                           [&](__u32 number, const grantd_idname& name) {
+                             state.identity_names[number] = decode_identity_name(name);
+                           });
+      !done)
+    return done;
+  if (auto done = for_each(maps.guest, [&](__u32 id, const grantd_guest& guest) { state.guests[id] = guest; }); !done)
+    return done;
+  auto node = maps.node.find(0);
+  if (!node) return node.error();
+  if (node.value()) state.node = *node.value();
+  return {};
+}
+
+// A slot has its tables when it has all three; slot 0 needs counters only.
+Result<void> read_tables(const DatapathMaps& maps, KernelState& state) {
+  for (std::uint32_t slot = 0; slot < GRANTD_SLOTS; slot++) {
+    bool all = true;
+    for (const auto* outer : {&maps.counter, &maps.frag, &maps.flow}) {
+      if (slot == 0 && outer != &maps.counter) continue;
+      auto table = outer->find(slot);
+      if (!table) return table.error();
+      all = all && table.value().has_value();
+      if (!all) break;
+    }
+    if (all) state.tables.insert(slot);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::set<Attachment>> BpfKernel::read_attachments() {
+  std::map<Hook, std::uint32_t> ids;
+  for (const auto& [hook, program] : datapath_.programs()) ids[hook] = program.id;
+  return attacher_.present(ids);
+}
+
+Result<KernelState> BpfKernel::read() {
+  KernelState state;
+  const DatapathMaps& maps = datapath_.maps();
+  for (auto part : {read_policies, read_endpoints, read_names, read_tables})
+    if (auto done = part(maps, state); !done) return done.error();
+  auto present = read_attachments();
+  if (!present) return present.error();
+  state.attachments = std::move(present).value();
+  return state;
+}
+
+}  // namespace grantd

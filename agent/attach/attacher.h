@@ -1,0 +1,55 @@
+// Puts programs on interfaces and cgroups, and tells what the kernel really has there.
+// Works in the network namespace of the caller.
+#pragma once
+
+#include "agent/plan/attachment.h"
+#include "maps/kernel/descriptor.h"
+#include "maps/result.h"
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+
+namespace grantd {
+
+enum class AttachMode { Auto, Tcx, Clsact };
+
+class Attacher {
+ public:
+  // pin_root/links must exist. Auto: a tcx link where the kernel has it, clsact where it does not,
+  // found out by trying.
+  Attacher(std::string pin_root, AttachMode mode) : pin_root_(std::move(pin_root)), mode_(mode) {}
+
+  // Puts the program first on its hook, pins the link, and reads back what is there. The borrowed
+  // descriptor may be closed afterwards.
+  Result<void> attach(const Attachment& attachment, int program_fd, std::uint32_t program_id);
+  // What is not there is no error.
+  Result<void> detach(const Attachment& attachment);
+  // Programs of an earlier agent on a hook of ours are replaced by these, each in one step. Returns how many.
+  Result<std::size_t> adopt(const std::map<Hook, int>& program_fds);
+  // Where these programs stand, each the first on its hook. Pins of links whose interface or cgroup is
+  // gone are removed.
+  Result<std::set<Attachment>> present(const std::map<Hook, std::uint32_t>& program_ids);
+  // Every link and filter of ours, of any agent. Opens the guests.
+  Result<void> detach_all();
+
+  // "tcx" or "clsact", once something was attached; "" before.
+  const std::string& mechanism() const { return mechanism_; }
+
+ private:
+  Result<void> attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id);
+  Result<bool> attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id);
+  Result<void> attach_cgroup(const Attachment& attachment, int program_fd);
+  Result<int> guard();
+  std::string pin(const Attachment& attachment) const;
+
+  std::string pin_root_;
+  AttachMode mode_;
+  std::string mechanism_;
+  Descriptor guard_;  // a program that drops everything
+};
+
+const char* hook_name(Hook hook);  // "from_guest": the name of the program too
+
+}  // namespace grantd

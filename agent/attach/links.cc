@@ -1,0 +1,172 @@
+#include "agent/attach/links.h"
+
+#include "agent/attach/attacher.h"
+
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+namespace grantd {
+
+namespace {
+
+constexpr std::uint32_t kTcxIngress = 46, kTcxEgress = 47;  // BPF_TCX_INGRESS, BPF_TCX_EGRESS
+constexpr std::uint32_t kBefore = 1U << 3;                  // BPF_F_BEFORE; alone: before all others
+constexpr long kCgroup2Magic = 0x63677270;
+constexpr Hook kHooks[] = {Hook::FromGuest, Hook::ToGuest,   Hook::FromUplink, Hook::Connect4,
+                           Hook::Connect6,  Hook::SkbEgress, Hook::SkbIngress};
+
+std::uint32_t tcx_type(Hook hook) { return hook == Hook::ToGuest ? kTcxEgress : kTcxIngress; }
+
+bpf_attach_type cgroup_type(Hook hook) {
+  switch (hook) {
+    case Hook::Connect4: return BPF_CGROUP_INET4_CONNECT;
+    case Hook::Connect6: return BPF_CGROUP_INET6_CONNECT;
+    case Hook::SkbEgress: return BPF_CGROUP_INET_EGRESS;
+    default: return BPF_CGROUP_INET_INGRESS;
+  }
+}
+
+// The kernel's union bpf_attr as far as these commands use it; the rest is zero.
+struct LinkCreate {
+  std::uint32_t program_fd, target_ifindex, attach_type, flags, relative, pad;
+  std::uint64_t expected_revision;
+  std::uint8_t rest[96];
+};
+struct Query {
+  std::uint32_t target_ifindex, attach_type, query_flags, attach_flags;
+  std::uint64_t program_ids;
+  std::uint32_t count, pad;
+  std::uint8_t rest[96];
+};
+
+template <typename Attributes>
+int bpf_command(int command, Attributes& attributes) {
+  return static_cast<int>(syscall(SYS_bpf, command, &attributes, sizeof(attributes)));
+}
+
+Result<Descriptor> open_cgroup(std::uint64_t cgroup_id) {
+  const char* root = "/sys/fs/cgroup";
+  struct statfs filesystem{};
+  if (statfs(root, &filesystem) != 0 || filesystem.f_type != kCgroup2Magic) root = "/sys/fs/cgroup/unified";
+  Descriptor mount(open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!mount.valid()) return system_error(std::string("cannot open ") + root, errno);
+  struct {
+    file_handle header;
+    std::uint8_t id[8];
+  } handle{};
+  handle.header.handle_bytes = sizeof(handle.id);
+  handle.header.handle_type = 0xfe;  // FILEID_KERNFS
+  std::memcpy(handle.header.f_handle, &cgroup_id, sizeof(cgroup_id));
+  Descriptor cgroup(open_by_handle_at(mount.get(), &handle.header, O_RDONLY | O_CLOEXEC));
+  if (!cgroup.valid()) return system_error("cannot open cgroup " + std::to_string(cgroup_id), errno);
+  return cgroup;
+}
+
+}  // namespace
+
+const char* hook_name(Hook hook) {
+  switch (hook) {
+    case Hook::FromGuest: return "from_guest";
+    case Hook::ToGuest: return "to_guest";
+    case Hook::FromUplink: return "from_uplink";
+    case Hook::Connect4: return "guest_connect4";
+    case Hook::Connect6: return "guest_connect6";
+    case Hook::SkbEgress: return "guest_skb_egress";
+    case Hook::SkbIngress: return "guest_skb_ingress";
+  }
+  return "";
+}
+
+bool is_interface_hook(Hook hook) {
+  return hook == Hook::FromGuest || hook == Hook::ToGuest || hook == Hook::FromUplink;
+}
+
+Result<Descriptor> create_tcx_link(Hook hook, std::uint32_t ifindex, int program_fd) {
+  LinkCreate attributes{};
+  attributes.program_fd = static_cast<std::uint32_t>(program_fd);
+  attributes.target_ifindex = ifindex;
+  attributes.attach_type = tcx_type(hook);
+  attributes.flags = kBefore;
+  Descriptor link(bpf_command(BPF_LINK_CREATE, attributes));
+  if (!link.valid())
+    return system_error(std::string(hook_name(hook)) + " on interface " + std::to_string(ifindex) + ": tcx link", errno);
+  return link;
+}
+
+Result<Descriptor> create_cgroup_link(Hook hook, std::uint64_t cgroup_id, int program_fd) {
+  auto cgroup = open_cgroup(cgroup_id);
+  if (!cgroup) return cgroup.error();
+  Descriptor link(bpf_link_create(program_fd, cgroup.value().get(), cgroup_type(hook), nullptr));
+  if (!link.valid())
+    return system_error(std::string(hook_name(hook)) + " on cgroup " + std::to_string(cgroup_id), errno);
+  return link;
+}
+
+Result<LinkInfo> link_info(int link_fd) {
+  bpf_link_info info{};
+  __u32 length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(link_fd, &info, &length) != 0) return system_error("cannot read a link", errno);
+  LinkInfo result;
+  result.program_id = info.prog_id;
+  // tcx.ifindex has the place of xdp.ifindex; the number of its type is not in Debian's headers.
+  if (info.type == BPF_LINK_TYPE_CGROUP)
+    result.cgroup_id = info.cgroup.cgroup_id;
+  else
+    result.ifindex = info.xdp.ifindex;
+  return result;
+}
+
+Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex) {
+  std::array<std::uint32_t, 64> ids{};
+  Query attributes{};
+  attributes.target_ifindex = ifindex;
+  attributes.attach_type = tcx_type(hook);
+  attributes.program_ids = reinterpret_cast<std::uintptr_t>(ids.data());
+  attributes.count = ids.size();
+  if (bpf_command(BPF_PROG_QUERY, attributes) != 0) {
+    if (errno == EINVAL || errno == ENOENT || errno == ENODEV) return std::vector<std::uint32_t>();
+    return system_error("cannot ask for the programs of interface " + std::to_string(ifindex), errno);
+  }
+  return std::vector<std::uint32_t>(ids.begin(), ids.begin() + attributes.count);
+}
+
+Result<Descriptor> load_dropping_program() {
+  const bpf_insn instructions[] = {
+      {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 2},  // TC_ACT_SHOT
+      {BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
+  };
+  Descriptor program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "grantd_guard", "GPL", instructions, 2, nullptr));
+  if (!program.valid()) return system_error("cannot load the guard program", errno);
+  return program;
+}
+
+std::string link_name(const Attachment& attachment) {
+  return std::string(hook_name(attachment.hook)) + "-" +
+         std::to_string(is_interface_hook(attachment.hook) ? attachment.ifindex : attachment.cgroup_id);
+}
+
+std::optional<Attachment> parse_link_name(const std::string& name) {
+  const auto dash = name.rfind('-');
+  if (dash == std::string::npos) return std::nullopt;
+  for (Hook hook : kHooks) {
+    if (name.substr(0, dash) != hook_name(hook)) continue;
+    std::uint64_t number = 0;
+    const char* end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + dash + 1, end, number);
+    if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
+    if (is_interface_hook(hook)) return Attachment{hook, static_cast<std::uint32_t>(number), 0};
+    return Attachment{hook, 0, number};
+  }
+  return std::nullopt;
+}
+
+}  // namespace grantd

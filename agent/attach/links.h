@@ -1,0 +1,36 @@
+// BPF links, by the system call: libbpf 1.1 knows no tcx, and Debian 12's headers neither.
+#pragma once
+
+#include "agent/plan/attachment.h"
+#include "maps/kernel/descriptor.h"
+#include "maps/result.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+struct LinkInfo {
+  std::uint32_t program_id = 0;
+  std::uint32_t ifindex = 0;    // tcx; 0: its interface is gone
+  std::uint64_t cgroup_id = 0;  // cgroup; 0: its cgroup is gone
+};
+
+bool is_interface_hook(Hook hook);
+
+// At the head of the hook's programs. Not supported by the kernel: error_number EINVAL or EOPNOTSUPP.
+Result<Descriptor> create_tcx_link(Hook hook, std::uint32_t ifindex, int program_fd);
+Result<Descriptor> create_cgroup_link(Hook hook, std::uint64_t cgroup_id, int program_fd);
+Result<LinkInfo> link_info(int link_fd);
+// Program ids on a tcx hook, in the order in which they run. Without tcx: none.
+Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex);
+// r0 = TC_ACT_SHOT.
+Result<Descriptor> load_dropping_program();
+
+// Pins are PINROOT/links/HOOK-INDEX, or HOOK-CGROUP_ID.
+std::string link_name(const Attachment& attachment);
+std::optional<Attachment> parse_link_name(const std::string& name);
+
+}  // namespace grantd

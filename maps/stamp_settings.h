@@ -1,0 +1,22 @@
+// Where the identity and the tag stand in the bits of the stamp's mask.
+#pragma once
+
+#include "maps/abi/identity.h"
+#include "maps/result.h"
+
+#include <cstdint>
+
+namespace grantd {
+
+struct StampSettings {
+  std::uint32_t mask = 0;
+  std::uint32_t identity_mask = 0;  // before the shift
+  std::uint32_t identity_shift = 0;
+  std::uint32_t tag = 0;
+};
+
+// The identity takes the lowest 13 contiguous bits of the mask, the tag the other bits. Fails where
+// there are no such bits, or where the tag would be 0.
+Result<StampSettings> stamp_settings(std::uint32_t mask);
+
+}  // namespace grantd
