@@ -33,4 +33,15 @@ Result<StampSettings> stamp_settings(std::uint32_t mask) {
   return settings;
 }
 
+std::uint32_t stamp_of(const StampSettings& settings, std::uint32_t identity) {
+  if (identity < GRANTD_IDENTITY_FIRST) return 0;
+  return settings.tag | ((identity & settings.identity_mask) << settings.identity_shift);
+}
+
+std::uint32_t identity_of_stamp(const StampSettings& settings, std::uint32_t mark) {
+  const std::uint32_t identity = (mark >> settings.identity_shift) & settings.identity_mask;
+  const std::uint32_t tag = mark & settings.mask & ~(settings.identity_mask << settings.identity_shift);
+  return tag == settings.tag && identity >= GRANTD_IDENTITY_FIRST ? identity : std::uint32_t{GRANTD_IDENTITY_NOBODY};
+}
+
 }  // namespace grantd

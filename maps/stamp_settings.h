@@ -13,10 +13,17 @@ struct StampSettings {
   std::uint32_t identity_mask = 0;  // before the shift
   std::uint32_t identity_shift = 0;
   std::uint32_t tag = 0;
+  auto operator<=>(const StampSettings&) const = default;
 };
 
 // The identity takes the lowest 13 contiguous bits of the mask, the tag the other bits. Fails where
 // there are no such bits, or where the tag would be 0.
 Result<StampSettings> stamp_settings(std::uint32_t mask);
+
+// The mark's stamp bits for an identity; 0 for nobody and for the local node, which is never stamped.
+std::uint32_t stamp_of(const StampSettings& settings, std::uint32_t identity);
+
+// The identity in a mark, as the datapath reads it.
+std::uint32_t identity_of_stamp(const StampSettings& settings, std::uint32_t mark);
 
 }  // namespace grantd

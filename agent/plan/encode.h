@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/plan/kernel_state.h"
+#include "maps/fixed_text.h"
 
 #include <string_view>
 
@@ -26,18 +27,6 @@ std::uint64_t digest_rule(grantd_rule_key key, const grantd_ranges& ranges);
 std::uint64_t digest_rule(grantd_idrule_key key, const grantd_ranges& ranges);
 std::uint64_t digest_source(std::uint16_t number, const grantd_source& source);
 
-template <std::size_t N>
-void copy_text(char (&to)[N], std::string_view text) {
-  const std::size_t count = text.size() < N - 1 ? text.size() : N - 1;
-  text.copy(to, count);
-  to[count] = '\0';
-}
-template <std::size_t N>
-std::string text_of(const char (&from)[N]) {
-  std::size_t length = 0;
-  while (length < N && from[length]) length++;
-  return std::string(from, length);
-}
 template <typename Record>
 bool same_bytes(const Record& one, const Record& other) {
   return __builtin_memcmp(&one, &other, sizeof(Record)) == 0;
