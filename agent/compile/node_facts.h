@@ -20,6 +20,7 @@ struct InterfaceFact {
   std::optional<MacAddress> peer_mac; // of the guest's end of a veth, as the kernel tells it
   std::vector<IpAddress> link_local;  // of this interface and of the bridge it belongs to
   std::vector<IpAddress> addresses;   // global ones of this interface
+  bool operator==(const InterfaceFact&) const = default;
 };
 
 struct UplinkRule {

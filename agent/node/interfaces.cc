@@ -1,0 +1,210 @@
+#include "agent/node/interfaces.h"
+
+#include <linux/if_arp.h>
+#include <linux/if_link.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <string_view>
+
+namespace grantd {
+
+void NetlinkSocketDeleter::operator()(nl_sock* socket) const { nl_socket_free(socket); }
+
+namespace {
+
+struct CacheDeleter {
+  void operator()(nl_cache* cache) const { nl_cache_free(cache); }
+};
+struct MessageDeleter {
+  void operator()(nl_msg* message) const { nlmsg_free(message); }
+};
+using Cache = std::unique_ptr<nl_cache, CacheDeleter>;
+using Message = std::unique_ptr<nl_msg, MessageDeleter>;
+
+Error netlink_error(const std::string& what, int code) { return Error{what + ": " + nl_geterror(code), 0}; }
+
+Result<NetlinkSocket> connect() {
+  NetlinkSocket socket(nl_socket_alloc());
+  if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
+  if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
+  return socket;
+}
+
+bool is_layer3(unsigned int type) {
+  switch (type) {
+    case ARPHRD_NONE:
+    case ARPHRD_RAWIP:
+    case ARPHRD_PPP:
+    case ARPHRD_TUNNEL:
+    case ARPHRD_TUNNEL6:
+    case ARPHRD_SIT:
+    case ARPHRD_IPGRE:
+    case ARPHRD_IP6GRE: return true;
+    default: return false;
+  }
+}
+
+// A tap is a virtual machine's interface, a tun decapsulates.
+bool is_tunnel(std::string_view kind, bool layer3) {
+  constexpr std::array<std::string_view, 13> kinds = {"vxlan", "geneve", "wireguard", "ipip",   "sit",  "gre", "gretap",
+                                                      "ip6gre", "ip6gretap", "ip6tnl",  "erspan", "xfrm", "vti"};
+  return (kind == "tun" && layer3) || std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+}
+
+std::optional<MacAddress> mac_of(const void* bytes, std::size_t length) {
+  MacAddress mac;
+  if (!bytes || length != mac.bytes.size()) return std::nullopt;
+  std::memcpy(mac.bytes.data(), bytes, length);
+  return mac;
+}
+
+std::optional<MacAddress> mac_of(rtnl_link* link) {
+  nl_addr* address = rtnl_link_get_addr(link);
+  return address ? mac_of(nl_addr_get_binary_addr(address), nl_addr_get_len(address)) : std::nullopt;
+}
+
+int take_address(nl_msg* message, void* mac) {
+  nlattr* address = nlmsg_find_attr(nlmsg_hdr(message), sizeof(ifinfomsg), IFLA_ADDRESS);
+  if (address)
+    *static_cast<std::optional<MacAddress>*>(mac) = mac_of(nla_data(address), static_cast<std::size_t>(nla_len(address)));
+  return NL_OK;
+}
+
+// Of an interface in another network namespace, by the id that this one has for that.
+std::optional<MacAddress> mac_elsewhere(nl_sock* socket, int netns_id, int ifindex) {
+  ifinfomsg header{};
+  header.ifi_index = ifindex;
+  const Message request(nlmsg_alloc_simple(RTM_GETLINK, 0));
+  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
+      nla_put_s32(request.get(), IFLA_TARGET_NETNSID, netns_id) < 0)
+    return std::nullopt;
+  std::optional<MacAddress> mac;
+  nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, take_address, &mac);
+  if (nl_send_auto(socket, request.get()) >= 0) nl_recvmsgs_default(socket);
+  nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_DEFAULT, nullptr, nullptr);
+  return mac;
+}
+
+std::optional<IpAddress> address_of(rtnl_addr* entry) {
+  nl_addr* local = rtnl_addr_get_local(entry);
+  if (!local) return std::nullopt;
+  IpAddress address;
+  const unsigned int length = nl_addr_get_len(local);
+  if (length != 4 && length != 16) return std::nullopt;
+  address.family = length == 4 ? Family::IPv4 : Family::IPv6;
+  std::memcpy(address.bytes.data(), nl_addr_get_binary_addr(local), length);
+  return address;
+}
+
+bool is_link_local(const IpAddress& address) {
+  return address.family == Family::IPv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+}
+
+InterfaceFact describe(nl_sock* socket, nl_cache* links, rtnl_link* link) {
+  InterfaceFact fact;
+  fact.name = rtnl_link_get_name(link) ? rtnl_link_get_name(link) : "";
+  fact.ifindex = static_cast<std::uint32_t>(rtnl_link_get_ifindex(link));
+  fact.layer3 = is_layer3(rtnl_link_get_arptype(link));
+  fact.loopback = (rtnl_link_get_flags(link) & IFF_LOOPBACK) != 0;
+  fact.master = static_cast<std::uint32_t>(std::max(rtnl_link_get_master(link), 0));
+  const char* kind = rtnl_link_get_type(link);
+  fact.tunnel = kind && is_tunnel(kind, fact.layer3);
+  fact.mac = mac_of(link).value_or(MacAddress{});
+  const int peer = rtnl_link_get_link(link);
+  if (kind && std::string_view(kind) == "veth" && peer > 0) {
+    int netns_id = -1;
+    if (rtnl_link_get_link_netnsid(link, &netns_id) == 0 && netns_id >= 0) {
+      fact.peer_mac = mac_elsewhere(socket, netns_id, peer);
+    } else if (rtnl_link* other = rtnl_link_get(links, peer)) {
+      fact.peer_mac = mac_of(other);
+      rtnl_link_put(other);
+    }
+  }
+  return fact;
+}
+
+void add_addresses(nl_cache* addresses, std::map<std::uint32_t, InterfaceFact>& facts) {
+  for (nl_object* each = nl_cache_get_first(addresses); each; each = nl_cache_get_next(each)) {
+    auto* entry = reinterpret_cast<rtnl_addr*>(each);
+    const auto address = address_of(entry);
+    const auto fact = facts.find(static_cast<std::uint32_t>(rtnl_addr_get_ifindex(entry)));
+    if (!address || fact == facts.end()) continue;
+    auto& list = is_link_local(*address) ? fact->second.link_local : fact->second.addresses;
+    // Loopback's own are not addresses that anybody reaches the node by.
+    if (fact->second.loopback && address->family == Family::IPv4 && address->bytes[0] == 127) continue;
+    if (fact->second.loopback && *address == IpAddress::parse("::1").value()) continue;
+    list.push_back(*address);
+  }
+}
+
+}  // namespace
+
+Result<std::vector<InterfaceFact>> read_interfaces() {
+  auto socket = connect();
+  if (!socket) return socket.error();
+  nl_cache* raw = nullptr;
+  if (const int code = rtnl_link_alloc_cache(socket.value().get(), AF_UNSPEC, &raw); code < 0)
+    return netlink_error("cannot list interfaces", code);
+  const Cache links(raw);
+  if (const int code = rtnl_addr_alloc_cache(socket.value().get(), &raw); code < 0)
+    return netlink_error("cannot list addresses", code);
+  const Cache addresses(raw);
+  std::map<std::uint32_t, InterfaceFact> facts;
+  for (nl_object* each = nl_cache_get_first(links.get()); each; each = nl_cache_get_next(each)) {
+    auto fact = describe(socket.value().get(), links.get(), reinterpret_cast<rtnl_link*>(each));
+    facts[fact.ifindex] = std::move(fact);
+  }
+  add_addresses(addresses.get(), facts);
+  std::vector<InterfaceFact> result;
+  for (auto& [ifindex, fact] : facts) {
+    // A guest behind a bridge has the bridge's addresses as its gateway.
+    if (const auto bridge = facts.find(fact.master); fact.master && bridge != facts.end())
+      fact.link_local.insert(fact.link_local.end(), bridge->second.link_local.begin(),
+                             bridge->second.link_local.end());
+    result.push_back(fact);
+  }
+  return result;
+}
+
+Result<InterfaceWatch> InterfaceWatch::open() {
+  NetlinkSocket socket(nl_socket_alloc());
+  if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
+  nl_socket_disable_seq_check(socket.get());
+  if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
+  if (const int code = nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, 0);
+      code < 0)
+    return netlink_error("cannot watch interfaces", code);
+  if (const int code = nl_socket_set_nonblocking(socket.get()); code < 0)
+    return netlink_error("cannot watch interfaces", code);
+  nl_socket_set_buffer_size(socket.get(), 1 << 20, 0);
+  InterfaceWatch watch;
+  watch.socket_ = std::move(socket);
+  return watch;
+}
+
+int InterfaceWatch::fd() const { return nl_socket_get_fd(socket_.get()); }
+
+bool InterfaceWatch::drain() {
+  bool changed = false;
+  std::array<char, 65536> buffer{};
+  while (true) {
+    const auto received = recv(fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (received > 0 || (received < 0 && errno == ENOBUFS)) {
+      changed = true;  // ENOBUFS: some were lost, so everything may have changed
+      continue;
+    }
+    if (received < 0 && errno == EINTR) continue;
+    return changed;
+  }
+}
+
+}  // namespace grantd

@@ -1,0 +1,31 @@
+// What a node must remember of time across restarts, in one file of the state directory.
+#pragma once
+
+#include "agent/compile/node_facts.h"
+#include "maps/result.h"
+
+#include <string>
+
+namespace grantd {
+
+struct Latches {
+  WallTime highest_seen;                        // by the wall clock, ever
+  std::map<std::string, WallTime> revoked_at;   // see TimeFacts
+  std::map<std::string, WallTime> notice_ends;
+  std::map<std::string, std::string> expired;
+  bool operator==(const Latches&) const = default;
+};
+
+class LatchFile {
+ public:
+  explicit LatchFile(const std::string& state_dir) : path_(state_dir + "/latches.json") {}
+  // An empty set where there is no file yet. A damaged file is an error that names it.
+  Result<Latches> load() const;
+  // Whole or not at all: written beside, synchronised, renamed.
+  Result<void> save(const Latches& latches) const;
+
+ private:
+  std::string path_;
+};
+
+}  // namespace grantd
