@@ -1,0 +1,25 @@
+// The subcommands: read the maps, hand over to a view, print.
+#pragma once
+
+#include "agent/ctl/view/views.h"
+
+#include <cstdint>
+#include <string>
+
+namespace grantd {
+
+// Documented in --help.
+enum Exit : int { kExitOk = 0, kExitNo = 1, kExitUsage = 2, kExitCannot = 3 };
+
+struct CtlOptions {
+  std::string pin_root;
+  Style style;
+  Filter filter;
+};
+
+int run_status(const CtlOptions& options);
+int run_grants(const CtlOptions& options);
+int run_endpoints(const CtlOptions& options);
+int run_drops(const CtlOptions& options);
+
+}  // namespace grantd

@@ -1,0 +1,17 @@
+#include "agent/ctl/console.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+namespace grantd {
+
+bool print(const std::string& text) {
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+}
+
+void complain(const Error& error) { std::fprintf(stderr, "grantctl: %s\n", error.message.c_str()); }
+
+bool output_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
+
+}  // namespace grantd

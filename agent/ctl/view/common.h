@@ -1,0 +1,25 @@
+// What several views say in the same words.
+#pragma once
+
+#include "agent/ctl/view/table.h"
+#include "agent/snapshot/snapshot.h"
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+// "active", "quarantine", "not_yet_valid", "expired", "revoked", "policy_missing": see standing().
+std::string state_name(grantd_reason standing);
+Colour state_colour(grantd_reason standing);
+
+std::vector<std::string> addresses_of(const grantd_endpoint& endpoint);
+std::string joined(const std::vector<std::string>& texts, const char* between);
+std::string position_text(const std::string& file, std::uint32_t line);  // "FILE:LINE"; "" without a file
+
+// null where the moment is not known (0).
+nlohmann::ordered_json moment_json(const Clock& clock, std::uint64_t boot_time_ns);
+
+}  // namespace grantd

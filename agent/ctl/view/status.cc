@@ -1,0 +1,120 @@
+#include "agent/ctl/view/common.h"
+#include "agent/ctl/view/units.h"
+#include "agent/ctl/view/views.h"
+#include "maps/fixed_text.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+
+namespace grantd {
+namespace {
+
+struct Totals {
+  std::size_t grants = 0, active = 0, guests = 0, quarantined = 0, not_enforced = 0;
+  std::uint64_t passed = 0, dropped = 0, last_drop_ns = 0;
+};
+
+Totals totals_of(const Snapshot& snapshot) {
+  Totals totals;
+  for (const auto& [slot, name] : snapshot.slot_names) {
+    totals.grants++;
+    totals.active += reason_passes(standing(snapshot, slot));
+  }
+  for (const auto& [ifindex, endpoint] : snapshot.endpoints) {
+    totals.guests++;
+    totals.quarantined += !reason_passes(standing(snapshot, endpoint.slot));
+  }
+  for (const auto& [cgroup, endpoint] : snapshot.host_guests)
+    totals.not_enforced += (endpoint.flags & GRANTD_ENDPOINT_HOST_NETWORK) != 0;
+  for (const auto& [slot, counters] : snapshot.counters)
+    for (std::uint32_t index = 0; index < counters.size(); index++) {
+      const bool passes = reason_passes(index % GRANTD_REASON_LIMIT);
+      (passes ? totals.passed : totals.dropped) += counters[index].packets;
+      if (!passes && counters[index].last_seen_ns > totals.last_drop_ns)
+        totals.last_drop_ns = counters[index].last_seen_ns;
+    }
+  return totals;
+}
+
+std::string mask_text(std::uint32_t mask) {
+  char text[16];
+  std::snprintf(text, sizeof(text), "0x%08x", mask);
+  return text;
+}
+
+std::string status_json(const Snapshot& snapshot, const AgentSign& agent, const Totals& totals) {
+  const grantd_node& node = snapshot.node;
+  auto uplinks = nlohmann::ordered_json::array();
+  for (const auto& [ifindex, uplink] : snapshot.uplinks)
+    uplinks.push_back({{"ifindex", ifindex}, {"class", uplink_class_name(uplink.uplink_class)}});
+  auto maps = nlohmann::ordered_json::object();
+  for (const auto& [name, fill] : snapshot.fills)
+    maps[name] = {{"entries", fill.entries}, {"max_entries", fill.max_entries}};
+  return json_text({{"node", text_of(node.node)},
+                    {"agent", {{"running", agent.running}, {"pid", node.pid}, {"version", text_of(node.version)}}},
+                    {"pin_root", agent.pin_root},
+                    {"manifests", text_of(node.manifests)},
+                    {"applied_at", moment_json(snapshot.clock, node.applied_at_ns)},
+                    {"stamp_mask", mask_text(node.stamp_mask)},
+                    {"grants", {{"known", totals.grants}, {"active", totals.active}}},
+                    {"guests",
+                     {{"attached", totals.guests},
+                      {"quarantined", totals.quarantined},
+                      {"not_enforced", totals.not_enforced}}},
+                    {"packets",
+                     {{"passed", totals.passed},
+                      {"dropped", totals.dropped},
+                      {"last_drop", moment_json(snapshot.clock, totals.last_drop_ns)}}},
+                    {"uplinks", uplinks},
+                    {"maps", maps}});
+}
+
+std::string maps_text(const Snapshot& snapshot, bool colour) {
+  Table table;
+  table.columns = {{"MAP"}, {"ENTRIES", true}, {"OF", true}, {"FILL", true}};
+  for (const auto& [name, fill] : snapshot.fills) {
+    const std::uint64_t percent = fill.max_entries ? fill.entries * 100 / fill.max_entries : 0;
+    table.rows.push_back({name, std::to_string(fill.entries), std::to_string(fill.max_entries),
+                          {std::to_string(percent) + " %", percent >= 90 ? Colour::Bad : Colour::Plain}});
+  }
+  return render(table, colour);
+}
+
+}  // namespace
+
+std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const Style& style) {
+  const Totals totals = totals_of(snapshot);
+  if (style.output == Output::Json) return status_json(snapshot, agent, totals);
+  const grantd_node& node = snapshot.node;
+  const Clock& clock = snapshot.clock;
+  const std::string version = text_of(node.version);
+  const Cell sign = agent.running ? Cell("running, pid " + std::to_string(node.pid), Colour::Good)
+                                  : Cell("not running; what is attached keeps enforcing", Colour::Warning);
+  std::string uplinks;
+  for (const auto& [ifindex, uplink] : snapshot.uplinks)
+    uplinks += (uplinks.empty() ? "" : ", ") + std::to_string(ifindex) + "=" + uplink_class_name(uplink.uplink_class);
+  const std::string applied = node.applied_at_ns == 0 ? "never" : ago_text(node.applied_at_ns, clock.boot_ns) + " (" +
+                                                                      time_text(clock.wall_of(node.applied_at_ns)) + ")";
+  const std::string dropped = std::to_string(totals.dropped) +
+                              (totals.dropped ? ", last " + ago_text(totals.last_drop_ns, clock.boot_ns) : "");
+  const std::string facts = render_facts(
+      {{"node", text_of(node.node)},
+       {"agent", sign},
+       {"version", version},
+       {"manifests", text_of(node.manifests)},
+       {"applied", applied},
+       {"pin root", agent.pin_root},
+       {"stamp mask", mask_text(node.stamp_mask)},
+       {"uplinks", uplinks.empty() ? "none" : uplinks},
+       {"grants", std::to_string(totals.grants) + " known, " + std::to_string(totals.active) + " active"},
+       {"guests", Cell(std::to_string(totals.guests) + " attached, " + std::to_string(totals.quarantined) +
+                           " closed, " + std::to_string(totals.not_enforced) + " not enforced",
+                       totals.not_enforced ? Colour::Bad : Colour::Plain)},
+       {"packets passed", std::to_string(totals.passed)},
+       {"packets dropped", dropped}},
+      style.colour);
+  return facts + (snapshot.fills.empty() ? "" : "\n" + maps_text(snapshot, style.colour));
+}
+
+}  // namespace grantd

@@ -1,0 +1,30 @@
+// One function a subcommand: a snapshot in, text out. Pure.
+#pragma once
+
+#include "agent/ctl/view/page.h"
+#include "agent/snapshot/snapshot.h"
+
+#include <string>
+
+namespace grantd {
+
+// Rows that remain; empty: all.
+struct Filter {
+  std::string grant;   // NAMESPACE/NAME, or NAME alone
+  std::string guest;
+  std::string reason;  // a label
+  bool accepts_grant(const std::string& name) const;
+};
+
+// What is known of the agent besides the maps.
+struct AgentSign {
+  std::string pin_root;
+  bool running = false;  // a process of that number and name exists
+};
+
+std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const Style& style);
+std::string show_grants(const Snapshot& snapshot, const Filter& filter, const Style& style);
+std::string show_endpoints(const Snapshot& snapshot, const Filter& filter, const Style& style);
+std::string show_drops(const Snapshot& snapshot, const Filter& filter, const Style& style);
+
+}  // namespace grantd

@@ -1,0 +1,160 @@
+#include "agent/snapshot/read_snapshot.h"
+
+#include <ctime>
+#include <set>
+
+namespace grantd {
+namespace {
+
+std::int64_t nanoseconds(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+}
+
+template <typename Map, typename Key, typename Value>
+Result<void> read_all(const Map& map, std::map<Key, Value>& into) {
+  auto entries = map.entries();
+  if (!entries) return entries.error();
+  for (const auto& [key, value] : entries.value()) into[key] = value;
+  return {};
+}
+
+std::set<std::uint32_t> slots_in_use(const Snapshot& snapshot) {
+  std::set<std::uint32_t> slots = {0};
+  for (const auto& [slot, name] : snapshot.slot_names) slots.insert(slot);
+  for (const auto& [slot, policy_id] : snapshot.published) slots.insert(slot);
+  for (const auto& [ifindex, endpoint] : snapshot.endpoints) slots.insert(endpoint.slot);
+  for (const auto& [cgroup, endpoint] : snapshot.host_guests) slots.insert(endpoint.slot);
+  return slots;
+}
+
+Result<void> read_published(const DatapathMaps& maps, Snapshot& snapshot) {
+  for (std::uint32_t slot = 0; slot < maps.grant.raw().max_entries(); slot++) {
+    auto grant = maps.grant.find(slot);
+    if (!grant) return grant.error();
+    if (grant.value() && grant.value()->policy_id) snapshot.published[slot] = grant.value()->policy_id;
+  }
+  return {};
+}
+
+Result<void> read_configuration(const DatapathMaps& maps, Snapshot& snapshot) {
+  Result<void> steps[] = {read_published(maps, snapshot),
+                          read_all(maps.policy, snapshot.policies),
+                          read_all(maps.slotname, snapshot.slot_names),
+                          read_all(maps.idname, snapshot.identity_names),
+                          read_all(maps.guest, snapshot.guests),
+                          read_all(maps.endpoint, snapshot.endpoints),
+                          read_all(maps.hostguest, snapshot.host_guests),
+                          read_all(maps.uplink, snapshot.uplinks)};
+  for (const auto& step : steps)
+    if (!step) return step.error();
+  auto node = maps.node.find(0);
+  if (!node) return node.error();
+  if (node.value()) snapshot.node = *node.value();
+  return {};
+}
+
+Result<void> read_counters(const DatapathMaps& maps, const std::set<std::uint32_t>& slots, Snapshot& snapshot) {
+  for (const std::uint32_t slot : slots) {
+    auto counters = maps.counters(slot);
+    if (!counters) return counters.error();
+    if (!counters.value().empty()) snapshot.counters[slot] = std::move(counters).value();
+  }
+  return {};
+}
+
+Result<void> read_buckets(const DatapathMaps& maps, Snapshot& snapshot) {
+  for (const auto& [slot, policy_id] : snapshot.published) {
+    const grantd_policy* policy = policy_in_force(snapshot, slot);
+    if (!policy) continue;
+    auto& pair = snapshot.buckets[slot];
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
+      const std::uint32_t index = GRANTD_BUCKET_INDEX(slot, direction);
+      auto bucket = maps.bucket.find(index);
+      if (!bucket) return bucket.error();
+      auto credit = maps.credit_bytes(index, policy->grant_epoch);
+      if (!credit) return credit.error();
+      if (bucket.value()) pair[direction] = {*bucket.value(), credit.value()};
+    }
+  }
+  return {};
+}
+
+Result<void> read_flows(const DatapathMaps& maps, const std::set<std::uint32_t>& slots, Snapshot& snapshot) {
+  for (const std::uint32_t slot : slots) {
+    auto table = maps.flow_table(slot);
+    if (!table) return table.error();
+    if (!table.value()) continue;
+    auto entries = table.value()->entries();
+    if (!entries) return entries.error();
+    for (const auto& [key, flow] : entries.value()) snapshot.flows.push_back({slot, key, flow});
+  }
+  return {};
+}
+
+template <typename Map>
+Result<void> fill_of(const Map& map, MapFill& fill) {
+  auto keys = map.keys();
+  if (!keys) return keys.error();
+  fill.entries += keys.value().size();
+  fill.max_entries += map.raw().max_entries();
+  return {};
+}
+
+// What the snapshot holds already is not read again.
+Result<void> read_fills(const DatapathMaps& maps, const std::set<std::uint32_t>& slots, Snapshot& snapshot) {
+  auto& fills = snapshot.fills;
+  const auto known = [&fills](const RawMap& map, std::size_t entries) {
+    fills[map.name()] = {entries, map.max_entries()};
+  };
+  known(maps.grant.raw(), snapshot.published.size());
+  known(maps.policy.raw(), snapshot.policies.size());
+  known(maps.endpoint.raw(), snapshot.endpoints.size());
+  known(maps.hostguest.raw(), snapshot.host_guests.size());
+  known(maps.uplink.raw(), snapshot.uplinks.size());
+  known(maps.slotname.raw(), snapshot.slot_names.size());
+  known(maps.idname.raw(), snapshot.identity_names.size());
+  known(maps.guest.raw(), snapshot.guests.size());
+  Result<void> steps[] = {fill_of(maps.identity, fills[maps.identity.raw().name()]),
+                          fill_of(maps.rule, fills[maps.rule.raw().name()]),
+                          fill_of(maps.idrule, fills[maps.idrule.raw().name()]),
+                          fill_of(maps.source, fills[maps.source.raw().name()])};
+  for (const auto& step : steps)
+    if (!step) return step.error();
+  for (const std::uint32_t slot : slots) {
+    auto flows = maps.flow_table(slot);
+    if (!flows) return flows.error();
+    if (flows.value())
+      if (auto done = fill_of(*flows.value(), fills[maps.flow.raw().name()]); !done) return done;
+    auto fragments = maps.fragment_table(slot);
+    if (!fragments) return fragments.error();
+    if (fragments.value())
+      if (auto done = fill_of(*fragments.value(), fills[maps.frag.raw().name()]); !done) return done;
+  }
+  return {};
+}
+
+}  // namespace
+
+Clock read_clock() {
+  return {static_cast<std::uint64_t>(nanoseconds(CLOCK_BOOTTIME)), nanoseconds(CLOCK_REALTIME)};
+}
+
+Result<Snapshot> read_snapshot(const DatapathMaps& maps, const SnapshotParts& parts) {
+  Snapshot snapshot;
+  if (auto done = read_configuration(maps, snapshot); !done) return done.error();
+  const auto slots = slots_in_use(snapshot);
+  if (parts.counters)
+    if (auto done = read_counters(maps, slots, snapshot); !done) return done.error();
+  if (parts.flows)
+    if (auto done = read_flows(maps, slots, snapshot); !done) return done.error();
+  if (parts.fills)
+    if (auto done = read_fills(maps, slots, snapshot); !done) return done.error();
+  if (parts.buckets)
+    if (auto done = read_buckets(maps, snapshot); !done) return done.error();
+  snapshot.clock = read_clock();  // last: nothing in the snapshot lies in its future
+  return snapshot;
+}
+
+}  // namespace grantd

@@ -1,0 +1,89 @@
+// What the pinned maps say, as plain values: grantctl and the metrics both tell their story from
+// one of these, with no agent running.
+#pragma once
+
+#include "maps/abi/about.h"
+#include "maps/abi/bucket.h"
+#include "maps/abi/counter.h"
+#include "maps/abi/endpoint.h"
+#include "maps/abi/flow.h"
+#include "maps/abi/identity.h"
+#include "maps/abi/policy.h"
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace grantd {
+
+// Both clocks at one moment.
+struct Clock {
+  std::uint64_t boot_ns = 0;  // CLOCK_BOOTTIME, as the datapath keeps time
+  std::int64_t wall_ns = 0;   // Unix time
+
+  std::int64_t wall_of(std::uint64_t boot_time_ns) const {  // Unix nanoseconds of a boot time
+    return wall_ns + static_cast<std::int64_t>(boot_time_ns - boot_ns);
+  }
+};
+
+// One bucket, with what CPUs have taken from it and not used yet.
+struct BucketState {
+  grantd_bucket bucket{};
+  std::uint64_t credit_bytes = 0;
+};
+
+struct FlowEntry {
+  std::uint32_t slot = 0;
+  grantd_flow_key key{};
+  grantd_flow flow{};
+};
+
+struct MapFill {
+  std::uint64_t entries = 0;
+  std::uint64_t max_entries = 0;
+};
+
+struct Snapshot {
+  Clock clock;
+  grantd_node node{};
+  std::map<std::uint32_t, std::uint64_t> published;  // slot -> policy_id in force; quarantine is absent
+  std::map<std::uint64_t, grantd_policy> policies;
+  std::map<std::uint32_t, grantd_slotname> slot_names;
+  std::map<std::uint32_t, grantd_idname> identity_names;
+  std::map<std::uint32_t, grantd_guest> guests;          // by endpoint_id
+  std::map<std::uint32_t, grantd_endpoint> endpoints;    // by ifindex
+  std::map<std::uint64_t, grantd_endpoint> host_guests;  // by cgroup id
+  std::map<std::uint32_t, grantd_uplink> uplinks;        // by ifindex
+  // By slot, GRANTD_COUNTERS each; slots without a table are absent.
+  std::map<std::uint32_t, std::vector<grantd_counter>> counters;
+  std::map<std::uint32_t, std::array<BucketState, GRANTD_DIRECTIONS>> buckets;  // by slot
+  std::vector<FlowEntry> flows;
+  std::map<std::string, MapFill> fills;  // by the map's name; tables of slots are added up
+};
+
+// The policy in force in a slot; nullptr in quarantine, and where its record is missing.
+const grantd_policy* policy_in_force(const Snapshot& snapshot, std::uint32_t slot);
+
+// What the datapath would say of any packet of this slot, before it looks at the packet:
+// ESTABLISHED (nothing against it), QUARANTINE, POLICY_MISSING, NOT_YET_VALID, EXPIRED, REVOKED.
+grantd_reason standing(const Snapshot& snapshot, std::uint32_t slot);
+
+// Bytes in the bucket now; limit.rate_bps is not 0.
+std::uint64_t bucket_level_bytes(const BucketState& state, const grantd_limit& limit, std::uint64_t grant_epoch,
+                                 std::uint64_t boot_now_ns);
+
+// Names for people: "(quarantine)" for slot 0, "(slot N)" and the like for what has no name.
+std::string grant_name(const Snapshot& snapshot, std::uint32_t slot);
+std::string guest_name(const Snapshot& snapshot, std::uint32_t endpoint_id);
+std::string identity_name(const Snapshot& snapshot, std::uint32_t identity);
+
+const char* direction_name(std::uint32_t direction);      // "egress"
+const char* uplink_class_name(std::uint32_t uplink_class);  // "tailnet"
+const char* reason_label(std::uint32_t reason);           // "" for a number without a reason
+const char* reason_sentence(std::uint32_t reason);
+bool reason_passes(std::uint32_t reason);
+
+}  // namespace grantd

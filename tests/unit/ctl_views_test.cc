@@ -1,0 +1,144 @@
+// What grantctl prints for a snapshot of the maps.
+#include "agent/ctl/view/table.h"
+#include "agent/ctl/view/units.h"
+#include "agent/ctl/view/views.h"
+#include "tests/unit/snapshot_samples.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+namespace grantd {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+const Style kTable{};
+const Style kJson{Output::Json, false};
+
+TEST(Units, AreThoseThatPeopleRead) {
+  EXPECT_EQ(rate_text(50'000'000), "50 Mbit/s");
+  EXPECT_EQ(rate_text(1'500'000), "1.5 Mbit/s");
+  EXPECT_EQ(rate_text(8000), "8 kbit/s");
+  EXPECT_EQ(rate_text(400'000'000'000), "400 Gbit/s");
+  EXPECT_EQ(rate_text(999), "999 bit/s");
+  EXPECT_EQ(bytes_text(0), "0 B");
+  EXPECT_EQ(bytes_text(1023), "1023 B");
+  EXPECT_EQ(bytes_text(1 << 20), "1 MiB");
+  EXPECT_EQ(bytes_text(1536), "1.5 KiB");
+  EXPECT_EQ(bytes_text(~0ULL), "16384 PiB");
+  EXPECT_EQ(duration_text(350'000'000), "350 ms");
+  EXPECT_EQ(duration_text(119 * samples::kSecond), "119 s");
+  EXPECT_EQ(duration_text(7199 * samples::kSecond), "119 min");
+  EXPECT_EQ(duration_text(50 * 3600 * samples::kSecond), "2 d");
+  EXPECT_EQ(ago_text(0, 5), "never");
+  EXPECT_EQ(ago_text(9, 5), "0 ms ago") << "another CPU's clock may be a little ahead";
+  EXPECT_EQ(time_text(samples::kWallNow), "2026-01-01T00:00:00Z");
+}
+
+TEST(Table, IsAlignedAndHasNoBlanksAtItsEnds) {
+  const Table table{{{"NAME"}, {"COUNT", true}, {"LAST"}}, {{"a", "5", "x"}, {"longer", "12345", "y"}}, ""};
+  EXPECT_EQ(render(table, false),
+            "NAME    COUNT  LAST\n"
+            "a           5  x\n"
+            "longer  12345  y\n");
+}
+
+TEST(Table, ColoursDoNotDisturbTheAlignment) {
+  const Table table{{{"A"}, {"B"}}, {{{"x", Colour::Bad}, "y"}}, ""};
+  EXPECT_EQ(render(table, false), "A  B\nx  y\n");
+  EXPECT_THAT(render(table, true), HasSubstr("\033[31mx\033[0m  y\n"));
+}
+
+TEST(Table, WhatOthersWroteReachesNoTerminalAsItIs) {
+  const Table table{{{"A"}}, {{"\033[2Jred\nline"}}, ""};
+  EXPECT_THAT(render(table, true), Not(HasSubstr("\033[2J")));
+  EXPECT_EQ(render(table, false), "A\n\\x1b[2Jred\\nline\n");
+}
+
+TEST(Table, AnEmptyOneSaysSo) { EXPECT_EQ(render({{{"A"}}, {}, "Nothing here."}, false), "Nothing here.\n"); }
+
+TEST(Drops, AreListedByGrantDirectionAndReason) {
+  EXPECT_EQ(show_drops(samples::node(), {}, kTable),
+            "GRANT                         DIRECTION  REASON       PACKETS  BYTES  LAST SEEN  AT\n"
+            "(quarantine)                  egress     quarantine         3  180 B  2 s ago    2025-12-31T23:59:58Z\n"
+            "keystone-system/alice-to-bob  egress     destination       12  2 KiB  12 s ago   2025-12-31T23:59:48Z\n"
+            "keystone-system/alice-to-bob  ingress    nobody             1   60 B  1 s ago    2025-12-31T23:59:59Z\n");
+}
+
+TEST(Drops, CanBeFilteredByNameWithOrWithoutItsNamespace) {
+  Filter filter;
+  filter.grant = "alice-to-bob";
+  EXPECT_THAT(show_drops(samples::node(), filter, kTable), Not(HasSubstr("(quarantine)")));
+  filter.grant = "keystone-system/alice-to-bob";
+  filter.reason = "nobody";
+  const std::string text = show_drops(samples::node(), filter, kTable);
+  EXPECT_THAT(text, HasSubstr("nobody"));
+  EXPECT_THAT(text, Not(HasSubstr("destination")));
+  filter.grant = "to-bob";
+  EXPECT_EQ(show_drops(samples::node(), filter, kTable), "No packet was refused.\n");
+}
+
+TEST(Drops, OfASlotWithoutANameAreShownToo) {
+  Snapshot node = samples::node();
+  node.slot_names.erase(1);
+  EXPECT_THAT(show_drops(node, {}, kTable), HasSubstr("(slot 1)"));
+}
+
+TEST(Drops, AreJsonForPrograms) {
+  const std::string text = show_drops(samples::node(), {}, kJson);
+  EXPECT_THAT(text, HasSubstr("\"reason\": \"destination\""));
+  EXPECT_THAT(text, HasSubstr("\"packets\": 12"));
+  EXPECT_THAT(text, HasSubstr("\"last_seen\": \"2025-12-31T23:59:48Z\""));
+}
+
+TEST(Grants, TellTheStateThatTheKernelEnforces) {
+  const std::string text = show_grants(samples::node(), {}, kTable);
+  EXPECT_THAT(text, HasSubstr("keystone-system/alice-to-bob    active   alice-home  bob-home       1  100 Mbit/s"));
+  EXPECT_THAT(text, HasSubstr("keystone-system/alice-to-carol  expired"));
+  EXPECT_THAT(text, HasSubstr("60 s ago"));
+  EXPECT_THAT(text, HasSubstr("/etc/grantd/grants.yaml:7"));
+}
+
+TEST(Grants, AreJsonForPrograms) {
+  const std::string text = show_grants(samples::node(), {}, kJson);
+  EXPECT_THAT(text, HasSubstr("\"bits_per_second\": 100000000"));
+  EXPECT_THAT(text, HasSubstr("\"ends_at\": \"2025-12-31T23:59:00Z\""));
+  EXPECT_THAT(text, HasSubstr("\"ingress_limit\": null"));
+}
+
+TEST(Endpoints, SayWhyAGuestIsClosed) {
+  const std::string text = show_endpoints(samples::node(), {}, kTable);
+  EXPECT_THAT(text, HasSubstr("bob-web   veth-bob(5)"));
+  EXPECT_THAT(text, HasSubstr("Grant keystone-system/none does not exist"));
+  EXPECT_THAT(text, HasSubstr("The Grant's validUntil has passed."));
+}
+
+TEST(Endpoints, OnTheHostNetworkAreNeverCalledSafe) {
+  Snapshot node = samples::node();
+  node.host_guests[99] = samples::endpoint(0, 4, 1, "10.20.0.9");
+  node.host_guests[99].flags = GRANTD_ENDPOINT_HOST_NETWORK;
+  node.host_guests[98] = node.endpoints[5];  // the cgroup of a guest that has an interface
+  const std::string text = show_endpoints(node, {}, kTable);
+  EXPECT_THAT(text, HasSubstr("(host network)"));
+  EXPECT_THAT(text, HasSubstr("not_enforced"));
+  std::size_t lines = 0;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines++;
+  EXPECT_EQ(lines, 5U);
+}
+
+TEST(Status, IsTheNodeAtAGlance) {
+  const std::string text = show_status(samples::node(), {"/sys/fs/bpf/grantd", false}, kTable);
+  EXPECT_THAT(text, HasSubstr("not running; what is attached keeps enforcing"));
+  EXPECT_THAT(text, HasSubstr("2 known, 1 active"));
+  EXPECT_THAT(text, HasSubstr("3 attached, 2 closed, 0 not enforced"));
+  EXPECT_THAT(text, HasSubstr("90 s ago (2025-12-31T23:58:30Z)"));
+  EXPECT_THAT(text, HasSubstr("16, last 1 s ago"));
+  EXPECT_THAT(show_status(samples::node(), {"/p", true}, kJson), HasSubstr("\"running\": true"));
+}
+
+}  // namespace
+}  // namespace grantd
