@@ -30,15 +30,15 @@ std::uint64_t measure_offset() {
 }
 
 bool close_to(std::uint64_t one, std::uint64_t other) {
-  return (one > other ? one - other : other - one) <= Clock::kToleranceNs;
+  return (one > other ? one - other : other - one) <= NodeClock::kToleranceNs;
 }
 
 }  // namespace
 
 BootNanoseconds boot_now() { return read_clock(CLOCK_BOOTTIME); }
 
-Result<Clock> Clock::open(std::uint64_t known_offset_ns) {
-  Clock clock;
+Result<NodeClock> NodeClock::open(std::uint64_t known_offset_ns) {
+  NodeClock clock;
   clock.timer_ = Descriptor(timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC));
   if (!clock.timer_.valid()) return system_error("timerfd_create", errno);
   if (auto armed = clock.arm(); !armed) return armed.error();
@@ -48,7 +48,7 @@ Result<Clock> Clock::open(std::uint64_t known_offset_ns) {
 }
 
 // Far away: it fires only because the clock is set.
-Result<void> Clock::arm() {
+Result<void> NodeClock::arm() {
   itimerspec when{};
   when.it_value.tv_sec = static_cast<time_t>(read_clock(CLOCK_REALTIME) / GRANTD_NS_PER_SECOND) + 10L * 365 * 24 * 3600;
   if (timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, nullptr) != 0)
@@ -56,7 +56,7 @@ Result<void> Clock::arm() {
   return {};
 }
 
-bool Clock::drain() {
+bool NodeClock::drain() {
   std::uint64_t expirations = 0;
   (void)!read(timer_.get(), &expirations, sizeof(expirations));  // ECANCELED: the clock was set
   (void)arm().ok();
@@ -66,11 +66,11 @@ bool Clock::drain() {
   return true;
 }
 
-WallTime Clock::wall(BootNanoseconds boot) const {
+WallTime NodeClock::wall(BootNanoseconds boot) const {
   return WallTime(std::chrono::nanoseconds(static_cast<std::int64_t>(boot + offset_ns_)));
 }
 
-bool Clock::synchronised() {
+bool NodeClock::synchronised() {
   timex state{};
   const int result = adjtimex(&state);
   return result >= 0 && result != TIME_ERROR && (state.status & STA_UNSYNC) == 0;

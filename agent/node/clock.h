@@ -9,12 +9,12 @@ namespace grantd {
 
 BootNanoseconds boot_now();
 
-class Clock {
+class NodeClock {
  public:
   // `known_offset_ns`: wall minus boot, as reckoned by an earlier agent of this boot; 0 where
   // there is none. It stays in use while it is right to kTolerance, so that a restart does not move the
   // ends of Grants by the few microseconds between two readings.
-  static Result<Clock> open(std::uint64_t known_offset_ns);
+  static Result<NodeClock> open(std::uint64_t known_offset_ns);
 
   int fd() const { return timer_.get(); }  // readable when the wall clock was set
   // Reckons anew. True where the offset changed.

@@ -1,0 +1,226 @@
+#include "agent/run/agent.h"
+
+#include "agent/compile/compile.h"
+#include "agent/node/cgroups.h"
+#include "agent/run/log.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+namespace grantd {
+
+namespace {
+
+constexpr BootNanoseconds kDriftEvery = 30 * GRANTD_NS_PER_SECOND;
+constexpr BootNanoseconds kRetryFirst = GRANTD_NS_PER_SECOND, kRetryLongest = 30 * GRANTD_NS_PER_SECOND;
+
+AttachMode mode_of(AttachSetting setting) {
+  switch (setting) {
+    case AttachSetting::Tcx: return AttachMode::Tcx;
+    case AttachSetting::Clsact: return AttachMode::Clsact;
+    case AttachSetting::Auto: break;
+  }
+  return AttachMode::Auto;
+}
+
+std::string milliseconds(BootNanoseconds nanoseconds) {
+  const auto tenths = nanoseconds / 100'000;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " ms";
+}
+
+unsigned cpu_count() {
+  const long count = sysconf(_SC_NPROCESSORS_CONF);
+  return count > 0 ? static_cast<unsigned>(count) : 1;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
+  std::unique_ptr<Agent> agent(new Agent(settings));
+  std::error_code failed;
+  std::filesystem::create_directories(settings.state_dir, failed);
+  if (failed) return system_error("cannot make the state directory " + settings.state_dir, failed.value());
+  if (chmod(settings.state_dir.c_str(), 0700) != 0)
+    return system_error("cannot close the state directory " + settings.state_dir + " to others", errno);
+  auto loop = EventLoop::open();
+  if (!loop) return loop.error();
+  agent->loop_ = std::move(loop).value();
+  if (auto loaded = agent->load_datapath(); !loaded) return loaded.error();
+  if (auto opened = agent->open_sources(); !opened) return opened.error();
+  return agent;
+}
+
+Result<void> Agent::load_datapath() {
+  DatapathOptions options;
+  options.pin_root = settings_.pin_root;
+  options.stamp_mask = settings_.stamp_mask;
+  options.flows_per_grant = settings_.flows_per_grant;
+  auto datapath = Datapath::load(options);
+  if (!datapath) return datapath.error();
+  datapath_ = std::move(datapath).value();
+  attacher_ = std::make_unique<Attacher>(settings_.pin_root, mode_of(settings_.attach));
+  std::map<Hook, int> programs;
+  for (const auto& [hook, program] : datapath_->programs()) programs[hook] = program.fd;
+  auto adopted = attacher_->adopt(programs);
+  if (!adopted) return adopted.error();
+  kernel_ = std::make_unique<BpfKernel>(*datapath_, *attacher_);
+  applier_ = std::make_unique<Applier>(*kernel_);
+  if (auto read = applier_->refresh(boot_now()); !read) return read.error();
+  log_info("datapath loaded", {{"pin_root", settings_.pin_root}, {"adopted", std::to_string(adopted.value())}});
+  return {};
+}
+
+Result<void> Agent::open_sources() {
+  auto time = NodeTime::open(settings_, applier_->state().node.boot_to_wall_ns);
+  if (!time) return time.error();
+  time_.emplace(std::move(time).value());
+  auto interfaces = InterfaceWatch::open();
+  if (!interfaces) return interfaces.error();
+  interfaces_.emplace(std::move(interfaces).value());
+  auto manifests = ManifestDirectory::open(settings_.manifests, settings_.state_dir);
+  if (!manifests) return manifests.error();
+  manifests_.emplace(std::move(manifests).value());
+
+  if (auto watched = loop_.watch(time_->fd(), [this] { time_->drain(); }); !watched) return watched;
+  if (auto watched = loop_.watch(interfaces_->fd(), [this] { interfaces_changed_ |= interfaces_->drain(); }); !watched)
+    return watched;
+  for (int fd : {manifests_->watch_fd(), manifests_->settle_fd()})
+    if (auto watched = loop_.watch(fd, [this] { manifests_changed_ |= manifests_->drain(); }); !watched) return watched;
+  return {};
+}
+
+Result<void> Agent::run() {
+  log_info("grantd " GRANTD_VERSION " runs", {{"node", settings_.node}, {"manifests", settings_.manifests}});
+  while (true) {
+    converge();
+    auto woken = loop_.wait();
+    if (!woken) return woken.error();
+    if (woken.value() == EventLoop::Woken::Stop) break;
+    if (woken.value() == EventLoop::Woken::Reload) manifests_changed_ = interfaces_changed_ = true;
+  }
+  log_info("grantd stops; what is attached goes on enforcing");
+  return {};
+}
+
+void Agent::read_node() {
+  node_.uplink_rules = settings_.uplinks;
+  node_.pod_cidrs = settings_.pod_cidrs;
+  node_.service_cidrs = settings_.service_cidrs;
+  auto read = read_interfaces();
+  if (read) {
+    node_.interfaces = std::move(read).value();
+    interfaces_changed_ = false;
+  } else {
+    log_error("cannot read the interfaces; what is known of them stays", {{"error", read.error().message}});
+  }
+  if (auto refreshed = applier_->refresh_attachments(); !refreshed)
+    log_error("cannot read the attachments", {{"error", refreshed.error().message}});
+  keep_macs();
+}
+
+// A guest may change the MAC address of its own end. It is held to the one that it had when it was
+// attached.
+void Agent::keep_macs() {
+  const KernelState& state = applier_->state();
+  for (InterfaceFact& interface : node_.interfaces) {
+    const auto endpoint = state.endpoints.find(interface.ifindex);
+    const bool attached = state.attachments.contains({Hook::FromGuest, interface.ifindex, 0}) &&
+                          state.attachments.contains({Hook::ToGuest, interface.ifindex, 0});
+    if (!interface.peer_mac || endpoint == state.endpoints.end() || !attached) continue;
+    std::copy(std::begin(endpoint->second.mac), std::end(endpoint->second.mac), interface.peer_mac->bytes.begin());
+  }
+}
+
+void Agent::read_changes() {
+  if (interfaces_changed_) read_node();
+  if (manifests_changed_) {
+    manifests_changed_ = false;
+    desired_ = manifests_->load();
+  }
+  // Cgroups come and go without a word; there are few.
+  node_.cgroup_ids.clear();
+  for (const Workload& workload : desired_.workloads)
+    if (!workload.cgroup.empty())
+      if (const auto id = cgroup_id(workload.cgroup)) node_.cgroup_ids[workload.cgroup] = *id;
+}
+
+void Agent::check_drift() {
+  const BootNanoseconds now = boot_now();
+  if (now < drift_due_) return;
+  drift_due_ = now + kDriftEvery;
+  if (!applied_once_) return;
+  auto drift = applier_->refresh(now);
+  if (!drift) {
+    log_error("cannot read the maps", {{"error", drift.error().message}});
+  } else if (drift.value() > 0) {
+    drift_repaired_ += drift.value();
+    log_warning("the kernel is not as it was left; mending it", {{"differences", std::to_string(drift.value())}});
+  }
+}
+
+PlanFacts Agent::plan_facts(const TimeFacts& time) const {
+  PlanFacts facts;
+  facts.now = time.boot_now;
+  facts.cpus = cpu_count();
+  for (const InterfaceFact& each : node_.interfaces) facts.interfaces.insert(each.ifindex);
+  facts.node = settings_.node;
+  facts.version = GRANTD_VERSION;
+  facts.manifests = settings_.manifests;
+  facts.stamp_mask = settings_.stamp_mask;
+  facts.pid = static_cast<std::uint32_t>(getpid());
+  facts.boot_to_wall_ns = time_->boot_to_wall_ns();
+  return facts;
+}
+
+ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time) {
+  const BootNanoseconds begin = boot_now();
+  ApplyReport report = applier_->apply(plan, time.boot_now);
+  for (const FailedStep& failed : report.failed)
+    log_error("a step failed and is tried again",
+              {{"operation", failed.operation}, {"subject", failed.subject}, {"error", failed.error.message}});
+  if (report.done > 0)
+    log_info("applied", {{"steps", std::to_string(report.done)}, {"took", milliseconds(boot_now() - begin)}});
+  return report;
+}
+
+// Each problem once, when it comes up, and once more when it is over.
+void Agent::tell_problems(const std::vector<Problem>& problems) {
+  std::set<std::string> now;
+  for (const Problem& problem : problems)
+    if (now.insert(problem.text()).second && !told_.contains(problem.text())) log_problem(problem);
+  for (const std::string& before : told_)
+    if (!now.contains(before)) log_info("no longer: " + before);
+  told_ = std::move(now);
+}
+
+void Agent::converge() {
+  std::vector<Problem> problems;
+  read_changes();
+  check_drift();
+  const TimeFacts time = time_->facts(desired_.grants, problems);
+  const CompiledPolicy compiled = compile(desired_, node_, time);
+  const Plan plan = grantd::plan(applier_->state(), compiled, plan_facts(time));
+  const ApplyReport report = carry_out(plan, time);
+  problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
+  problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
+  tell_problems(problems);
+  applied_once_ = applied_once_ || report.complete();
+  set_alarm(compiled, time, plan, report.complete());
+}
+
+void Agent::set_alarm(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete) {
+  retry_ns_ = complete ? 0 : std::clamp(retry_ns_ * 2, kRetryFirst, kRetryLongest);
+  BootNanoseconds due = std::min(drift_due_, plan.next_due);
+  if (retry_ns_) due = std::min(due, time.boot_now + retry_ns_);
+  // The datapath ends a Grant by itself; this is for names, latches and messages.
+  for (const CompiledGrant& grant : compiled.grants)
+    for (BootNanoseconds edge : {grant.not_before, grant.not_after})
+      if (edge > time.boot_now) due = std::min(due, edge);
+  loop_.set_alarm(due);
+}
+
+}  // namespace grantd

@@ -1,0 +1,61 @@
+// The agent itself: from what changed to what is enforced, over and over.
+#pragma once
+
+#include "agent/apply/applier.h"
+#include "agent/apply/bpf_kernel.h"
+#include "agent/node/interfaces.h"
+#include "agent/run/event_loop.h"
+#include "agent/run/node_time.h"
+#include "agent/settings/settings.h"
+#include "crd-sync/manifest_directory.h"
+
+#include <memory>
+#include <set>
+#include <string>
+
+namespace grantd {
+
+class Agent {
+ public:
+  // Loads the datapath, adopts what is attached, and reads the manifests. Enforces nothing new yet.
+  static Result<std::unique_ptr<Agent>> start(const Settings& settings);
+  // Until SIGTERM or SIGINT. What is attached goes on enforcing.
+  Result<void> run();
+
+ private:
+  explicit Agent(const Settings& settings) : settings_(settings) {}
+  Result<void> load_datapath();
+  Result<void> open_sources();
+
+  // One pass: read what changed, compile, plan, apply.
+  void converge();
+  void read_changes();
+  void read_node();
+  void keep_macs();
+  void check_drift();
+  PlanFacts plan_facts(const TimeFacts& time) const;
+  ApplyReport carry_out(const Plan& plan, const TimeFacts& time);
+  void tell_problems(const std::vector<Problem>& problems);
+  void set_alarm(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete);
+
+  Settings settings_;
+  EventLoop loop_;
+  std::unique_ptr<Datapath> datapath_;
+  std::unique_ptr<Attacher> attacher_;
+  std::unique_ptr<BpfKernel> kernel_;
+  std::unique_ptr<Applier> applier_;
+  std::optional<ManifestDirectory> manifests_;
+  std::optional<InterfaceWatch> interfaces_;
+  std::optional<NodeTime> time_;
+
+  bool manifests_changed_ = true, interfaces_changed_ = true;
+  DesiredState desired_;
+  NodeFacts node_;
+  std::set<std::string> told_;  // problems that were logged and still hold
+  BootNanoseconds drift_due_ = 0;
+  BootNanoseconds retry_ns_ = 0;  // back-off after a failed step
+  bool applied_once_ = false;
+  std::uint64_t drift_repaired_ = 0;
+};
+
+}  // namespace grantd

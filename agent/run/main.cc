@@ -1,0 +1,46 @@
+#include "agent/run/agent.h"
+#include "agent/run/check.h"
+#include "agent/run/log.h"
+#include "agent/run/uninstall.h"
+#include "agent/settings/settings.h"
+
+#include <iostream>
+
+namespace {
+
+int run(const grantd::Settings& settings) {
+  grantd::open_log(settings.log_format, settings.log_level);
+  auto agent = grantd::Agent::start(settings);
+  if (!agent) {
+    grantd::log_error("cannot start; what was attached goes on enforcing", {{"error", agent.error().message}});
+    return 1;
+  }
+  if (auto done = agent.value()->run(); !done) {
+    grantd::log_error("stops; what is attached goes on enforcing", {{"error", done.error().message}});
+    return 1;
+  }
+  return 0;
+}
+
+int uninstall(const grantd::Settings& settings) {
+  auto done = grantd::uninstall(settings.pin_root, settings.state_dir);
+  if (!done) {
+    std::cerr << "grantd uninstall: " << done.error().message << '\n';
+    return 1;
+  }
+  std::cout << "grantd is removed; guests are open\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const grantd::ParsedSettings parsed = grantd::parse_settings(count, arguments);
+  if (parsed.exit_code >= 0) return parsed.exit_code;
+  switch (parsed.settings.command) {
+    case grantd::Settings::Command::Check: return grantd::check(parsed.settings, std::cout, std::cerr);
+    case grantd::Settings::Command::Uninstall: return uninstall(parsed.settings);
+    case grantd::Settings::Command::Run: break;
+  }
+  return run(parsed.settings);
+}

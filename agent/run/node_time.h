@@ -1,0 +1,38 @@
+// What is known of time on this node, with what it must remember on disk.
+#pragma once
+
+#include "agent/node/clock.h"
+#include "agent/node/latches.h"
+#include "agent/settings/settings.h"
+
+#include <optional>
+#include <string>
+
+namespace grantd {
+
+class NodeTime {
+ public:
+  static Result<NodeTime> open(const Settings& settings, std::uint64_t known_offset_ns);
+
+  int fd() const { return clock_.fd(); }
+  bool drain() { return clock_.drain(); }
+  std::uint64_t boot_to_wall_ns() const { return clock_.boot_to_wall_ns(); }
+
+  // The facts for compile, with everything latched that these Grants give reason to; what is new is on
+  // disk before it is returned. Problems: a clock that is not trusted, a disk that does not take it.
+  TimeFacts facts(const std::vector<Grant>& grants, std::vector<Problem>& problems);
+
+ private:
+  bool trusted(WallTime now, std::vector<Problem>& problems) const;
+
+  NodeTime(NodeClock clock, LatchFile file) : clock_(std::move(clock)), file_(std::move(file)) {}
+
+  NodeClock clock_;
+  LatchFile file_;
+  Latches latches_;
+  std::optional<Latches> saved_;
+  std::string damaged_;  // why the file could not be read
+  bool trust_clock_ = false;
+};
+
+}  // namespace grantd

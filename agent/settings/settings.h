@@ -1,0 +1,42 @@
+// What an administrator sets: by flag, by GRANTD_... in the environment, or in a file.
+#pragma once
+
+#include "agent/compile/node_facts.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+enum class AttachSetting { Auto, Tcx, Clsact };
+enum class LogFormat { Text, Json };
+
+struct Settings {
+  enum class Command { Run, Check, Uninstall } command = Command::Run;
+  std::string manifests;               // directory, for run
+  std::vector<std::string> paths;      // files and directories, for check
+  std::string node;                    // default: the host's name
+  std::string pin_root = "/sys/fs/bpf/grantd";
+  std::string state_dir = "/var/lib/grantd";
+  std::string listen = "127.0.0.1:9786";  // "" for none
+  std::vector<UplinkRule> uplinks;
+  std::vector<IpPrefix> pod_cidrs, service_cidrs;
+  std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT;
+  std::uint32_t flows_per_grant = GRANTD_FLOWS_PER_GRANT;
+  AttachSetting attach = AttachSetting::Auto;
+  bool trust_clock = false;
+  LogFormat log_format = LogFormat::Text;
+  std::string log_level = "info";
+  bool json_output = false;  // of check
+};
+
+// Reads the command line, the environment and the file. Where there is nothing to do (--help,
+// --version, wrong usage) it has printed what there was to say, and `exit_code` is set.
+struct ParsedSettings {
+  Settings settings;
+  int exit_code = -1;
+};
+ParsedSettings parse_settings(int count, const char* const* arguments);
+
+}  // namespace grantd
