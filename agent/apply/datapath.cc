@@ -1,6 +1,6 @@
 #include "agent/apply/datapath.h"
 
-#include "grantd.skel.h"
+#include <grantd.skel.h>
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>

@@ -22,4 +22,12 @@ int run_grants(const CtlOptions& options);
 int run_endpoints(const CtlOptions& options);
 int run_drops(const CtlOptions& options);
 
+struct ExplainOptions {
+  std::string source, destination;
+  std::string via;     // an uplink's class or interface
+  bool local = false;  // from this node itself
+};
+// kExitOk: every packet asked for would pass, by one way at least. kExitNo: one would not.
+int run_explain(const CtlOptions& options, const ExplainOptions& asked);
+
 }  // namespace grantd

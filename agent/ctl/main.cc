@@ -12,15 +12,43 @@ namespace {
 constexpr const char* kFooter = R"(Examples:
   grantctl status
   grantctl drops --grant alice-to-bob-compute
+  grantctl explain bob-web 203.0.113.7:443/TCP
+  grantctl explain 192.0.2.10 bob-web:80/TCP --via lan
   grantctl endpoints --output json
 
 Exit codes:
-  0  done
-  1  the answer is no
+  0  done; explain: the packet would pass
+  1  explain: it would drop
   2  wrong usage
   3  cannot tell: no maps at the pin root, no right to read them, a system call failed
 
 grantctl reads the pinned maps; it needs root and no running agent.)";
+
+constexpr const char* kExplainFooter = R"(One end is a guest's name, the other an address or another guest; one end carries the port that the
+sender sends to, as in allowedDestinations. Without a protocol TCP and UDP are both tried.
+
+The datapath itself answers, on the live maps, and leaves no trace. Routes, NAT and other firewalls
+are not asked. A packet from an address is tried on each class of uplink that the node has; it counts
+as passing where one class lets it pass.
+
+Examples:
+  grantctl explain bob-web 203.0.113.7:443/TCP
+  grantctl explain bob-web [2001:db8::1]:ICMP
+  grantctl explain 192.0.2.10 bob-web:80/TCP --via lan
+  grantctl explain 10.0.0.1 bob-web:8080/TCP --local)";
+
+using Command = std::function<int()>;
+
+void add_explain(CLI::App& app, grantd::CtlOptions& options, Command& command) {
+  static grantd::ExplainOptions asked;
+  auto* explain = app.add_subcommand("explain", "What would become of a packet, why, and which line decides");
+  explain->footer(kExplainFooter);
+  explain->add_option("SOURCE", asked.source, "ADDRESS or GUEST, with or without :PORT/PROTOCOL")->required();
+  explain->add_option("DESTINATION", asked.destination, "GUEST or ADDRESS, with or without :PORT/PROTOCOL")->required();
+  auto* via = explain->add_option("--via", asked.via, "From an address: only by this class of uplink or interface");
+  explain->add_flag("--local", asked.local, "From an address: it originates on this node")->excludes(via);
+  explain->callback([&] { command = [&] { return grantd::run_explain(options, asked); }; });
+}
 
 }  // namespace
 
@@ -29,7 +57,7 @@ int main(int count, char** words) {
   CtlOptions options;
   options.pin_root = kDefaultPinRoot;
   std::string output = "table";
-  std::function<int()> command;
+  Command command;
 
   CLI::App app("Shows what this node enforces on its guests, from the pinned maps.", "grantctl");
   app.footer(kFooter);
@@ -63,6 +91,7 @@ int main(int count, char** words) {
   auto* drops = with_grant(app.add_subcommand("drops", "Refused packets by Grant, direction and reason"));
   drops->add_option("--reason", options.filter.reason, "Only this reason");
   drops->callback([&] { command = [&] { return run_drops(options); }; });
+  add_explain(app, options, command);
 
   try {
     app.parse(count, words);

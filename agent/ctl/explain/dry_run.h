@@ -1,0 +1,51 @@
+// The datapath itself, loaded a second time to judge packets that nobody sent: on the live maps, and
+// without leaving a flow, counter, token or event behind.
+#pragma once
+
+#include "maps/abi/counter.h"
+#include "maps/result.h"
+#include "maps/stamp_settings.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+struct grantd_bpf;  // the skeleton
+
+namespace grantd {
+
+// One packet at one hook.
+struct DryPacket {
+  std::vector<std::uint8_t> frame;
+  std::uint32_t ifindex = 0;          // must exist in this network namespace
+  std::uint32_t ingress_ifindex = 0;  // through which it came in; 0: it originated here
+  std::uint32_t mark = 0;
+};
+
+struct DryVerdict {
+  std::uint32_t mark = 0;  // afterwards
+  grantd_explanation explanation{};
+};
+
+class DryRun {
+ public:
+  // The stamp's settings must be those of the instance that runs.
+  static Result<std::unique_ptr<DryRun>> load(const std::string& pin_root, const StampSettings& stamp);
+  ~DryRun();
+  DryRun(const DryRun&) = delete;
+  DryRun& operator=(const DryRun&) = delete;
+
+  Result<DryVerdict> from_guest(const DryPacket& packet);
+  Result<DryVerdict> to_guest(const DryPacket& packet);
+  Result<DryVerdict> from_uplink(const DryPacket& packet);
+
+ private:
+  DryRun() = default;
+  Result<void> open(const std::string& pin_root, const StampSettings& stamp);
+  Result<DryVerdict> run(int program_fd, const char* name, const DryPacket& packet);
+
+  ::grantd_bpf* skeleton_ = nullptr;
+};
+
+}  // namespace grantd

@@ -1,0 +1,85 @@
+#include "agent/ctl/explain/ends.h"
+
+#include "maps/fixed_text.h"
+
+#include <cstring>
+
+namespace grantd {
+namespace {
+
+std::vector<IpAddress> own_addresses(const grantd_endpoint& endpoint) {
+  std::vector<IpAddress> addresses;
+  for (const __u32 ipv4 : endpoint.ipv4) {
+    IpAddress address;
+    std::memcpy(address.bytes.data(), &ipv4, sizeof(ipv4));
+    if (ipv4 != 0) addresses.push_back(address);
+  }
+  for (const grantd_address& ipv6 : endpoint.ipv6) {
+    IpAddress address{Family::IPv6, {}};
+    std::memcpy(address.bytes.data(), ipv6.bytes, sizeof(ipv6.bytes));
+    if (address != IpAddress{Family::IPv6, {}}) addresses.push_back(address);
+  }
+  return addresses;
+}
+
+std::optional<IpAddress> first_of(const grantd_endpoint& endpoint, Family family) {
+  for (const IpAddress& address : own_addresses(endpoint))
+    if (address.family == family) return address;
+  return std::nullopt;
+}
+
+Result<ResolvedEnd> find_guest(const Snapshot& snapshot, const std::string& name) {
+  for (const auto& [id, guest] : snapshot.guests) {
+    if (text_of(guest.guest) != name) continue;
+    for (const auto& [ifindex, endpoint] : snapshot.endpoints)
+      if (endpoint.endpoint_id == id) return ResolvedEnd{name, &endpoint, {}};
+    for (const auto& [cgroup, endpoint] : snapshot.host_guests)
+      if (endpoint.endpoint_id == id)
+        return Error{"guest " + name + " is on the host network: no interface holds it", 0};
+  }
+  std::string known;
+  for (const auto& [id, guest] : snapshot.guests) known += (known.empty() ? "" : ", ") + text_of(guest.guest);
+  return Error{"guest " + name + " is not known to this node; known: " + (known.empty() ? "none" : known), 0};
+}
+
+Result<ResolvedEnd> resolve(const Snapshot& snapshot, const End& end) {
+  if (!end.guest.empty()) return find_guest(snapshot, end.guest);
+  for (const auto& [ifindex, endpoint] : snapshot.endpoints)
+    for (const IpAddress& own : own_addresses(endpoint))
+      if (own == *end.address) return ResolvedEnd{guest_name(snapshot, endpoint.endpoint_id), &endpoint, own};
+  return ResolvedEnd{"", nullptr, *end.address};
+}
+
+Result<void> settle_address(ResolvedEnd& end, Family family) {
+  auto address = first_of(*end.endpoint, family);
+  if (!address)
+    return Error{"guest " + end.guest + " has no IPv" + std::to_string(static_cast<int>(family)) + " address", 0};
+  end.address = *address;
+  return {};
+}
+
+}  // namespace
+
+Result<ResolvedEnds> resolve_ends(const Snapshot& snapshot, const End& source, const End& destination) {
+  auto from = resolve(snapshot, source);
+  if (!from) return from.error();
+  auto to = resolve(snapshot, destination);
+  if (!to) return to.error();
+  ResolvedEnds ends{std::move(from).value(), std::move(to).value()};
+  Family family = Family::IPv4;
+  if (source.address)
+    family = source.address->family;
+  else if (destination.address)
+    family = destination.address->family;
+  else if (!first_of(*ends.source.endpoint, family) || !first_of(*ends.destination.endpoint, family))
+    family = Family::IPv6;
+  if (!source.address)
+    if (auto settled = settle_address(ends.source, family); !settled) return settled.error();
+  if (!destination.address)
+    if (auto settled = settle_address(ends.destination, family); !settled) return settled.error();
+  if (ends.source.endpoint && ends.source.endpoint == ends.destination.endpoint)
+    return Error{"both ends are guest " + ends.source.guest + ": what it sends to itself is on no wire", 0};
+  return ends;
+}
+
+}  // namespace grantd

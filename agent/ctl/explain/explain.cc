@@ -1,0 +1,158 @@
+#include "agent/ctl/explain/explain.h"
+
+#include "agent/ctl/explain/ends.h"
+#include "agent/ctl/explain/frame.h"
+#include "crd-sync/destination.h"
+
+#include <net/if.h>
+
+#include <algorithm>
+#include <set>
+
+namespace grantd {
+namespace {
+
+constexpr std::uint32_t kLoopbackIndex = 1;  // as where a packet came in: through something, and no uplink
+constexpr MacAddress kRouterMac{{0x02, 0, 0, 0, 0, 0x01}};
+
+// A way into the node.
+struct Way {
+  std::string text;           // "by tailnet (tail0)"
+  std::string interface;
+  std::uint32_t ifindex = 0;  // of the uplink; 0: none
+  std::uint32_t ingress = 0;  // 0: it originated here
+};
+
+std::string interface_name(std::uint32_t ifindex) {
+  char name[IF_NAMESIZE] = {};
+  return if_indextoname(ifindex, name) ? name : std::to_string(ifindex);
+}
+
+Way way_by(const grantd_uplink& uplink) {
+  const std::string name = interface_name(uplink.ifindex);
+  return {std::string("by ") + uplink_class_name(uplink.uplink_class) + " (" + name + ")", name, uplink.ifindex,
+          uplink.ifindex};
+}
+
+Result<std::vector<Way>> ways_in(const Snapshot& snapshot, const Via& via) {
+  if (via.local) return std::vector<Way>{{"from this node itself", "", 0, 0}};
+  std::vector<Way> ways;
+  std::set<std::uint32_t> classes;
+  for (const auto& [ifindex, uplink] : snapshot.uplinks) {
+    const bool named = via.uplink.empty() || via.uplink == uplink_class_name(uplink.uplink_class) ||
+                       via.uplink == interface_name(ifindex);
+    // One uplink speaks for its class: it is the class that is asked for an address.
+    if (named && classes.insert(uplink.uplink_class).second) ways.push_back(way_by(uplink));
+  }
+  if (!ways.empty()) return ways;
+  if (via.uplink.empty()) return std::vector<Way>{{"by an interface that is no uplink", "", 0, kLoopbackIndex}};
+  return Error{"--via " + via.uplink + ": no such uplink; accepted: tailnet, lan, overlay, untrusted or an " +
+                   "interface that is an uplink of this node",
+               0};
+}
+
+class Explainer {
+ public:
+  Explainer(const ResolvedEnds& ends, const DatapathMaps& maps, DryRun& datapath)
+      : ends_(ends), maps_(maps), datapath_(datapath) {}
+
+  Result<ExplainedPacket> from_guest(const Probe& probe) {
+    ExplainedPacket packet = named(probe, "");
+    DryPacket frame = frame_of(probe);
+    frame.ifindex = frame.ingress_ifindex = ends_.source.endpoint->ifindex;
+    auto verdict = datapath_.from_guest(frame);
+    if (auto added = add(packet, "from_guest", ends_.source.guest, verdict); !added) return added.error();
+    if (packet_passes(packet) && ends_.destination.endpoint) {
+      frame.mark = verdict.value().mark;
+      if (auto done = to_guest(packet, frame); !done) return done.error();
+    }
+    return packet;
+  }
+
+  Result<ExplainedPacket> from_address(const Probe& probe, const Way& way) {
+    ExplainedPacket packet = named(probe, way.text);
+    DryPacket frame = frame_of(probe);
+    frame.ingress_ifindex = way.ingress;
+    if (way.ifindex) {
+      frame.ifindex = way.ifindex;
+      auto verdict = datapath_.from_uplink(frame);
+      if (auto added = add(packet, "from_uplink", way.interface, verdict); !added) return added.error();
+      frame.mark = verdict.value().mark;
+    }
+    if (auto done = to_guest(packet, frame); !done) return done.error();
+    return packet;
+  }
+
+ private:
+  Result<void> to_guest(ExplainedPacket& packet, DryPacket& frame) {
+    frame.ifindex = ends_.destination.endpoint->ifindex;
+    return add(packet, "to_guest", ends_.destination.guest, datapath_.to_guest(frame));
+  }
+
+  DryPacket frame_of(const Probe& probe) const {
+    const auto mac = [](const ResolvedEnd& end) {
+      MacAddress own = kRouterMac;
+      if (end.endpoint) std::copy(std::begin(end.endpoint->mac), std::end(end.endpoint->mac), own.bytes.begin());
+      return own;
+    };
+    DryPacket packet;
+    packet.frame = first_frame(
+        {mac(ends_.source), mac(ends_.destination), ends_.source.address, ends_.destination.address}, probe);
+    return packet;
+  }
+
+  ExplainedPacket named(const Probe& probe, const std::string& way) const {
+    const auto who = [](const ResolvedEnd& end) {
+      const std::string address = end.address.text();
+      return end.guest.empty() ? address : end.guest + " (" + address + ")";
+    };
+    const std::string port = probe.port ? std::to_string(probe.port) + "/" : "";
+    return {who(ends_.source), who(ends_.destination) + " " + port + protocol_name(probe.protocol), way, {}};
+  }
+
+  Result<void> add(ExplainedPacket& packet, const char* hook, const std::string& where,
+                   const Result<DryVerdict>& verdict) const {
+    if (!verdict) return verdict.error();
+    ExplainedStep step{hook, where, verdict.value().explanation, std::nullopt};
+    if (step.found.source) {
+      auto source = maps_.source.find({step.found.rules_id, step.found.source, 0});
+      if (!source) return source.error();
+      step.source = source.value();
+    }
+    packet.steps.push_back(std::move(step));
+    return {};
+  }
+
+  const ResolvedEnds& ends_;
+  const DatapathMaps& maps_;
+  DryRun& datapath_;
+};
+
+}  // namespace
+
+Result<std::vector<ExplainedPacket>> explain(const Question& question, const Via& via, const Snapshot& snapshot,
+                                             const DatapathMaps& maps, DryRun& datapath) {
+  auto ends = resolve_ends(snapshot, question.source, question.destination);
+  if (!ends) return ends.error();
+  Explainer explainer(ends.value(), maps, datapath);
+  std::vector<ExplainedPacket> packets;
+  if (ends.value().source.endpoint) {
+    for (const Probe& probe : question.probes) {
+      auto packet = explainer.from_guest(probe);
+      if (!packet) return packet.error();
+      packets.push_back(std::move(packet).value());
+    }
+    return packets;
+  }
+  auto ways = ways_in(snapshot, via);
+  if (!ways) return ways.error();
+  for (const Probe& probe : question.probes)
+    for (const Way& way : ways.value()) {
+      auto packet = explainer.from_address(probe, way);
+      if (!packet) return packet.error();
+      packets.push_back(std::move(packet).value());
+    }
+  return packets;
+}
+
+}  // namespace grantd

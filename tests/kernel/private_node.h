@@ -1,0 +1,48 @@
+// A node of a test's own: a network namespace with interfaces, a BPF file system, and the datapath
+// loaded with two Grants by the agent's own compile, plan and apply. The machine is not touched.
+#pragma once
+
+#include "agent/apply/applier.h"
+#include "agent/apply/bpf_kernel.h"
+#include "agent/compile/node_facts.h"
+#include "agent/ctl/explain/question.h"
+
+#include <memory>
+#include <string>
+
+namespace grantd {
+
+// Guests: bob-web (10.20.0.2, fd00:20::2) and bob-db (10.20.0.3) under Grant keystone-system/bob;
+// carol-web (10.20.0.4) under keystone-system/carol, which has ended; orphan (10.20.0.5) in quarantine.
+// Uplinks: uplink0 (lan), tail0 (tailnet). Realms: bob-home 192.0.2.0/24 and 2001:db8:b0b::/48 (lan),
+// alice-home 198.51.100.0/25 (lan), carol 100.64.9.0/24 (tailnet).
+// Grant bob opens 203.0.113.0/24:443/TCP at line 12 of grants.yaml and has 10 Mbit/s of egress.
+class PrivateNode {
+ public:
+  PrivateNode();
+  ~PrivateNode();
+  PrivateNode(const PrivateNode&) = delete;
+  PrivateNode& operator=(const PrivateNode&) = delete;
+
+  const std::string& pin_root() const { return pin_root_; }
+  const DatapathMaps& maps() const { return datapath_->maps(); }
+  Datapath& datapath() { return *datapath_; }
+  Attacher& attacher() { return *attacher_; }
+  std::uint32_t ifindex(const std::string& interface) const;
+
+  // Runs the datapath itself, which counts and remembers: a guest's first frame to an address.
+  // Returns whether it passes.
+  bool send(const std::string& guest, const std::string& address, const Probe& probe);
+
+ private:
+  void load();
+  void apply();
+
+  std::string directory_, pin_root_;
+  DesiredState desired_;
+  NodeFacts node_;
+  std::unique_ptr<Datapath> datapath_;
+  std::unique_ptr<Attacher> attacher_;
+};
+
+}  // namespace grantd
