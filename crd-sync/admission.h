@@ -1,0 +1,21 @@
+// From objects that are good by themselves to objects that are good together. An object that is
+// refused is replaced by its last good version, where there is one.
+#pragma once
+
+#include "crd-sync/desired_state.h"
+#include "crd-sync/last_good.h"
+
+#include <memory>
+#include <vector>
+
+namespace grantd {
+
+struct Admitted {
+  DesiredState desired;
+  LastGood last_good;  // what stands in `desired`, to be kept
+};
+
+// Pure. `reads`: all files, in order. What was kept of a file that cannot be read stays.
+Admitted admit(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good);
+
+}  // namespace grantd

@@ -1,0 +1,48 @@
+// Tells that something in a directory may have changed, also when the directory itself is replaced.
+#pragma once
+
+#include "maps/descriptor.h"
+#include "maps/result.h"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+struct inotify_event;
+
+namespace grantd {
+
+class DirectoryWatch {
+ public:
+  static Result<DirectoryWatch> open(const std::string& directory);
+
+  int events_fd() const { return events_.get(); }
+  int settle_fd() const { return timer_.get(); }
+
+  // Watches what stands at the path now. To be called before each reading of the directory.
+  void renew();
+
+  // True once after changes, when they have been quiet. Reads everything that is there to read.
+  bool drain();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void watch(const std::string& directory, const std::string& name, std::uint32_t events);
+  void take_events();
+  void take_event(const inotify_event& event, const char* name);
+  bool elapsed();
+  void set_timer(Clock::duration wait) const;
+
+  std::string directory_;  // absolute
+  Descriptor events_, timer_;
+  // Watch -> the names that count in that directory; "" for all.
+  std::map<int, std::set<std::string>> names_;
+  std::optional<Clock::time_point> changing_since_;
+  Clock::duration quiet_{};  // how long nothing more must happen
+};
+
+}  // namespace grantd

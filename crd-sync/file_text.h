@@ -1,0 +1,18 @@
+// Whole files in and out, bounded and atomic.
+#pragma once
+
+#include "maps/result.h"
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace grantd {
+
+// Regular files only, links to such included; never blocks on a pipe.
+Result<std::string> read_whole_file(const std::string& path, std::size_t limit);
+
+// Replaces the file: a temporary file beside it, fsync, rename.
+Result<void> replace_file(const std::string& path, std::string_view text);
+
+}  // namespace grantd

@@ -1,0 +1,47 @@
+// The last good version of each object, kept on disk: a mistake in a manifest, even one made while
+// the agent was down, takes nothing away that was in force.
+#pragma once
+
+#include "crd-sync/read_manifests.h"
+#include "maps/result.h"
+
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace grantd {
+
+struct KeptObject {
+  SourcePosition position;  // where its text was read
+  std::string text;         // ManifestObject::text
+};
+
+using LastGood = std::map<ObjectId, KeptObject>;
+
+// The object itself. It was good when it was kept, so an Error means damage, or that this version
+// of grantd is stricter than the one that kept it.
+Result<ManifestObject> read_kept(const ObjectId& id, const KeptObject& kept);
+
+// The form on disk: a line with the version and a hash of the rest, then each object as
+//   KIND KEY LINE DOCUMENT BYTES FILE
+// and its text.
+std::string last_good_text(const LastGood& objects);
+Result<LastGood> parse_last_good(std::string_view text);
+
+// The file in the state directory.
+class LastGoodFile {
+ public:
+  explicit LastGoodFile(std::string state_directory);
+
+  Result<LastGood> load() const;  // no file yet: nothing kept
+  // Whole or not at all, also when the machine stops in between. Makes the directory. What is
+  // there already is not written again.
+  Result<void> save(const LastGood& objects);
+
+ private:
+  std::string directory_;
+  std::string path_;
+  std::string written_;  // what the file holds
+};
+
+}  // namespace grantd

@@ -1,0 +1,100 @@
+#include "crd-sync/manifest_directory.h"
+
+#include "crd-sync/admission.h"
+#include "crd-sync/directory_watch.h"
+#include "crd-sync/manifest_files.h"
+
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+namespace grantd {
+
+struct ManifestDirectory::Parts {
+  std::string path;
+  DirectoryWatch watch;
+  ManifestCache cache;
+  std::optional<LastGoodFile> file;  // none: no state directory
+  LastGood last_good;
+  std::vector<Problem> at_start;  // reported with every load
+};
+
+namespace {
+
+Problem problem_with(const std::string& place, Severity severity, std::string message) {
+  return {severity, {place, 0, 0}, "", "", "", std::move(message), ""};
+}
+
+}  // namespace
+
+Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const std::string& state_directory) {
+  // Found out now, so that a mistyped path is told apart from a directory that vanishes later.
+  if (auto listed = list_manifests(path); !listed) return listed.error();
+  auto watch = DirectoryWatch::open(path);
+  if (!watch) return watch.error();
+  auto parts = std::make_unique<Parts>(Parts{path, std::move(watch).value(), {}, std::nullopt, {}, {}});
+  if (!state_directory.empty()) {
+    parts->file.emplace(state_directory);
+    auto kept = parts->file->load();
+    if (kept)
+      parts->last_good = std::move(kept).value();
+    else
+      parts->at_start.push_back(problem_with(state_directory, Severity::Warning,
+                                             "the last good manifests are lost: " + kept.error().message));
+  }
+  return ManifestDirectory(std::move(parts));
+}
+
+ManifestDirectory::ManifestDirectory(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+ManifestDirectory::ManifestDirectory(ManifestDirectory&&) noexcept = default;
+ManifestDirectory& ManifestDirectory::operator=(ManifestDirectory&&) noexcept = default;
+ManifestDirectory::~ManifestDirectory() = default;
+
+DesiredState ManifestDirectory::load() {
+  parts_->watch.renew();
+  std::vector<std::shared_ptr<const ReadResult>> reads;
+  auto paths = list_manifests(parts_->path);
+  if (paths)
+    reads = parts_->cache.read(paths.value());
+  else
+    reads.push_back(std::make_shared<const ReadResult>(unreadable_manifest(parts_->path, paths.error().message)));
+  Admitted admitted = admit(reads, parts_->last_good);
+  parts_->last_good = std::move(admitted.last_good);
+  auto& problems = admitted.desired.problems;
+  problems.insert(problems.begin(), parts_->at_start.begin(), parts_->at_start.end());
+  if (parts_->file)
+    if (auto saved = parts_->file->save(parts_->last_good); !saved)
+      problems.push_back(problem_with(parts_->path, Severity::Warning,
+                                      "the last good manifests are not kept: " + saved.error().message));
+  return std::move(admitted.desired);
+}
+
+int ManifestDirectory::watch_fd() const { return parts_->watch.events_fd(); }
+int ManifestDirectory::settle_fd() const { return parts_->watch.settle_fd(); }
+bool ManifestDirectory::drain() { return parts_->watch.drain(); }
+
+DesiredState load_manifests(const std::vector<std::string>& paths) {
+  std::vector<std::string> files;
+  std::vector<std::shared_ptr<const ReadResult>> missing;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(path, error)) {
+      if (!std::filesystem::exists(path, error))
+        missing.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, "is not there")));
+      else
+        files.push_back(path);
+      continue;
+    }
+    auto listed = list_manifests(path);
+    if (listed)
+      files.insert(files.end(), listed.value().begin(), listed.value().end());
+    else
+      missing.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, listed.error().message)));
+  }
+  ManifestCache cache;
+  auto reads = cache.read(files);
+  reads.insert(reads.end(), missing.begin(), missing.end());
+  return admit(reads, {}).desired;
+}
+
+}  // namespace grantd

@@ -1,0 +1,276 @@
+#include "crd-sync/read_manifests.h"
+
+#include "crd-sync/canonical.h"
+#include "crd-sync/names.h"
+#include "crd-sync/problem.h"
+#include "crd-sync/read_object.h"
+
+#include <array>
+#include <optional>
+
+namespace grantd {
+namespace {
+
+constexpr std::string_view kApiVersion = "keystone.io/v1alpha1";
+constexpr std::string_view kAcceptedKinds = "Realm, Grant, Workload, List";
+
+constexpr std::array<std::pair<std::string_view, ResourceKind>, 3> kKinds = {
+    {{"Realm", ResourceKind::Realm}, {"Grant", ResourceKind::Grant}, {"Workload", ResourceKind::Workload}}};
+
+// What others write into metadata and nothing here depends on.
+constexpr std::array<std::string_view, 12> kOtherMetadata = {
+    "labels",     "annotations",     "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+    "finalizers", "generateName",    "generation",        "managedFields",     "ownerReferences",
+    "resourceVersion", "uid"};
+
+std::string_view kind_name(ResourceKind kind) {
+  for (const auto& [name, value] : kKinds)
+    if (value == kind) return name;
+  return "";
+}
+
+// The text at `key` of a map, "" where there is none; says nothing about what is wrong with it.
+std::string_view peek(const YamlNode* map, std::string_view key) {
+  const YamlNode* value = map != nullptr && map->type == YamlNode::Type::Map ? map->find(key) : nullptr;
+  return value != nullptr && value->type == YamlNode::Type::Scalar && scalar_meaning(*value) == ScalarMeaning::Text
+             ? std::string_view(value->text)
+             : std::string_view();
+}
+
+// Which object this is, as far as can be told before it is read.
+std::optional<ObjectId> identify(const YamlNode& root) {
+  const std::string_view kind = peek(&root, "kind");
+  const YamlNode* metadata = root.find("metadata");
+  const std::string_view name = peek(metadata, "name");
+  if (!is_dns_subdomain(name)) return std::nullopt;
+  const auto known = resource_kind(kind);
+  if (!known) return std::nullopt;
+  if (*known != ResourceKind::Grant) return ObjectId{*known, std::string(name)};
+  std::string_view space = kDefaultNamespace;
+  if (metadata->find("namespace") != nullptr) space = peek(metadata, "namespace");
+  if (!is_dns_label(space)) return std::nullopt;
+  return ObjectId{*known, std::string(space) + "/" + std::string(name)};
+}
+
+// How messages call an object whose name or kind is wrong.
+std::string object_name(const YamlNode& root) {
+  const std::string_view kind = peek(&root, "kind"), name = peek(root.find("metadata"), "name");
+  if (name.empty()) return std::string(kind);
+  return kind.empty() ? std::string(name) : std::string(kind) + " " + std::string(name);
+}
+
+// What of an object counts: who it is, and its spec.
+YamlNode essence(const YamlNode& root) {
+  YamlNode result;
+  result.type = YamlNode::Type::Map;
+  result.line = root.line;
+  for (std::size_t index = 0; index < root.keys.size(); ++index) {
+    const std::string& key = root.keys[index].text;
+    if (key == "status") continue;
+    result.keys.push_back(root.keys[index]);
+    result.items.push_back(root.items[index]);
+    if (key != "metadata") continue;
+    YamlNode& metadata = result.items.back();
+    YamlNode all = std::move(metadata);
+    metadata = YamlNode{all.type, false, all.line, "", {}, {}};
+    for (std::size_t at = 0; at < all.keys.size(); ++at) {
+      if (all.keys[at].text != "name" && all.keys[at].text != "namespace") continue;
+      metadata.keys.push_back(std::move(all.keys[at]));
+      metadata.items.push_back(std::move(all.items[at]));
+    }
+  }
+  return result;
+}
+
+void move_lines(YamlNode& node, int by) {
+  node.line += by;
+  for (YamlKey& key : node.keys) key.line += by;
+  for (YamlNode& item : node.items) move_lines(item, by);
+}
+
+class FileReader {
+ public:
+  explicit FileReader(const ManifestFile& file) : file_(file) { result_.path = file.path; }
+
+  ReadResult read() {
+    const auto error = read_yaml(file_.text, {}, [this](int document, YamlNode&& root) {
+      document_ = document + file_.first_document - 1;
+      if (file_.first_line > 1) move_lines(root, file_.first_line - 1);
+      read_document(root);
+    });
+    if (error) {
+      result_.parsed = false;
+      result_.objects.clear();
+      result_.problems.push_back({Severity::Error, {file_.path, error->document, error->line}, "", "", "",
+                                  error->message, error->accepted});
+    } else if (file_.text.find_first_not_of(" \t\r\n") == std::string::npos) {
+      // A disk that is full leaves such files behind, and an editor in the middle of saving.
+      result_ = unreadable_manifest(file_.path, "is empty; delete the file if its objects are to go");
+    }
+    if (result_.problems.size() >= kMaxProblemsPerFile)
+      result_.problems.push_back({Severity::Warning, {file_.path, 0, 0}, "", "", "", "has more problems than are shown", ""});
+    return std::move(result_);
+  }
+
+ private:
+  void read_document(const YamlNode& root) {
+    const std::string_view kind = peek(&root, "kind");
+    if (root.type == YamlNode::Type::Map && kind == "List")
+      read_list(root);
+    else
+      read_object(root, "");
+  }
+
+  void read_list(const YamlNode& root) {
+    ObjectProblems problems(at(root.line), "List", result_.problems);
+    Fields list(root, "", problems);
+    if (const auto version = list.required_text("apiVersion"))
+      if (version->text != "v1" && version->text != kApiVersion)
+        problems.error(version->line, version->path, version->text, "is unknown", "v1");
+    list.take("kind");
+    list.take("metadata");
+    if (const auto items = list.maps("items")) {
+      const YamlNode& nodes = *list.take("items");
+      for (std::size_t index = 0; index < nodes.items.size(); ++index)
+        if (nodes.items[index].type == YamlNode::Type::Map)
+          read_object(nodes.items[index], "items[" + std::to_string(index) + "]");
+    } else if (list.take("items") == nullptr) {
+      problems.error(root.line, "items", "", "is missing", "a list of objects");
+    }
+    list.finish();
+    if (problems.errors() > 0) result_.all_known = false;
+  }
+
+  // `prefix` is where the object stands in its document: "", or "items[3]" of a List.
+  void read_object(const YamlNode& root, const std::string& prefix) {
+    if (root.type != YamlNode::Type::Map) {
+      ObjectProblems(at(root.line), "", result_.problems)
+          .error(root.line, prefix, root.text, "is no object", "an object with apiVersion, kind, metadata and spec");
+      result_.all_known = false;
+      return;
+    }
+    const std::optional<ObjectId> id = identify(root);
+    ObjectProblems problems(at(root.line), id ? id->text() : object_name(root), result_.problems);
+    if (peek(&root, "kind") == "GrantNodeStatus") {
+      problems.warn(root.line, "", "", "is written by grantd itself and not read here");
+      return;
+    }
+    report_duplicate_keys(root, prefix, problems);
+    ManifestObject object = read_fields(root, prefix, id, problems);
+    if (problems.errors() > 0) {
+      if (id)
+        result_.refused.push_back(*id);
+      else
+        result_.all_known = false;
+    } else if (id) {
+      object.id = *id;
+      object.text = tree_text(essence(root));
+      result_.objects.push_back(std::move(object));
+    }
+  }
+
+  ManifestObject read_fields(const YamlNode& root, const std::string& prefix, const std::optional<ObjectId>& id,
+                             ObjectProblems& problems) {
+    ManifestObject object;
+    Fields top(root, prefix, problems);
+    check_head(top, problems);
+    const bool known_kind = check_kind(top, problems);
+    read_metadata(top, problems);
+    top.take("status");
+    if (!known_kind) return object;  // its other fields mean nothing
+    if (auto spec = top.required_map("spec"); spec && id) {
+      object.value = read_spec(*id, root, *spec, problems);
+    }
+    top.finish();
+    return object;
+  }
+
+  static void check_head(Fields& top, ObjectProblems& problems) {
+    const auto version = top.required_text("apiVersion");
+    if (version && version->text != kApiVersion)
+      problems.error(version->line, version->path, version->text, "is unknown", kApiVersion);
+  }
+
+  static bool check_kind(Fields& top, ObjectProblems& problems) {
+    const auto kind = top.required_text("kind");
+    if (!kind) return false;
+    if (resource_kind(kind->text)) return true;
+    problems.error(kind->line, kind->path, kind->text, "is unknown", kAcceptedKinds);
+    return false;
+  }
+
+  static void read_metadata(Fields& top, ObjectProblems& problems) {
+    auto metadata = top.required_map("metadata");
+    if (!metadata) return;
+    const auto name = metadata->required_text("name");
+    if (name && !is_dns_subdomain(name->text))
+      problems.error(name->line, name->path, name->text, "is no name of an object", kAcceptedDnsSubdomain);
+    const auto kind = top.text("kind");
+    if (const auto space = metadata->text("namespace")) {
+      if (kind && kind->text != "Grant")
+        problems.error(space->line, space->path, space->text, "is for Grants only", "no namespace");
+      else if (!is_dns_label(space->text))
+        problems.error(space->line, space->path, space->text, "is no namespace", kAcceptedDnsLabel);
+    }
+    for (const std::string_view other : kOtherMetadata) metadata->take(other);
+    metadata->finish();
+  }
+
+  std::variant<Realm, Grant, Workload> read_spec(const ObjectId& id, const YamlNode& root, Fields& spec,
+                                                 ObjectProblems& problems) const {
+    switch (id.kind) {
+      case ResourceKind::Realm: {
+        Realm realm = read_realm(spec, problems);
+        realm.name = id.key;
+        realm.position = at(root.line);
+        return realm;
+      }
+      case ResourceKind::Grant: {
+        Grant grant = read_grant(spec, problems);
+        const std::size_t slash = id.key.find('/');
+        grant.namespace_name = id.key.substr(0, slash);
+        grant.name = id.key.substr(slash + 1);
+        grant.spec_hash = spec_hash(*root.find("spec"));
+        grant.position = at(root.line);
+        return grant;
+      }
+      case ResourceKind::Workload: break;
+    }
+    Workload workload = read_workload(spec, problems);
+    workload.name = id.key;
+    workload.position = at(root.line);
+    return workload;
+  }
+
+  SourcePosition at(int line) const { return {file_.path, document_, line}; }
+
+  const ManifestFile& file_;
+  ReadResult result_;
+  int document_ = 0;
+};
+
+}  // namespace
+
+std::optional<ResourceKind> resource_kind(std::string_view name) {
+  for (const auto& [text, value] : kKinds)
+    if (text == name) return value;
+  return std::nullopt;
+}
+
+std::string ObjectId::text() const { return std::string(kind_name(kind)) + " " + key; }
+
+const SourcePosition& ManifestObject::position() const {
+  return std::visit([](const auto& object) -> const SourcePosition& { return object.position; }, value);
+}
+
+ReadResult read_manifests(const ManifestFile& file) { return FileReader(file).read(); }
+
+ReadResult unreadable_manifest(const std::string& path, const std::string& why) {
+  ReadResult result;
+  result.path = path;
+  result.parsed = false;
+  result.problems.push_back({Severity::Error, {path, 0, 0}, "", "", "", why, "YAML or JSON with objects of keystone.io"});
+  return result;
+}
+
+}  // namespace grantd

@@ -1,0 +1,56 @@
+// The text of one manifest file: every document of it, Lists too, as validated objects.
+#pragma once
+
+#include "crd-sync/resources.h"
+
+#include <compare>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace grantd {
+
+enum class ResourceKind : std::uint8_t { Realm, Grant, Workload };
+
+std::optional<ResourceKind> resource_kind(std::string_view name);  // "Grant"
+
+struct ObjectId {
+  ResourceKind kind = ResourceKind::Realm;
+  std::string key;                // Realm, Workload: name; Grant: NAMESPACE/NAME
+  std::string text() const;       // "Grant keystone-system/bob", as Problem::object
+  auto operator<=>(const ObjectId&) const = default;
+};
+
+// One object that is good by itself.
+struct ManifestObject {
+  ObjectId id;
+  std::variant<Realm, Grant, Workload> value;
+  std::string text;  // what its value was read from, in one form; lines relative to its first
+
+  const SourcePosition& position() const;
+};
+
+struct ManifestFile {
+  std::string path;
+  std::string text;
+  int first_document = 1;  // where `text` stood, if it is a part of the file
+  int first_line = 1;
+};
+
+struct ReadResult {
+  std::string path;
+  std::vector<ManifestObject> objects;  // in the order of the file
+  std::vector<ObjectId> refused;        // objects with errors, as far as they could be told
+  bool parsed = true;                   // false: not YAML, or not readable; then `objects` is empty
+  bool all_known = true;                // false: it holds an object whose kind or name cannot be told
+  std::vector<Problem> problems;
+};
+
+ReadResult read_manifests(const ManifestFile& file);
+
+// What stands for a file that could not be read at all.
+ReadResult unreadable_manifest(const std::string& path, const std::string& why);
+
+}  // namespace grantd
