@@ -80,7 +80,8 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
   ApplyReport report;
   std::set<std::string> broken;
   for (const Step& step : plan.steps) {
-    if (broken.contains(step.subject)) {
+    // Numbers that could not be written down are not given out: a restart would give them out again.
+    if (broken.contains(step.subject) || broken.contains(kNodeSubject)) {
       report.left_out++;
       continue;
     }

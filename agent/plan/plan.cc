@@ -54,7 +54,7 @@ void Planner::plan_node() {
   node_.boot_to_wall_ns = facts_.boot_to_wall_ns;
   if (same_bytes(node_, kernel_.node)) return;
   auto& close = phases_[Close];
-  close.insert(close.begin(), Step{operation::PutNode{node_}, "node"});
+  close.insert(close.begin(), Step{operation::PutNode{node_}, kNodeSubject});
 }
 
 }  // namespace grantd

@@ -35,6 +35,7 @@ struct Plan {
   BootNanoseconds next_due = ~0ULL;    // when to plan again, though nothing else changed
 };
 
+inline constexpr const char* kNodeSubject = "node";  // everything waits for it
 inline constexpr BootNanoseconds kRetireAfter = GRANTD_NS_PER_SECOND;
 
 Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts);

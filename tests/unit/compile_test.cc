@@ -1,0 +1,330 @@
+#include "agent/compile/compile.h"
+
+#include "agent/compile/endpoints.h"
+#include "agent/compile/grants.h"
+#include "agent/compile/validity.h"
+#include "tests/unit/desired_samples.h"
+
+#include <gmock/gmock.h>
+
+namespace grantd {
+namespace {
+
+using desired::address;
+using desired::grant;
+using desired::node;
+using desired::noon;
+using desired::prefix;
+using desired::workload;
+using desired::world;
+using std::chrono::hours;
+using std::chrono::seconds;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+const IdentityName kBob{IdentityName::Kind::Realm, "bob"}, kAlice{IdentityName::Kind::Realm, "alice"},
+    kNobody{};
+
+bool has_rule(const CompiledGrant& compiled, const IdentityName& identity, grantd_direction direction) {
+  for (const CompiledIdentityRule& rule : compiled.identity_rules)
+    if (rule.identity == identity && rule.direction == direction) return true;
+  return false;
+}
+
+CompiledPolicy compile_one(Grant one, const TimeFacts& time = noon()) {
+  DesiredState desired = world();
+  desired.grants = {std::move(one)};
+  desired.workloads = {workload("web", "g", "veth-a", {"10.20.0.2"})};
+  return compile(desired, node(), time);
+}
+
+TEST(Compile, PartiesMayReachInAndTheGranteeMayBeReached) {
+  const CompiledPolicy policy = compile_one(grant("g", {}));
+  ASSERT_EQ(policy.grants.size(), 1U);
+  const CompiledGrant& compiled = policy.grants[0];
+  const IdentityName local{IdentityName::Kind::LocalNode, ""}, same{IdentityName::Kind::Grant, "keystone-system/g"},
+      carol{IdentityName::Kind::Realm, "carol"};
+  for (const IdentityName& party : {kBob, kAlice, local, same}) EXPECT_TRUE(has_rule(compiled, party, GRANTD_INGRESS));
+  EXPECT_FALSE(has_rule(compiled, carol, GRANTD_INGRESS));
+  EXPECT_TRUE(has_rule(compiled, kBob, GRANTD_EGRESS));
+  EXPECT_TRUE(has_rule(compiled, same, GRANTD_EGRESS));
+  EXPECT_FALSE(has_rule(compiled, kAlice, GRANTD_EGRESS)) << "the grantor's network is not a destination";
+  EXPECT_FALSE(has_rule(compiled, local, GRANTD_EGRESS));
+}
+
+TEST(Compile, AGrantCanNarrowItsParties) {
+  Grant narrow = grant("g", {});
+  narrow.ingress_from = {Party::Grantee};
+  const CompiledPolicy policy = compile_one(narrow);
+  EXPECT_EQ(policy.grants[0].identity_rules.size(), 2U);
+  EXPECT_TRUE(has_rule(policy.grants[0], kBob, GRANTD_INGRESS));
+  EXPECT_TRUE(has_rule(policy.grants[0], kBob, GRANTD_EGRESS));
+}
+
+TEST(Compile, WithoutEgressAllowedTheListIsIgnored) {
+  Grant closed = grant("g", {"198.51.100.0/24", "realm:carol"});
+  closed.egress_allowed = false;
+  const CompiledPolicy policy = compile_one(closed);
+  const CompiledGrant& compiled = policy.grants[0];
+  for (const CompiledRule& rule : compiled.rules) EXPECT_THAT(rule.ranges, IsEmpty()) << rule.prefix.text();
+  EXPECT_FALSE(has_rule(compiled, {IdentityName::Kind::Realm, "carol"}, GRANTD_EGRESS));
+}
+
+TEST(Compile, AnUnknownRealmRefusesTheGrantWhole) {
+  const CompiledPolicy policy = compile_one(grant("g", {"198.51.100.0/24", "realm:dave"}));
+  EXPECT_THAT(policy.grants, IsEmpty());
+  ASSERT_EQ(policy.refused.size(), 1U);
+  EXPECT_THAT(policy.refused[0].why, HasSubstr("dave"));
+  EXPECT_THAT(policy.problems.back().text(), HasSubstr("dave"));
+  EXPECT_EQ(policy.endpoints[0].grant, "keystone-system/g") << "plan keeps what is in force for it";
+}
+
+TEST(Compile, TooManySeparateRangesRefuseTheGrantAndAreNeverCut) {
+  std::vector<std::string> few, many;
+  for (int port = 0; port < 17; port++) (port < 16 ? few : many).push_back("198.51.100.1:" + std::to_string(1 + 2 * port) + "/TCP");
+  many.insert(many.end(), few.begin(), few.end());
+  EXPECT_EQ(compile_one(grant("g", few)).grants.size(), 1U);
+  EXPECT_EQ(compile_one(grant("g", many)).refused.size(), 1U);
+}
+
+TEST(Compile, RangesThatTouchAreJoinedBeforeAGrantIsRefused) {
+  std::vector<std::string> adjacent;
+  for (int port = 1; port <= 40; port++) adjacent.push_back("198.51.100.1:" + std::to_string(port) + "/TCP");
+  const CompiledPolicy policy = compile_one(grant("g", adjacent));
+  ASSERT_EQ(policy.grants.size(), 1U);
+  for (const CompiledRule& rule : policy.grants[0].rules)
+    if (rule.prefix == prefix("198.51.100.1/32")) {
+      EXPECT_EQ(rule.ranges.size(), 1U);
+    }
+}
+
+TEST(Compile, LimitsOfTheNodeRefuseWholeGrants) {
+  DesiredState desired = world();
+  desired.grants = {grant("a", {}), grant("b", {})};
+  Limits limits;
+  limits.grants = 1;
+  const CompiledPolicy policy = compile(desired, node(), noon(), limits);
+  EXPECT_EQ(policy.grants.size(), 1U);
+  EXPECT_EQ(policy.refused.size(), 1U);
+}
+
+TEST(Compile, ABurstThatWouldLastTooLongIsRefused) {
+  Grant slow = grant("g", {});
+  slow.egress_bps = 8000;
+  slow.egress_burst_bytes = 128 << 10;
+  EXPECT_EQ(compile_one(slow).grants.size(), 1U);
+  slow.egress_burst_bytes = 1 << 20;
+  EXPECT_EQ(compile_one(slow).refused.size(), 1U);
+}
+
+TEST(Compile, TheDefaultBurstIsAQuarterOfASecond) {
+  EXPECT_EQ(default_burst_bytes(8'000), 256U << 10);
+  EXPECT_EQ(default_burst_bytes(1'000'000'000), 31'250'000U);
+}
+
+// ---- realms ----
+
+std::optional<IdentityName> owner(const CompiledPolicy& policy, int uplink_class, const std::string& at) {
+  const CompiledPrefix* best = nullptr;
+  for (const CompiledPrefix& each : policy.prefixes)
+    if (each.uplink_class == uplink_class && each.prefix.contains(address(at)) &&
+        (!best || each.prefix.length > best->prefix.length))
+      best = &each;
+  return best ? std::optional(best->identity) : std::nullopt;
+}
+
+TEST(Realms, AreBelievedOnTheirClassesOnly) {
+  const CompiledPolicy policy = compile(world(), node(), noon());
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_TAILNET, "100.64.7.1"), kBob);
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_LAN, "100.64.7.1"), std::nullopt);
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_LAN, "192.168.1.77"), kAlice);
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_TAILNET, "192.168.1.77"), std::nullopt);
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_DESTINATION, "100.64.7.1"), kBob);
+}
+
+TEST(Realms, TheNodesOwnAddressesAreNobodys) {
+  const CompiledPolicy policy = compile(world(), node(), noon());
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_DESTINATION, "192.168.1.5"), kNobody);
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_LAN, "192.168.1.5"), kNobody);
+}
+
+TEST(Realms, ANarrowerRealmTakesItsPartOutOfAWiderOneOnEveryClass) {
+  DesiredState desired = world();
+  desired.realms[0] = desired::realm("alice", {"100.64.0.0/10"});
+  desired.realms[1].uplinks = {UplinkClass::Lan};
+  const CompiledPolicy policy = compile(desired, node(), noon());
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_TAILNET, "100.64.8.1"), kAlice);
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_TAILNET, "100.64.7.1"), kNobody) << "Bob's, but not believed there";
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_LAN, "100.64.7.1"), kBob);
+}
+
+TEST(Realms, AProtectedRangeIsNobodysAndAnError) {
+  DesiredState desired = world();
+  desired.realms[2] = desired::realm("carol", {"10.42.8.0/24", "192.0.2.0/24"});
+  const CompiledPolicy policy = compile(desired, node(), noon());
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_DESTINATION, "10.42.8.1"), std::nullopt);
+  EXPECT_NE(owner(policy, GRANTD_UPLINK_DESTINATION, "192.0.2.1"), std::nullopt);
+  ASSERT_EQ(policy.problems.size(), 1U);
+  EXPECT_THAT(policy.problems[0].text(), HasSubstr("10.42.8.0/24"));
+}
+
+TEST(Realms, GuestsAreKnownByTheirGrant) {
+  const CompiledPolicy policy = compile_one(grant("g", {}));
+  EXPECT_EQ(owner(policy, GRANTD_UPLINK_DESTINATION, "10.20.0.2"),
+            (IdentityName{IdentityName::Kind::Grant, "keystone-system/g"}));
+}
+
+// ---- validity ----
+
+CompiledGrant judged(const Grant& one, const TimeFacts& time, bool* open = nullptr) {
+  CompiledGrant compiled;
+  const bool destinations_open = judge_validity(one, time, compiled);
+  if (open) *open = destinations_open;
+  return compiled;
+}
+
+TEST(Validity, DatesBecomeBootTime) {
+  Grant dated = grant("g", {});
+  const TimeFacts time = noon();
+  dated.valid_from = time.now - hours(1);
+  dated.valid_until = time.now + seconds(10);
+  const CompiledGrant compiled = judged(dated, time);
+  EXPECT_EQ(compiled.phase, GRANTD_PHASE_ACTIVE);
+  EXPECT_EQ(compiled.not_after, time.boot_now + 10 * GRANTD_NS_PER_SECOND);
+  EXPECT_LT(compiled.not_before, time.boot_now);
+  EXPECT_EQ(compiled.end_reason, GRANTD_REASON_EXPIRED);
+}
+
+TEST(Validity, TheSameDatesGiveTheSameRecordLater) {
+  Grant dated = grant("g", {});
+  TimeFacts time = noon();
+  dated.valid_from = time.now - seconds(5);
+  dated.valid_until = time.now + seconds(10);
+  const CompiledGrant before = judged(dated, time);
+  time.now += seconds(3);
+  time.boot_now += 3 * GRANTD_NS_PER_SECOND;
+  const CompiledGrant after = judged(dated, time);
+  EXPECT_EQ(before.not_before, after.not_before);
+  EXPECT_EQ(before.not_after, after.not_after);
+}
+
+TEST(Validity, ARevocationWithoutNoticeEndsEverything) {
+  Grant revoked = grant("g", {});
+  revoked.revoked = true;
+  bool open = true;
+  const CompiledGrant compiled = judged(revoked, noon(), &open);
+  EXPECT_FALSE(open);
+  EXPECT_EQ(compiled.not_after, 1U);
+  EXPECT_EQ(compiled.end_reason, GRANTD_REASON_REVOKED);
+  EXPECT_EQ(compiled.phase, GRANTD_PHASE_REVOKED);
+}
+
+TEST(Validity, NeitherARestartNorAnEditMakesANoticeLonger) {
+  Grant revoked = grant("g", {});
+  revoked.revoked = true;
+  revoked.notice_period = seconds(60);
+  TimeFacts time = latch(noon(), {revoked});
+  EXPECT_EQ(judged(revoked, time).not_after, time.boot_now + 60 * GRANTD_NS_PER_SECOND);
+  time.now += seconds(30);
+  time.boot_now += 30 * GRANTD_NS_PER_SECOND;
+  revoked.notice_period = hours(5);
+  time = latch(time, {revoked});
+  EXPECT_EQ(judged(revoked, time).not_after, time.boot_now + 30 * GRANTD_NS_PER_SECOND);
+  revoked.notice_period = seconds(40);
+  time = latch(time, {revoked});
+  EXPECT_EQ(judged(revoked, time).not_after, time.boot_now + 10 * GRANTD_NS_PER_SECOND) << "shorter it may become";
+  revoked.notice_period = seconds(60);
+  time = latch(time, {revoked});
+  EXPECT_EQ(judged(revoked, time).not_after, time.boot_now + 10 * GRANTD_NS_PER_SECOND);
+}
+
+TEST(Validity, WhatHasExpiredStaysSoUntilItsSpecChanges) {
+  Grant dated = grant("g", {});
+  TimeFacts time = noon();
+  dated.valid_until = time.now - seconds(1);
+  time = latch(time, {dated});
+  time.now -= hours(24);
+  CompiledGrant compiled = judged(dated, time);
+  EXPECT_EQ(compiled.phase, GRANTD_PHASE_EXPIRED);
+  EXPECT_EQ(compiled.not_after, 1U);
+  dated.spec_hash = "another";
+  compiled = judged(dated, latch(time, {dated}));
+  EXPECT_EQ(compiled.phase, GRANTD_PHASE_ACTIVE);
+}
+
+TEST(Validity, AClockThatIsNotTrustedQuarantinesDatedGrantsOnly) {
+  TimeFacts time = noon();
+  time.trusted = false;
+  Grant dated = grant("g", {}), undated = grant("h", {});
+  dated.valid_until = time.now + hours(1);
+  EXPECT_FALSE(judged(dated, time).quarantine.empty());
+  EXPECT_TRUE(judged(undated, time).quarantine.empty());
+}
+
+// ---- endpoints ----
+
+TEST(Endpoints, AWorkloadWithoutAGrantIsInQuarantine) {
+  DesiredState desired = world();
+  desired.workloads = {workload("web", "missing", "veth-a", {"10.20.0.2"})};
+  const CompiledPolicy policy = compile(desired, node(), noon());
+  ASSERT_EQ(policy.endpoints.size(), 1U);
+  EXPECT_EQ(policy.endpoints[0].grant, "");
+  EXPECT_THAT(policy.endpoints[0].quarantine, HasSubstr("missing"));
+}
+
+TEST(Endpoints, WithoutAMacAGuestIsInQuarantine) {
+  DesiredState desired = world();
+  desired.grants = {grant("g", {})};
+  desired.workloads = {workload("web", "g", "veth-a", {"10.20.0.2"})};
+  NodeFacts facts = node();
+  EXPECT_EQ(compile(desired, facts, noon()).endpoints[0].grant, "keystone-system/g");
+  facts.interfaces[0].peer_mac.reset();
+  EXPECT_EQ(compile(desired, facts, noon()).endpoints[0].grant, "");
+}
+
+TEST(Endpoints, AnUplinkIsNoGuest) {
+  DesiredState desired = world();
+  desired.grants = {grant("g", {})};
+  desired.workloads = {workload("web", "g", "eth0", {"10.20.0.2"})};
+  const CompiledPolicy policy = compile(desired, node(), noon());
+  EXPECT_THAT(policy.endpoints, IsEmpty());
+  EXPECT_THAT(policy.problems.back().text(), HasSubstr("uplink"));
+}
+
+TEST(Uplinks, ATunnelThatNobodyNamesIsUntrusted) {
+  NodeFacts facts = node();
+  InterfaceFact tunnel = desired::interface("wg0", 30);
+  tunnel.tunnel = tunnel.layer3 = true;
+  facts.interfaces.push_back(tunnel);
+  const CompiledPolicy policy = compile(world(), facts, noon());
+  ASSERT_EQ(policy.uplinks.size(), 2U);
+  EXPECT_EQ(policy.uplinks[0].interface, "eth0");
+  EXPECT_EQ(policy.uplinks[0].uplink_class, GRANTD_UPLINK_LAN);
+  EXPECT_EQ(policy.uplinks[1].uplink_class, GRANTD_UPLINK_UNTRUSTED);
+}
+
+TEST(Uplinks, ABridgeWithGuestsAsPortsIsRefused) {
+  DesiredState desired = world();
+  desired.grants = {grant("g", {})};
+  desired.workloads = {workload("web", "g", "veth-a", {"10.20.0.2"})};
+  NodeFacts facts = node();
+  facts.uplink_rules.push_back({"br0", UplinkClass::Lan});
+  facts.interfaces.push_back(desired::interface("br0", 40));
+  EXPECT_EQ(compile(desired, facts, noon()).uplinks.size(), 2U);
+  facts.interfaces[0].master = 40;
+  EXPECT_EQ(compile(desired, facts, noon()).uplinks.size(), 1U);
+}
+
+TEST(Uplinks, GlobsMatchAsPeopleExpect) {
+  EXPECT_TRUE(matches_glob("eth*", "eth0"));
+  EXPECT_TRUE(matches_glob("*", ""));
+  EXPECT_TRUE(matches_glob("w?g*0", "wxg10"));
+  EXPECT_FALSE(matches_glob("eth*", "veth0"));
+  EXPECT_FALSE(matches_glob("eth0", "eth01"));
+  EXPECT_FALSE(matches_glob("", "e"));
+}
+
+}  // namespace
+}  // namespace grantd

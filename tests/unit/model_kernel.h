@@ -1,0 +1,112 @@
+// A kernel made of a KernelState, which watches over every single operation: whatever the order and
+// whichever fail, no step may open anything that neither the old nor the new desired state allows.
+#pragma once
+
+#include "agent/apply/kernel.h"
+#include "agent/plan/encode.h"
+
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <string>
+
+namespace grantd::model {
+
+class ModelKernel : public Kernel {
+ public:
+  Result<void> perform(const Operation& operation) override {
+    const std::string name = operation_name(operation);
+    if (name == failing_ || (dice_ && dice_())) return Error{"made to fail", 5};
+    check(operation);
+    record(operation, now, state_);
+    check_state();
+    return {};
+  }
+  Result<KernelState> read() override {
+    KernelState copy = state_;
+    copy.retired_at.clear();
+    return copy;
+  }
+  Result<std::set<Attachment>> read_attachments() override { return state_.attachments; }
+
+  void fail(const std::string& operation) { failing_ = operation; }
+  void fail_by(std::function<bool()> dice) { dice_ = std::move(dice); }
+  void lose_attachments(std::uint32_t ifindex) {
+    std::erase_if(state_.attachments, [&](const Attachment& each) { return each.ifindex == ifindex; });
+  }
+  // Which Grants a guest may be under at any moment: those of the old and of the new desired state.
+  void allow(std::function<bool(const std::string& guest, const std::string& grant)> allowed) {
+    allowed_ = std::move(allowed);
+  }
+
+  const KernelState& state() const { return state_; }
+  const std::vector<std::string>& violations() const { return violations_; }
+  BootNanoseconds now = 0;
+
+ private:
+  void violated(const std::string& what) { violations_.push_back(what); }
+
+  bool in_force(std::uint64_t policy_id) const {
+    return std::any_of(state_.published.begin(), state_.published.end(),
+                       [&](const auto& each) { return each.second == policy_id; });
+  }
+  bool rules_in_use(std::uint32_t rules_id) const {
+    return std::any_of(state_.policies.begin(), state_.policies.end(),
+                       [&](const auto& each) { return each.second.rules_id == rules_id; });
+  }
+
+  // Rules of the records themselves: immutable, never numbered twice, complete before they are published.
+  void check(const Operation& operation) {
+    if (const auto* put = std::get_if<operation::PutPolicy>(&operation)) {
+      if (!policy_ids_.insert(put->policy_id).second) violated("a policy_id was used again");
+      if (!state_.rule_sets.contains(put->policy.rules_id)) violated("a policy without its rules");
+    } else if (const auto* rules = std::get_if<operation::PutRules>(&operation)) {
+      if (rules_in_use(rules->rules_id)) violated("rules in use were changed");
+    } else if (const auto* removed = std::get_if<operation::RemoveRules>(&operation)) {
+      if (rules_in_use(removed->rules_id)) violated("rules in use were removed");
+    } else if (const auto* publish = std::get_if<operation::Publish>(&operation)) {
+      const auto policy = state_.policies.find(publish->policy_id);
+      if (publish->policy_id && policy == state_.policies.end()) violated("published what is not there");
+      if (policy != state_.policies.end() && policy->second.slot != publish->slot) violated("published in another slot");
+    } else if (const auto* gone = std::get_if<operation::RemovePolicy>(&operation)) {
+      if (in_force(gone->policy_id)) violated("removed what is in force");
+      const auto since = state_.retired_at.find(gone->policy_id);
+      if (since != state_.retired_at.end() && now < since->second + GRANTD_NS_PER_SECOND)
+        violated("removed within a second");
+    } else if (const auto* endpoint = std::get_if<operation::PutEndpoint>(&operation)) {
+      if (!versions_.insert(endpoint->endpoint.version).second) violated("a version was used again");
+      if (endpoint->endpoint.version != endpoint->endpoint.version_again) violated("versions differ");
+    } else if (const auto* name = std::get_if<operation::PutSlotName>(&operation)) {
+      const auto before = state_.slot_names.find(name->slot);
+      if (before != state_.slot_names.end() && text_of(before->second.grant) != text_of(name->name.grant))
+        violated("a slot changed its Grant");
+    }
+  }
+
+  void check_state() {
+    for (const auto& [ifindex, endpoint] : state_.endpoints) {
+      if (endpoint.slot == 0) continue;
+      for (Hook hook : {Hook::FromGuest, Hook::ToGuest})
+        if (!state_.attachments.contains({hook, ifindex, 0}) && state_.published.contains(endpoint.slot))
+          violated("an endpoint under a Grant without its programs");
+      const auto guest = state_.guests.find(endpoint.endpoint_id);
+      const auto slot = state_.slot_names.find(endpoint.slot);
+      if (!state_.published.contains(endpoint.slot)) continue;
+      if (guest == state_.guests.end() || slot == state_.slot_names.end()) {
+        violated("an endpoint under a Grant without names");
+      } else if (allowed_ && !allowed_(text_of(guest->second.guest), text_of(slot->second.grant))) {
+        violated("guest " + text_of(guest->second.guest) + " under " + text_of(slot->second.grant));
+      }
+    }
+    if (state_.published.contains(0)) violated("something was published in quarantine");
+  }
+
+  KernelState state_;
+  std::string failing_;
+  std::function<bool()> dice_;
+  std::function<bool(const std::string&, const std::string&)> allowed_;
+  std::vector<std::string> violations_;
+  std::set<std::uint64_t> policy_ids_, versions_;
+};
+
+}  // namespace grantd::model

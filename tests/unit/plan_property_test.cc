@@ -1,0 +1,143 @@
+// Any history of desired states, with operations that fail and agents that restart: every step is safe,
+// and in the end the kernel holds what is desired.
+#include "agent/apply/applier.h"
+#include "agent/plan/encode.h"
+#include "tests/unit/model_kernel.h"
+#include "tests/unit/desired_samples.h"
+
+#include <rapidcheck/gtest.h>
+
+#include <random>
+
+namespace grantd {
+namespace {
+
+using model::ModelKernel;
+
+DesiredState arbitrary_world(std::mt19937& random) {
+  const auto dice = [&](unsigned sides) { return static_cast<unsigned>(random() % sides); };
+  DesiredState desired;
+  const std::vector<std::string> pool = {"192.0.2.0/24", "192.0.2.128/25", "100.64.7.0/24", "198.51.100.0/24",
+                                         "fd7a:115c:a1e0:b0b::/64"};
+  std::vector<std::vector<std::string>> owned(3);
+  for (const std::string& text : pool)
+    if (const unsigned owner = dice(4); owner < 3) owned[owner].push_back(text);
+  const char* names[] = {"alice", "bob", "carol"};
+  for (unsigned index = 0; index < 3; index++)
+    if (index < 2 || dice(2)) desired.realms.push_back(desired::realm(names[index], owned[index]));
+  const std::vector<std::string> destinations = {"203.0.113.0/24:443/TCP", "0.0.0.0/0", "realm:carol", "10.42.0.0/24"};
+  for (const char* name : {"g", "h", "i"}) {
+    if (dice(3) == 0) continue;
+    std::vector<std::string> chosen;
+    for (const std::string& text : destinations)
+      if (dice(2)) chosen.push_back(text);
+    Grant grant = desired::grant(name, chosen);
+    grant.revoked = dice(5) == 0;
+    if (dice(2)) grant.egress_bps = 1'000'000 * (1 + dice(3));
+    desired.grants.push_back(grant);
+  }
+  const char* interfaces[] = {"veth-a", "veth-b", "veth-c"};
+  const char* grants[] = {"g", "h", "i", "missing"};
+  for (unsigned index = 0; index < 3; index++)
+    if (dice(4))
+      desired.workloads.push_back(desired::workload("w" + std::to_string(index), grants[dice(4)], interfaces[index],
+                                                    {"10.20.0." + std::to_string(2 + index)}));
+  return desired;
+}
+
+std::set<std::pair<std::string, std::string>> ties(const DesiredState& desired) {
+  std::set<std::pair<std::string, std::string>> all;
+  for (const Workload& workload : desired.workloads) all.insert({workload.name, workload.grant});
+  return all;
+}
+
+std::string owner_of(const KernelState& state, const PrefixKey& key) {
+  const auto number = state.prefixes.at(key);
+  const auto name = state.identity_names.find(number);
+  return name == state.identity_names.end() ? "" : name->second.name;
+}
+
+// The kernel says what compile says, in every part that the datapath reads.
+void check_agreement(const KernelState& state, const CompiledPolicy& compiled) {
+  std::map<std::string, std::uint32_t> slots;
+  for (const auto& [slot, name] : state.slot_names) slots[text_of(name.grant)] = slot;
+  std::size_t published = 0;
+  for (const CompiledGrant& grant : compiled.grants) {
+    RC_ASSERT(slots.contains(grant.key));
+    RC_ASSERT(state.published.contains(slots[grant.key]));
+    const grantd_policy& policy = state.policies.at(state.published.at(slots[grant.key]));
+    RC_ASSERT(policy.not_after_ns == grant.not_after);
+    RC_ASSERT(policy.limit[GRANTD_EGRESS].rate_bps == grant.limit[GRANTD_EGRESS].rate_bps);
+    RC_ASSERT(state.rule_sets.at(policy.rules_id).rules.size() == grant.rules.size());
+    RC_ASSERT(state.rule_sets.at(policy.rules_id).identity_rules.size() == grant.identity_rules.size());
+    published++;
+  }
+  for (const RefusedGrant& grant : compiled.refused)
+    if (slots.contains(grant.key) && state.published.contains(slots[grant.key])) published++;
+  RC_ASSERT(state.published.size() == published);
+  for (const CompiledEndpoint& endpoint : compiled.endpoints) {
+    const grantd_endpoint& record = state.endpoints.at(endpoint.ifindex);
+    if (endpoint.grant.empty()) RC_ASSERT(record.slot == 0U);
+    RC_ASSERT(state.attachments.contains({Hook::FromGuest, endpoint.ifindex, 0}));
+    RC_ASSERT(state.attachments.contains({Hook::ToGuest, endpoint.ifindex, 0}));
+    if (record.slot) RC_ASSERT(state.tables.contains(record.slot));
+  }
+  RC_ASSERT(state.prefixes.size() == compiled.prefixes.size());
+  for (const CompiledPrefix& prefix : compiled.prefixes)
+    RC_ASSERT(owner_of(state, {prefix.uplink_class, prefix.prefix}) == prefix.identity.name);
+}
+
+RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
+  std::mt19937 random(*rc::gen::arbitrary<std::uint32_t>());
+  ModelKernel kernel;
+  auto applier = std::make_unique<Applier>(kernel);
+  const NodeFacts node = desired::node();
+  TimeFacts time = desired::noon();
+  PlanFacts facts;
+  facts.interfaces = {2, 10, 11, 12};
+  facts.cpus = 2;
+  bool fails = true;
+  kernel.fail_by([&] { return fails && random() % 12 == 0; });
+  std::set<std::pair<std::string, std::string>> before;
+  for (int turn = 0; turn < 6; turn++) {
+    const DesiredState desired = arbitrary_world(random);
+    const auto now = ties(desired);
+    kernel.allow([&](const std::string& guest, const std::string& grant) {
+      return before.contains({guest, grant}) || now.contains({guest, grant});
+    });
+    CompiledPolicy compiled;
+    const auto converge = [&] {
+      kernel.now = facts.now = time.boot_now;
+      compiled = compile(desired, node, time);
+      applier->apply(plan(applier->state(), compiled, facts), facts.now);
+    };
+    fails = true;
+    for (auto attempt = random() % 3; attempt > 0; attempt--) {
+      converge();
+      time.boot_now += random() % (2 * GRANTD_NS_PER_SECOND);
+      time.now = desired::noon().now + std::chrono::nanoseconds(time.boot_now - desired::noon().boot_now);
+      if (random() % 3 == 0) {  // the agent is killed and starts again
+        applier = std::make_unique<Applier>(kernel);
+        RC_ASSERT(applier->refresh(time.boot_now).ok());
+      }
+    }
+    fails = false;
+    for (int settle = 0; settle < 4; settle++) {
+      converge();
+      time.boot_now += 2 * GRANTD_NS_PER_SECOND;
+      time.now += std::chrono::seconds(2);
+    }
+    converge();
+    RC_ASSERT(kernel.violations() == std::vector<std::string>{});
+    check_agreement(kernel.state(), compiled);
+    const auto again = plan(applier->state(), compiled, facts);
+    RC_ASSERT(again.steps.empty());
+    // Nothing is left behind by what came and went.
+    RC_ASSERT(kernel.state().policies.size() == kernel.state().published.size());
+    RC_ASSERT(kernel.state().rule_sets.size() == kernel.state().published.size());
+    before = now;
+  }
+}
+
+}  // namespace
+}  // namespace grantd

@@ -1,0 +1,270 @@
+#include "agent/plan/plan.h"
+
+#include "agent/apply/applier.h"
+#include "agent/plan/encode.h"
+#include "tests/unit/model_kernel.h"
+#include "tests/unit/desired_samples.h"
+
+#include <gmock/gmock.h>
+
+namespace grantd {
+namespace {
+
+using model::ModelKernel;
+using desired::grant;
+using desired::node;
+using desired::noon;
+using desired::workload;
+using desired::world;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class PlanTest : public testing::Test {
+ protected:
+  Plan next(const DesiredState& desired) {
+    facts_.interfaces = {2, 10, 11, 12};
+    facts_.cpus = 2;
+    facts_.now = time_.boot_now;
+    return plan(applier_.state(), compile(desired, node_, time_), facts_);
+  }
+  ApplyReport converge(const DesiredState& desired) { return applier_.apply(next(desired), facts_.now); }
+  void pass(std::chrono::nanoseconds duration) {
+    time_.now += duration;
+    time_.boot_now += static_cast<BootNanoseconds>(duration.count());
+  }
+  DesiredState with_grant(const std::vector<std::string>& destinations = {"198.51.100.0/24:443/TCP"}) {
+    DesiredState desired = world();
+    desired.grants = {grant("g", destinations)};
+    desired.workloads = {workload("web", "g", "veth-a", {"10.20.0.2"})};
+    return desired;
+  }
+  std::uint64_t published() const {
+    return applier_.state().published.empty() ? 0 : applier_.state().published.begin()->second;
+  }
+  std::vector<std::string> names(const Plan& plan) {
+    std::vector<std::string> result;
+    for (const Step& step : plan.steps) result.push_back(operation_name(step.operation));
+    return result;
+  }
+
+  ModelKernel kernel_;
+  Applier applier_{kernel_};
+  NodeFacts node_ = node();
+  TimeFacts time_ = noon();
+  PlanFacts facts_;
+};
+
+TEST_F(PlanTest, AttachesBeforeAnythingAndOpensLast) {
+  const auto steps = names(next(with_grant()));
+  const auto at = [&](const char* name) { return std::find(steps.begin(), steps.end(), name) - steps.begin(); };
+  const auto last = [&](const char* name) {
+    return steps.rend() - std::find(steps.rbegin(), steps.rend(), name) - 1;
+  };
+  EXPECT_LT(last("attach"), at("put_rules"));
+  EXPECT_LT(at("put_rules"), at("put_policy"));
+  EXPECT_LT(at("put_policy"), at("publish"));
+  EXPECT_LT(at("make_tables"), at("publish"));
+  EXPECT_LT(at("publish"), at("put_endpoint"));
+  EXPECT_LT(at("publish"), at("put_prefixes"));
+}
+
+TEST_F(PlanTest, NothingIsLeftToDoAfterAPlan) {
+  ASSERT_TRUE(converge(with_grant()).complete());
+  EXPECT_THAT(names(next(with_grant())), IsEmpty());
+}
+
+TEST_F(PlanTest, AnAgentThatStartsAgainAdoptsWhatItFinds) {
+  converge(with_grant());
+  Applier another(kernel_);
+  ASSERT_TRUE(another.refresh(time_.boot_now).ok());
+  facts_.now = time_.boot_now;
+  EXPECT_THAT(names(plan(another.state(), compile(with_grant(), node_, time_), facts_)), IsEmpty());
+}
+
+TEST_F(PlanTest, AChangeOfRateCopiesNoRules) {
+  converge(with_grant());
+  const auto before = published();
+  DesiredState desired = with_grant();
+  desired.grants[0].egress_bps = 1'000'000;
+  const auto steps = names(next(desired));
+  EXPECT_EQ(std::count(steps.begin(), steps.end(), "put_rules"), 0);
+  converge(desired);
+  EXPECT_NE(published(), before);
+  EXPECT_EQ(applier_.state().rule_sets.size(), 1U);
+}
+
+TEST_F(PlanTest, OldRecordsGoASecondLater) {
+  converge(with_grant());
+  DesiredState desired = with_grant({"203.0.113.0/24"});
+  converge(desired);
+  EXPECT_EQ(applier_.state().policies.size(), 2U);
+  pass(std::chrono::milliseconds(900));
+  converge(desired);
+  EXPECT_EQ(applier_.state().policies.size(), 2U);
+  const Plan waiting = next(desired);
+  EXPECT_LE(waiting.next_due, time_.boot_now + kRetireAfter);
+  pass(std::chrono::milliseconds(200));
+  converge(desired);
+  EXPECT_EQ(applier_.state().policies.size(), 1U);
+  EXPECT_EQ(applier_.state().rule_sets.size(), 1U);
+}
+
+TEST_F(PlanTest, AGrantThatIsGoneLeavesItsGuestsInQuarantine) {
+  converge(with_grant());
+  DesiredState desired = with_grant();
+  desired.grants.clear();
+  converge(desired);
+  EXPECT_THAT(applier_.state().published, IsEmpty());
+  EXPECT_EQ(applier_.state().endpoints.at(10).slot, 0U);
+  EXPECT_THAT(text_of(applier_.state().guests.begin()->second.quarantine), HasSubstr("keystone-system/g"));
+}
+
+TEST_F(PlanTest, ARefusedGrantKeepsWhatIsInForce) {
+  converge(with_grant());
+  const auto before = published();
+  DesiredState desired = with_grant({"realm:dave"});
+  const Plan refused = next(desired);
+  EXPECT_THAT(names(refused), IsEmpty());
+  EXPECT_EQ(published(), before);
+}
+
+TEST_F(PlanTest, ARefusedGrantWithNothingInForceIsQuarantine) {
+  converge(with_grant({"realm:dave"}));
+  EXPECT_THAT(applier_.state().published, IsEmpty());
+  EXPECT_EQ(applier_.state().endpoints.at(10).slot, 0U);
+}
+
+TEST_F(PlanTest, ADeletedWorkloadStaysClosedUntilItsInterfaceGoes) {
+  converge(with_grant());
+  DesiredState desired = with_grant();
+  desired.workloads.clear();
+  converge(desired);
+  EXPECT_EQ(applier_.state().endpoints.at(10).slot, 0U);
+  EXPECT_EQ(applier_.state().attachments.count({Hook::FromGuest, 10, 0}), 1U);
+  node_.interfaces.erase(node_.interfaces.begin());
+  facts_.now = time_.boot_now;
+  facts_.interfaces = {2, 11, 12};
+  applier_.apply(plan(applier_.state(), compile(desired, node_, time_), facts_), facts_.now);
+  EXPECT_EQ(applier_.state().endpoints.count(10), 0U);
+  EXPECT_EQ(applier_.state().attachments.count({Hook::FromGuest, 10, 0}), 0U);
+}
+
+TEST_F(PlanTest, AnInterfaceMadeAgainUnderTheSameIndexIsAnotherEndpoint) {
+  converge(with_grant());
+  const auto before = applier_.state().endpoints.at(10).endpoint_id;
+  kernel_.lose_attachments(10);
+  ASSERT_TRUE(applier_.refresh_attachments().ok());
+  converge(with_grant());
+  EXPECT_NE(applier_.state().endpoints.at(10).endpoint_id, before);
+}
+
+TEST_F(PlanTest, ARealmThatLosesAddressesPutsItsFlowsInDoubt) {
+  converge(with_grant());
+  const auto epoch = [&] { return applier_.state().policies.at(published()).realm_epoch; };
+  const auto before = epoch();
+  DesiredState desired = with_grant();
+  desired.realms[1] = desired::realm("bob", {"100.64.7.0/24", "fd7a:115c:a1e0:b0b::/64", "100.64.8.0/24"});
+  converge(desired);
+  EXPECT_EQ(epoch(), before) << "more addresses put nothing in doubt";
+  converge(with_grant());
+  EXPECT_NE(epoch(), before);
+}
+
+TEST_F(PlanTest, AddressesAreTakenAwayBeforeThePublicationAndGivenAfterIt) {
+  converge(with_grant());
+  DesiredState desired = with_grant();
+  desired.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
+  desired.realms[2] = desired::realm("carol", {"192.0.2.0/24", "100.64.7.0/24"});
+  const Plan moved = next(desired);
+  bool published_now = false;
+  for (const Step& step : moved.steps) {
+    published_now = published_now || std::holds_alternative<operation::Publish>(step.operation);
+    if (const auto* put = std::get_if<operation::PutPrefixes>(&step.operation)) {
+      for (const auto& [key, identity] : put->prefixes) EXPECT_EQ(identity != 0, published_now);
+    }
+  }
+  EXPECT_TRUE(published_now);
+}
+
+TEST_F(PlanTest, AGuestThatChangesItsGrantIsClosedBetween) {
+  DesiredState desired = with_grant();
+  desired.grants.push_back(grant("h", {"203.0.113.0/24"}));
+  converge(desired);
+  desired.workloads[0].grant = "keystone-system/h";
+  std::vector<std::uint32_t> slots;
+  for (const Step& step : next(desired).steps)
+    if (const auto* put = std::get_if<operation::PutEndpoint>(&step.operation)) slots.push_back(put->endpoint.slot);
+  ASSERT_EQ(slots.size(), 2U);
+  EXPECT_EQ(slots[0], 0U);
+  EXPECT_NE(slots[1], 0U);
+}
+
+TEST_F(PlanTest, AClockThatIsNotTrustedTakesDatedGrantsOutOfForce) {
+  DesiredState desired = with_grant();
+  desired.grants[0].valid_until = time_.now + std::chrono::hours(1);
+  converge(desired);
+  EXPECT_NE(published(), 0U);
+  time_.trusted = false;
+  converge(desired);
+  EXPECT_EQ(published(), 0U);
+  time_.trusted = true;
+  converge(desired);
+  EXPECT_NE(published(), 0U);
+}
+
+TEST_F(PlanTest, MovedLinesOfAManifestPublishNothing) {
+  converge(with_grant());
+  const auto before = published();
+  DesiredState desired = with_grant();
+  desired.grants[0].position.line = 77;
+  desired.grants[0].destinations[0].position.line = 78;
+  const auto steps = names(next(desired));
+  EXPECT_THAT(steps, testing::UnorderedElementsAre("put_slot_name", "put_sources"));
+  converge(desired);
+  EXPECT_EQ(published(), before);
+}
+
+TEST_F(PlanTest, AStepThatFailsHoldsBackItsSubjectAndStaysDue) {
+  kernel_.fail("put_rules");
+  const ApplyReport failed = converge(with_grant());
+  EXPECT_FALSE(failed.complete());
+  EXPECT_EQ(published(), 0U);
+  EXPECT_EQ(applier_.errors_by_operation().at("put_rules"), 1U);
+  kernel_.fail("");
+  EXPECT_TRUE(converge(with_grant()).complete());
+  EXPECT_NE(published(), 0U);
+}
+
+TEST_F(PlanTest, SlotsAreUsedAgainOnlyWhenNothingIsLeftInThem) {
+  converge(with_grant());
+  DesiredState desired = world();
+  desired.grants = {grant("h", {})};
+  converge(desired);
+  const auto slot_of = [&](const char* name) {
+    for (const auto& [slot, named] : applier_.state().slot_names)
+      if (text_of(named.grant) == std::string("keystone-system/") + name) return slot;
+    return 0U;
+  };
+  EXPECT_EQ(slot_of("h"), 2U);
+  for (int i = 0; i < 3; i++) {
+    pass(std::chrono::seconds(2));
+    converge(desired);
+  }
+  EXPECT_EQ(slot_of("g"), 0U);
+  desired.grants.push_back(grant("i", {}));
+  converge(desired);
+  EXPECT_EQ(slot_of("i"), 1U);
+}
+
+TEST(Encode, ALimitNeverGivesMoreThanItSays) {
+  for (std::uint64_t rate : {8'000ULL, 1'000'003ULL, 100'000'000ULL, 400'000'000'000ULL}) {
+    const grantd_limit limit = encode_limit({rate, 1 << 20}, 4);
+    const long double exact = 8e9L / static_cast<long double>(rate);
+    EXPECT_GE(static_cast<long double>(limit.cost_per_byte) / (1 << GRANTD_COST_SHIFT), exact * 0.9999999999L);
+    EXPECT_LE(static_cast<long double>(limit.burst_ns), exact * (1 << 20));
+    EXPECT_LE(limit.quantum_bytes * 4 * 4, static_cast<std::uint64_t>(1) << 20);
+  }
+}
+
+}  // namespace
+}  // namespace grantd
