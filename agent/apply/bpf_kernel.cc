@@ -19,8 +19,8 @@ struct Performer {
     return attacher.attach(o.attachment, program.fd, program.id);
   }
   Result<void> operator()(const Detach& o) { return attacher.detach(o.attachment); }
-  Result<void> operator()(const MakeTables& o) { return datapath.make_tables(o.slot); }
-  Result<void> operator()(const RemoveTables& o) { return datapath.remove_tables(o.slot); }
+  Result<void> operator()(const MakeTables& o) { return datapath.make_tables(o.slots); }
+  Result<void> operator()(const RemoveTables& o) { return datapath.remove_tables(o.slots); }
 
   Result<void> operator()(const PutRules& o) {
     std::vector<grantd_rule_key> keys;

@@ -22,6 +22,7 @@ namespace grantd {
 
 // What an inner table is made of.
 struct TableShape {
+  const char* kind;  // for its name
   bpf_map_type type;
   const char* key;    // BTF names; nullptr: u32
   const char* value;
@@ -180,9 +181,9 @@ void Datapath::publish(std::uint32_t slot, std::uint64_t policy_id) {
   std::atomic_ref<std::uint64_t>(grants_[slot]).store(policy_id, std::memory_order_release);
 }
 
-Result<Descriptor> Datapath::make_table(const char* kind, std::uint32_t slot, const TableShape& shape) {
+Result<Descriptor> Datapath::make_table(const TableShape& shape, std::uint32_t slot) {
   const btf* types = bpf_object__btf(skeleton_->obj);
-  const std::string name = std::string(kind) + "_" + std::to_string(slot);
+  const std::string name = std::string(shape.kind) + "_" + std::to_string(slot);
   LIBBPF_OPTS(bpf_map_create_opts, options);
   options.btf_fd = static_cast<__u32>(bpf_object__btf_fd(skeleton_->obj));
   const int key = shape.key ? btf__find_by_name_kind(types, shape.key, BTF_KIND_STRUCT)
@@ -197,26 +198,44 @@ Result<Descriptor> Datapath::make_table(const char* kind, std::uint32_t slot, co
   return table;
 }
 
-Result<void> Datapath::make_tables(std::uint32_t slot) {
-  const TableShape counters{BPF_MAP_TYPE_PERCPU_ARRAY, nullptr, "grantd_counter", 4, sizeof(grantd_counter),
-                            GRANTD_COUNTERS};
-  const TableShape flows{BPF_MAP_TYPE_LRU_HASH, "grantd_flow_key", "grantd_flow", sizeof(grantd_flow_key),
-                         sizeof(grantd_flow), options_.flows_per_grant};
-  const TableShape fragments{BPF_MAP_TYPE_LRU_HASH, "grantd_frag_key", "grantd_frag", sizeof(grantd_frag_key),
-                             sizeof(grantd_frag), GRANTD_FRAGMENTS_PER_GRANT};
-  const auto place = [&](const TypedMap<__u32, __u32>& outer, const char* kind, const TableShape& shape) -> Result<void> {
-    auto table = make_table(kind, slot, shape);
-    if (!table) return table.error();
-    return outer.put(slot, static_cast<__u32>(table.value().get()));
-  };
-  if (auto placed = place(maps_.counter, "counter", counters); !placed || slot == 0) return placed;
-  if (auto placed = place(maps_.frag, "frag", fragments); !placed) return placed;
-  return place(maps_.flow, "flow", flows);
+// In batches: bounded in descriptors, and one grace period of the kernel's for each.
+Result<void> Datapath::place_tables(const TypedMap<__u32, __u32>& outer, const TableShape& shape,
+                                    const std::vector<std::uint32_t>& slots) {
+  constexpr std::size_t kBatch = 256;
+  for (std::size_t begin = 0; begin < slots.size(); begin += kBatch) {
+    std::vector<Descriptor> tables;
+    std::vector<__u32> keys, descriptors;
+    for (std::size_t index = begin; index < slots.size() && index < begin + kBatch; index++) {
+      auto table = make_table(shape, slots[index]);
+      if (!table) return table.error();
+      keys.push_back(slots[index]);
+      descriptors.push_back(static_cast<__u32>(table.value().get()));
+      tables.push_back(std::move(table).value());
+    }
+    if (auto placed = outer.put_all(keys, descriptors); !placed) return placed;
+  }
+  return {};
 }
 
-Result<void> Datapath::remove_tables(std::uint32_t slot) {
+Result<void> Datapath::make_tables(const std::vector<std::uint32_t>& slots) {
+  const TableShape counters{"counter", BPF_MAP_TYPE_PERCPU_ARRAY, nullptr, "grantd_counter", 4, sizeof(grantd_counter),
+                            GRANTD_COUNTERS};
+  const TableShape fragments{"frag", BPF_MAP_TYPE_LRU_HASH, "grantd_frag_key", "grantd_frag", sizeof(grantd_frag_key),
+                             sizeof(grantd_frag), GRANTD_FRAGMENTS_PER_GRANT};
+  const TableShape flows{"flow", BPF_MAP_TYPE_LRU_HASH, "grantd_flow_key", "grantd_flow", sizeof(grantd_flow_key),
+                         sizeof(grantd_flow), options_.flows_per_grant};
+  std::vector<std::uint32_t> of_grants;
+  for (std::uint32_t slot : slots)
+    if (slot != 0) of_grants.push_back(slot);
+  if (auto placed = place_tables(maps_.counter, counters, slots); !placed) return placed;
+  if (auto placed = place_tables(maps_.frag, fragments, of_grants); !placed) return placed;
+  return place_tables(maps_.flow, flows, of_grants);
+}
+
+Result<void> Datapath::remove_tables(const std::vector<std::uint32_t>& slots) {
   for (const auto* outer : {&maps_.flow, &maps_.frag, &maps_.counter})
-    if (auto erased = outer->erase(slot); !erased) return erased;
+    for (std::uint32_t slot : slots)
+      if (auto erased = outer->erase(slot); !erased) return erased;
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 struct grantd_bpf;  // the skeleton
 
@@ -39,9 +40,9 @@ class Datapath {
 
   // Publishes with one aligned store; slot < GRANTD_SLOTS.
   void publish(std::uint32_t slot, std::uint64_t policy_id);
-  // New, empty tables of a slot; slot 0 gets counters only.
-  Result<void> make_tables(std::uint32_t slot);
-  Result<void> remove_tables(std::uint32_t slot);
+  // New, empty tables of these slots; slot 0 gets counters only.
+  Result<void> make_tables(const std::vector<std::uint32_t>& slots);
+  Result<void> remove_tables(const std::vector<std::uint32_t>& slots);
 
   static const char* program_name(Hook hook);
 
@@ -51,7 +52,9 @@ class Datapath {
   Result<void> load_programs();
   Result<void> pin_programs();
   Result<void> open_maps();
-  Result<Descriptor> make_table(const char* kind, std::uint32_t slot, const struct TableShape& shape);
+  Result<Descriptor> make_table(const struct TableShape& shape, std::uint32_t slot);
+  Result<void> place_tables(const TypedMap<__u32, __u32>& outer, const struct TableShape& shape,
+                            const std::vector<std::uint32_t>& slots);
 
   DatapathOptions options_;
   ::grantd_bpf* skeleton_ = nullptr;

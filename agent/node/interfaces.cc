@@ -89,7 +89,8 @@ std::optional<MacAddress> mac_elsewhere(nl_sock* socket, int netns_id, int ifind
     return std::nullopt;
   std::optional<MacAddress> mac;
   nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, take_address, &mac);
-  if (nl_send_auto(socket, request.get()) >= 0) nl_recvmsgs_default(socket);
+  // The answer, and the acknowledgement: left in the socket, it would be taken for the next answer.
+  if (nl_send_auto(socket, request.get()) >= 0 && nl_recvmsgs_default(socket) >= 0) nl_wait_for_ack(socket);
   nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_DEFAULT, nullptr, nullptr);
   return mac;
 }

@@ -16,8 +16,10 @@ struct Recorder {
   void operator()(const PutNode& o) { state.node = o.node; }
   void operator()(const Attach& o) { state.attachments.insert(o.attachment); }
   void operator()(const Detach& o) { state.attachments.erase(o.attachment); }
-  void operator()(const MakeTables& o) { state.tables.insert(o.slot); }
-  void operator()(const RemoveTables& o) { state.tables.erase(o.slot); }
+  void operator()(const MakeTables& o) { state.tables.insert(o.slots.begin(), o.slots.end()); }
+  void operator()(const RemoveTables& o) {
+    for (std::uint32_t slot : o.slots) state.tables.erase(slot);
+  }
   void operator()(const PutRules& o) {
     RuleSet& set = state.rule_sets[o.rules_id];
     set.digest = o.digest;

@@ -21,11 +21,12 @@ struct Attach {
 struct Detach {
   Attachment attachment;
 };
+// Many at once: each change of an array of maps waits for a grace period of the kernel's.
 struct MakeTables {  // slot 0: counters only
-  std::uint32_t slot;
+  std::vector<std::uint32_t> slots;
 };
 struct RemoveTables {
-  std::uint32_t slot;
+  std::vector<std::uint32_t> slots;
 };
 struct PutRules {
   std::uint32_t rules_id;

@@ -45,13 +45,14 @@ void Planner::put_guest(std::uint32_t endpoint_id, const grantd_guest& guest, co
 
 void Planner::plan_endpoints() {
   // Drops of guests without a Grant are counted from the first packet on.
-  if (!kernel_.tables.contains(0)) add(Close, "quarantine", operation::MakeTables{0});
+  if (!kernel_.tables.contains(0)) add(Close, "quarantine", operation::MakeTables{{0}});
   for (const CompiledEndpoint& endpoint : wanted_.endpoints) plan_endpoint(endpoint);
   close_abandoned_endpoints();
   close_abandoned_host_guests();
+  operation::MakeTables make;
   for (std::uint32_t slot : used_slots_)
-    if (slot != 0 && !kernel_.tables.contains(slot))
-      add(Fill, "tables of slot " + std::to_string(slot), operation::MakeTables{slot});
+    if (slot != 0 && !kernel_.tables.contains(slot)) make.slots.push_back(slot);
+  if (!make.slots.empty()) add(Fill, "tables", std::move(make));
 }
 
 void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {

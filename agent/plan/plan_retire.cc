@@ -50,8 +50,10 @@ void Planner::retire_slots(const std::set<std::uint64_t>& kept) {
   std::set<std::uint32_t> used = used_slots_;
   for (const auto& [name, slot] : slots_) used.insert(slot);
   for (std::uint64_t policy_id : kept) used.insert(kernel_.policies.at(policy_id).slot);
+  operation::RemoveTables remove;
   for (std::uint32_t slot : kernel_.tables)
-    if (slot != 0 && !used.contains(slot)) add(Retire, kSubject, operation::RemoveTables{slot});
+    if (slot != 0 && !used.contains(slot)) remove.slots.push_back(slot);
+  if (!remove.slots.empty()) add(Retire, kSubject, std::move(remove));
   for (const auto& [slot, name] : kernel_.slot_names)
     if (!used.contains(slot)) add(Retire, kSubject, operation::RemoveSlotName{slot});
 }

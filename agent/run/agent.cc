@@ -122,15 +122,15 @@ void Agent::read_node() {
   keep_macs();
 }
 
-// A guest may change the MAC address of its own end. It is held to the one that it had when it was
-// attached.
+// A guest may change the MAC address of its own end. On a link of its own that harms nobody; on a
+// bridge it is held to the one that it had when it was attached.
 void Agent::keep_macs() {
   const KernelState& state = applier_->state();
   for (InterfaceFact& interface : node_.interfaces) {
     const auto endpoint = state.endpoints.find(interface.ifindex);
     const bool attached = state.attachments.contains({Hook::FromGuest, interface.ifindex, 0}) &&
                           state.attachments.contains({Hook::ToGuest, interface.ifindex, 0});
-    if (!interface.peer_mac || endpoint == state.endpoints.end() || !attached) continue;
+    if (interface.master == 0 || !interface.peer_mac || endpoint == state.endpoints.end() || !attached) continue;
     std::copy(std::begin(endpoint->second.mac), std::end(endpoint->second.mac), interface.peer_mac->bytes.begin());
   }
 }
@@ -152,6 +152,7 @@ void Agent::check_drift() {
   const BootNanoseconds now = boot_now();
   if (now < drift_due_) return;
   drift_due_ = now + kDriftEvery;
+  interfaces_changed_ = true;  // a guest's end changes in another namespace, without a word here
   if (!applied_once_) return;
   auto drift = applier_->refresh(now);
   if (!drift) {
@@ -182,6 +183,14 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time) {
   for (const FailedStep& failed : report.failed)
     log_error("a step failed and is tried again",
               {{"operation", failed.operation}, {"subject", failed.subject}, {"error", failed.error.message}});
+  if (report.done > 0 && report.complete()) {
+    grantd_node node = applier_->state().node;
+    node.applied_at_ns = boot_now();
+    Plan last;
+    last.steps.push_back({operation::PutNode{node}, kNodeSubject});
+    if (auto written = applier_->apply(last, time.boot_now); !written.complete())
+      log_warning("cannot write down the time of the apply");
+  }
   if (report.done > 0)
     log_info("applied", {{"steps", std::to_string(report.done)}, {"took", milliseconds(boot_now() - begin)}});
   return report;
@@ -199,8 +208,8 @@ void Agent::tell_problems(const std::vector<Problem>& problems) {
 
 void Agent::converge() {
   std::vector<Problem> problems;
-  read_changes();
   check_drift();
+  read_changes();
   const TimeFacts time = time_->facts(desired_.grants, problems);
   const CompiledPolicy compiled = compile(desired_, node_, time);
   const Plan plan = grantd::plan(applier_->state(), compiled, plan_facts(time));
