@@ -1,23 +1,173 @@
 #include "crd-sync/admission.h"
 
+#include "crd-sync/conflicts.h"
+#include "crd-sync/problem.h"
+
 #include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
 
 namespace grantd {
+namespace {
 
-Admitted admit(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood&) {
-  Admitted result;
-  for (const auto& read : reads) {
-    for (const ManifestObject& object : read->objects) {
-      if (const auto* realm = std::get_if<Realm>(&object.value)) result.desired.realms.push_back(*realm);
-      if (const auto* grant = std::get_if<Grant>(&object.value)) result.desired.grants.push_back(*grant);
-      if (const auto* workload = std::get_if<Workload>(&object.value)) result.desired.workloads.push_back(*workload);
-    }
-    result.desired.problems.insert(result.desired.problems.end(), read->problems.begin(), read->problems.end());
+class Admission {
+ public:
+  Admission(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good)
+      : reads_(reads), last_good_(last_good) {}
+
+  Admitted run() {
+    for (const auto& read : reads_) collect(*read);
+    for (auto& [id, found] : found_) place(id, found);
+    for (const auto& [id, kept] : last_good_)
+      if (!found_.contains(id) && may_still_be_there(kept.position.file)) fall_back(id);
+    refuse_changes_of_fixed_fields();
+    settle(realm_conflicts);
+    settle(grant_conflicts);
+    settle(workload_conflicts);
+    const auto nested = nested_prefixes(standing_);
+    problems_.insert(problems_.end(), nested.begin(), nested.end());
+    tell_of_fallbacks();
+    return result();
   }
-  std::ranges::sort(result.desired.realms, {}, &Realm::name);
-  std::ranges::sort(result.desired.grants, {}, &Grant::key);
-  std::ranges::sort(result.desired.workloads, {}, &Workload::name);
-  return result;
+
+ private:
+  // All that the files say of one object.
+  struct Found {
+    std::vector<const ManifestObject*> good;
+    std::size_t refused = 0;
+  };
+
+  void collect(const ReadResult& read) {
+    for (const ManifestObject& object : read.objects) found_[object.id].good.push_back(&object);
+    for (const ObjectId& id : read.refused) ++found_[id].refused;
+    problems_.insert(problems_.end(), read.problems.begin(), read.problems.end());
+  }
+
+  void place(const ObjectId& id, const Found& found) {
+    if (found.good.size() == 1 && found.refused == 0) {
+      const auto kept = last_good_.find(id);
+      standing_[id] = {found.good[0], kept == last_good_.end() || kept->second.text != found.good[0]->text};
+      return;
+    }
+    for (std::size_t index = found.refused > 0 ? 0 : 1; index < found.good.size(); ++index) {
+      const ManifestObject& object = *found.good[index];
+      const std::string other =
+          index > 0 ? "first in " + place_text(found.good[0]->position()) : "the other one has errors";
+      refuse({Severity::Error, object.position(), id.text(), "metadata.name", escape_text(id.key),
+              "is there more than once, " + other + "; all are refused", "one object of a kind and name"});
+    }
+    replace(id);
+  }
+
+  // Whether an object that no file shows may be hidden by a mistake in its file.
+  bool may_still_be_there(const std::string& file) const {
+    return std::any_of(reads_.begin(), reads_.end(), [&file](const auto& read) {
+      if (read->parsed && read->all_known) return false;
+      return file == read->path || file.starts_with(read->path + "/");  // the directory itself is gone
+    });
+  }
+
+  // The version that was in force before, or nothing.
+  void fall_back(const ObjectId& id) {
+    standing_.erase(id);
+    const auto kept = last_good_.find(id);
+    if (kept == last_good_.end()) return;
+    auto object = read_kept(id, kept->second);
+    if (!object) {
+      problems_.push_back({Severity::Warning, kept->second.position, id.text(), "", "", object.error().message, ""});
+      return;
+    }
+    const auto stored = kept_.insert_or_assign(id, std::move(object).value()).first;
+    standing_[id] = {&stored->second, false};
+  }
+
+  void replace(const ObjectId& id) {
+    replaced_.insert(id);
+    fall_back(id);
+  }
+
+  void refuse(Problem problem) {
+    // Its last good version may be wrong in the same way; that is told once.
+    if (told_.insert({problem.object, problem.message}).second) problems_.push_back(std::move(problem));
+  }
+
+  void refuse_changes_of_fixed_fields() {
+    std::vector<ObjectId> changed;
+    for (const auto& [id, standing] : standing_) {
+      const auto kept = last_good_.find(id);
+      if (!standing.fresh || kept == last_good_.end()) continue;
+      const FixedFields now = fixed_fields(*standing.object), before = fixed_fields(id, kept->second);
+      for (const auto& [field, value] : before) {
+        const auto other = now.find(field);
+        if (other == now.end() || other->second == value) continue;
+        refuse({Severity::Error, standing.object->position(), id.text(), field, escape_text(other->second),
+                "cannot be changed", "\"" + escape_text(value) + "\"; delete the object first to make another one"});
+        changed.push_back(id);
+        break;
+      }
+    }
+    for (const ObjectId& id : changed) replace(id);
+  }
+
+  // Until nothing conflicts: each turn puts back or takes away at least one object.
+  void settle(std::vector<Conflict> (*conflicts_of)(const StandingObjects&)) {
+    while (true) {
+      std::vector<Conflict> conflicts = conflicts_of(standing_);
+      if (conflicts.empty()) return;
+      std::set<ObjectId> refused;
+      for (Conflict& conflict : conflicts) {
+        refused.insert(conflict.refused.begin(), conflict.refused.end());
+        refuse(std::move(conflict.problem));
+      }
+      for (const ObjectId& id : refused) {
+        if (standing_.at(id).fresh)
+          replace(id);
+        else
+          standing_.erase(id);
+      }
+    }
+  }
+
+  void tell_of_fallbacks() {
+    for (const ObjectId& id : replaced_)
+      if (standing_.contains(id))
+        problems_.push_back({Severity::Warning, last_good_.at(id).position, id.text(), "", "",
+                             "stays in force as it was last good", ""});
+  }
+
+  Admitted result() {
+    Admitted admitted;
+    DesiredState& desired = admitted.desired;
+    for (const auto& [id, standing] : standing_) {
+      const ManifestObject& object = *standing.object;
+      admitted.last_good.emplace(id, KeptObject{object.position(), object.text, fixed_fields(object)});
+      if (const auto* realm = std::get_if<Realm>(&object.value)) desired.realms.push_back(*realm);
+      if (const auto* grant = std::get_if<Grant>(&object.value)) desired.grants.push_back(*grant);
+      if (const auto* workload = std::get_if<Workload>(&object.value)) desired.workloads.push_back(*workload);
+    }
+    desired.problems = std::move(problems_);
+    std::stable_sort(desired.problems.begin(), desired.problems.end(), [](const Problem& a, const Problem& b) {
+      return std::tie(a.position.file, a.position.line) < std::tie(b.position.file, b.position.line);
+    });
+    return admitted;
+  }
+
+  const std::vector<std::shared_ptr<const ReadResult>>& reads_;
+  const LastGood& last_good_;
+  std::map<ObjectId, Found> found_;
+  StandingObjects standing_;
+  std::map<ObjectId, ManifestObject> kept_;  // last good versions that were read again
+  std::set<ObjectId> replaced_;              // refused as they are now
+  std::set<std::pair<std::string, std::string>> told_;
+  std::vector<Problem> problems_;
+};
+
+}  // namespace
+
+Admitted admit(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good) {
+  return Admission(reads, last_good).run();
 }
 
 }  // namespace grantd

@@ -15,10 +15,18 @@ class TextWriter {
   void write(const YamlNode& node) {
     move_to(node.line);
     switch (node.type) {
-      case YamlNode::Type::Null: text_ += "null"; break;
-      case YamlNode::Type::Scalar: write_scalar(node); break;
-      case YamlNode::Type::Sequence: write_items(node, '[', ']'); break;
-      case YamlNode::Type::Map: write_items(node, '{', '}'); break;
+      case YamlNode::Type::Null:
+        text_ += "null";
+        break;
+      case YamlNode::Type::Scalar:
+        write_scalar(node);
+        break;
+      case YamlNode::Type::Sequence:
+        write_items(node, '[', ']');
+        break;
+      case YamlNode::Type::Map:
+        write_items(node, '{', '}');
+        break;
     }
   }
   std::string take() { return std::move(text_); }

@@ -18,8 +18,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint32_t kInside = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB |
-                                  IN_DELETE_SELF | IN_MOVE_SELF;
+constexpr std::uint32_t kInside =
+    IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;
 constexpr std::uint32_t kAbove = IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE;
 // A file that has come, but not its content, or that has gone: often the first half of saving.
 constexpr std::uint32_t kFirstHalf = IN_CREATE | IN_DELETE | IN_MOVED_FROM;

@@ -19,16 +19,24 @@ std::string joined(const std::set<std::string, std::less<>>& names) {
 // What a node is, as a message says it: "a list".
 std::string_view type_name(const YamlNode& node) {
   switch (node.type) {
-    case YamlNode::Type::Null: return "empty";
-    case YamlNode::Type::Sequence: return "a list";
-    case YamlNode::Type::Map: return "a map";
-    case YamlNode::Type::Scalar: break;
+    case YamlNode::Type::Null:
+      return "empty";
+    case YamlNode::Type::Sequence:
+      return "a list";
+    case YamlNode::Type::Map:
+      return "a map";
+    case YamlNode::Type::Scalar:
+      break;
   }
   switch (scalar_meaning(node)) {
-    case ScalarMeaning::Integer: return "a number";
-    case ScalarMeaning::Number: return "a number";
-    case ScalarMeaning::Boolean: return "a boolean";
-    case ScalarMeaning::Text: break;
+    case ScalarMeaning::Integer:
+      return "a number";
+    case ScalarMeaning::Number:
+      return "a number";
+    case ScalarMeaning::Boolean:
+      return "a boolean";
+    case ScalarMeaning::Text:
+      break;
   }
   return "text";
 }
@@ -195,8 +203,8 @@ std::optional<std::vector<Fields>> Fields::maps(std::string_view name) {
   return result;
 }
 
-std::optional<TextField> Fields::required_text(std::string_view name) {
-  if (!take(name)) missing(name, "text");
+std::optional<TextField> Fields::required_text(std::string_view name, std::string_view accepted) {
+  if (!take(name)) missing(name, accepted);
   return text(name);
 }
 

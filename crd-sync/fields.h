@@ -63,7 +63,7 @@ class Fields {
   std::optional<std::vector<Fields>> maps(std::string_view name);
 
   // As above; that the field is absent is an error.
-  std::optional<TextField> required_text(std::string_view name);
+  std::optional<TextField> required_text(std::string_view name, std::string_view accepted = "text");
   std::optional<Fields> required_map(std::string_view name);
 
   // A map whose keys are data: every key with its value, read as `text` or `quantity` does.

@@ -49,7 +49,7 @@ std::optional<std::pair<ObjectId, KeptObject>> take_object(Taker& take) {
   if (take.rest.size() <= size || take.rest[size] != '\n') return std::nullopt;
   const auto known = resource_kind(*kind);
   if (!known) return std::nullopt;
-  KeptObject kept{{std::string(*file), *document, *line}, std::string(take.rest.substr(0, size))};
+  KeptObject kept{{std::string(*file), *document, *line}, std::string(take.rest.substr(0, size)), {}};
   take.rest.remove_prefix(size + 1);
   return std::pair{ObjectId{*known, std::string(*key)}, std::move(kept)};
 }
@@ -61,6 +61,19 @@ Result<ManifestObject> read_kept(const ObjectId& id, const KeptObject& kept) {
   if (read.objects.size() == 1 && read.objects[0].id == id) return std::move(read.objects[0]);
   return Error{id.text() + ": the version kept of it cannot be read" +
                (read.problems.empty() ? "" : ": " + read.problems[0].text())};
+}
+
+FixedFields fixed_fields(const ManifestObject& object) {
+  if (const auto* realm = std::get_if<Realm>(&object.value)) return {{"spec.identity", realm->identity}};
+  if (const auto* grant = std::get_if<Grant>(&object.value))
+    return {{"spec.grantorRealm", grant->grantor_realm}, {"spec.granteeRealm", grant->grantee_realm}};
+  return {};
+}
+
+FixedFields fixed_fields(const ObjectId& id, const KeptObject& kept) {
+  if (!kept.fixed.empty() || id.kind == ResourceKind::Workload) return kept.fixed;
+  const auto object = read_kept(id, kept);
+  return object ? fixed_fields(object.value()) : FixedFields{};
 }
 
 std::string last_good_text(const LastGood& objects) {
@@ -97,11 +110,12 @@ Result<LastGood> LastGoodFile::load() const {
 }
 
 Result<void> LastGoodFile::save(const LastGood& objects) {
-  std::string text = last_good_text(objects);
-  if (text == written_) return {};
+  const std::string text = last_good_text(objects);
+  std::string header = text.substr(0, text.find('\n'));
+  if (header == written_) return {};
   if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return system_error("mkdir " + directory_, errno);
   if (auto replaced = replace_file(path_, text); !replaced) return replaced;
-  written_ = std::move(text);
+  written_ = std::move(header);
   return {};
 }
 

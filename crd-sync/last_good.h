@@ -11,12 +11,19 @@
 
 namespace grantd {
 
+// Fields that cannot be changed -> their values.
+using FixedFields = std::map<std::string, std::string>;
+
 struct KeptObject {
   SourcePosition position;  // where its text was read
   std::string text;         // ManifestObject::text
+  FixedFields fixed;        // not on disk; empty until the object was read
 };
 
 using LastGood = std::map<ObjectId, KeptObject>;
+
+FixedFields fixed_fields(const ManifestObject& object);
+FixedFields fixed_fields(const ObjectId& id, const KeptObject& kept);
 
 // The object itself. It was good when it was kept, so an Error means damage, or that this version
 // of grantd is stricter than the one that kept it.
@@ -41,7 +48,7 @@ class LastGoodFile {
  private:
   std::string directory_;
   std::string path_;
-  std::string written_;  // what the file holds
+  std::string written_;  // the first line of what the file holds, with its hash
 };
 
 }  // namespace grantd

@@ -17,7 +17,8 @@ namespace {
 
 // Names go into messages and into the file of last good objects, one a line.
 bool is_printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char byte) { return static_cast<unsigned char>(byte) >= ' ' && byte != 0x7f; });
+  return std::all_of(text.begin(), text.end(),
+                     [](char byte) { return static_cast<unsigned char>(byte) >= ' ' && byte != 0x7f; });
 }
 
 bool is_gone(const std::string& path) {

@@ -21,7 +21,7 @@ constexpr std::array<std::pair<std::string_view, Party>, 4> kParties = {{{"Grant
                                                                          {"SameGrant", Party::SameGrant}}};
 
 std::string realm_name(Fields& spec, std::string_view field, ObjectProblems& problems) {
-  const auto text = spec.required_text(field);
+  const auto text = spec.required_text(field, "the name of a Realm");
   if (!text) return "";
   if (!is_dns_subdomain(text->text))
     problems.error(text->line, text->path, text->text, "is no Realm's name", kAcceptedDnsSubdomain);
@@ -91,8 +91,8 @@ void read_ingress(Fields& ingress, Grant& grant, ObjectProblems& problems) {
     std::vector<Party> from;
     const int errors = problems.errors();
     for (const TextField& text : *texts) {
-      const auto found = std::find_if(kParties.begin(), kParties.end(),
-                                      [&text](const auto& each) { return each.first == text.text; });
+      const auto found =
+          std::find_if(kParties.begin(), kParties.end(), [&text](const auto& each) { return each.first == text.text; });
       if (found == kParties.end())
         problems.error(text.line, text.path, text.text, "is no party to the Grant", kAccepted);
       else if (std::find(from.begin(), from.end(), found->second) != from.end())
@@ -149,7 +149,8 @@ Grant read_grant(Fields& spec, ObjectProblems& problems) {
   if (auto validity = spec.map("validity")) read_validity(*validity, grant, problems);
   grant.revoked = spec.boolean("revoked").value_or(false);
   if (auto revocation = spec.map("revocation")) {
-    grant.notice_period = std::chrono::seconds{revocation->integer("noticePeriodSeconds", 0, kMaxNoticeSeconds).value_or(0)};
+    grant.notice_period =
+        std::chrono::seconds{revocation->integer("noticePeriodSeconds", 0, kMaxNoticeSeconds).value_or(0)};
     revocation->finish();
   }
   spec.finish();

@@ -19,8 +19,8 @@ constexpr std::array<std::pair<std::string_view, ResourceKind>, 3> kKinds = {
 
 // What others write into metadata and nothing here depends on.
 constexpr std::array<std::string_view, 12> kOtherMetadata = {
-    "labels",     "annotations",     "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-    "finalizers", "generateName",    "generation",        "managedFields",     "ownerReferences",
+    "labels",          "annotations",  "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+    "finalizers",      "generateName", "generation",        "managedFields",     "ownerReferences",
     "resourceVersion", "uid"};
 
 std::string_view kind_name(ResourceKind kind) {
@@ -101,14 +101,15 @@ class FileReader {
     if (error) {
       result_.parsed = false;
       result_.objects.clear();
-      result_.problems.push_back({Severity::Error, {file_.path, error->document, error->line}, "", "", "",
-                                  error->message, error->accepted});
+      result_.problems.push_back(
+          {Severity::Error, {file_.path, error->document, error->line}, "", "", "", error->message, error->accepted});
     } else if (file_.text.find_first_not_of(" \t\r\n") == std::string::npos) {
       // A disk that is full leaves such files behind, and an editor in the middle of saving.
       result_ = unreadable_manifest(file_.path, "is empty; delete the file if its objects are to go");
     }
     if (result_.problems.size() >= kMaxProblemsPerFile)
-      result_.problems.push_back({Severity::Warning, {file_.path, 0, 0}, "", "", "", "has more problems than are shown", ""});
+      result_.problems.push_back(
+          {Severity::Warning, {file_.path, 0, 0}, "", "", "", "has more problems than are shown", ""});
     return std::move(result_);
   }
 
@@ -124,7 +125,7 @@ class FileReader {
   void read_list(const YamlNode& root) {
     ObjectProblems problems(at(root.line), "List", result_.problems);
     Fields list(root, "", problems);
-    if (const auto version = list.required_text("apiVersion"))
+    if (const auto version = list.required_text("apiVersion", "v1"))
       if (version->text != "v1" && version->text != kApiVersion)
         problems.error(version->line, version->path, version->text, "is unknown", "v1");
     list.take("kind");
@@ -186,13 +187,13 @@ class FileReader {
   }
 
   static void check_head(Fields& top, ObjectProblems& problems) {
-    const auto version = top.required_text("apiVersion");
+    const auto version = top.required_text("apiVersion", kApiVersion);
     if (version && version->text != kApiVersion)
       problems.error(version->line, version->path, version->text, "is unknown", kApiVersion);
   }
 
   static bool check_kind(Fields& top, ObjectProblems& problems) {
-    const auto kind = top.required_text("kind");
+    const auto kind = top.required_text("kind", kAcceptedKinds);
     if (!kind) return false;
     if (resource_kind(kind->text)) return true;
     problems.error(kind->line, kind->path, kind->text, "is unknown", kAcceptedKinds);
@@ -202,7 +203,7 @@ class FileReader {
   static void read_metadata(Fields& top, ObjectProblems& problems) {
     auto metadata = top.required_map("metadata");
     if (!metadata) return;
-    const auto name = metadata->required_text("name");
+    const auto name = metadata->required_text("name", kAcceptedDnsSubdomain);
     if (name && !is_dns_subdomain(name->text))
       problems.error(name->line, name->path, name->text, "is no name of an object", kAcceptedDnsSubdomain);
     const auto kind = top.text("kind");
@@ -234,7 +235,8 @@ class FileReader {
         grant.position = at(root.line);
         return grant;
       }
-      case ResourceKind::Workload: break;
+      case ResourceKind::Workload:
+        break;
     }
     Workload workload = read_workload(spec, problems);
     workload.name = id.key;
@@ -269,7 +271,8 @@ ReadResult unreadable_manifest(const std::string& path, const std::string& why) 
   ReadResult result;
   result.path = path;
   result.parsed = false;
-  result.problems.push_back({Severity::Error, {path, 0, 0}, "", "", "", why, "YAML or JSON with objects of keystone.io"});
+  result.problems.push_back(
+      {Severity::Error, {path, 0, 0}, "", "", "", why, "YAML or JSON with objects of keystone.io"});
   return result;
 }
 

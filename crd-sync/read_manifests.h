@@ -18,8 +18,8 @@ std::optional<ResourceKind> resource_kind(std::string_view name);  // "Grant"
 
 struct ObjectId {
   ResourceKind kind = ResourceKind::Realm;
-  std::string key;                // Realm, Workload: name; Grant: NAMESPACE/NAME
-  std::string text() const;       // "Grant keystone-system/bob", as Problem::object
+  std::string key;           // Realm, Workload: name; Grant: NAMESPACE/NAME
+  std::string text() const;  // "Grant keystone-system/bob", as Problem::object
   auto operator<=>(const ObjectId&) const = default;
 };
 

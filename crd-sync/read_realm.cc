@@ -33,7 +33,8 @@ std::string objection(const IpPrefix& prefix) {
   if (prefix.length == 0) return "is a default route: everybody would be of this realm";
   for (const auto& [range, name] : kNoRealm) {
     const auto parsed = IpPrefix::parse(range);
-    if (parsed.ok() && parsed.value().overlaps(prefix)) return "overlaps " + std::string(name) + ", " + std::string(range);
+    if (parsed.ok() && parsed.value().overlaps(prefix))
+      return "overlaps " + std::string(name) + ", " + std::string(range);
   }
   return "";
 }
@@ -45,12 +46,12 @@ void read_addresses(Fields& spec, Realm& realm, ObjectProblems& problems) {
   for (const TextField& text : *texts) {
     const auto prefix = IpPrefix::parse(text.text);
     const std::string wrong = prefix.ok() ? objection(prefix.value()) : prefix.error().message;
-    if (!wrong.empty())
+    if (!wrong.empty()) {
       problems.error(text.line, text.path, text.text, wrong, kAcceptedAddress);
-    else if (!seen.insert(prefix.value()).second)
-      problems.warn(text.line, text.path, text.text, "is there twice");
-    else
-      realm.addresses.push_back({prefix.value(), problems.at(text.line)});
+      continue;
+    }
+    if (!seen.insert(prefix.value()).second) problems.warn(text.line, text.path, text.text, "is there twice");
+    realm.addresses.push_back({prefix.value(), problems.at(text.line)});
   }
 }
 
@@ -97,7 +98,7 @@ std::vector<std::string> read_names(Fields& tailnet, std::string_view field, boo
 
 Realm read_realm(Fields& spec, ObjectProblems& problems) {
   Realm realm;
-  if (const auto identity = spec.required_text("identity")) {
+  if (const auto identity = spec.required_text("identity", kAcceptedIdentity)) {
     if (!is_plain_text(identity->text))
       problems.error(identity->line, identity->path, identity->text, "is no identity", kAcceptedIdentity);
     realm.identity = identity->text;

@@ -10,6 +10,7 @@ namespace {
 constexpr std::string_view kAcceptedAddress =
     "unicast addresses of the guest without a prefix length, each once, at most 4 of each family and one link-local "
     "IPv6 address";
+constexpr std::string_view kAcceptedGrant = "NAME or NAMESPACE/NAME of a Grant";
 constexpr std::string_view kAcceptedCgroup =
     "a path below the cgroup v2 root, like machine.slice/bob.scope, without . and ..";
 
@@ -55,14 +56,14 @@ void read_addresses(Fields& spec, Workload& workload, ObjectProblems& problems) 
 }
 
 void read_grant_name(Fields& spec, Workload& workload, ObjectProblems& problems) {
-  const auto grant = spec.required_text("grantName");
+  const auto grant = spec.required_text("grantName", kAcceptedGrant);
   if (!grant) return;
   const std::size_t slash = grant->text.find('/');
   const bool named = slash != std::string::npos;
   const std::string space = named ? grant->text.substr(0, slash) : std::string(kDefaultNamespace);
   const std::string name = named ? grant->text.substr(slash + 1) : grant->text;
   if (!is_dns_label(space) || !is_dns_subdomain(name))
-    problems.error(grant->line, grant->path, grant->text, "is no Grant's name", "NAME or NAMESPACE/NAME of a Grant");
+    problems.error(grant->line, grant->path, grant->text, "is no Grant's name", kAcceptedGrant);
   workload.grant = space + "/" + name;
 }
 

@@ -18,9 +18,9 @@ using WallTime = std::chrono::sys_time<std::chrono::nanoseconds>;
 
 // Where a value was written: for messages, and for `grantctl explain`.
 struct SourcePosition {
-  std::string file;   // path as given, or "kubernetes"
-  int document = 0;   // 1-based within the file
-  int line = 0;       // 1-based; 0 where unknown
+  std::string file;  // path as given, or "kubernetes"
+  int document = 0;  // 1-based within the file
+  int line = 0;      // 1-based; 0 where unknown
 };
 
 enum class Severity { Error, Warning };
@@ -82,7 +82,7 @@ enum class Party { Grantee, Grantor, LocalNode, SameGrant };
 struct Grant {
   std::string namespace_name, name;
   std::string grantor_realm, grantee_realm;
-  std::map<std::string, std::string> hard;  // validated quantities, as written
+  std::map<std::string, std::string> hard;                               // validated quantities, as written
   std::optional<std::uint64_t> egress_bps, ingress_bps;                  // bits per second
   std::optional<std::uint64_t> egress_burst_bytes, ingress_burst_bytes;  // bytes
   bool egress_allowed = false;

@@ -15,7 +15,6 @@ Result<WallTime> parse_time(std::string_view text);
 
 std::string time_text(WallTime time);  // in UTC, to the second; a fraction only where there is one
 
-inline constexpr std::string_view kAcceptedTime =
-    "a time as in RFC 3339, like 2026-01-31T12:00:00Z, from 1970 to 2261";
+inline constexpr std::string_view kAcceptedTime = "a time as in RFC 3339, like 2026-01-31T12:00:00Z, from 1970 to 2261";
 
 }  // namespace grantd

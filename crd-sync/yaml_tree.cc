@@ -62,6 +62,7 @@ class TreeBuilder : public YAML::EventHandler {
     YamlNode node = made(YamlNode::Type::Scalar, mark);
     node.quoted = tag == "!";
     node.text = value;
+    if (node.quoted && !quote_is_closed(mark)) refuse(mark, "begins a quote that is not closed", "a closing quote");
     if (!node.quoted && value.find('\t') != std::string::npos)
       refuse(mark, "holds a tab outside of quotes", "blanks, two for each level");
     place(std::move(node), anchor);
@@ -69,7 +70,7 @@ class TreeBuilder : public YAML::EventHandler {
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto found = anchors_.find(anchor);
-    if (found == anchors_.end()) refuse(mark, "is an alias of a value that holds it", "");
+    if (found == anchors_.end()) refuse(mark, "is an alias of a value that holds it", "aliases of values before them");
     YamlNode copy = found->second;
     charge(count_nodes(copy), copy.line);
     place(std::move(copy), 0);
@@ -96,6 +97,27 @@ class TreeBuilder : public YAML::EventHandler {
 
   [[noreturn]] static void refuse(const YAML::Mark& mark, std::string message, std::string accepted) {
     throw Refused{mark.line + 1, std::move(message), std::move(accepted)};
+  }
+
+  // yaml-cpp takes the end of the text for a closing quote.
+  bool quote_is_closed(const YAML::Mark& mark) const {
+    auto line = static_cast<std::size_t>(mark.line);
+    if (line >= lines_.size() || static_cast<std::size_t>(mark.column) >= lines_[line].size()) return true;
+    std::string_view rest = lines_[line].substr(static_cast<std::size_t>(mark.column));
+    const char quote = rest[0];
+    if (quote != '"' && quote != '\'') return true;
+    rest.remove_prefix(1);
+    while (true) {
+      const std::size_t at = rest.find_first_of(quote == '"' ? "\"\\" : "'");
+      if (at == std::string_view::npos) {
+        if (++line >= lines_.size()) return false;
+        rest = lines_[line];
+      } else if (rest[at] == quote) {  // '' inside of '...' is taken for the end, which does no harm
+        return true;
+      } else {
+        rest.remove_prefix(std::min(at + 2, rest.size()));
+      }
+    }
   }
 
   static void refuse_tag(const YAML::Mark& mark, const std::string& tag) {
@@ -146,8 +168,7 @@ class TreeBuilder : public YAML::EventHandler {
     }
     Open& parent = open_.back();
     if (expects_key()) {
-      if (node.type != YamlNode::Type::Scalar)
-        throw Refused{node.line, "a key is no text", "text as a key"};
+      if (node.type != YamlNode::Type::Scalar) throw Refused{node.line, "a key is no text", "text as a key"};
       parent.key = YamlKey{std::move(node.text), node.line};
       return;
     }
@@ -166,6 +187,23 @@ class TreeBuilder : public YAML::EventHandler {
   std::map<YAML::anchor_t, YamlNode> anchors_;
   std::size_t values_ = 0;
 };
+
+// The first line up to `last` that a tab indents, 0 for none.
+int line_with_tab(std::string_view text, int last) {
+  for (int line = 1; line <= last && !text.empty(); ++line) {
+    const std::size_t first = text.find_first_not_of(' ');
+    if (first != std::string_view::npos && text[first] == '\t') return line;
+    text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+  }
+  return 0;
+}
+
+YamlError syntax_error(std::string_view text, int document, const YAML::Exception& error) {
+  const int line = error.mark.line + 1;
+  if (const int tab = line_with_tab(text, line); tab > 0)
+    return {document, tab, "is not YAML: a tab indents the line", "blanks, two for each level"};
+  return {document, line, "is not YAML: " + error.msg, "YAML or JSON"};
+}
 
 std::vector<std::string_view> split_lines(std::string_view text) {
   std::vector<std::string_view> lines;
@@ -216,7 +254,8 @@ bool is_number(std::string_view text, bool& integer) {
   if (integer) return true;
   static constexpr std::array<std::string_view, 6> kWords = {".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN"};
   if (std::find(kWords.begin(), kWords.end(), text) != kWords.end()) return true;
-  if (text.starts_with("0x")) return text.size() > 2 && text.find_first_not_of("0123456789abcdefABCDEF", 2) == text.npos;
+  if (text.starts_with("0x"))
+    return text.size() > 2 && text.find_first_not_of("0123456789abcdefABCDEF", 2) == text.npos;
   if (text.starts_with("0o")) return text.size() > 2 && text.find_first_not_of("01234567", 2) == text.npos;
   const std::size_t exponent = text.find_first_of("eE");
   std::string_view mantissa = text.substr(0, exponent);
@@ -226,7 +265,8 @@ bool is_number(std::string_view text, bool& integer) {
     if (power.empty() || power.find_first_not_of("0123456789") != power.npos) return false;
   }
   if (mantissa.find_first_not_of("0123456789.") != mantissa.npos) return false;
-  return mantissa.find_first_of("0123456789") != mantissa.npos && std::count(mantissa.begin(), mantissa.end(), '.') <= 1;
+  return mantissa.find_first_of("0123456789") != mantissa.npos &&
+         std::count(mantissa.begin(), mantissa.end(), '.') <= 1;
 }
 
 bool is_boolean(std::string_view text) {
@@ -268,7 +308,7 @@ std::optional<YamlError> read_yaml(std::string_view text, const YamlLimits& limi
   } catch (const Refused& refused) {
     return YamlError{builder.document(), refused.line, refused.message, refused.accepted};
   } catch (const YAML::Exception& error) {
-    return YamlError{builder.document(), error.mark.line + 1, "is not YAML: " + error.msg, "YAML or JSON"};
+    return syntax_error(text, builder.document(), error);
   } catch (const std::exception& error) {
     return YamlError{builder.document(), 0, std::string("cannot be read: ") + error.what(), "YAML or JSON"};
   }

@@ -35,8 +35,8 @@ enum class ScalarMeaning : std::uint8_t { Text, Integer, Number, Boolean };
 ScalarMeaning scalar_meaning(const YamlNode& scalar);
 
 struct YamlLimits {
-  std::size_t bytes = 4U << 20;     // of the whole text
-  std::size_t values = 500'000;     // of one document, counted again for each alias
+  std::size_t bytes = 4U << 20;  // of the whole text
+  std::size_t values = 500'000;  // of one document, counted again for each alias
   int depth = 64;
 };
 

@@ -1,0 +1,187 @@
+#include "crd-sync/conflicts.h"
+
+#include "crd-sync/problem.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
+
+namespace grantd {
+namespace {
+
+// One value of one object that nobody else may have.
+struct Claim {
+  const Standing* owner;
+  SourcePosition position;
+  std::string field;
+  std::string value;
+};
+
+const ObjectId& id_of(const Claim& claim) { return claim.owner->object->id; }
+
+// What is fresh gives way to what was there; of two that are alike both do.
+Conflict conflict_between(const Claim& first, const Claim& second, const std::string& what) {
+  Conflict conflict;
+  const bool alike = first.owner->fresh == second.owner->fresh;
+  const Claim& told = alike || second.owner->fresh ? second : first;
+  const Claim& other = &told == &second ? first : second;
+  conflict.refused.push_back(id_of(told));
+  if (alike) conflict.refused.push_back(id_of(other));
+  conflict.problem = {
+      Severity::Error,
+      told.position,
+      id_of(told).text(),
+      told.field,
+      escape_text(told.value),
+      "is also " + id_of(other).text() + "'s, " + place_text(other.position) + (alike ? "; both are refused" : ""),
+      what};
+  return conflict;
+}
+
+// Values that may be claimed once.
+class Claims {
+ public:
+  explicit Claims(std::string what) : what_(std::move(what)) {}
+
+  void add(Claim claim, std::vector<Conflict>& conflicts) {
+    const auto [first, unclaimed] = claims_.try_emplace(claim.value, claim);
+    if (!unclaimed && id_of(first->second) != id_of(claim))
+      conflicts.push_back(conflict_between(first->second, claim, what_));
+  }
+
+ private:
+  std::string what_;
+  std::map<std::string, Claim> claims_;
+};
+
+std::string address_field(std::size_t index) { return "spec.addresses[" + std::to_string(index) + "]"; }
+
+// Calls back with each object of the type.
+template <typename Resource, typename Callback>
+void each(const StandingObjects& objects, Callback callback) {
+  for (const auto& [id, standing] : objects)
+    if (const auto* value = std::get_if<Resource>(&standing.object->value)) callback(standing, *value);
+}
+
+struct PrefixClaim {
+  IpPrefix prefix;
+  const Standing* owner;
+  const Realm* realm;
+  std::size_t index;
+
+  Claim claim() const { return {owner, realm->addresses[index].position, address_field(index), prefix.text()}; }
+};
+
+// Sorted so that a prefix stands right before those inside it.
+std::vector<PrefixClaim> sorted_prefixes(const StandingObjects& objects) {
+  std::vector<PrefixClaim> all;
+  each<Realm>(objects, [&all](const Standing& standing, const Realm& realm) {
+    for (std::size_t index = 0; index < realm.addresses.size(); ++index)
+      all.push_back({realm.addresses[index].prefix, &standing, &realm, index});
+  });
+  std::stable_sort(all.begin(), all.end(),
+                   [](const PrefixClaim& a, const PrefixClaim& b) { return a.prefix < b.prefix; });
+  return all;
+}
+
+bool is_link_local(const IpAddress& address) {
+  return address.family == Family::IPv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+}
+
+// Sets `field` and `value` to the first Realm that a Grant names and that is not there.
+bool names_unknown_realm(const Grant& grant, const std::set<std::string>& realms, Claim& claim) {
+  const auto unknown = [&](std::string field, const std::string& name, const SourcePosition& position) {
+    if (realms.contains(name)) return false;
+    claim.field = std::move(field);
+    claim.value = name;
+    claim.position = position;
+    return true;
+  };
+  if (unknown("spec.grantorRealm", grant.grantor_realm, grant.position)) return true;
+  if (unknown("spec.granteeRealm", grant.grantee_realm, grant.position)) return true;
+  if (!grant.egress_allowed) return false;
+  for (std::size_t index = 0; index < grant.destinations.size(); ++index) {
+    const Destination& destination = grant.destinations[index];
+    if (destination.kind == Destination::Kind::Realm &&
+        unknown("spec.networkPolicy.allowedDestinations[" + std::to_string(index) + "]", destination.name,
+                destination.position))
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string place_text(const SourcePosition& position) {
+  return position.file + (position.line > 0 ? ":" + std::to_string(position.line) : "");
+}
+
+std::vector<Conflict> realm_conflicts(const StandingObjects& objects) {
+  std::vector<Conflict> conflicts;
+  Claims identities("an identity that no other Realm has");
+  each<Realm>(objects, [&](const Standing& standing, const Realm& realm) {
+    identities.add({&standing, realm.position, "spec.identity", realm.identity}, conflicts);
+  });
+  const auto prefixes = sorted_prefixes(objects);
+  for (std::size_t index = 1; index < prefixes.size(); ++index) {
+    const PrefixClaim &before = prefixes[index - 1], &here = prefixes[index];
+    if (before.prefix == here.prefix && before.realm != here.realm)
+      conflicts.push_back(conflict_between(before.claim(), here.claim(), "a prefix that no other Realm has"));
+  }
+  return conflicts;
+}
+
+std::vector<Conflict> grant_conflicts(const StandingObjects& objects) {
+  std::vector<Conflict> conflicts;
+  std::set<std::string> realms;
+  each<Realm>(objects, [&realms](const Standing&, const Realm& realm) { realms.insert(realm.name); });
+  each<Grant>(objects, [&](const Standing& standing, const Grant& grant) {
+    Claim claim{&standing, {}, "", ""};
+    if (!names_unknown_realm(grant, realms, claim)) return;
+    conflicts.push_back({{Severity::Error, claim.position, id_of(claim).text(), claim.field, escape_text(claim.value),
+                          "there is no such Realm, or it is refused", "the name of a Realm"},
+                         {id_of(claim)}});
+  });
+  return conflicts;
+}
+
+std::vector<Conflict> workload_conflicts(const StandingObjects& objects) {
+  std::vector<Conflict> conflicts;
+  Claims interfaces("an interface that no other Workload has"), cgroups("a cgroup that no other Workload has"),
+      addresses("addresses that no other Workload has");
+  each<Workload>(objects, [&](const Standing& standing, const Workload& workload) {
+    const auto claim = [&](Claims& claims, std::string field, std::string value) {
+      if (!value.empty()) claims.add({&standing, workload.position, std::move(field), std::move(value)}, conflicts);
+    };
+    claim(interfaces, "spec.interface", workload.interface);
+    claim(cgroups, "spec.cgroup", workload.cgroup);
+    // Link-local addresses are of one link only; guests on the host network share the host's.
+    if (workload.interface.empty()) return;
+    for (std::size_t index = 0; index < workload.addresses.size(); ++index)
+      if (!is_link_local(workload.addresses[index]))
+        claim(addresses, address_field(index), workload.addresses[index].text());
+  });
+  return conflicts;
+}
+
+std::vector<Problem> nested_prefixes(const StandingObjects& objects) {
+  std::set<std::pair<const Realm*, const Realm*>> seen;  // inner, outer
+  std::vector<Problem> warnings;
+  std::vector<PrefixClaim> around;  // from the widest to the narrowest
+  for (const PrefixClaim& here : sorted_prefixes(objects)) {
+    while (!around.empty() && !around.back().prefix.contains(here.prefix)) around.pop_back();
+    const Realm* outside = around.empty() ? here.realm : around.back().realm;
+    if (outside != here.realm && seen.insert({here.realm, outside}).second) {
+      const Claim inner = here.claim(), outer = around.back().claim();
+      warnings.push_back({Severity::Warning, inner.position, id_of(inner).text(), inner.field, inner.value,
+                          "lies inside " + outer.value + " of " + id_of(outer).text() + ", " +
+                              place_text(outer.position) + "; the longest prefix wins",
+                          ""});
+    }
+    around.push_back(here);
+  }
+  return warnings;
+}
+
+}  // namespace grantd

@@ -1,0 +1,34 @@
+// What speaks against objects that are good by themselves, once they stand together. Pure.
+#pragma once
+
+#include "crd-sync/read_manifests.h"
+
+#include <map>
+#include <vector>
+
+namespace grantd {
+
+// One object as it stands for now.
+struct Standing {
+  const ManifestObject* object = nullptr;
+  bool fresh = false;  // new or changed; where it meets one that was in force before, it gives way
+};
+
+using StandingObjects = std::map<ObjectId, Standing>;
+
+struct Conflict {
+  Problem problem;
+  std::vector<ObjectId> refused;  // who gives way
+};
+
+std::vector<Conflict> realm_conflicts(const StandingObjects& objects);     // identities, prefixes
+std::vector<Conflict> grant_conflicts(const StandingObjects& objects);     // Realms that are not there
+std::vector<Conflict> workload_conflicts(const StandingObjects& objects);  // interfaces, cgroups, addresses
+
+// Prefixes inside another Realm's: no conflict, the longest wins. One warning for each pair of Realms.
+std::vector<Problem> nested_prefixes(const StandingObjects& objects);
+
+// "FILE:LINE", for a message about another object.
+std::string place_text(const SourcePosition& position);
+
+}  // namespace grantd
