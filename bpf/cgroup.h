@@ -121,16 +121,19 @@ ALWAYS_INLINE const struct grantd_endpoint *guest_of_socket(struct __sk_buff *sk
 
 ALWAYS_INLINE int socket_verdict(struct __sk_buff *skb, struct packet *packet, __u32 direction)
 {
+	const struct grantd_endpoint *endpoint = guest_of_socket(skb);
 	enum grantd_reason reason;
 
 	packet->now_ns = bpf_ktime_get_boot_ns();
 	packet->ethertype = bpf_ntohs(skb->protocol);
 	packet->wire_bytes = skb->len;
 	packet->segments = 1;
-	if (!take_endpoint(packet, guest_of_socket(skb))) {
+	if (!take_endpoint(packet, endpoint)) {
 		reason = GRANTD_REASON_NO_ENDPOINT;
 	} else {
 		reason = parse_l3(skb, packet);
+		packet->endpoint = endpoint;
+		packet->policy = NULL;
 		if (!reason)
 			reason = admit_ip(skb, packet, direction);
 	}

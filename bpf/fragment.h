@@ -36,7 +36,9 @@ NOINLINE int follow_first_fragment(struct packet *packet, __u32 direction)
 	first = bpf_map_lookup_elem(table, &key);
 	if (!first || ((volatile struct grantd_frag *)first)->key_tag != fragment_tag(&key) ||
 	    first->policy_id != packet->policy_id ||
-	    packet->now_ns - first->first_seen_ns > GRANTD_FRAGMENT_LIFETIME_NS ||
+	    /* Another CPU may have read the clock a little later than this one. */
+	    (packet->now_ns > first->first_seen_ns &&
+	     packet->now_ns - first->first_seen_ns > GRANTD_FRAGMENT_LIFETIME_NS) ||
 	    (first->identity && first->identity != packet->identity))
 		return GRANTD_REASON_FRAGMENT_ORPHAN;
 	if (packet->fragment_bytes_before < first->header_bytes)

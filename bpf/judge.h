@@ -66,12 +66,14 @@ ALWAYS_INLINE struct grantd_ranges *address_rule(const struct question *question
 	return bpf_map_lookup_elem(&grantd_rule, &key);
 }
 
-/* The guest is the initiator: by whose address it is, and by address. */
-NOINLINE int judge_egress(struct question *question)
+/* The guest is the initiator: by whose address it is, and by address. Global, as parse_l3 is. */
+__attribute__((noinline)) int judge_egress(struct question *question)
 {
 	struct grantd_ranges *by_identity, *by_address;
 	bool known = false;
 
+	if (!question)
+		return GRANTD_REASON_DESTINATION;
 	question->identity =
 		identity_of_address(GRANTD_UPLINK_DESTINATION, question->family, &question->peer);
 	if (question->identity != GRANTD_IDENTITY_NOBODY) {
@@ -95,10 +97,12 @@ NOINLINE int judge_egress(struct question *question)
 }
 
 /* The peer is the initiator: by its identity alone, never by its address. */
-NOINLINE int judge_ingress(struct question *question)
+__attribute__((noinline)) int judge_ingress(struct question *question)
 {
 	struct grantd_ranges *by_identity;
 
+	if (!question)
+		return GRANTD_REASON_NOBODY;
 	if (question->identity == GRANTD_IDENTITY_NOBODY)
 		return GRANTD_REASON_NOBODY;
 	by_identity = identity_rule(question, GRANTD_INGRESS);

@@ -278,9 +278,13 @@ ALWAYS_INLINE enum grantd_reason parse_ipv6(struct __sk_buff *skb, struct packet
 	return parse_l4(skb, packet);
 }
 
-/* Everything above L2. packet->l3 and packet->ethertype are set. */
-ALWAYS_INLINE enum grantd_reason parse_l3(struct __sk_buff *skb, struct packet *packet)
+/* Everything above L2. packet->l3 and packet->ethertype are set. A global function is verified once, by
+ * itself: its many paths do not multiply those of what follows (start of the agent: seconds otherwise).
+ * The verifier forgets the pointers in *packet; the caller sets them again. */
+__attribute__((noinline)) int parse_l3(struct __sk_buff *skb, struct packet *packet)
 {
+	if (!packet)
+		return GRANTD_REASON_MALFORMED;
 	if (packet->ethertype == ETH_P_IP)
 		return parse_ipv4(skb, packet);
 	if (packet->ethertype == ETH_P_IPV6)
