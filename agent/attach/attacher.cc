@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
-#include <functional>
+#include <optional>
+#include <string_view>
+#include <vector>
 
 namespace grantd {
 
@@ -69,33 +72,61 @@ std::optional<Hook> hook_of(const ClsactFilter& filter) {
   return std::nullopt;
 }
 
-bool says_unsupported(int error_number) { return error_number == EINVAL || error_number == EOPNOTSUPP; }
+Result<bool> is_first(const Attachment& attachment, std::uint32_t program_id) {
+  auto programs = tcx_programs(attachment.hook, attachment.ifindex);
+  if (!programs) return programs.error();
+  return !programs.value().empty() && programs.value().front() == program_id;
+}
+
+// The live link behind a pin; nothing where there is no pin, or where its interface or cgroup is gone.
+Result<std::optional<PinnedLink>> live_link(const std::string& path, const Attachment& attachment) {
+  PinnedLink pinned{path, attachment, Descriptor(bpf_obj_get(path.c_str())), {}};
+  if (!pinned.link.valid()) {
+    if (errno == ENOENT) return std::optional<PinnedLink>();
+    return system_error("cannot open " + path, errno);
+  }
+  auto info = link_info(pinned.link.get());
+  if (!info) return info.error();
+  pinned.info = info.value();
+  if (pinned.defunct()) return std::optional<PinnedLink>();
+  return std::optional<PinnedLink>(std::move(pinned));
+}
+
+// A name with this prefix is on its way to the name behind it.
+constexpr std::string_view kMoving = "moving-";
+
+// Pins a link, in one step also where another is pinned by that name, which ends with its last descriptor.
+Result<void> pin_over(const Descriptor& link, const std::string& directory, const std::string& name) {
+  const std::string fresh = directory + "/" + std::string(kMoving) + name, path = directory + "/" + name;
+  if (auto removed = remove_pin(fresh); !removed) return removed;
+  if (bpf_obj_pin(link.get(), fresh.c_str()) != 0) return system_error("cannot pin " + fresh, errno);
+  if (std::rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);
+  return {};
+}
+
+Error not_there(const Attachment& attachment) {
+  const bool interface = is_interface_hook(attachment.hook);
+  return Error{std::string(hook_name(attachment.hook)) + (interface ? " on interface " : " on cgroup ") +
+                   std::to_string(interface ? attachment.ifindex : attachment.cgroup_id) +
+                   (interface ? ": is not the first program" : ": is not the program") + " after it was attached",
+               0};
+}
+
+// Whether the hook went away under us.
+bool is_gone(int error_number) { return error_number == ENOLINK || error_number == ENODEV; }
 
 }  // namespace
 
-std::string Attacher::pin(const Attachment& attachment) const {
-  return pin_root_ + "/links/" + link_name(attachment);
-}
-
-Result<int> Attacher::guard() {
-  if (!guard_.valid()) {
-    auto loaded = load_dropping_program();
-    if (!loaded) return loaded.error();
-    guard_ = std::move(loaded).value();
-  }
-  return guard_.get();
-}
-
 Result<void> Attacher::attach(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
-  if (!is_interface_hook(attachment.hook)) return attach_cgroup(attachment, program_fd);
+  if (!is_interface_hook(attachment.hook)) return attach_cgroup(attachment, program_fd, program_id);
   return attach_interface(attachment, program_fd, program_id);
 }
 
 Result<void> Attacher::attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
   if (mode_ != AttachMode::Clsact) {
     auto attached = attach_tcx(attachment, program_fd, program_id);
-    if (!attached) return attached.error();
-    if (attached.value()) return {};
+    if (attached) mechanism_ = "tcx";
+    if (attached || has_tcx()) return attached;
     if (mode_ == AttachMode::Tcx)
       return Error{"interface " + std::to_string(attachment.ifindex) + ": this kernel has no tcx", 0};
     mode_ = AttachMode::Clsact;
@@ -105,83 +136,125 @@ Result<void> Attacher::attach_interface(const Attachment& attachment, int progra
   return attached;
 }
 
-// False where the kernel has no tcx. Where others stand before us, a guard holds the interface closed
-// while our link moves to the front.
-Result<bool> Attacher::attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
-  const std::string path = pin(attachment);
-  Descriptor guard_link;
-  if (const Descriptor old(bpf_obj_get(path.c_str())); old.valid()) {
-    auto info = link_info(old.get());
-    if (!info) return info.error();
-    if (info.value().ifindex == attachment.ifindex && attachment.hook != Hook::FromUplink) {
-      auto program = guard();
-      if (!program) return program.error();
-      auto held = create_tcx_link(attachment.hook, attachment.ifindex, program.value());
-      if (!held) return held.error();
-      guard_link = std::move(held).value();
+Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
+  const std::string name = link_name(attachment);
+  auto old = live_link(links() + "/" + name, attachment);
+  if (!old) return old.error();
+  if (!old.value()) {
+    auto link = create_tcx_link(attachment.hook, attachment.ifindex, program_fd);
+    if (!link) return link.error();
+    if (auto pinned = pin_over(link.value(), links(), name); !pinned) return pinned;
+  } else {
+    auto first = is_first(attachment, old.value()->info.program_id);
+    if (!first) return first.error();
+    if (!first.value()) {
+      if (auto moved = move_to_front(attachment, old.value()->link, program_fd); !moved) return moved;
+    } else if (bpf_link_update(old.value()->link.get(), program_fd, nullptr) != 0) {
+      return system_error("cannot replace the program of " + old.value()->path, errno);
     }
-    if (auto removed = remove_pin(path); !removed) return removed.error();
-    bpf_link_detach(old.get());  // a defunct one cannot be detached, and need not
   }
-  auto link = create_tcx_link(attachment.hook, attachment.ifindex, program_fd);
-  if (!link) {
-    if (says_unsupported(link.error().error_number)) return false;
-    return link.error();
-  }
-  if (bpf_obj_pin(link.value().get(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);
-  auto programs = tcx_programs(attachment.hook, attachment.ifindex);
-  if (!programs) return programs.error();
-  if (programs.value().empty() || programs.value().front() != program_id)
-    return Error{"interface " + std::to_string(attachment.ifindex) + ": " + hook_name(attachment.hook) +
-                     " is not the first program after it was attached",
-                 0};
-  mechanism_ = "tcx";
-  return true;
+  auto first = is_first(attachment, program_id);
+  if (!first) return first.error();
+  return first.value() ? Result<void>() : not_there(attachment);
 }
 
-Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_fd) {
-  const std::string path = pin(attachment);
-  if (auto removed = remove_pin(path); !removed) return removed;
-  auto link = create_cgroup_link(attachment.hook, attachment.cgroup_id, program_fd);
+// A hook takes a program once only, so a guard goes to the front, our old link ends, and the guard's link gets
+// our program. Whoever dies in between leaves the guard.
+Result<void> Attacher::move_to_front(const Attachment& attachment, const Descriptor& old, int program_fd) {
+  const std::string name = link_name(attachment);
+  auto guard = load_guard(attachment.hook);
+  if (!guard) return guard.error();
+  auto link = create_tcx_link(attachment.hook, attachment.ifindex, guard.value().get());
   if (!link) return link.error();
-  if (bpf_obj_pin(link.value().get(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);
+  if (auto pinned = pin_over(link.value(), links(), name); !pinned) return pinned;
+  bpf_link_detach(old.get());  // before its last descriptor goes, which the caller holds
+  if (bpf_link_update(link.value().get(), program_fd, nullptr) != 0)
+    return system_error("cannot replace the guard of " + name, errno);
   return {};
 }
 
+Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
+  const std::string name = link_name(attachment), path = links() + "/" + name;
+  auto old = live_link(path, attachment);
+  if (!old) return old.error();
+  if (old.value()) {
+    if (bpf_link_update(old.value()->link.get(), program_fd, nullptr) != 0)
+      return system_error("cannot replace the program of " + path, errno);
+  } else {
+    auto link = create_cgroup_link(attachment.hook, attachment.cgroup_id, program_fd);
+    if (!link) return link.error();
+    if (auto pinned = pin_over(link.value(), links(), name); !pinned) return pinned;
+  }
+  auto there = live_link(path, attachment);
+  if (!there) return there.error();
+  return there.value() && there.value()->info.program_id == program_id ? Result<void>() : not_there(attachment);
+}
+
 Result<void> Attacher::detach(const Attachment& attachment) {
-  const std::string path = pin(attachment);
+  const std::string path = links() + "/" + link_name(attachment);
   if (const Descriptor link(bpf_obj_get(path.c_str())); link.valid()) bpf_link_detach(link.get());
   if (auto removed = remove_pin(path); !removed) return removed;
   if (!is_interface_hook(attachment.hook)) return {};
-  auto filters = clsact_filters();
+  auto filters = filters_on(attachment.ifindex, attachment.hook == Hook::ToGuest);
   if (!filters) return filters.error();
   for (const ClsactFilter& filter : filters.value())
-    if (filter.ifindex == attachment.ifindex && hook_of(filter) == attachment.hook)
-      if (auto detached = detach_filter(filter.ifindex, filter.egress); !detached) return detached;
+    if (hook_of(filter) == attachment.hook)
+      if (auto detached = detach_filter(filter); !detached) return detached;
+  return {};
+}
+
+// A link that stood at the front, pinned, when an agent died before the rename.
+Result<void> Attacher::finish_moves() {
+  std::vector<std::string> names;
+  std::error_code failed;
+  for (std::filesystem::directory_iterator entry(links(), failed), end; !failed && entry != end;
+       entry.increment(failed))
+    if (const std::string name = entry->path().filename().string(); name.starts_with(kMoving))
+      names.push_back(name.substr(kMoving.size()));
+  if (failed) return system_error("cannot list " + links(), failed.value());
+  for (const std::string& name : names) {
+    const std::string path = links() + "/" + name, fresh = links() + "/" + std::string(kMoving) + name;
+    if (std::rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);
+  }
   return {};
 }
 
 Result<std::size_t> Attacher::adopt(const std::map<Hook, int>& program_fds) {
+  if (auto finished = finish_moves(); !finished) return finished.error();
+  auto adopted_links = adopt_links(program_fds);
+  if (!adopted_links) return adopted_links.error();
+  auto adopted_filters = adopt_filters(program_fds);
+  if (!adopted_filters) return adopted_filters.error();
+  return adopted_links.value() + adopted_filters.value();
+}
+
+Result<std::size_t> Attacher::adopt_links(const std::map<Hook, int>& program_fds) {
   std::size_t adopted = 0;
-  auto links = pinned_links(pin_root_ + "/links");
-  if (!links) return links.error();
-  for (const PinnedLink& pinned : links.value()) {
-    if (pinned.defunct()) continue;
-    if (bpf_link_update(pinned.link.get(), program_fds.at(pinned.attachment.hook), nullptr) != 0)
-      return system_error("cannot replace the program of " + pinned.path, errno);
-    if (is_interface_hook(pinned.attachment.hook)) mechanism_ = "tcx";
+  auto pinned = pinned_links(links());
+  if (!pinned) return pinned.error();
+  for (const PinnedLink& each : pinned.value()) {
+    if (each.defunct()) continue;
+    if (bpf_link_update(each.link.get(), program_fds.at(each.attachment.hook), nullptr) != 0) {
+      if (is_gone(errno)) continue;
+      return system_error("cannot replace the program of " + each.path, errno);
+    }
+    if (is_interface_hook(each.attachment.hook)) mechanism_ = "tcx";
     adopted++;
   }
-  auto filters = clsact_filters();
+  return adopted;
+}
+
+Result<std::size_t> Attacher::adopt_filters(const std::map<Hook, int>& program_fds) {
+  std::size_t adopted = 0;
+  auto filters = all_filters();
   if (!filters) return filters.error();
   for (const ClsactFilter& filter : filters.value()) {
     const auto hook = hook_of(filter);
     if (!hook) continue;
-    const int fd = program_fds.at(*hook);
-    bpf_prog_info info{};
-    __u32 length = sizeof(info);
-    if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return system_error("cannot read a program's id", errno);
-    if (auto replaced = attach_filter(filter.ifindex, filter.egress, fd, info.id); !replaced) return replaced.error();
+    if (auto replaced = replace_filter(filter, program_fds.at(*hook)); !replaced) {
+      if (is_gone(replaced.error().error_number)) continue;
+      return replaced.error();
+    }
     mechanism_ = "clsact";
     adopted++;
   }
@@ -190,44 +263,53 @@ Result<std::size_t> Attacher::adopt(const std::map<Hook, int>& program_fds) {
 
 Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_t>& program_ids) {
   std::set<Attachment> attachments;
-  auto links = pinned_links(pin_root_ + "/links");
-  if (!links) return links.error();
-  for (const PinnedLink& pinned : links.value()) {
-    if (pinned.defunct()) {
-      if (auto removed = remove_pin(pinned.path); !removed) return removed.error();
+  auto pinned = pinned_links(links());
+  if (!pinned) return pinned.error();
+  for (const PinnedLink& each : pinned.value()) {
+    if (each.defunct()) {
+      if (auto removed = remove_pin(each.path); !removed) return removed.error();
       continue;
     }
-    const std::uint32_t id = program_ids.at(pinned.attachment.hook);
-    if (pinned.info.program_id != id) continue;
-    if (is_interface_hook(pinned.attachment.hook)) {
-      auto programs = tcx_programs(pinned.attachment.hook, pinned.attachment.ifindex);
-      if (!programs) return programs.error();
-      if (programs.value().empty() || programs.value().front() != id) continue;
+    const std::uint32_t id = program_ids.at(each.attachment.hook);
+    if (each.info.program_id != id) continue;
+    if (is_interface_hook(each.attachment.hook)) {
+      auto first = is_first(each.attachment, id);
+      if (!first) return first.error();
+      if (!first.value()) continue;
     }
-    attachments.insert(pinned.attachment);
+    attachments.insert(each.attachment);
   }
-  auto filters = clsact_filters();
+  auto filters = all_filters();
   if (!filters) return filters.error();
   for (const ClsactFilter& filter : filters.value())
     for (Hook hook : {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink})
-      if (filter.program_id == program_ids.at(hook) && filter.egress == (hook == Hook::ToGuest))
+      if (filter.first && filter.program_id == program_ids.at(hook) && filter.egress == (hook == Hook::ToGuest))
         attachments.insert({hook, filter.ifindex, 0});
   return attachments;
 }
 
 Result<void> Attacher::detach_all() {
-  auto links = pinned_links(pin_root_ + "/links");
-  if (!links) return links.error();
-  for (const PinnedLink& pinned : links.value()) {
-    bpf_link_detach(pinned.link.get());
-    if (auto removed = remove_pin(pinned.path); !removed) return removed;
+  Result<void> first_failure;
+  const auto note = [&](const Result<void>& done) {
+    if (!done && first_failure) first_failure = done;
+  };
+  if (auto finished = finish_moves(); !finished) note(finished);
+  if (auto pinned = pinned_links(links()); !pinned) {
+    note(pinned.error());
+  } else {
+    for (const PinnedLink& each : pinned.value()) {
+      bpf_link_detach(each.link.get());
+      note(remove_pin(each.path));
+    }
   }
-  auto filters = clsact_filters();
-  if (!filters) return filters.error();
-  for (const ClsactFilter& filter : filters.value())
-    if (hook_of(filter))
-      if (auto detached = detach_filter(filter.ifindex, filter.egress); !detached) return detached;
-  return {};
+  auto filters = all_filters();
+  if (!filters) return first_failure ? filters.error() : first_failure;
+  for (const ClsactFilter& filter : filters.value()) {
+    if (!hook_of(filter)) continue;
+    note(detach_filter(filter));
+    note(remove_empty_clsact(filter.ifindex));
+  }
+  return first_failure;
 }
 
 }  // namespace grantd

@@ -21,17 +21,20 @@ class Attacher {
   // found out by trying.
   Attacher(std::string pin_root, AttachMode mode) : pin_root_(std::move(pin_root)), mode_(mode) {}
 
-  // Puts the program first on its hook, pins the link, and reads back what is there. The borrowed
-  // descriptor may be closed afterwards.
+  // Puts the program first on its hook, pins the link, and reads back what is there. Where it stands
+  // already, or stood behind others, it goes on standing there until the new one is first: no packet
+  // passes between. The borrowed descriptor may be closed afterwards.
   Result<void> attach(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   // What is not there is no error.
   Result<void> detach(const Attachment& attachment);
-  // Programs of an earlier agent on a hook of ours are replaced by these, each in one step. Returns how many.
+  // Programs of an earlier agent on a hook of ours are replaced by these, each in one step. Returns how
+  // many. To be called once, before all others: it also ends what an agent that died had begun.
   Result<std::size_t> adopt(const std::map<Hook, int>& program_fds);
   // Where these programs stand, each the first on its hook. Pins of links whose interface or cgroup is
   // gone are removed.
   Result<std::set<Attachment>> present(const std::map<Hook, std::uint32_t>& program_ids);
-  // Every link and filter of ours, of any agent. Opens the guests.
+  // Every link and filter of ours, of any agent; goes on after a failure and returns the first. Opens
+  // the guests.
   Result<void> detach_all();
 
   // "tcx" or "clsact", once something was attached; "" before.
@@ -39,15 +42,17 @@ class Attacher {
 
  private:
   Result<void> attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id);
-  Result<bool> attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id);
-  Result<void> attach_cgroup(const Attachment& attachment, int program_fd);
-  Result<int> guard();
-  std::string pin(const Attachment& attachment) const;
+  Result<void> attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id);
+  Result<void> move_to_front(const Attachment& attachment, const Descriptor& old, int program_fd);
+  Result<void> attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id);
+  Result<void> finish_moves();
+  Result<std::size_t> adopt_links(const std::map<Hook, int>& program_fds);
+  Result<std::size_t> adopt_filters(const std::map<Hook, int>& program_fds);
+  std::string links() const { return pin_root_ + "/links"; }
 
   std::string pin_root_;
   AttachMode mode_;
   std::string mechanism_;
-  Descriptor guard_;  // a program that drops everything
 };
 
 const char* hook_name(Hook hook);  // "from_guest": the name of the program too

@@ -1,67 +1,139 @@
 #include "agent/attach/clsact.h"
 
-#include <bpf/libbpf.h>
-#include <linux/pkt_sched.h>
-#include <netlink/netlink.h>
-#include <netlink/route/qdisc.h>
-#include <netlink/route/tc.h>
+#include "agent/netlink/netlink.h"
 
+#include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+
+#include <algorithm>
 #include <cerrno>
-#include <map>
-#include <memory>
 #include <string>
 
 namespace grantd {
 
 namespace {
 
-constexpr std::uint32_t kPriority = 1, kHandle = 0x67;
+// Two handles, so that a new filter can go to the front while the old one still stands: among filters of
+// one priority the kernel puts the newest first.
+constexpr std::uint32_t kPriority = 1, kHandles[] = {0x67, 0x68};
+constexpr const char* kClsact = "clsact";
 
-struct SocketDeleter {
-  void operator()(nl_sock* socket) const { nl_socket_free(socket); }
+struct Qdisc {
+  std::uint32_t ifindex = 0;
+  std::string kind;
 };
-struct CacheDeleter {
-  void operator()(nl_cache* cache) const { nl_cache_free(cache); }
-};
-struct QdiscDeleter {
-  void operator()(rtnl_qdisc* qdisc) const { rtnl_qdisc_put(qdisc); }
-};
-using Socket = std::unique_ptr<nl_sock, SocketDeleter>;
-using Cache = std::unique_ptr<nl_cache, CacheDeleter>;
 
-Error netlink_error(const std::string& what, int code) { return Error{what + ": " + nl_geterror(code), 0}; }
-
-Result<Socket> connect() {
-  Socket socket(nl_socket_alloc());
-  if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
-  if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
-  return socket;
-}
-
-// The kind of the qdisc on an interface's ingress hook ("clsact", "ingress"), by interface.
-Result<std::map<std::uint32_t, std::string>> hook_kinds(nl_sock* socket) {
-  nl_cache* raw = nullptr;
-  if (const int code = rtnl_qdisc_alloc_cache(socket, &raw); code < 0) return netlink_error("cannot list qdiscs", code);
-  const Cache cache(raw);
-  std::map<std::uint32_t, std::string> kinds;
-  for (nl_object* each = nl_cache_get_first(cache.get()); each; each = nl_cache_get_next(each)) {
-    auto* tc = reinterpret_cast<rtnl_tc*>(each);
-    const char* kind = rtnl_tc_get_kind(tc);
-    if (kind && rtnl_tc_get_parent(tc) == TC_H_INGRESS)
-      kinds[static_cast<std::uint32_t>(rtnl_tc_get_ifindex(tc))] = kind;
+struct Filter {
+  std::uint32_t priority = 0, handle = 0, chain = 0, program_id = 0;
+  std::string kind;
+  bool ours() const {
+    return chain == 0 && priority == kPriority && kind == "bpf" &&
+           std::find(std::begin(kHandles), std::end(kHandles), handle) != std::end(kHandles);
   }
-  return kinds;
+};
+
+std::string where(std::uint32_t ifindex, bool egress) {
+  return "interface " + std::to_string(ifindex) + (egress ? " egress" : " ingress") + ": clsact";
 }
 
-Result<void> delete_ingress_qdisc(nl_sock* socket, std::uint32_t ifindex) {
-  const std::unique_ptr<rtnl_qdisc, QdiscDeleter> qdisc(rtnl_qdisc_alloc());
-  if (!qdisc) return Error{"netlink: no memory for a qdisc", ENOMEM};
-  auto* tc = reinterpret_cast<rtnl_tc*>(qdisc.get());
-  rtnl_tc_set_ifindex(tc, static_cast<int>(ifindex));
-  rtnl_tc_set_parent(tc, TC_H_INGRESS);
-  rtnl_tc_set_handle(tc, TC_H_MAKE(TC_H_INGRESS, 0));
-  if (const int code = rtnl_qdisc_delete(socket, qdisc.get()); code < 0)
-    return netlink_error("interface " + std::to_string(ifindex) + ": cannot remove its ingress qdisc", code);
+NetlinkMessage request(int type, int flags, std::uint32_t ifindex, std::uint32_t parent) {
+  tcmsg header{};
+  header.tcm_family = AF_UNSPEC;
+  header.tcm_ifindex = static_cast<int>(ifindex);
+  header.tcm_parent = parent;
+  NetlinkMessage message(nlmsg_alloc_simple(type, flags));
+  if (message && nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0) message.reset();
+  return message;
+}
+
+// Interfaces that have a qdisc on their ingress hook, with its kind ("clsact", "ingress"). 0: all of them.
+Result<std::vector<Qdisc>> hook_qdiscs(nl_sock* socket, std::uint32_t ifindex) {
+  std::vector<Qdisc> qdiscs;
+  // The kernel answers a question about one qdisc as if it were news: with ECHO the asker hears it too.
+  const NetlinkMessage message =
+      ifindex ? request(RTM_GETQDISC, NLM_F_ECHO, ifindex, TC_H_INGRESS) : request(RTM_GETQDISC, NLM_F_DUMP, 0, 0);
+  if (!message) return Error{"netlink: no memory", ENOMEM};
+  auto asked = ask_netlink(socket, message.get(), [&](nlmsghdr* answer) {
+    nlattr* attributes[TCA_MAX + 1];
+    if (nlmsg_parse(answer, sizeof(tcmsg), attributes, TCA_MAX, nullptr) < 0) return;
+    const auto* header = static_cast<tcmsg*>(nlmsg_data(answer));
+    if (header->tcm_parent == TC_H_INGRESS && attributes[TCA_KIND])
+      qdiscs.push_back({static_cast<std::uint32_t>(header->tcm_ifindex), nla_get_string(attributes[TCA_KIND])});
+  });
+  if (!asked && asked.error().error_number != ENOENT) return asked.error();
+  return qdiscs;
+}
+
+Result<std::string> hook_kind(nl_sock* socket, std::uint32_t ifindex) {
+  auto qdiscs = hook_qdiscs(socket, ifindex);
+  if (!qdiscs) return qdiscs.error();
+  return qdiscs.value().empty() ? std::string() : qdiscs.value().front().kind;
+}
+
+std::uint32_t program_of(nlattr* options) {
+  nlattr* attributes[TCA_BPF_MAX + 1];
+  if (!options || nla_parse_nested(attributes, TCA_BPF_MAX, options, nullptr) < 0 || !attributes[TCA_BPF_ID]) return 0;
+  return nla_get_u32(attributes[TCA_BPF_ID]);
+}
+
+// All filters of one side, in the order in which packets meet them.
+Result<std::vector<Filter>> list_filters(nl_sock* socket, std::uint32_t ifindex, bool egress) {
+  std::vector<Filter> filters;
+  const NetlinkMessage message =
+      request(RTM_GETTFILTER, NLM_F_DUMP, ifindex, TC_H_MAKE(TC_H_CLSACT, egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS));
+  if (!message) return Error{"netlink: no memory", ENOMEM};
+  auto asked = ask_netlink(socket, message.get(), [&](nlmsghdr* answer) {
+    nlattr* attributes[TCA_MAX + 1];
+    if (nlmsg_parse(answer, sizeof(tcmsg), attributes, TCA_MAX, nullptr) < 0) return;
+    const auto* header = static_cast<tcmsg*>(nlmsg_data(answer));
+    Filter filter;
+    filter.priority = header->tcm_info >> 16;
+    filter.handle = header->tcm_handle;
+    if (attributes[TCA_CHAIN]) filter.chain = nla_get_u32(attributes[TCA_CHAIN]);
+    if (attributes[TCA_KIND]) filter.kind = nla_get_string(attributes[TCA_KIND]);
+    filter.program_id = filter.kind == "bpf" ? program_of(attributes[TCA_OPTIONS]) : 0;
+    // Without a handle: the head of a priority, not a filter. Other chains are entered by jumps only.
+    if (filter.handle != 0 && filter.chain == 0) filters.push_back(filter);
+  });
+  if (!asked) return asked.error();
+  return filters;
+}
+
+Result<std::vector<ClsactFilter>> ours_on(nl_sock* socket, std::uint32_t ifindex, bool egress) {
+  auto filters = list_filters(socket, ifindex, egress);
+  if (!filters) return filters.error();
+  std::vector<ClsactFilter> ours;
+  for (const Filter& filter : filters.value())
+    if (filter.ours())
+      ours.push_back({ifindex, egress, filter.handle, filter.program_id, &filter == &filters.value().front()});
+  return ours;
+}
+
+Result<void> delete_hook_qdisc(nl_sock* socket, std::uint32_t ifindex) {
+  const NetlinkMessage message = request(RTM_DELQDISC, 0, ifindex, TC_H_INGRESS);
+  if (!message) return Error{"netlink: no memory", ENOMEM};
+  auto asked = ask_netlink(socket, message.get(), [](nlmsghdr*) {});
+  if (!asked && asked.error().error_number != ENOENT)
+    return Error{"interface " + std::to_string(ifindex) + ": cannot remove its qdisc: " + asked.error().message,
+                 asked.error().error_number};
+  return {};
+}
+
+Result<void> make_clsact(nl_sock* socket, std::uint32_t ifindex) {
+  auto kind = hook_kind(socket, ifindex);
+  if (!kind) return kind.error();
+  if (kind.value() == kClsact) return {};
+  if (!kind.value().empty())
+    if (auto deleted = delete_hook_qdisc(socket, ifindex); !deleted) return deleted;
+  bpf_tc_hook both{};
+  both.sz = sizeof(both);
+  both.ifindex = static_cast<int>(ifindex);
+  both.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
+  if (const int error = bpf_tc_hook_create(&both); error != 0 && error != -EEXIST)
+    return system_error("interface " + std::to_string(ifindex) + ": cannot make the clsact qdisc", -error);
   return {};
 }
 
@@ -73,69 +145,106 @@ bpf_tc_hook hook_of(std::uint32_t ifindex, bool egress) {
   return hook;
 }
 
-// 0: no such filter.
-std::uint32_t program_at(std::uint32_t ifindex, bool egress) {
-  const bpf_tc_hook hook = hook_of(ifindex, egress);
+bpf_tc_opts options_of(std::uint32_t handle) {
   bpf_tc_opts options{};
   options.sz = sizeof(options);
-  options.handle = kHandle;
+  options.handle = handle;
   options.priority = kPriority;
-  return bpf_tc_query(&hook, &options) == 0 ? options.prog_id : 0;
+  return options;
+}
+
+std::uint32_t free_handle(const std::vector<ClsactFilter>& ours) {
+  for (std::uint32_t handle : kHandles)
+    if (std::none_of(ours.begin(), ours.end(), [&](const ClsactFilter& each) { return each.handle == handle; }))
+      return handle;
+  return 0;
 }
 
 }  // namespace
 
 Result<void> attach_filter(std::uint32_t ifindex, bool egress, int program_fd, std::uint32_t program_id) {
-  const std::string where = "interface " + std::to_string(ifindex) + (egress ? " egress" : " ingress") + ": clsact";
-  auto socket = connect();
+  auto socket = connect_netlink();
   if (!socket) return socket.error();
-  auto kinds = hook_kinds(socket.value().get());
-  if (!kinds) return kinds.error();
-  if (const auto kind = kinds.value().find(ifindex); kind != kinds.value().end() && kind->second != "clsact")
-    if (auto deleted = delete_ingress_qdisc(socket.value().get(), ifindex); !deleted) return deleted;
-  bpf_tc_hook both = hook_of(ifindex, egress);
-  both.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
-  if (const int error = bpf_tc_hook_create(&both); error != 0 && error != -EEXIST)
-    return system_error(where + ": cannot make the qdisc", -error);
-  const bpf_tc_hook hook = hook_of(ifindex, egress);
-  bpf_tc_opts options{};
-  options.sz = sizeof(options);
-  options.handle = kHandle;
-  options.priority = kPriority;
+  if (auto made = make_clsact(socket.value().get(), ifindex); !made) return made;
+  auto before = ours_on(socket.value().get(), ifindex, egress);
+  if (!before) return before.error();
+  std::vector<ClsactFilter> old = std::move(before).value();
+  if (old.size() > 1) {  // somebody stands between our two: the later one gives its handle
+    if (auto detached = detach_filter(old.back()); !detached) return detached;
+    old.pop_back();
+  }
+  const bool in_place = !old.empty() && old.front().first;
+  ClsactFilter wanted{ifindex, egress, in_place ? old.front().handle : free_handle(old), program_id, true};
+  if (auto put = replace_filter(wanted, program_fd); !put) return put;
+
+  auto kind = hook_kind(socket.value().get(), ifindex);
+  if (!kind) return kind.error();
+  if (kind.value() != kClsact)
+    return Error{where(ifindex, egress) + ": the qdisc is of kind '" + kind.value() + "'", 0};
+  auto after = ours_on(socket.value().get(), ifindex, egress);
+  if (!after) return after.error();
+  if (after.value().empty() || !after.value().front().first || after.value().front().program_id != program_id)
+    return Error{where(ifindex, egress) + ": another filter stands before ours after it was attached", 0};
+  if (!in_place && !old.empty()) return detach_filter(old.front());
+  return {};
+}
+
+Result<void> replace_filter(const ClsactFilter& filter, int program_fd) {
+  const bpf_tc_hook hook = hook_of(filter.ifindex, filter.egress);
+  bpf_tc_opts options = options_of(filter.handle);
   options.prog_fd = program_fd;
   options.flags = BPF_TC_F_REPLACE;
   if (const int error = bpf_tc_attach(&hook, &options); error != 0)
-    return system_error(where + ": cannot attach", -error);
-  auto after = hook_kinds(socket.value().get());
-  if (!after) return after.error();
-  if (after.value()[ifindex] != "clsact")
-    return Error{where + ": the qdisc is of kind '" + after.value()[ifindex] + "'", 0};
-  if (program_at(ifindex, egress) != program_id) return Error{where + ": another program is there", 0};
+    return system_error(where(filter.ifindex, filter.egress) + ": cannot attach", -error);
   return {};
 }
 
-Result<void> detach_filter(std::uint32_t ifindex, bool egress) {
-  const bpf_tc_hook hook = hook_of(ifindex, egress);
-  bpf_tc_opts options{};
-  options.sz = sizeof(options);
-  options.handle = kHandle;
-  options.priority = kPriority;
+Result<void> detach_filter(const ClsactFilter& filter) {
+  const bpf_tc_hook hook = hook_of(filter.ifindex, filter.egress);
+  const bpf_tc_opts options = options_of(filter.handle);
   const int error = bpf_tc_detach(&hook, &options);
   if (error != 0 && error != -ENOENT && error != -EINVAL && error != -ENODEV)
-    return system_error("interface " + std::to_string(ifindex) + ": cannot detach the filter", -error);
+    return system_error(where(filter.ifindex, filter.egress) + ": cannot detach", -error);
   return {};
 }
 
-Result<std::vector<ClsactFilter>> clsact_filters() {
-  auto socket = connect();
+Result<void> remove_empty_clsact(std::uint32_t ifindex) {
+  auto socket = connect_netlink();
   if (!socket) return socket.error();
-  auto kinds = hook_kinds(socket.value().get());
-  if (!kinds) return kinds.error();
+  auto kind = hook_kind(socket.value().get(), ifindex);
+  if (!kind || kind.value() != kClsact) return {};
+  for (bool egress : {false, true}) {
+    auto filters = list_filters(socket.value().get(), ifindex, egress);
+    if (!filters) return filters.error();
+    if (!filters.value().empty()) return {};
+  }
+  return delete_hook_qdisc(socket.value().get(), ifindex);
+}
+
+Result<std::vector<ClsactFilter>> filters_on(std::uint32_t ifindex, bool egress) {
+  auto socket = connect_netlink();
+  if (!socket) return socket.error();
+  auto kind = hook_kind(socket.value().get(), ifindex);
+  if (!kind && kind.error().error_number == ENODEV) return std::vector<ClsactFilter>();
+  if (!kind) return kind.error();
+  if (kind.value() != kClsact) return std::vector<ClsactFilter>();
+  return ours_on(socket.value().get(), ifindex, egress);
+}
+
+Result<std::vector<ClsactFilter>> all_filters() {
+  auto socket = connect_netlink();
+  if (!socket) return socket.error();
+  auto qdiscs = hook_qdiscs(socket.value().get(), 0);
+  if (!qdiscs) return qdiscs.error();
   std::vector<ClsactFilter> filters;
-  for (const auto& [ifindex, kind] : kinds.value()) {
-    if (kind != "clsact") continue;
-    for (bool egress : {false, true})
-      if (const std::uint32_t id = program_at(ifindex, egress); id != 0) filters.push_back({ifindex, egress, id});
+  for (const Qdisc& qdisc : qdiscs.value()) {
+    if (qdisc.kind != kClsact) continue;
+    for (bool egress : {false, true}) {
+      auto ours = ours_on(socket.value().get(), qdisc.ifindex, egress);
+      if (!ours && ours.error().error_number == ENODEV) continue;  // gone since it was listed
+      if (!ours) return ours.error();
+      filters.insert(filters.end(), ours.value().begin(), ours.value().end());
+    }
   }
   return filters;
 }

@@ -28,10 +28,14 @@ std::uint32_t tcx_type(Hook hook) { return hook == Hook::ToGuest ? kTcxEgress : 
 
 bpf_attach_type cgroup_type(Hook hook) {
   switch (hook) {
-    case Hook::Connect4: return BPF_CGROUP_INET4_CONNECT;
-    case Hook::Connect6: return BPF_CGROUP_INET6_CONNECT;
-    case Hook::SkbEgress: return BPF_CGROUP_INET_EGRESS;
-    default: return BPF_CGROUP_INET_INGRESS;
+    case Hook::Connect4:
+      return BPF_CGROUP_INET4_CONNECT;
+    case Hook::Connect6:
+      return BPF_CGROUP_INET6_CONNECT;
+    case Hook::SkbEgress:
+      return BPF_CGROUP_INET_EGRESS;
+    default:
+      return BPF_CGROUP_INET_INGRESS;
   }
 }
 
@@ -55,7 +59,7 @@ int bpf_command(int command, Attributes& attributes) {
 
 Result<Descriptor> open_cgroup(std::uint64_t cgroup_id) {
   const char* root = "/sys/fs/cgroup";
-  struct statfs filesystem{};
+  struct statfs filesystem {};
   if (statfs(root, &filesystem) != 0 || filesystem.f_type != kCgroup2Magic) root = "/sys/fs/cgroup/unified";
   Descriptor mount(open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!mount.valid()) return system_error(std::string("cannot open ") + root, errno);
@@ -75,13 +79,20 @@ Result<Descriptor> open_cgroup(std::uint64_t cgroup_id) {
 
 const char* hook_name(Hook hook) {
   switch (hook) {
-    case Hook::FromGuest: return "from_guest";
-    case Hook::ToGuest: return "to_guest";
-    case Hook::FromUplink: return "from_uplink";
-    case Hook::Connect4: return "guest_connect4";
-    case Hook::Connect6: return "guest_connect6";
-    case Hook::SkbEgress: return "guest_skb_egress";
-    case Hook::SkbIngress: return "guest_skb_ingress";
+    case Hook::FromGuest:
+      return "from_guest";
+    case Hook::ToGuest:
+      return "to_guest";
+    case Hook::FromUplink:
+      return "from_uplink";
+    case Hook::Connect4:
+      return "guest_connect4";
+    case Hook::Connect6:
+      return "guest_connect6";
+    case Hook::SkbEgress:
+      return "guest_skb_egress";
+    case Hook::SkbIngress:
+      return "guest_skb_ingress";
   }
   return "";
 }
@@ -98,7 +109,8 @@ Result<Descriptor> create_tcx_link(Hook hook, std::uint32_t ifindex, int program
   attributes.flags = kBefore;
   Descriptor link(bpf_command(BPF_LINK_CREATE, attributes));
   if (!link.valid())
-    return system_error(std::string(hook_name(hook)) + " on interface " + std::to_string(ifindex) + ": tcx link", errno);
+    return system_error(std::string(hook_name(hook)) + " on interface " + std::to_string(ifindex) + ": tcx link",
+                        errno);
   return link;
 }
 
@@ -139,14 +151,23 @@ Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex
   return std::vector<std::uint32_t>(ids.begin(), ids.begin() + attributes.count);
 }
 
-Result<Descriptor> load_dropping_program() {
+Result<Descriptor> load_guard(Hook hook) {
+  constexpr int kNext = -1, kDrop = 2;  // TCX_NEXT, TCX_DROP
   const bpf_insn instructions[] = {
-      {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 2},  // TC_ACT_SHOT
+      {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, hook == Hook::FromUplink ? kNext : kDrop},
       {BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
   };
   Descriptor program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "grantd_guard", "GPL", instructions, 2, nullptr));
-  if (!program.valid()) return system_error("cannot load the guard program", errno);
+  if (!program.valid()) return system_error("cannot load the guard", errno);
   return program;
+}
+
+bool has_tcx() {
+  constexpr std::uint32_t kLoopback = 1;
+  Query attributes{};
+  attributes.target_ifindex = kLoopback;
+  attributes.attach_type = kTcxIngress;
+  return bpf_command(BPF_PROG_QUERY, attributes) == 0 || errno == ENOENT;
 }
 
 std::string link_name(const Attachment& attachment) {

@@ -20,14 +20,16 @@ struct LinkInfo {
 
 bool is_interface_hook(Hook hook);
 
-// At the head of the hook's programs. Not supported by the kernel: error_number EINVAL or EOPNOTSUPP.
+// At the head of the hook's programs. It ends with its last descriptor and pin.
 Result<Descriptor> create_tcx_link(Hook hook, std::uint32_t ifindex, int program_fd);
 Result<Descriptor> create_cgroup_link(Hook hook, std::uint64_t cgroup_id, int program_fd);
 Result<LinkInfo> link_info(int link_fd);
 // Program ids on a tcx hook, in the order in which they run. Without tcx: none.
 Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex);
-// r0 = TC_ACT_SHOT.
-Result<Descriptor> load_dropping_program();
+// Holds the place of ours for a moment: drops everything, or on an uplink lets everything pass.
+Result<Descriptor> load_guard(Hook hook);
+// Whether this kernel has tcx, found out by asking the loopback interface.
+bool has_tcx();
 
 // Pins are PINROOT/links/HOOK-INDEX, or HOOK-CGROUP_ID.
 std::string link_name(const Attachment& attachment);

@@ -4,10 +4,8 @@
 #include "maps/result.h"
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace grantd {
 

@@ -2,8 +2,8 @@
 
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
-#include <netlink/msg.h>
-#include <netlink/netlink.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <sys/socket.h>
@@ -17,33 +17,15 @@
 
 namespace grantd {
 
-void NetlinkSocketDeleter::operator()(nl_sock* socket) const { nl_socket_free(socket); }
-
 namespace {
-
-struct CacheDeleter {
-  void operator()(nl_cache* cache) const { nl_cache_free(cache); }
-};
-struct MessageDeleter {
-  void operator()(nl_msg* message) const { nlmsg_free(message); }
-};
-using Cache = std::unique_ptr<nl_cache, CacheDeleter>;
-using Message = std::unique_ptr<nl_msg, MessageDeleter>;
-
-Error netlink_error(const std::string& what, int code) { return Error{what + ": " + nl_geterror(code), 0}; }
-
-Result<NetlinkSocket> connect() {
-  NetlinkSocket socket(nl_socket_alloc());
-  if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
-  if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
-  return socket;
-}
 
 bool is_layer3(unsigned int type) {
   switch (type) {
     case ARPHRD_NONE:
     case ARPHRD_RAWIP:
     case ARPHRD_PPP:
+    case ARPHRD_SLIP:
+    case ARPHRD_CSLIP:
     case ARPHRD_TUNNEL:
     case ARPHRD_TUNNEL6:
     case ARPHRD_SIT:
@@ -53,11 +35,13 @@ bool is_layer3(unsigned int type) {
   }
 }
 
-// A tap is a virtual machine's interface, a tun decapsulates.
+// A tap is a virtual machine's interface, a tun decapsulates. So does, or might, whatever has no L2 header:
+// taken for a tunnel that it is not, an interface only loses stamps that nobody put there.
 bool is_tunnel(std::string_view kind, bool layer3) {
-  constexpr std::array<std::string_view, 13> kinds = {"vxlan", "geneve", "wireguard", "ipip",   "sit",  "gre", "gretap",
-                                                      "ip6gre", "ip6gretap", "ip6tnl",  "erspan", "xfrm", "vti"};
-  return (kind == "tun" && layer3) || std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+  constexpr std::string_view kinds[] = {"vxlan", "geneve",    "bareudp",   "gretap",    "ip6gretap", "erspan",
+                                        "gtp",   "ip6erspan", "wireguard", "amneziawg", "macsec",    "batadv",
+                                        "amt",   "l2tpeth",   "ovpn",      "xfrm",      "gre",       "ipip"};
+  return layer3 || std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
 }
 
 std::optional<MacAddress> mac_of(const void* bytes, std::size_t length) {
@@ -72,27 +56,20 @@ std::optional<MacAddress> mac_of(rtnl_link* link) {
   return address ? mac_of(nl_addr_get_binary_addr(address), nl_addr_get_len(address)) : std::nullopt;
 }
 
-int take_address(nl_msg* message, void* mac) {
-  nlattr* address = nlmsg_find_attr(nlmsg_hdr(message), sizeof(ifinfomsg), IFLA_ADDRESS);
-  if (address)
-    *static_cast<std::optional<MacAddress>*>(mac) = mac_of(nla_data(address), static_cast<std::size_t>(nla_len(address)));
-  return NL_OK;
-}
-
 // Of an interface in another network namespace, by the id that this one has for that.
 std::optional<MacAddress> mac_elsewhere(nl_sock* socket, int netns_id, int ifindex) {
   ifinfomsg header{};
   header.ifi_index = ifindex;
-  const Message request(nlmsg_alloc_simple(RTM_GETLINK, 0));
+  const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETLINK, 0));
   if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
       nla_put_s32(request.get(), IFLA_TARGET_NETNSID, netns_id) < 0)
     return std::nullopt;
   std::optional<MacAddress> mac;
-  nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, take_address, &mac);
-  // The answer, and the acknowledgement: left in the socket, it would be taken for the next answer.
-  if (nl_send_auto(socket, request.get()) >= 0 && nl_recvmsgs_default(socket) >= 0) nl_wait_for_ack(socket);
-  nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_DEFAULT, nullptr, nullptr);
-  return mac;
+  const auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) {
+    nlattr* address = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_ADDRESS);
+    if (address) mac = mac_of(nla_data(address), static_cast<std::size_t>(nla_len(address)));
+  });
+  return asked ? mac : std::nullopt;
 }
 
 std::optional<IpAddress> address_of(rtnl_addr* entry) {
@@ -110,6 +87,15 @@ bool is_link_local(const IpAddress& address) {
   return address.family == Family::IPv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
 }
 
+// What a watch is told and the facts do not hold: a bridge about its ports (a port that comes or goes is told
+// as an interface too), and wireless events, which say that nothing of the interface changed.
+bool matters(nlmsghdr* message) {
+  if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK) return true;
+  if (!nlmsg_valid_hdr(message, sizeof(ifinfomsg))) return true;
+  const auto* link = static_cast<ifinfomsg*>(nlmsg_data(message));
+  return link->ifi_family != AF_BRIDGE && !nlmsg_find_attr(message, sizeof(ifinfomsg), IFLA_WIRELESS);
+}
+
 InterfaceFact describe(nl_sock* socket, nl_cache* links, rtnl_link* link) {
   InterfaceFact fact;
   fact.name = rtnl_link_get_name(link) ? rtnl_link_get_name(link) : "";
@@ -118,10 +104,10 @@ InterfaceFact describe(nl_sock* socket, nl_cache* links, rtnl_link* link) {
   fact.loopback = (rtnl_link_get_flags(link) & IFF_LOOPBACK) != 0;
   fact.master = static_cast<std::uint32_t>(std::max(rtnl_link_get_master(link), 0));
   const char* kind = rtnl_link_get_type(link);
-  fact.tunnel = kind && is_tunnel(kind, fact.layer3);
+  fact.tunnel = is_tunnel(kind ? kind : "", fact.layer3);
   fact.mac = mac_of(link).value_or(MacAddress{});
   const int peer = rtnl_link_get_link(link);
-  if (kind && std::string_view(kind) == "veth" && peer > 0) {
+  if (kind && (std::string_view(kind) == "veth" || std::string_view(kind) == "netkit") && peer > 0) {
     int netns_id = -1;
     if (rtnl_link_get_link_netnsid(link, &netns_id) == 0 && netns_id >= 0) {
       fact.peer_mac = mac_elsewhere(socket, netns_id, peer);
@@ -150,15 +136,15 @@ void add_addresses(nl_cache* addresses, std::map<std::uint32_t, InterfaceFact>& 
 }  // namespace
 
 Result<std::vector<InterfaceFact>> read_interfaces() {
-  auto socket = connect();
+  auto socket = connect_netlink();
   if (!socket) return socket.error();
   nl_cache* raw = nullptr;
   if (const int code = rtnl_link_alloc_cache(socket.value().get(), AF_UNSPEC, &raw); code < 0)
     return netlink_error("cannot list interfaces", code);
-  const Cache links(raw);
+  const NetlinkCache links(raw);
   if (const int code = rtnl_addr_alloc_cache(socket.value().get(), &raw); code < 0)
     return netlink_error("cannot list addresses", code);
-  const Cache addresses(raw);
+  const NetlinkCache addresses(raw);
   std::map<std::uint32_t, InterfaceFact> facts;
   for (nl_object* each = nl_cache_get_first(links.get()); each; each = nl_cache_get_next(each)) {
     auto fact = describe(socket.value().get(), links.get(), reinterpret_cast<rtnl_link*>(each));
@@ -196,15 +182,19 @@ int InterfaceWatch::fd() const { return nl_socket_get_fd(socket_.get()); }
 
 bool InterfaceWatch::drain() {
   bool changed = false;
-  std::array<char, 65536> buffer{};
+  alignas(nlmsghdr) std::array<char, 65536> buffer;
   while (true) {
     const auto received = recv(fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (received > 0 || (received < 0 && errno == ENOBUFS)) {
-      changed = true;  // ENOBUFS: some were lost, so everything may have changed
+    if (received < 0 && errno == EINTR) continue;
+    if (received < 0 && errno == ENOBUFS) {
+      changed = true;  // some were lost, so everything may have changed
       continue;
     }
-    if (received < 0 && errno == EINTR) continue;
-    return changed;
+    if (received <= 0) return changed;
+    int left = static_cast<int>(received);
+    for (auto* message = reinterpret_cast<nlmsghdr*>(buffer.data()); nlmsg_ok(message, left);
+         message = nlmsg_next(message, &left))
+      changed = changed || matters(message);
   }
 }
 

@@ -1,0 +1,67 @@
+#include "agent/netlink/netlink.h"
+
+#include <netlink/errno.h>
+
+#include <cerrno>
+
+namespace grantd {
+
+namespace {
+
+struct Answer {
+  const std::function<void(nlmsghdr*)>& take;
+  bool complete = false;
+};
+
+int on_message(nl_msg* message, void* answer) {
+  static_cast<Answer*>(answer)->take(nlmsg_hdr(message));
+  return NL_OK;
+}
+
+int on_end(nl_msg*, void* answer) {
+  static_cast<Answer*>(answer)->complete = true;
+  return NL_STOP;
+}
+
+}  // namespace
+
+Error netlink_error(const std::string& what, int code) {
+  int error_number = 0;
+  switch (-code) {
+    case NLE_NODEV:
+      error_number = ENODEV;
+      break;
+    case NLE_OBJ_NOTFOUND:
+      error_number = ENOENT;
+      break;
+    case NLE_EXIST:
+      error_number = EEXIST;
+      break;
+    default:
+      break;
+  }
+  return Error{what + ": " + nl_geterror(code), error_number};
+}
+
+Result<NetlinkSocket> connect_netlink() {
+  NetlinkSocket socket(nl_socket_alloc());
+  if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
+  if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
+  return socket;
+}
+
+Result<void> ask_netlink(nl_sock* socket, nl_msg* request, const std::function<void(nlmsghdr*)>& take) {
+  const std::unique_ptr<nl_cb, NetlinkDeleter<nl_cb_put>> callbacks(nl_cb_alloc(NL_CB_DEFAULT));
+  if (!callbacks) return Error{"netlink: no memory", ENOMEM};
+  Answer answer{take};
+  nl_cb_set(callbacks.get(), NL_CB_VALID, NL_CB_CUSTOM, on_message, &answer);
+  nl_cb_set(callbacks.get(), NL_CB_ACK, NL_CB_CUSTOM, on_end, &answer);
+  nl_cb_set(callbacks.get(), NL_CB_FINISH, NL_CB_CUSTOM, on_end, &answer);
+  if (const int code = nl_send_auto(socket, request); code < 0) return netlink_error("netlink", code);
+  // One answer may come in several reads: the messages, then the acknowledgement.
+  while (!answer.complete)
+    if (const int code = nl_recvmsgs(socket, callbacks.get()); code < 0) return netlink_error("netlink", code);
+  return {};
+}
+
+}  // namespace grantd
