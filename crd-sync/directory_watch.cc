@@ -68,9 +68,13 @@ void DirectoryWatch::take_event(const inotify_event& event, const char* name) {
   const bool overflow = (event.mask & IN_Q_OVERFLOW) != 0;
   if (!overflow && known == names_.end()) return;  // of a watch that is no more
   if (!overflow && !known->second.contains("") && !known->second.contains(name)) return;
-  if (!changing_since_) changing_since_ = Clock::now();
-  quiet_ = (event.mask & kFirstHalf) != 0 && is_manifest_name(name) ? Clock::duration(kQuietAfterFirstHalf)
-                                                                    : Clock::duration(kQuietAfterChange);
+  if (!changing_since_) {
+    changing_since_ = Clock::now();
+    quiet_ = kQuietAfterChange;
+  }
+  // Other names, such as an editor's backup, change nothing about what is waited for.
+  if (!overflow && is_manifest_name(name))
+    quiet_ = (event.mask & kFirstHalf) != 0 ? kQuietAfterFirstHalf : kQuietAfterChange;
 }
 
 void DirectoryWatch::take_events() {

@@ -54,6 +54,8 @@ std::optional<std::pair<ObjectId, KeptObject>> take_object(Taker& take) {
   return std::pair{ObjectId{*known, std::string(*key)}, std::move(kept)};
 }
 
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
 }  // namespace
 
 Result<ManifestObject> read_kept(const ObjectId& id, const KeptObject& kept) {
@@ -100,18 +102,19 @@ Result<LastGood> parse_last_good(std::string_view text) {
 LastGoodFile::LastGoodFile(std::string state_directory)
     : directory_(std::move(state_directory)), path_(directory_ + "/last-good") {}
 
-Result<LastGood> LastGoodFile::load() const {
+Result<LastGood> LastGoodFile::load() {
   const auto text = read_whole_file(path_, kMaxBytes);
   if (!text && text.error().error_number == ENOENT) return LastGood{};
   if (!text) return text.error();
   auto objects = parse_last_good(text.value());
   if (!objects) return Error{path_ + ": " + objects.error().message};
+  written_ = first_line(text.value());
   return objects;
 }
 
 Result<void> LastGoodFile::save(const LastGood& objects) {
   const std::string text = last_good_text(objects);
-  std::string header = text.substr(0, text.find('\n'));
+  std::string header = first_line(text);
   if (header == written_) return {};
   if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return system_error("mkdir " + directory_, errno);
   if (auto replaced = replace_file(path_, text); !replaced) return replaced;

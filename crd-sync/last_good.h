@@ -40,7 +40,7 @@ class LastGoodFile {
  public:
   explicit LastGoodFile(std::string state_directory);
 
-  Result<LastGood> load() const;  // no file yet: nothing kept
+  Result<LastGood> load();  // no file yet: nothing kept
   // Whole or not at all, also when the machine stops in between. Makes the directory. What is
   // there already is not written again.
   Result<void> save(const LastGood& objects);

@@ -1,0 +1,272 @@
+#include "crd-sync/admission.h"
+
+#include "tests/unit/manifest_texts.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace grantd {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+// Files that are edited between loads, as ManifestDirectory sees them.
+class AdmissionTest : public testing::Test {
+ protected:
+  void load() {
+    std::vector<std::shared_ptr<const ReadResult>> reads;
+    for (const auto& [path, text] : files_) reads.push_back(std::make_shared<ReadResult>(read_manifests({path, text})));
+    Admitted admitted = admit(reads, last_good_);
+    // As after a restart: what is kept comes from its form on disk.
+    auto kept = parse_last_good(last_good_text(admitted.last_good));
+    ASSERT_TRUE(kept) << kept.error().message;
+    last_good_ = std::move(kept).value();
+    desired_ = std::move(admitted.desired);
+  }
+
+  void load(const std::string& text) {
+    files_ = {{"a.yaml", text}};
+    load();
+  }
+
+  std::vector<std::string> texts(Severity severity) const {
+    std::vector<std::string> all;
+    for (const Problem& problem : desired_.problems)
+      if (problem.severity == severity) all.push_back(problem.text());
+    return all;
+  }
+  std::vector<std::string> errors() const { return texts(Severity::Error); }
+  std::vector<std::string> warnings() const { return texts(Severity::Warning); }
+
+  // Each object that stands, with the one value that the tests edit.
+  std::map<std::string, std::string> standing() const {
+    std::map<std::string, std::string> all;
+    for (const Realm& realm : desired_.realms)
+      all[realm.name] = realm.addresses.empty() ? "" : realm.addresses[0].prefix.text();
+    for (const Grant& grant : desired_.grants)
+      all[grant.name] = grant.grantee_realm + (grant.revoked ? " revoked" : "");
+    for (const Workload& workload : desired_.workloads) all[workload.name] = workload.interface;
+    return all;
+  }
+  using Standing = std::map<std::string, std::string>;
+
+  std::map<std::string, std::string> files_;
+  LastGood last_good_;
+  DesiredState desired_;
+};
+
+const std::string kAlice = realm_text("alice", "192.0.2.0/24");
+const std::string kBob = realm_text("bob-home", "198.51.100.0/24");
+
+TEST_F(AdmissionTest, TakesWhatIsGoodAndSortsIt) {
+  load(workload_text("web", "veth-bob", "10.0.0.1") + grant_text("bob", "bob-home") + kBob + kAlice);
+  EXPECT_THAT(errors(), IsEmpty());
+  EXPECT_THAT(warnings(), IsEmpty());
+  ASSERT_EQ(desired_.realms.size(), 2u);
+  EXPECT_EQ(desired_.realms[0].name, "alice");
+  EXPECT_EQ(
+      standing(),
+      (Standing{{"alice", "192.0.2.0/24"}, {"bob-home", "198.51.100.0/24"}, {"bob", "bob-home"}, {"web", "veth-bob"}}));
+}
+
+TEST_F(AdmissionTest, ABadObjectLeavesItsLastGoodVersionAndTheOthers) {
+  load(kAlice + kBob);
+  load(kAlice + realm_text("bob-home", "198.51.100.1/24") + realm_text("carol", "203.0.113.0/24"));
+  EXPECT_EQ(standing(),
+            (Standing{{"alice", "192.0.2.0/24"}, {"bob-home", "198.51.100.0/24"}, {"carol", "203.0.113.0/24"}}));
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("198.51.100.1/24")));
+  EXPECT_THAT(warnings(), ElementsAre(HasSubstr("Realm bob-home: stays in force as it was last good")));
+  load(kAlice + kBob);
+  EXPECT_THAT(desired_.problems, IsEmpty());
+}
+
+TEST_F(AdmissionTest, ABadObjectThatWasNeverGoodIsLeftOut) {
+  load(kAlice + realm_text("bob-home", "198.51.100.1/24"));
+  EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}}));
+}
+
+TEST_F(AdmissionTest, AFileThatDoesNotParseKeepsAllItHad) {
+  files_ = {{"a.yaml", kAlice}, {"b.yaml", kBob + realm_text("carol", "203.0.113.0/24")}};
+  load();
+  files_["b.yaml"] = realm_text("bob-home", "198.51.100.0/25") + "\"";
+  load();
+  EXPECT_EQ(standing(),
+            (Standing{{"alice", "192.0.2.0/24"}, {"bob-home", "198.51.100.0/24"}, {"carol", "203.0.113.0/24"}}));
+  EXPECT_EQ(errors().size(), 1u);
+  files_["b.yaml"] = "";  // what a full disk leaves behind
+  load();
+  EXPECT_EQ(standing().size(), 3u);
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("b.yaml: is empty")));
+  files_["b.yaml"] = "# nothing any more\n";
+  load();
+  EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}}));
+  EXPECT_THAT(desired_.problems, IsEmpty());
+}
+
+TEST_F(AdmissionTest, AnObjectWhoseNameCannotBeReadIsNotTakenForDeleted) {
+  load(kAlice + kBob);
+  std::string mistyped = kBob;
+  mistyped.replace(mistyped.find("name:"), 5, "nmae:");
+  load(kAlice + mistyped);
+  EXPECT_EQ(standing().count("bob-home"), 1u);
+  mistyped = kBob;
+  mistyped.replace(mistyped.find("Realm"), 5, "Relam");
+  load(kAlice + mistyped);
+  EXPECT_EQ(standing().count("bob-home"), 1u);
+}
+
+TEST_F(AdmissionTest, DeletingTakesEffect) {
+  files_ = {{"a.yaml", kAlice}, {"b.yaml", kBob}};
+  load();
+  files_.erase("b.yaml");
+  load();
+  EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}}));
+  EXPECT_THAT(desired_.problems, IsEmpty());
+  EXPECT_EQ(last_good_.size(), 1u);
+}
+
+TEST_F(AdmissionTest, AnObjectMayMoveToAnotherFile) {
+  files_ = {{"a.yaml", kAlice}, {"b.yaml", kBob}};
+  load();
+  files_ = {{"a.yaml", kAlice + kBob}, {"b.yaml", "'"}};
+  load();
+  EXPECT_EQ(standing().size(), 2u);
+  EXPECT_EQ(errors().size(), 1u);  // of b.yaml alone
+}
+
+TEST_F(AdmissionTest, TheSameNameTwiceRefusesBoth) {
+  files_ = {{"a.yaml", kBob}, {"b.yaml", realm_text("bob-home", "203.0.113.0/24")}};
+  load();
+  EXPECT_THAT(standing(), IsEmpty());
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("more than once, first in a.yaml:2")));
+  files_.erase("b.yaml");
+  load();
+  files_["b.yaml"] = realm_text("bob-home", "203.0.113.0/24");
+  load();
+  EXPECT_EQ(standing(), (Standing{{"bob-home", "198.51.100.0/24"}}));
+  files_["b.yaml"] = realm_text("bob-home", "203.0.113.1/24");  // also where the other one is bad
+  load();
+  EXPECT_EQ(standing(), (Standing{{"bob-home", "198.51.100.0/24"}}));
+}
+
+TEST_F(AdmissionTest, TheSamePrefixInTwoRealmsRefusesBoth) {
+  load(kAlice + realm_text("bob-home", "198.51.100.0/24, 192.0.2.0/24"));
+  EXPECT_THAT(standing(), IsEmpty());
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("spec.addresses[1]: \"192.0.2.0/24\": is also Realm alice's, a.yaml:5")));
+}
+
+TEST_F(AdmissionTest, APrefixThatIsTakenStaysWithWhomItWas) {
+  load(kAlice + kBob);
+  load(kAlice + realm_text("bob-home", "192.0.2.0/24"));
+  EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}, {"bob-home", "198.51.100.0/24"}}));
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("Realm bob-home: spec.addresses[0]")));
+  EXPECT_THAT(errors(), Not(Contains(HasSubstr("both"))));
+}
+
+TEST_F(AdmissionTest, WhoFallsBackMayPushOutWhoCameInItsPlace) {
+  load(kAlice + kBob);
+  // carol takes what alice gives up, but alice's change is refused.
+  load(realm_text("alice", "203.0.113.0/24", "another") + kBob + realm_text("carol", "192.0.2.0/24"));
+  EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}, {"bob-home", "198.51.100.0/24"}}));
+  EXPECT_EQ(errors().size(), 2u);
+}
+
+TEST_F(AdmissionTest, RealmsMaySwapPrefixes) {
+  load(kAlice + kBob);
+  load(realm_text("alice", "198.51.100.0/24") + realm_text("bob-home", "192.0.2.0/24"));
+  EXPECT_EQ(standing(), (Standing{{"alice", "198.51.100.0/24"}, {"bob-home", "192.0.2.0/24"}}));
+  EXPECT_THAT(desired_.problems, IsEmpty());
+}
+
+TEST_F(AdmissionTest, NestedPrefixesAreToldOnceForEachPair) {
+  load(kAlice + realm_text("bob-home", "192.0.2.0/28, 192.0.2.64/28, 192.0.2.65/32") +
+       realm_text("carol", "192.0.2.66/32, \"2001:db8::/32\""));
+  EXPECT_EQ(standing().size(), 3u);
+  EXPECT_THAT(errors(), IsEmpty());
+  EXPECT_THAT(warnings(), ElementsAre(HasSubstr("192.0.2.0/28\": lies inside 192.0.2.0/24 of Realm alice, a.yaml:5"),
+                                      HasSubstr("192.0.2.66/32\": lies inside 192.0.2.64/28 of Realm bob-home")));
+}
+
+TEST_F(AdmissionTest, AnIdentityIsOfOneRealmAndStays) {
+  load(realm_text("alice", "", "x") + realm_text("bob-home", "", "x"));
+  EXPECT_THAT(standing(), IsEmpty());
+  load(kAlice + kBob);
+  load(realm_text("alice", "203.0.113.0/24", "changed") + kBob);
+  EXPECT_EQ(standing()["alice"], "192.0.2.0/24");
+  EXPECT_THAT(errors(),
+              ElementsAre(HasSubstr("spec.identity: \"changed\": cannot be changed; accepted: \"id-of-alice\"")));
+  load(kBob);
+  load(realm_text("alice", "203.0.113.0/24", "changed") + kBob);  // deleted in between
+  EXPECT_EQ(standing()["alice"], "203.0.113.0/24");
+}
+
+TEST_F(AdmissionTest, TheRealmsOfAGrantStay) {
+  const std::string realms = kAlice + kBob + realm_text("carol", "203.0.113.0/24");
+  load(realms + grant_text("bob", "bob-home"));
+  load(realms + grant_text("bob", "carol", "revoked: true"));
+  EXPECT_EQ(standing()["bob"], "bob-home");
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("spec.granteeRealm: \"carol\": cannot be changed")));
+  load(realms + grant_text("bob", "bob-home", "revoked: true"));
+  EXPECT_EQ(standing()["bob"], "bob-home revoked");
+}
+
+TEST_F(AdmissionTest, AGrantNamesRealmsThatAreThere) {
+  const std::string to_carol = "networkPolicy: {egressAllowed: true, allowedDestinations: [\"realm:carol\"]}";
+  load(kAlice + grant_text("bob", "bob-home"));
+  EXPECT_EQ(standing().count("bob"), 0u);
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("spec.granteeRealm: \"bob-home\": there is no such Realm")));
+  load(kAlice + kBob + grant_text("bob", "bob-home"));
+  EXPECT_EQ(standing()["bob"], "bob-home");
+  load(kAlice + kBob + grant_text("bob", "bob-home", to_carol + ", revoked: true"));
+  EXPECT_EQ(standing()["bob"], "bob-home");  // its last good version names no carol
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("allowedDestinations[0]: \"carol\"")));
+  load(kAlice + grant_text("bob", "bob-home"));
+  EXPECT_EQ(standing().count("bob"), 0u);  // nothing is left to fall back on
+  EXPECT_EQ(errors().size(), 1u);
+}
+
+TEST_F(AdmissionTest, AnIgnoredListMayNameAnyRealm) {
+  load(kAlice + kBob + grant_text("bob", "bob-home", "networkPolicy: {allowedDestinations: [\"realm:carol\"]}"));
+  EXPECT_EQ(standing().count("bob"), 1u);
+  EXPECT_THAT(warnings(), ElementsAre(HasSubstr("is ignored, because egressAllowed is not true")));
+}
+
+TEST_F(AdmissionTest, WorkloadsShareNothing) {
+  load(workload_text("web", "veth-1", "10.0.0.1") + workload_text("db", "veth-2", "10.0.0.2"));
+  load(workload_text("web", "veth-1", "10.0.0.1") + workload_text("db", "veth-1", "10.0.0.2"));
+  EXPECT_EQ(standing(), (Standing{{"db", "veth-2"}, {"web", "veth-1"}}));
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("Workload db: spec.interface: \"veth-1\": is also Workload web's")));
+  load(workload_text("web", "veth-1", "10.0.0.1") + workload_text("db", "veth-2", "10.0.0.1"));
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("Workload db: spec.addresses[0]: \"10.0.0.1\"")));
+}
+
+TEST_F(AdmissionTest, PositionsAreThoseOfTheFile) {
+  load(kAlice + kBob + "# a comment\n\n" +
+       grant_text("bob", "bob-home",
+                  "networkPolicy: {\n\n  egressAllowed: true,\n"
+                  "  allowedDestinations: [internet]}"));
+  const auto line = [this] { return desired_.grants.at(0).destinations.at(0).position; };
+  EXPECT_EQ(line().line, 20);
+  EXPECT_EQ(line().document, 3);
+  load(kAlice + kBob + "# a comment\n\n" + grant_text("bob", "bob-home", "revoked: maybe"));
+  EXPECT_EQ(line().line, 20);  // from what was kept
+  EXPECT_EQ(line().file, "a.yaml");
+  EXPECT_EQ(line().document, 3);
+}
+
+TEST_F(AdmissionTest, ProblemsStandInOrder) {
+  files_ = {{"a.yaml", kAlice + realm_text("bob-home", "1.2.3.4/8")}, {"b.yaml", realm_text("carol", "192.0.2.0/24")}};
+  load();
+  ASSERT_EQ(errors().size(), 2u);
+  EXPECT_THAT(errors()[0], HasSubstr("a.yaml:10"));
+  EXPECT_THAT(errors()[1], HasSubstr("b.yaml:5"));
+}
+
+}  // namespace
+}  // namespace grantd

@@ -1,0 +1,286 @@
+#include "crd-sync/manifest_directory.h"
+
+#include "tests/unit/manifest_texts.h"
+#include "tests/unit/temporary_directory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <thread>
+
+namespace grantd {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Clock = std::chrono::steady_clock;
+
+const std::string kAlice = realm_text("alice", "192.0.2.0/24");
+const std::string kBob = realm_text("bob-home", "198.51.100.0/24");
+
+std::vector<std::string> names(const DesiredState& desired) {
+  std::vector<std::string> all;
+  for (const Realm& realm : desired.realms) all.push_back(realm.name);
+  return all;
+}
+
+std::vector<std::string> errors(const DesiredState& desired) {
+  std::vector<std::string> all;
+  for (const Problem& problem : desired.problems)
+    if (problem.severity == Severity::Error) all.push_back(problem.text());
+  return all;
+}
+
+// Waits as the agent's loop does. False: nothing was told in that time.
+bool told_of_change(ManifestDirectory& manifests, std::chrono::milliseconds limit) {
+  const auto end = Clock::now() + limit;
+  while (Clock::now() < end) {
+    pollfd wait[] = {{manifests.watch_fd(), POLLIN, 0}, {manifests.settle_fd(), POLLIN, 0}};
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
+    if (poll(wait, 2, static_cast<int>(left.count()) + 1) > 0 && manifests.drain()) return true;
+  }
+  return false;
+}
+
+class ManifestDirectoryTest : public testing::Test {
+ protected:
+  ManifestDirectoryTest() { std::filesystem::create_directory(path()); }
+
+  std::string path() const { return root_.path("manifests"); }
+  std::string path(const std::string& name) const { return path() + "/" + name; }
+  void write(const std::string& name, const std::string& text) const { root_.write("manifests/" + name, text); }
+
+  ManifestDirectory open() {
+    auto opened = ManifestDirectory::open(path(), root_.path("state"));
+    EXPECT_TRUE(opened) << opened.error().message;
+    return std::move(opened).value();
+  }
+
+  // An edit must be told, and what it left must be what is loaded.
+  DesiredState after_change(ManifestDirectory& manifests) {
+    EXPECT_TRUE(told_of_change(manifests, 2s));
+    return manifests.load();
+  }
+
+  TemporaryDirectory root_;
+};
+
+TEST_F(ManifestDirectoryTest, ReadsManifestsAndNothingElse) {
+  write("b.yaml", kBob);
+  write("a.yml", kAlice);
+  write("c.json", R"({"apiVersion": "keystone.io/v1alpha1", "kind": "Realm", "metadata": {"name": "carol"},
+                      "spec": {"identity": "c"}})");
+  for (const char* name : {".hidden.yaml", "b.yaml~", "#b.yaml#", "b.yaml.swp", ".b.yaml.swp", "b.yaml.bak", "README"})
+    write(name, "{");
+  std::filesystem::create_directory(path("inside"));
+  root_.write("manifests/inside/d.yaml", "{");
+  auto manifests = open();
+  const DesiredState desired = manifests.load();
+  EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home", "carol"));
+  EXPECT_THAT(desired.problems, IsEmpty());
+}
+
+TEST_F(ManifestDirectoryTest, ADirectoryThatIsNotThereIsAnError) {
+  const auto opened = ManifestDirectory::open(root_.path("no-such"), "");
+  ASSERT_FALSE(opened);
+  EXPECT_THAT(opened.error().message, HasSubstr("no-such: No such file or directory"));
+  root_.write("file", "");
+  EXPECT_FALSE(ManifestDirectory::open(root_.path("file"), ""));
+}
+
+TEST_F(ManifestDirectoryTest, FilesThatCannotBeReadAreErrorsAndKeepWhatTheyHad) {
+  write("a.yaml", kAlice);
+  write("b.yaml", kBob);
+  auto manifests = open();
+  manifests.load();
+  std::filesystem::remove(path("b.yaml"));
+  ASSERT_EQ(mkfifo(path("b.yaml").c_str(), 0600), 0);
+  std::filesystem::create_symlink("nowhere", path("c.yaml"));
+  std::filesystem::create_directory(path("d.yaml"));
+  write("e.yaml", std::string((4U << 20) + 1, '#'));
+  write("f\n.yaml", "");
+  const DesiredState desired = manifests.load();
+  EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home"));
+  EXPECT_THAT(errors(desired), ElementsAre(HasSubstr("b.yaml: is no regular file"), HasSubstr("c.yaml: No such file"),
+                                           HasSubstr("d.yaml: is no regular file"), HasSubstr("has more than 4194304"),
+                                           HasSubstr("has control characters in its name")));
+}
+
+TEST_F(ManifestDirectoryTest, TellsOfEveryWayToEdit) {
+  auto manifests = open();
+  manifests.load();
+  EXPECT_FALSE(told_of_change(manifests, 50ms));
+
+  write("a.yaml", kAlice);
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("alice"));
+  write("a.yaml", kAlice + kBob);  // in place
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("alice", "bob-home"));
+  write(".a.yaml.tmp", kBob);  // beside it, and renamed
+  std::filesystem::rename(path(".a.yaml.tmp"), path("a.yaml"));
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("bob-home"));
+  std::filesystem::rename(path("a.yaml"), path("b.yaml"));
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("bob-home"));
+  std::filesystem::rename(path("b.yaml"), root_.path("b.yaml"));  // out
+  EXPECT_THAT(names(after_change(manifests)), IsEmpty());
+  std::filesystem::create_hard_link(root_.path("b.yaml"), path("c.yaml"));
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("bob-home"));
+  std::filesystem::remove(path("c.yaml"));
+  EXPECT_THAT(names(after_change(manifests)), IsEmpty());
+  EXPECT_FALSE(told_of_change(manifests, 50ms));
+}
+
+TEST_F(ManifestDirectoryTest, AnEditIsToldInTime) {
+  auto manifests = open();
+  auto fastest = Clock::duration::max();  // of several: the machine may be busy
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    manifests.load();
+    write("a.yaml", kAlice + "# " + std::to_string(attempt));
+    const auto start = Clock::now();
+    ASSERT_TRUE(told_of_change(manifests, 2s));
+    fastest = std::min(fastest, Clock::now() - start);
+  }
+  EXPECT_LT(fastest, 50ms);
+}
+
+TEST_F(ManifestDirectoryTest, AnEditorsSavingLooksLikeOneChange) {
+  int good = 0;  // of several: the machine may be busy
+  for (int attempt = 0; attempt < 3 && good == 0; ++attempt) {
+    write("a.yaml", kAlice);
+    auto manifests = open();
+    manifests.load();
+    // What vim does: the old file aside, a new one, and the old one away.
+    std::filesystem::rename(path("a.yaml"), path("a.yaml~"));
+    const bool told_too_early = told_of_change(manifests, 15ms);
+    write("a.yaml", kAlice + kBob);
+    std::filesystem::remove(path("a.yaml~"));
+    const bool told = told_of_change(manifests, 2s);
+    EXPECT_THAT(names(manifests.load()), ElementsAre("alice", "bob-home"));
+    if (!told_too_early && told && !told_of_change(manifests, 100ms)) ++good;
+  }
+  EXPECT_EQ(good, 1);
+}
+
+TEST_F(ManifestDirectoryTest, ChangesWithoutEndAreToldAllTheSame) {
+  auto manifests = open();
+  manifests.load();
+  const auto end = Clock::now() + 400ms;
+  int told = 0;
+  for (int number = 0; Clock::now() < end; ++number) {
+    write("a.yaml", kAlice + "# " + std::to_string(number) + "\n");
+    if (told_of_change(manifests, 3ms)) ++told;
+  }
+  EXPECT_GE(told, 2);
+}
+
+TEST_F(ManifestDirectoryTest, SwapsOfAMountedConfigMapAreSeen) {
+  std::filesystem::create_directory(path("..one"));
+  root_.write("manifests/..one/a.yaml", kAlice);
+  std::filesystem::create_symlink("..one", path("..data"));
+  std::filesystem::create_symlink("..data/a.yaml", path("a.yaml"));
+  auto manifests = open();
+  EXPECT_THAT(names(manifests.load()), ElementsAre("alice"));
+  std::filesystem::create_directory(path("..two"));
+  root_.write("manifests/..two/a.yaml", kBob);
+  std::filesystem::create_symlink("..two", path("..data_tmp"));
+  std::filesystem::rename(path("..data_tmp"), path("..data"));
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("bob-home"));
+}
+
+TEST_F(ManifestDirectoryTest, ADirectoryThatVanishesTakesNothingAway) {
+  write("a.yaml", kAlice);
+  auto manifests = open();
+  manifests.load();
+  std::filesystem::rename(path(), root_.path("elsewhere"));
+  const DesiredState gone = after_change(manifests);
+  EXPECT_THAT(names(gone), ElementsAre("alice"));
+  EXPECT_THAT(errors(gone), ElementsAre(HasSubstr("No such file or directory")));
+
+  std::filesystem::create_directory(root_.path("fresh"));
+  root_.write("fresh/a.yaml", kAlice + kBob);
+  std::filesystem::rename(root_.path("fresh"), path());
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("alice", "bob-home"));
+  write("a.yaml", kBob);  // the new one is watched, too
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("bob-home"));
+}
+
+TEST_F(ManifestDirectoryTest, ALinkToADirectoryMayBeTurned) {
+  std::filesystem::create_directory(root_.path("one"));
+  std::filesystem::create_directory(root_.path("two"));
+  root_.write("one/a.yaml", kAlice);
+  root_.write("two/a.yaml", kBob);
+  std::filesystem::create_directory_symlink("one", root_.path("link"));
+  auto manifests = ManifestDirectory::open(root_.path("link"), "");
+  ASSERT_TRUE(manifests);
+  EXPECT_THAT(names(manifests.value().load()), ElementsAre("alice"));
+  std::filesystem::create_directory_symlink("two", root_.path("next"));
+  std::filesystem::rename(root_.path("next"), root_.path("link"));
+  EXPECT_THAT(names(after_change(manifests.value())), ElementsAre("bob-home"));
+}
+
+TEST_F(ManifestDirectoryTest, AnOverflowOfEventsIsAChange) {
+  auto manifests = open();
+  manifests.load();
+  for (int number = 0; number < 20'000; ++number) {  // the queue holds 16,384 by default
+    write("x" + std::to_string(number % 2), "");
+  }
+  write("a.yaml", kAlice);
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("alice"));
+}
+
+TEST_F(ManifestDirectoryTest, WhatWasGoodOutlivesARestart) {
+  write("a.yaml", kAlice + kBob);
+  { open().load(); }
+  write("a.yaml", kAlice + realm_text("bob-home", "198.51.100.1/24"));
+  auto manifests = open();
+  const DesiredState desired = manifests.load();
+  EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home"));
+  EXPECT_EQ(errors(desired).size(), 1u);
+
+  root_.write("state/last-good", "damaged");
+  auto again = open();
+  const DesiredState lost = again.load();
+  EXPECT_THAT(names(lost), ElementsAre("alice"));
+  ASSERT_FALSE(lost.problems.empty());
+  EXPECT_THAT(lost.problems[0].text(), HasSubstr("the last good manifests are lost"));
+}
+
+TEST_F(ManifestDirectoryTest, WithoutAStateDirectoryItWorksAndWithABadOneItSays) {
+  write("a.yaml", kAlice);
+  auto none = ManifestDirectory::open(path(), "");
+  ASSERT_TRUE(none);
+  EXPECT_THAT(none.value().load().problems, IsEmpty());
+  root_.write("file", "");
+  auto bad = ManifestDirectory::open(path(), root_.path("file/state"));
+  ASSERT_TRUE(bad);
+  const DesiredState desired = bad.value().load();
+  EXPECT_THAT(names(desired), ElementsAre("alice"));
+  ASSERT_FALSE(desired.problems.empty());
+  EXPECT_THAT(desired.problems.back().text(), HasSubstr("the last good manifests are not kept"));
+}
+
+TEST_F(ManifestDirectoryTest, EditsOfTheSameSizeInOneInstantAreSeen) {
+  write("a.yaml", kAlice);
+  auto manifests = open();
+  manifests.load();
+  for (const char* prefix : {"192.0.3.0/24", "192.0.4.0/24", "192.0.5.0/24"}) {
+    write("a.yaml", realm_text("alice", prefix));
+    EXPECT_EQ(manifests.load().realms.at(0).addresses.at(0).prefix.text(), prefix);
+  }
+}
+
+TEST_F(ManifestDirectoryTest, PathsOfACheckMayBeFilesAndDirectories) {
+  write("a.yaml", kAlice);
+  root_.write("other.txt", kBob);
+  EXPECT_THAT(names(load_manifests({path(), root_.path("other.txt"), path("a.yaml")})),
+              ElementsAre("alice", "bob-home"));
+  const DesiredState missing = load_manifests({root_.path("no-such")});
+  EXPECT_THAT(errors(missing), ElementsAre(HasSubstr("no-such: is not there")));
+}
+
+}  // namespace
+}  // namespace grantd
