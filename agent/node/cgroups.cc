@@ -13,7 +13,7 @@ namespace grantd {
 namespace {
 
 bool is_cgroup2(int fd) {
-  struct statfs filesystem{};
+  struct statfs filesystem {};
   return fstatfs(fd, &filesystem) == 0 && filesystem.f_type == CGROUP2_SUPER_MAGIC;
 }
 

@@ -30,8 +30,10 @@ bool is_layer3(unsigned int type) {
     case ARPHRD_TUNNEL6:
     case ARPHRD_SIT:
     case ARPHRD_IPGRE:
-    case ARPHRD_IP6GRE: return true;
-    default: return false;
+    case ARPHRD_IP6GRE:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -155,8 +157,7 @@ Result<std::vector<InterfaceFact>> read_interfaces() {
   for (auto& [ifindex, fact] : facts) {
     // A guest behind a bridge has the bridge's addresses as its gateway.
     if (const auto bridge = facts.find(fact.master); fact.master && bridge != facts.end())
-      fact.link_local.insert(fact.link_local.end(), bridge->second.link_local.begin(),
-                             bridge->second.link_local.end());
+      fact.link_local.insert(fact.link_local.end(), bridge->second.link_local.begin(), bridge->second.link_local.end());
     result.push_back(fact);
   }
   return result;
@@ -167,7 +168,8 @@ Result<InterfaceWatch> InterfaceWatch::open() {
   if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
   nl_socket_disable_seq_check(socket.get());
   if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
-  if (const int code = nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, 0);
+  if (const int code =
+          nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, 0);
       code < 0)
     return netlink_error("cannot watch interfaces", code);
   if (const int code = nl_socket_set_nonblocking(socket.get()); code < 0)

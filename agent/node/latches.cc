@@ -3,8 +3,8 @@
 #include "maps/kernel/descriptor.h"
 
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
 #include <sys/stat.h>
+#include <nlohmann/json.hpp>
 
 #include <cerrno>
 #include <fstream>

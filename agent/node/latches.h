@@ -9,8 +9,8 @@
 namespace grantd {
 
 struct Latches {
-  WallTime highest_seen;                        // by the wall clock, ever
-  std::map<std::string, WallTime> revoked_at;   // see TimeFacts
+  WallTime highest_seen;                       // by the wall clock, ever
+  std::map<std::string, WallTime> revoked_at;  // see TimeFacts
   std::map<std::string, WallTime> notice_ends;
   std::map<std::string, std::string> expired;
   bool operator==(const Latches&) const = default;
