@@ -1,6 +1,7 @@
 #include "crd-sync/admission.h"
 
 #include "crd-sync/conflicts.h"
+#include "crd-sync/fields.h"
 #include "crd-sync/problem.h"
 
 #include <algorithm>
@@ -18,6 +19,10 @@ class Admission {
       : reads_(reads), last_good_(last_good) {}
 
   Admitted run() {
+    for (const auto& read : reads_) {
+      if (!read->parsed) unparsed_.insert(read->path);
+      if (!read->parsed || !read->all_known) doubtful_.insert(read->path);
+    }
     for (const auto& read : reads_) collect(*read);
     for (auto& [id, found] : found_) place(id, found);
     for (const auto& [id, kept] : last_good_)
@@ -40,9 +45,12 @@ class Admission {
   };
 
   void collect(const ReadResult& read) {
+    std::size_t& shown = problems_of_file_[read.path];
+    for (const Problem& problem : read.problems)
+      if (shown++ < kMaxProblemsPerFile) problems_.push_back(problem);
+    if (unparsed_.contains(read.path)) return;  // as it was, whichever document the mistake is in
     for (const ManifestObject& object : read.objects) found_[object.id].good.push_back(&object);
     for (const ObjectId& id : read.refused) ++found_[id].refused;
-    problems_.insert(problems_.end(), read.problems.begin(), read.problems.end());
   }
 
   void place(const ObjectId& id, const Found& found) {
@@ -63,9 +71,8 @@ class Admission {
 
   // Whether an object that no file shows may be hidden by a mistake in its file.
   bool may_still_be_there(const std::string& file) const {
-    return std::any_of(reads_.begin(), reads_.end(), [&file](const auto& read) {
-      if (read->parsed && read->all_known) return false;
-      return file == read->path || file.starts_with(read->path + "/");  // the directory itself is gone
+    return std::any_of(doubtful_.begin(), doubtful_.end(), [&file](const std::string& path) {
+      return file == path || file.starts_with(path + "/");  // the directory itself is gone
     });
   }
 
@@ -156,6 +163,8 @@ class Admission {
 
   const std::vector<std::shared_ptr<const ReadResult>>& reads_;
   const LastGood& last_good_;
+  std::set<std::string> unparsed_, doubtful_;  // files
+  std::map<std::string, std::size_t> problems_of_file_;
   std::map<ObjectId, Found> found_;
   StandingObjects standing_;
   std::map<ObjectId, ManifestObject> kept_;  // last good versions that were read again

@@ -15,7 +15,8 @@ struct Admitted {
   LastGood last_good;  // what stands in `desired`, to be kept
 };
 
-// Pure. `reads`: all files, in order. What was kept of a file that cannot be read stays.
+// Pure. `reads`: all files, in order, each in one part or several. Of a file that cannot be read
+// all that was kept stays.
 Admitted admit(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good);
 
 }  // namespace grantd

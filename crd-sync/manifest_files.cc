@@ -2,6 +2,7 @@
 
 #include "crd-sync/canonical.h"
 #include "crd-sync/file_text.h"
+#include "crd-sync/manifest_parts.h"
 #include "crd-sync/yaml_tree.h"
 
 #include <sys/stat.h>
@@ -14,6 +15,8 @@
 
 namespace grantd {
 namespace {
+
+constexpr std::size_t kMaxDocuments = 20'000;  // of a file; each costs memory
 
 // Names go into messages and into the file of last good objects, one a line.
 bool is_printable(std::string_view text) {
@@ -46,32 +49,52 @@ Result<std::vector<std::string>> list_manifests(const std::string& directory) {
   return paths;
 }
 
-ManifestCache::Entry ManifestCache::read_one(const std::string& path, const std::string& text) {
-  const std::uint64_t hash = hash_text(text);
-  const auto known = known_.find(path);
-  if (known != known_.end() && known->second.bytes == text.size() && known->second.hash == hash)
-    return std::move(known->second);
-  return {text.size(), hash, std::make_shared<const ReadResult>(read_manifests({path, text}))};
+ManifestCache::Parts ManifestCache::read_parts(const std::string& path, const std::string& text, Parts known,
+                                               Results& results) {
+  Parts fresh;
+  const auto parts = split_manifest(text);
+  if (parts.size() > kMaxDocuments || text.find_first_not_of(" \t\r\n") == std::string::npos) {
+    // A full disk leaves empty files behind, and so does an editor in the middle of saving.
+    results.push_back(std::make_shared<const ReadResult>(unreadable_manifest(
+        path, parts.size() > kMaxDocuments ? "has more than " + std::to_string(kMaxDocuments) + " documents"
+                                           : "is empty; delete the file if its objects are to go")));
+    return fresh;
+  }
+  for (const ManifestPart& part : parts) {
+    const std::pair key{part.text.size(), hash_text(part.text)};
+    const auto found = known.find(key);
+    std::shared_ptr<const ReadResult> result;
+    if (found == known.end()) {
+      result = std::make_shared<const ReadResult>(
+          read_manifests({path, std::string(part.text), part.first_document, part.first_line}));
+    } else {
+      const Part& before = found->second;
+      result = before.result;
+      if (before.document != part.first_document || before.line != part.first_line)
+        result = std::make_shared<const ReadResult>(
+            moved(*result, part.first_document - before.document, part.first_line - before.line));
+      known.erase(found);
+    }
+    results.push_back(result);
+    fresh.emplace(key, Part{part.first_document, part.first_line, std::move(result)});
+  }
+  return fresh;
 }
 
-std::vector<std::shared_ptr<const ReadResult>> ManifestCache::read(const std::vector<std::string>& paths) {
-  std::map<std::string, Entry> fresh;
-  std::vector<std::shared_ptr<const ReadResult>> results;
-  const auto unreadable = [&results](const std::string& path, const std::string& why) {
-    results.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, why)));
-  };
+ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths) {
+  std::map<std::string, Parts> fresh;
+  Results results;
   for (const std::string& path : paths) {
     if (fresh.contains(path)) continue;  // named twice
-    if (!is_printable(path)) {
-      unreadable(path, "has control characters in its name");
-      continue;
-    }
-    const auto text = read_whole_file(path, YamlLimits{}.bytes);
-    if (text) {
-      results.push_back((fresh[path] = read_one(path, text.value())).result);
-    } else if (text.error().error_number != ENOENT || !is_gone(path)) {
-      unreadable(path, text.error().message);
-    }
+    const auto unreadable = [&](const std::string& why) {
+      results.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, why)));
+    };
+    const auto text = is_printable(path) ? read_whole_file(path, YamlLimits{}.bytes)
+                                         : Error{"has control characters in its name", EINVAL};
+    if (text)
+      fresh[path] = read_parts(path, text.value(), std::move(known_[path]), results);
+    else if (text.error().error_number != ENOENT || !is_gone(path))
+      unreadable(text.error().message);
   }
   known_ = std::move(fresh);
   return results;

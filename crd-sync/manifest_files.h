@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace grantd {
@@ -21,19 +22,24 @@ Result<std::vector<std::string>> list_manifests(const std::string& directory);
 
 class ManifestCache {
  public:
-  // One result a file, in the same order. A file that has vanished since it was listed has none;
-  // one that cannot be read has one that says so. Forgets all other files.
-  std::vector<std::shared_ptr<const ReadResult>> read(const std::vector<std::string>& paths);
+  using Results = std::vector<std::shared_ptr<const ReadResult>>;
+
+  // One result or more a file, in the same order; several where it has several documents. A file
+  // that has vanished since it was listed has none; one that cannot be read has one that says so.
+  // Forgets all other files.
+  Results read(const std::vector<std::string>& paths);
 
  private:
-  struct Entry {
-    std::size_t bytes = 0;
-    std::uint64_t hash = 0;  // times are too coarse to tell two edits apart
+  // One document: text is told from text by size and hash, because times are too coarse.
+  struct Part {
+    int document = 1, line = 1;  // where it stood
     std::shared_ptr<const ReadResult> result;
   };
-  Entry read_one(const std::string& path, const std::string& text);
+  using Parts = std::multimap<std::pair<std::size_t, std::uint64_t>, Part>;
 
-  std::map<std::string, Entry> known_;
+  static Parts read_parts(const std::string& path, const std::string& text, Parts known, Results& results);
+
+  std::map<std::string, Parts> known_;
 };
 
 }  // namespace grantd

@@ -101,11 +101,10 @@ class FileReader {
     if (error) {
       result_.parsed = false;
       result_.objects.clear();
+      const int document = error->document > 0 ? error->document + file_.first_document - 1 : 0;
+      const int line = error->line > 0 ? error->line + file_.first_line - 1 : 0;
       result_.problems.push_back(
-          {Severity::Error, {file_.path, error->document, error->line}, "", "", "", error->message, error->accepted});
-    } else if (file_.text.find_first_not_of(" \t\r\n") == std::string::npos) {
-      // A disk that is full leaves such files behind, and an editor in the middle of saving.
-      result_ = unreadable_manifest(file_.path, "is empty; delete the file if its objects are to go");
+          {Severity::Error, {file_.path, document, line}, "", "", "", error->message, error->accepted});
     }
     if (result_.problems.size() >= kMaxProblemsPerFile)
       result_.problems.push_back(

@@ -35,7 +35,7 @@ struct ManifestObject {
 struct ManifestFile {
   std::string path;
   std::string text;
-  int first_document = 1;  // where `text` stood, if it is a part of the file
+  int first_document = 1;  // where `text` stands, if it is a part of the file
   int first_line = 1;
 };
 

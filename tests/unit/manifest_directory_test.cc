@@ -273,6 +273,53 @@ TEST_F(ManifestDirectoryTest, EditsOfTheSameSizeInOneInstantAreSeen) {
   }
 }
 
+TEST_F(ManifestDirectoryTest, AnEmptyFileIsTakenForAnAccident) {
+  write("a.yaml", kAlice);
+  auto manifests = open();
+  manifests.load();
+  for (const char* nothing : {"", " \n\n"}) {
+    write("a.yaml", nothing);
+    const DesiredState desired = manifests.load();
+    EXPECT_THAT(names(desired), ElementsAre("alice"));
+    EXPECT_THAT(errors(desired), ElementsAre(HasSubstr("a.yaml: is empty; delete the file")));
+  }
+  write("a.yaml", "# nothing, on purpose\n");
+  EXPECT_THAT(names(manifests.load()), IsEmpty());
+}
+
+// Documents that were read before are moved, not read again.
+TEST_F(ManifestDirectoryTest, PositionsFollowWhatIsWrittenAboveThem) {
+  const std::string grant = grant_text("bob", "bob-home",
+                                       "networkPolicy: {egressAllowed: true,\n"
+                                       "  allowedDestinations: [internet]}");
+  const std::string wrong = realm_text("carol", "203.0.113.1/24");
+  write("a.yaml", kAlice + kBob + grant + wrong);
+  auto manifests = open();
+  const DesiredState before = manifests.load();
+  write("a.yaml", "# one more\n" + realm_text("dave", "") + kAlice + kBob + grant + wrong);
+  const DesiredState after = manifests.load();
+  const auto& was = before.grants.at(0).destinations.at(0).position;
+  const auto& is = after.grants.at(0).destinations.at(0).position;
+  EXPECT_EQ(was.line, 16);
+  EXPECT_EQ(was.document, 3);
+  EXPECT_EQ(is.line, 16 + 6);
+  EXPECT_EQ(is.document, 4);
+  EXPECT_EQ(after.realms.at(0).addresses.at(0).position.line, before.realms.at(0).addresses.at(0).position.line + 6);
+  EXPECT_THAT(errors(before), ElementsAre(HasSubstr("a.yaml:21 (document 4)")));
+  EXPECT_THAT(errors(after), ElementsAre(HasSubstr("a.yaml:27 (document 5)")));
+}
+
+TEST_F(ManifestDirectoryTest, OneDocumentThatDoesNotParseHoldsBackItsWholeFile) {
+  write("a.yaml", kAlice + kBob);
+  auto manifests = open();
+  manifests.load();
+  write("a.yaml", realm_text("alice", "203.0.113.0/24") + "---\n{\n");
+  const DesiredState desired = manifests.load();
+  EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home"));
+  EXPECT_EQ(desired.realms.at(0).addresses.at(0).prefix.text(), "192.0.2.0/24");
+  EXPECT_EQ(errors(desired).size(), 1u);
+}
+
 TEST_F(ManifestDirectoryTest, PathsOfACheckMayBeFilesAndDirectories) {
   write("a.yaml", kAlice);
   root_.write("other.txt", kBob);

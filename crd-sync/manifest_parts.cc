@@ -1,0 +1,69 @@
+#include "crd-sync/manifest_parts.h"
+
+#include <algorithm>
+#include <variant>
+
+namespace grantd {
+namespace {
+
+bool begins_document(std::string_view line) {
+  return line.starts_with("---") && (line.size() == 3 || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
+}
+
+bool says_nothing(std::string_view line) {
+  const std::size_t first = line.find_first_not_of(" \t\r");
+  return first == std::string_view::npos || line[first] == '#';
+}
+
+class Mover {
+ public:
+  Mover(int documents, int lines) : documents_(documents), lines_(lines) {}
+
+  void operator()(SourcePosition& position) const {
+    if (position.document > 0) position.document += documents_;
+    if (position.line > 0) position.line += lines_;
+  }
+  void operator()(Realm& realm) const {
+    (*this)(realm.position);
+    for (RealmAddress& address : realm.addresses) (*this)(address.position);
+  }
+  void operator()(Grant& grant) const {
+    (*this)(grant.position);
+    for (Destination& destination : grant.destinations) (*this)(destination.position);
+  }
+  void operator()(Workload& workload) const { (*this)(workload.position); }
+
+ private:
+  int documents_, lines_;
+};
+
+}  // namespace
+
+std::vector<ManifestPart> split_manifest(std::string_view text) {
+  std::vector<ManifestPart> parts = {{text}};
+  bool any = false;  // whether the last part is a document, and not just what stands before the first
+  int line_number = 1;
+  for (std::size_t at = 0; at < text.size(); ++line_number) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    if (line.starts_with('%') || line.starts_with("...")) return {{text}};
+    if (begins_document(line)) {
+      ManifestPart& last = parts.back();
+      last.text = last.text.substr(0, last.text.size() - (text.size() - at));
+      parts.push_back({text.substr(at), last.first_document + (any ? 1 : 0), line_number});
+      any = true;
+    }
+    any = any || !says_nothing(line);
+    at = end + 1;
+  }
+  return parts;
+}
+
+ReadResult moved(ReadResult result, int documents, int lines) {
+  const Mover move(documents, lines);
+  for (ManifestObject& object : result.objects) std::visit(move, object.value);
+  for (Problem& problem : result.problems) move(problem.position);
+  return result;
+}
+
+}  // namespace grantd
