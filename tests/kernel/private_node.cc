@@ -63,7 +63,9 @@ Grant grant(const std::string& name, const std::string& grantee) {
   return made;
 }
 
-DesiredState desired_state() {
+}  // namespace
+
+DesiredState PrivateNode::default_state() {
   DesiredState desired;
   desired.realms = {realm("alice-home", {"198.51.100.0/25"}),
                     realm("bob-home", {"192.0.2.0/24", "2001:db8:b0b::/48"}), realm("carol", {"100.64.9.0/24"})};
@@ -81,9 +83,7 @@ DesiredState desired_state() {
   return desired;
 }
 
-}  // namespace
-
-PrivateNode::PrivateNode() {
+PrivateNode::PrivateNode(DesiredState desired) : desired_(std::move(desired)) {
   must(unshare(CLONE_NEWNS | CLONE_NEWNET) == 0, "unshare");
   must(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "make mounts private");
   char path[] = "/tmp/grantd-kernel-XXXXXX";
@@ -105,7 +105,6 @@ PrivateNode::~PrivateNode() {
 std::uint32_t PrivateNode::ifindex(const std::string& interface) const { return if_nametoindex(interface.c_str()); }
 
 void PrivateNode::load() {
-  desired_ = desired_state();
   run("ip link set lo up");
   std::vector<std::string> interfaces = {"uplink0", "tail0"};
   for (const Workload& each : desired_.workloads) interfaces.push_back(each.interface);

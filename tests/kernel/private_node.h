@@ -19,7 +19,8 @@ namespace grantd {
 // Grant bob opens 203.0.113.0/24:443/TCP at line 12 of grants.yaml and has 10 Mbit/s of egress.
 class PrivateNode {
  public:
-  PrivateNode();
+  PrivateNode() : PrivateNode(default_state()) {}
+  explicit PrivateNode(DesiredState desired);
   ~PrivateNode();
   PrivateNode(const PrivateNode&) = delete;
   PrivateNode& operator=(const PrivateNode&) = delete;
@@ -30,13 +31,18 @@ class PrivateNode {
   Attacher& attacher() { return *attacher_; }
   std::uint32_t ifindex(const std::string& interface) const;
 
+  static DesiredState default_state();
+  DesiredState& desired() { return desired_; }
+  NodeFacts& facts() { return node_; }
+  // Enforces desired() and facts() as they are now; interfaces that were not there at first are not made.
+  void apply();
+
   // Runs the datapath itself, which counts and remembers: a guest's first frame to an address.
   // Returns whether it passes.
   bool send(const std::string& guest, const std::string& address, const Probe& probe);
 
  private:
   void load();
-  void apply();
 
   std::string directory_, pin_root_;
   DesiredState desired_;

@@ -1,0 +1,178 @@
+// Who may begin what: destinations, realms, parties, protected ranges; quarantine and validity.
+#include "tests/prog/fixture.h"
+
+namespace grantd::prog {
+namespace {
+
+class Judge : public Prog {
+ protected:
+  Sent out(const std::string& to, std::uint8_t protocol, const Bytes& l4) {
+    const bool ipv6 = to.find(':') != std::string::npos;
+    return from_guest(frame_out(ipv6 ? kWeb6 : kWeb4, to, protocol, l4));
+  }
+  Sent syn(const std::string& to, std::uint16_t port) { return out(to, kTcp, tcp(fresh_port(), port, kSyn)); }
+};
+
+TEST_F(Judge, DestinationsThatTheGrantNames) {
+  expect(syn(kOpen4, 443), GRANTD_REASON_NEW_FLOW);
+  expect(syn(kOpen4, 442), GRANTD_REASON_DESTINATION_PORT);
+  expect(syn(kOpen4, 7000), GRANTD_REASON_NEW_FLOW, "a longer prefix adds to a wider one");
+  expect(syn("198.51.100.8", 7000), GRANTD_REASON_DESTINATION_PORT);
+  expect(out(kOpen4, kUdp, udp(fresh_port(), 5010)), GRANTD_REASON_NEW_FLOW);
+  expect(out(kOpen4, kUdp, udp(fresh_port(), 5011)), GRANTD_REASON_DESTINATION_PORT);
+  expect(out(kOpen4, kUdp, udp(fresh_port(), 443)), GRANTD_REASON_DESTINATION_PORT, "the protocol is part of it");
+  expect(out(kOpen4, kIcmp4, icmp(8, 0, fresh_port())), GRANTD_REASON_NEW_FLOW);
+  expect(out(kOpen4, kSctp, sctp(fresh_port(), 9999)), GRANTD_REASON_NEW_FLOW);
+  expect(syn("198.51.99.7", 443), GRANTD_REASON_DESTINATION_PORT, "0.0.0.0/0 is named, for SCTP");
+  expect(syn("2001:db8:be::1", 443), GRANTD_REASON_NEW_FLOW);
+  expect(syn("2001:db8:bf::1", 443), GRANTD_REASON_DESTINATION);
+}
+
+TEST_F(Judge, TheOtherFamilyStaysClosed) {
+  expect(out("198.51.100.8", kSctp, sctp(fresh_port(), 9999)), GRANTD_REASON_NEW_FLOW);
+  expect(out("2001:db8:99::1", kSctp, sctp(fresh_port(), 9999)), GRANTD_REASON_DESTINATION);
+}
+
+TEST_F(Judge, TheGranteesRealmAndNoOther) {
+  for (const char* to : {kBob4, kBob6, "100.64.7.9"}) expect(syn(to, 22), GRANTD_REASON_NEW_FLOW, to);
+  expect(syn(kAlice4, 22), GRANTD_REASON_DESTINATION_PORT, "the grantor's network is no destination");
+  expect(syn(kAlice6, 22), GRANTD_REASON_DESTINATION);
+  expect(syn(kCarol6, 8443), GRANTD_REASON_NEW_FLOW, "realm:carol:8443/TCP");
+  expect(syn(kCarol4, 8443), GRANTD_REASON_NEW_FLOW);
+  expect(syn(kCarol6, 8444), GRANTD_REASON_DESTINATION_PORT);
+}
+
+TEST_F(Judge, AProtectedRangeOpensOnlyFromInside) {
+  for (const char* to : {"10.42.7.7", "10.43.0.1", "169.254.169.254", kNode4})
+    expect(out(to, kSctp, sctp(fresh_port(), 9999)), GRANTD_REASON_PROTECTED_DESTINATION, to);
+  expect(syn("10.42.8.1", 80), GRANTD_REASON_NEW_FLOW);
+  expect(syn("10.42.8.1", 81), GRANTD_REASON_DESTINATION_PORT);
+  expect(out("10.44.7.7", kSctp, sctp(fresh_port(), 9999)), GRANTD_REASON_NEW_FLOW, "beside the ranges");
+}
+
+TEST_F(Judge, GuestsOfTheSameGrantReachEachOther) {
+  expect(syn(kDb4, 5432), GRANTD_REASON_NEW_FLOW);
+  expect(syn(kDb6, 5432), GRANTD_REASON_NEW_FLOW);
+  expect(to_guest(frame_in(kWeb4, kDb4, kTcp, tcp(fresh_port(), 5432, kSyn)), "ns/bob", "db"), GRANTD_REASON_NEW_FLOW);
+  expect(syn("10.20.0.7", 80), GRANTD_REASON_DESTINATION_PORT, "a guest of another Grant");
+  expect(to_guest(frame_in(kWeb4, "10.20.0.7", kTcp, tcp(fresh_port(), 80, kSyn)), "ns/bob", "far"),
+         GRANTD_REASON_NOT_A_PARTY);
+}
+
+TEST_F(Judge, OnlyPartiesReachIn) {
+  for (const auto& [source, destination] : {std::pair{kBob4, kWeb4}, std::pair{kBob6, kWeb6}}) {
+    const auto in = [&](const char* identity) {
+      return to_guest(frame_in(source, destination, kTcp, tcp(fresh_port(), 80, kSyn)), identity);
+    };
+    for (const char* party : {"bob", "alice", "ns/bob", "local"}) expect(in(party), GRANTD_REASON_NEW_FLOW, party);
+    expect(in("carol"), GRANTD_REASON_NOT_A_PARTY);
+    expect(in("ns/other"), GRANTD_REASON_NOT_A_PARTY);
+    expect(in(""), GRANTD_REASON_NOBODY, "the source address alone makes nobody a party");
+  }
+}
+
+TEST_F(Judge, AForeignMarkIsNoStamp) {
+  const auto in = [&](std::uint32_t mark) {
+    Context context;
+    context.mark = mark;
+    return to_guest(frame_in(kBob4, kWeb4, kTcp, tcp(fresh_port(), 80, kSyn)), "", "web", context);
+  };
+  expect(in(stamp_of("bob")), GRANTD_REASON_NEW_FLOW);
+  expect(in(identity_of("bob")), GRANTD_REASON_NOBODY, "the number without the tag");
+  expect(in(stamp_of("bob") ^ 0x01000000), GRANTD_REASON_NOBODY, "another tag");
+  expect(in((stamp_of("bob") & ~0x1fffU) | GRANTD_IDENTITY_LOCAL_NODE), GRANTD_REASON_NOBODY, "LOCAL_NODE is never stamped");
+  expect(in(stamp_of("bob") | 0x00ffe000), GRANTD_REASON_NEW_FLOW, "bits of others beside the stamp");
+}
+
+TEST_F(Judge, APacketThatWasForwardedIsNotTheNodesOwn) {
+  const Bytes frame = frame_in(kNode4, kWeb4, kTcp, tcp(fresh_port(), 80, kSyn));
+  expect(to_guest(frame, "local"), GRANTD_REASON_NEW_FLOW);
+  const Bytes forwarded = frame_in(kNode4, kWeb4, kTcp, tcp(fresh_port(), 80, kSyn));
+  expect(to_guest(forwarded, ""), GRANTD_REASON_NOBODY);
+}
+
+TEST_F(Judge, QuarantineDeniesEverythingBothWays) {
+  expect(from_guest(frame_out("10.20.0.5", kBob4, kTcp, tcp(1, 80, kSyn)), "orphan"), GRANTD_REASON_QUARANTINE);
+  expect(from_guest(ethernet("ff:ff:ff:ff:ff:ff", kGuestMac, 0x0806,
+                             arp(1, kGuestMac, "10.20.0.5", "00:00:00:00:00:00", "10.20.0.1")),
+                    "orphan"),
+         GRANTD_REASON_QUARANTINE);
+  expect(to_guest(frame_in(kBob4, "10.20.0.5", kTcp, tcp(1, 80, kSyn)), "bob", "orphan"), GRANTD_REASON_QUARANTINE);
+  expect(to_guest(frame_in(kNode4, "10.20.0.5", kTcp, tcp(1, 80, kSyn)), "local", "orphan"), GRANTD_REASON_QUARANTINE);
+}
+
+TEST_F(Judge, OutsideOfItsTimeAGrantDeniesEverything) {
+  for (const auto& [guest, address, reason] :
+       {std::tuple{"late", "10.20.0.4", GRANTD_REASON_EXPIRED}, {"early", "10.20.0.6", GRANTD_REASON_NOT_YET_VALID}}) {
+    expect(from_guest(frame_out(address, kBob4, kTcp, tcp(1, 80, kSyn)), guest), reason);
+    expect(from_guest(ethernet("ff:ff:ff:ff:ff:ff", kGuestMac, 0x0806,
+                               arp(1, kGuestMac, address, "00:00:00:00:00:00", "10.20.0.1")),
+                      guest),
+           reason, "ARP");
+    expect(to_guest(frame_in(kBob4, address, kTcp, tcp(1, 80, kSyn)), "bob", guest), reason);
+  }
+  expect(from_guest(frame_out("10.20.0.7", kCarol4, kTcp, tcp(1, 80, kSyn)), "far"), GRANTD_REASON_NEW_FLOW);
+}
+
+TEST_F(Judge, AnInterfaceWithoutARecordDropsEverything) {
+  const Bytes frame = frame_out(kWeb4, kBob4, kTcp, tcp(fresh_port(), 80, kSyn));
+  expect(from_guest(frame), GRANTD_REASON_NEW_FLOW);
+  const auto uplink = node().ifindex("uplink0");
+  const auto before = counter(0, GRANTD_EGRESS, GRANTD_REASON_NO_ENDPOINT);
+  EXPECT_FALSE(run(Hook::FromGuest, frame, uplink, {}).passes);
+  EXPECT_FALSE(run(Hook::ToGuest, frame, uplink, {}).passes);
+  EXPECT_EQ(counter(0, GRANTD_EGRESS, GRANTD_REASON_NO_ENDPOINT).packets, before.packets + 1);
+}
+
+// ---- what user space did not finish, or what is gone, never opens anything ----
+
+TEST_F(Judge, WithoutItsPolicyAGrantIsClosed) {
+  const auto slot = slot_of("bob");
+  const Bytes frame = frame_out(kWeb4, kBob4, kTcp, tcp(fresh_port(), 80, kSyn));
+  const auto policy_id = node().maps().grant.find(slot).value()->policy_id;
+  const auto policy = *node().maps().policy.find(policy_id).value();
+  expect(from_guest(frame), GRANTD_REASON_NEW_FLOW);
+  ASSERT_TRUE(node().maps().policy.erase(policy_id).ok());
+  expect(from_guest(frame), GRANTD_REASON_POLICY_MISSING);
+  grantd_policy of_another = policy;
+  of_another.slot = slot + 1;
+  ASSERT_TRUE(node().maps().policy.put(policy_id, of_another).ok());
+  expect(from_guest(frame), GRANTD_REASON_POLICY_MISSING, "a record of another slot");
+  ASSERT_TRUE(node().maps().policy.put(policy_id, policy).ok());
+  expect(from_guest(frame), GRANTD_REASON_ESTABLISHED);
+  node().datapath().publish(slot, 0);
+  expect(from_guest(frame), GRANTD_REASON_QUARANTINE);
+  node().datapath().publish(slot, policy_id);
+  expect(from_guest(frame), GRANTD_REASON_ESTABLISHED);
+}
+
+TEST_F(Judge, WithoutItsTablesAGrantIsClosed) {
+  const auto slot = slot_of("other");
+  const Bytes frame = frame_out("10.20.0.7", kCarol4, kTcp, tcp(fresh_port(), 80, kSyn));
+  expect(from_guest(frame, "far"), GRANTD_REASON_NEW_FLOW);
+  ASSERT_TRUE(node().maps().flow.erase(slot).ok());
+  expect(from_guest(frame, "far"), GRANTD_REASON_TABLE_MISSING);
+  ASSERT_TRUE(node().maps().counter.erase(slot).ok());
+  EXPECT_FALSE(run(Hook::FromGuest, frame, interface_of("far"), {}).passes) << "what cannot be counted";
+  ASSERT_TRUE(node().datapath().make_tables({slot}).ok());
+  expect(from_guest(frame, "far"), GRANTD_REASON_NEW_FLOW);
+}
+
+TEST_F(Judge, ARecordThatIsBeingReplacedAdmitsNothing) {
+  const auto ifindex = interface_of("web");
+  const Bytes frame = frame_out(kWeb4, kBob4, kTcp, tcp(fresh_port(), 80, kSyn));
+  const auto record = *node().maps().endpoint.find(ifindex).value();
+  grantd_endpoint torn = record;
+  torn.version_again++;
+  ASSERT_TRUE(node().maps().endpoint.put(ifindex, torn).ok());
+  EXPECT_FALSE(run(Hook::FromGuest, frame, ifindex, {}).passes);
+  grantd_endpoint of_another = record;
+  of_another.ifindex++;
+  ASSERT_TRUE(node().maps().endpoint.put(ifindex, of_another).ok());
+  EXPECT_FALSE(run(Hook::FromGuest, frame, ifindex, {}).passes);
+  ASSERT_TRUE(node().maps().endpoint.put(ifindex, record).ok());
+  EXPECT_TRUE(run(Hook::FromGuest, frame, ifindex, {}).passes);
+}
+
+}  // namespace
+}  // namespace grantd::prog
