@@ -38,7 +38,8 @@ struct Problem {
   std::string text() const;
 };
 
-enum class UplinkClass : std::uint8_t { Tailnet = 1, Lan = 2, Overlay = 3 };
+// Untrusted: nobody is believed there; a node's setting only, never a Realm's.
+enum class UplinkClass : std::uint8_t { Tailnet = 1, Lan = 2, Overlay = 3, Untrusted = 4 };
 
 struct RealmAddress {
   IpPrefix prefix;

@@ -14,9 +14,9 @@ enum class LogFormat { Text, Json };
 
 struct Settings {
   enum class Command { Run, Check, Uninstall } command = Command::Run;
-  std::string manifests;               // directory, for run
-  std::vector<std::string> paths;      // files and directories, for check
-  std::string node;                    // default: the host's name
+  std::string manifests;           // directory, for run
+  std::vector<std::string> paths;  // files and directories, for check
+  std::string node;                // default: the host's name
   std::string pin_root = "/sys/fs/bpf/grantd";
   std::string state_dir = "/var/lib/grantd";
   std::string listen = "127.0.0.1:9786";  // "" for none

@@ -1,0 +1,309 @@
+// Settings from flags, environment and file: what is taken, what stands over what, what is refused and how.
+#include "agent/settings/settings.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+namespace grantd {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class SettingsTest : public testing::Test {
+ protected:
+  ~SettingsTest() override {
+    for (const std::string& each : environment_) unsetenv(each.c_str());
+    std::filesystem::remove(file_);
+  }
+
+  void environment(const std::string& name, const std::string& value) {
+    setenv(name.c_str(), value.c_str(), 1);
+    environment_.push_back(name);
+  }
+  void file(const std::string& text) { std::ofstream(file_) << text; }
+
+  ParsedSettings parse(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "grantd");
+    if (std::filesystem::exists(file_)) arguments.insert(arguments.begin() + 1, {"--config", file_});
+    std::vector<const char*> pointers;
+    for (const std::string& each : arguments) pointers.push_back(each.c_str());
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    ParsedSettings parsed = parse_settings(static_cast<int>(pointers.size()), pointers.data());
+    said_ = testing::internal::GetCapturedStdout();
+    complained_ = testing::internal::GetCapturedStderr();
+    return parsed;
+  }
+
+  Settings accepted(const std::vector<std::string>& arguments) {
+    const ParsedSettings parsed = parse(arguments);
+    EXPECT_EQ(parsed.exit_code, -1) << complained_;
+    return parsed.settings;
+  }
+  Settings run_with(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"run", "--manifests", "/m"});
+    return accepted(arguments);
+  }
+  // The message; "" where nothing was refused.
+  std::string refused(const std::vector<std::string>& arguments) {
+    const ParsedSettings parsed = parse(arguments);
+    EXPECT_EQ(parsed.exit_code, 2);
+    return parsed.exit_code == 2 ? complained_ : "";
+  }
+  std::string refused_run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"run", "--manifests", "/m"});
+    return refused(arguments);
+  }
+
+  std::string said_, complained_;
+
+ private:
+  std::vector<std::string> environment_;
+  const std::string file_ = testing::TempDir() + "grantd-settings-" + std::to_string(getpid()) + ".toml";
+};
+
+TEST_F(SettingsTest, DefaultsAreThoseOfTheDesign) {
+  const Settings settings = run_with({});
+  EXPECT_EQ(settings.command, Settings::Command::Run);
+  EXPECT_EQ(settings.manifests, "/m");
+  EXPECT_NE(settings.node, "");
+  EXPECT_EQ(settings.pin_root, "/sys/fs/bpf/grantd");
+  EXPECT_EQ(settings.state_dir, "/var/lib/grantd");
+  EXPECT_EQ(settings.listen, "127.0.0.1:9786");
+  EXPECT_EQ(settings.stamp_mask, 0xff001fffU);
+  EXPECT_EQ(settings.flows_per_grant, 16384U);
+  EXPECT_EQ(settings.attach, AttachSetting::Auto);
+  EXPECT_FALSE(settings.trust_clock);
+  EXPECT_EQ(settings.log_format, LogFormat::Text);
+  EXPECT_EQ(settings.log_level, "info");
+  ASSERT_EQ(settings.pod_cidrs.size(), 1U);
+  EXPECT_EQ(settings.pod_cidrs[0].text(), "10.42.0.0/16");
+  ASSERT_EQ(settings.service_cidrs.size(), 1U);
+  EXPECT_EQ(settings.service_cidrs[0].text(), "10.43.0.0/16");
+  EXPECT_TRUE(settings.uplinks.empty());
+}
+
+TEST_F(SettingsTest, FlagsAreTaken) {
+  const Settings settings = run_with({"--node",
+                                      "node-a",
+                                      "--uplink",
+                                      "tailscale0=tailnet",
+                                      "--uplink",
+                                      "eth*=lan",
+                                      "--uplink",
+                                      "cni?=overlay",
+                                      "--uplink",
+                                      "wg9=untrusted",
+                                      "--pod-cidr",
+                                      "10.1.0.0/16",
+                                      "--pod-cidr",
+                                      "fd00:1::/56",
+                                      "--service-cidr",
+                                      "10.2.0.0/16",
+                                      "--pin-root",
+                                      "/sys/fs/bpf/other",
+                                      "--state-dir",
+                                      "/srv/grantd",
+                                      "--listen",
+                                      "[::1]:9000",
+                                      "--stamp-mask",
+                                      "0x7f001fff",
+                                      "--flows-per-grant",
+                                      "1024",
+                                      "--attach",
+                                      "clsact",
+                                      "--trust-clock",
+                                      "--log-format",
+                                      "json",
+                                      "--log-level",
+                                      "debug"});
+  EXPECT_EQ(settings.node, "node-a");
+  ASSERT_EQ(settings.uplinks.size(), 4U);
+  EXPECT_EQ(settings.uplinks[0].interface_glob, "tailscale0");
+  EXPECT_EQ(settings.uplinks[0].uplink_class, UplinkClass::Tailnet);
+  EXPECT_EQ(settings.uplinks[1].interface_glob, "eth*");
+  EXPECT_EQ(settings.uplinks[1].uplink_class, UplinkClass::Lan);
+  EXPECT_EQ(settings.uplinks[2].uplink_class, UplinkClass::Overlay);
+  EXPECT_EQ(settings.uplinks[3].uplink_class, UplinkClass::Untrusted);
+  ASSERT_EQ(settings.pod_cidrs.size(), 2U);
+  EXPECT_EQ(settings.pod_cidrs[1].text(), "fd00:1::/56");
+  EXPECT_EQ(settings.service_cidrs[0].text(), "10.2.0.0/16");
+  EXPECT_EQ(settings.pin_root, "/sys/fs/bpf/other");
+  EXPECT_EQ(settings.state_dir, "/srv/grantd");
+  EXPECT_EQ(settings.listen, "[::1]:9000");
+  EXPECT_EQ(settings.stamp_mask, 0x7f001fffU);
+  EXPECT_EQ(settings.flows_per_grant, 1024U);
+  EXPECT_EQ(settings.attach, AttachSetting::Clsact);
+  EXPECT_TRUE(settings.trust_clock);
+  EXPECT_EQ(settings.log_format, LogFormat::Json);
+  EXPECT_EQ(settings.log_level, "debug");
+  EXPECT_EQ(run_with({"--attach", "tcx"}).attach, AttachSetting::Tcx);
+  EXPECT_EQ(run_with({"--listen", "none"}).listen, "");
+}
+
+TEST_F(SettingsTest, CheckTakesPathsBehindARepeatableFlag) {
+  const Settings settings = accepted({"check", "--uplink", "eth0=lan", "a.yaml", "b", "-o", "json"});
+  EXPECT_EQ(settings.command, Settings::Command::Check);
+  EXPECT_THAT(settings.paths, ElementsAre("a.yaml", "b"));
+  EXPECT_EQ(settings.uplinks.size(), 1U);
+  EXPECT_TRUE(settings.json_output);
+  EXPECT_FALSE(accepted({"check", "a"}).json_output);
+}
+
+TEST_F(SettingsTest, UninstallTakesTheSameDirectoriesAsRun) {
+  file("pin-root = \"/sys/fs/bpf/other\"\nstate-dir = \"/srv/grantd\"\nmanifests = \"/m\"\n");
+  for (const char* command : {"run", "uninstall"}) {
+    const Settings settings = accepted({command});
+    EXPECT_EQ(settings.pin_root, "/sys/fs/bpf/other") << command;
+    EXPECT_EQ(settings.state_dir, "/srv/grantd") << command;
+  }
+  EXPECT_EQ(accepted({"uninstall"}).command, Settings::Command::Uninstall);
+}
+
+TEST_F(SettingsTest, TheFileHoldsEverySetting) {
+  file(
+      "# a comment\n"
+      "manifests = \"/etc/grantd/manifests\"\n"
+      "uplink = [\"tailscale0=tailnet\", \"eth*=lan\"]\n"
+      "pod-cidr = [\"10.1.0.0/16\"]\n"
+      "service-cidr = \"10.2.0.0/16\"\n"
+      "stamp-mask = \"0x7f001fff\"\n"
+      "flows-per-grant = 1024\n"
+      "trust-clock = true\n"
+      "listen = \"0.0.0.0:9786\"\n");
+  const Settings settings = accepted({"run"});
+  EXPECT_EQ(settings.manifests, "/etc/grantd/manifests");
+  ASSERT_EQ(settings.uplinks.size(), 2U);
+  EXPECT_EQ(settings.uplinks[1].interface_glob, "eth*");
+  EXPECT_EQ(settings.pod_cidrs[0].text(), "10.1.0.0/16");
+  EXPECT_EQ(settings.service_cidrs[0].text(), "10.2.0.0/16");
+  EXPECT_EQ(settings.stamp_mask, 0x7f001fffU);
+  EXPECT_EQ(settings.flows_per_grant, 1024U);
+  EXPECT_TRUE(settings.trust_clock);
+  EXPECT_EQ(settings.listen, "0.0.0.0:9786");
+  EXPECT_EQ(accepted({"check", "a"}).uplinks.size(), 2U) << "check reads it too, and passes over what it has not";
+}
+
+TEST_F(SettingsTest, TheEnvironmentHoldsEverySetting) {
+  environment("GRANTD_MANIFESTS", "/etc/grantd/manifests");
+  environment("GRANTD_UPLINK", "tailscale0=tailnet,eth*=lan");
+  environment("GRANTD_FLOWS_PER_GRANT", "1024");
+  environment("GRANTD_TRUST_CLOCK", "true");
+  const Settings settings = accepted({"run"});
+  EXPECT_EQ(settings.manifests, "/etc/grantd/manifests");
+  ASSERT_EQ(settings.uplinks.size(), 2U);
+  EXPECT_EQ(settings.uplinks[0].uplink_class, UplinkClass::Tailnet);
+  EXPECT_EQ(settings.flows_per_grant, 1024U);
+  EXPECT_TRUE(settings.trust_clock);
+}
+
+TEST_F(SettingsTest, FlagsStandOverTheEnvironmentAndThatOverTheFile) {
+  file("node = \"of-the-file\"\nuplink = [\"f=lan\"]\nlog-level = \"error\"\n");
+  EXPECT_EQ(run_with({}).node, "of-the-file");
+  environment("GRANTD_NODE", "of-the-environment");
+  environment("GRANTD_UPLINK", "e=lan");
+  EXPECT_EQ(run_with({}).node, "of-the-environment");
+  EXPECT_EQ(run_with({}).uplinks.at(0).interface_glob, "e");
+  EXPECT_EQ(run_with({}).uplinks.size(), 1U);
+  EXPECT_EQ(run_with({"--node", "of-the-flag"}).node, "of-the-flag");
+  const Settings settings = run_with({"--uplink", "c=lan"});
+  ASSERT_EQ(settings.uplinks.size(), 1U);
+  EXPECT_EQ(settings.uplinks[0].interface_glob, "c");
+  EXPECT_EQ(settings.log_level, "error");
+}
+
+TEST_F(SettingsTest, WrongValuesAreNamedWithWhatIsAccepted) {
+  const struct {
+    std::vector<std::string> arguments;
+    const char *value, *accepted;
+  } cases[] = {
+      {{"--uplink", "eth0"}, "'eth0'", "INTERFACE=CLASS"},
+      {{"--uplink", "eth0=wan"}, "'eth0=wan'", "tailnet, lan, overlay or untrusted"},
+      {{"--uplink", "=lan"}, "'=lan'", "INTERFACE=CLASS"},
+      {{"--pod-cidr", "10.42.0.1/16"}, "10.42.0.1/16", "10.42.0.0/16"},
+      {{"--service-cidr", "ten"}, "'ten'", ""},
+      {{"--listen", "9786"}, "'9786'", "IPv4:PORT"},
+      {{"--listen", "127.0.0.1:70000"}, "70000", "IPv4:PORT"},
+      {{"--listen", "example.com:9786"}, "example.com", "IPv4:PORT"},
+      {{"--listen", "::1:9786"}, "::1:9786", "[IPv6]:PORT"},
+      {{"--stamp-mask", "0xff00ffffff"}, "0xff00ffffff", "32 bits"},
+      {{"--stamp-mask", "mask"}, "'mask'", "32 bits"},
+      {{"--stamp-mask", "0xff000fff"}, "0xff000fff", "13 contiguous bits"},
+      {{"--stamp-mask", "0x98001fff"}, "0x98001fff", "tag"},
+      {{"--attach", "xdp"}, "xdp", "clsact"},
+      {{"--flows-per-grant", "63"}, "63", "64 to 1048576"},
+      {{"--flows-per-grant", "many"}, "many", "64 to 1048576"},
+      {{"--log-format", "xml"}, "xml", "json"},
+      {{"--log-level", "loud"}, "loud", "warn"},
+      {{"--pin-root", "grantd"}, "'grantd'", "absolute"},
+      {{"--state-dir", ""}, "''", "absolute"},
+      {{"--node", "Node A"}, "'Node A'", "lower-case"},
+  };
+  for (const auto& each : cases)
+    EXPECT_THAT(refused_run(each.arguments),
+                AllOf(HasSubstr(each.arguments[0]), HasSubstr(each.value), HasSubstr(each.accepted)));
+}
+
+TEST_F(SettingsTest, TheFileIsReadStrictly) {
+  const struct {
+    const char *text, *message;
+  } cases[] = {
+      {"nodde = \"a\"\n", "no setting is named 'nodde'"},
+      {"node = \"a\"\nlog-level = \"info\"\nnode = \"b\"\n", "'node' is there twice"},
+      {"[run]\nnode = \"a\"\n", "section 'run'"},
+      {"stamp-mask = \"0x1\"\n", "13 contiguous bits"},
+      {"uplink = [\"eth0=wan\"]\n", "eth0=wan"},
+      {"help = true\n", "no setting is named 'help'"},
+      {"kubernetes = true\n", "not in this version"},
+  };
+  for (const auto& each : cases) {
+    file(each.text);
+    EXPECT_THAT(refused_run({}), HasSubstr(each.message)) << each.text;
+  }
+}
+
+TEST_F(SettingsTest, AFileThatIsNamedMustBeThere) {
+  EXPECT_THAT(refused({"--config", "/no/such/file", "check", "a"}), HasSubstr("/no/such/file"));
+  EXPECT_THAT(refused({"check", "a", "--config", "/no/such/file"}), HasSubstr("/no/such/file"));
+}
+
+TEST_F(SettingsTest, WrongUsageIsTold) {
+  EXPECT_THAT(refused({}), HasSubstr("run, check or uninstall"));
+  EXPECT_THAT(refused({"run"}), HasSubstr("--manifests"));
+  EXPECT_THAT(refused({"check"}), HasSubstr("PATH"));
+  EXPECT_THAT(refused({"start"}), AllOf(HasSubstr("'start'"), HasSubstr("run, check or uninstall")));
+  EXPECT_THAT(refused_run({"--no-such-flag"}), HasSubstr("--no-such-flag"));
+  EXPECT_THAT(refused({"uninstall", "--manifests", "/m"}), HasSubstr("--manifests"));
+}
+
+TEST_F(SettingsTest, KubernetesIsRefusedUntilItIsThere) {
+  EXPECT_THAT(refused({"run", "--kubernetes"}), AllOf(HasSubstr("not in this version"), HasSubstr("--manifests")));
+  EXPECT_THAT(refused_run({"--kubernetes"}), HasSubstr("not in this version"));
+  EXPECT_THAT(refused_run({"--kubeconfig", "/k"}), HasSubstr("not in this version"));
+}
+
+TEST_F(SettingsTest, HelpNamesEachSettingAndAnExample) {
+  EXPECT_EQ(parse({"run", "--help"}).exit_code, 0);
+  for (const char* flag :
+       {"--manifests", "--node", "--uplink", "--pod-cidr", "--service-cidr", "--pin-root", "--state-dir", "--listen",
+        "--stamp-mask", "--flows-per-grant", "--attach", "--trust-clock", "--log-format", "--log-level", "example:"})
+    EXPECT_THAT(said_, HasSubstr(flag));
+  for (const char* command : {"check", "uninstall"}) {
+    EXPECT_EQ(parse({command, "--help"}).exit_code, 0);
+    EXPECT_THAT(said_, AllOf(HasSubstr("example:"), HasSubstr("exit codes:"))) << command;
+  }
+  EXPECT_EQ(parse({"--help"}).exit_code, 0);
+  EXPECT_THAT(said_, AllOf(HasSubstr("run"), HasSubstr("check"), HasSubstr("uninstall"), HasSubstr("GRANTD_PIN_ROOT")));
+  EXPECT_EQ(parse({"--version"}).exit_code, 0);
+  EXPECT_THAT(said_, HasSubstr("grantd 0."));
+}
+
+}  // namespace
+}  // namespace grantd
