@@ -24,7 +24,7 @@ namespace grantd::prog {
 inline constexpr const char *kWeb4 = "10.20.0.2", *kWeb6 = "fd00:20::2", *kDb4 = "10.20.0.3", *kDb6 = "fd00:20::3",
                             *kBob4 = "192.0.2.10", *kBob6 = "2001:db8:b0b::10", *kAlice4 = "192.0.2.140",
                             *kAlice6 = "2001:db8:a11c::10", *kCarol4 = "203.0.113.10", *kCarol6 = "2001:db8:ca01::10",
-                            *kOpen4 = "198.51.100.7", *kOpen6 = "2001:db8:0be::7", *kStranger4 = "233.252.0.1",
+                            *kOpen4 = "198.51.100.7", *kOpen6 = "2001:db8:0be::7", *kStranger4 = "203.0.113.200",
                             *kNode4 = "198.51.100.200";
 
 struct Context {
