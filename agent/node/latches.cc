@@ -1,14 +1,9 @@
 #include "agent/node/latches.h"
 
-#include "maps/kernel/descriptor.h"
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <nlohmann/json.hpp>
+#include "crd-sync/file_text.h"
 
 #include <cerrno>
-#include <fstream>
-#include <sstream>
+#include <nlohmann/json.hpp>
 
 namespace grantd {
 
@@ -16,57 +11,109 @@ namespace {
 
 using nlohmann::json;
 
-std::int64_t nanoseconds(WallTime time) { return time.time_since_epoch().count(); }
-WallTime wall_time(std::int64_t value) { return WallTime(std::chrono::nanoseconds(value)); }
+constexpr std::size_t kMaxBytes = 16 << 20;
+constexpr const char* kHighestSeen = "highestSeen";
+constexpr const char* kRevokedAt = "revokedAt";
+constexpr const char* kNoticeEnds = "noticeEnds";
+constexpr const char* kExpired = "expired";
 
-json times(const std::map<std::string, WallTime>& map) {
+json nanoseconds(WallTime time) { return time.time_since_epoch().count(); }
+
+json nanoseconds(const std::map<std::string, WallTime>& times) {
   json object = json::object();
-  for (const auto& [key, time] : map) object[key] = nanoseconds(time);
+  for (const auto& [key, time] : times) object[key] = nanoseconds(time);
   return object;
 }
 
-std::map<std::string, WallTime> times(const json& object) {
-  std::map<std::string, WallTime> map;
-  for (const auto& [key, time] : object.items()) map[key] = wall_time(time.get<std::int64_t>());
-  return map;
-}
+// Reads what nanoseconds() wrote, and nothing else. What is wrong is kept, the first only.
+class Reader {
+ public:
+  explicit Reader(const json& root) : root_(root) {
+    if (!root.is_object()) {
+      fail("it is no object");
+      return;
+    }
+    for (const auto& [name, value] : root.items())
+      if (name != kHighestSeen && name != kRevokedAt && name != kNoticeEnds && name != kExpired)
+        fail("'" + name + "' has no place in it");
+  }
+
+  WallTime time(const char* name) { return time(name, member(name)); }
+
+  std::map<std::string, WallTime> times(const char* name) {
+    std::map<std::string, WallTime> all;
+    for (const auto& [key, value] : object(name).items()) all[key] = time(key, value);
+    return all;
+  }
+
+  std::map<std::string, std::string> texts(const char* name) {
+    std::map<std::string, std::string> all;
+    for (const auto& [key, value] : object(name).items()) {
+      if (value.is_string())
+        all[key] = value.get<std::string>();
+      else
+        fail("'" + key + "' is no text");
+    }
+    return all;
+  }
+
+  const std::string& wrong() const { return wrong_; }
+
+ private:
+  void fail(std::string what) {
+    if (wrong_.empty()) wrong_ = std::move(what);
+  }
+
+  const json& member(const char* name) {
+    static const json none;
+    const auto found = root_.is_object() ? root_.find(name) : root_.end();
+    if (found != root_.end()) return *found;
+    fail(std::string("'") + name + "' is missing");
+    return none;
+  }
+
+  const json& object(const char* name) {
+    static const json empty = json::object();
+    const json& found = member(name);
+    if (found.is_object()) return found;
+    fail(std::string("'") + name + "' is no object");
+    return empty;
+  }
+
+  WallTime time(const std::string& name, const json& value) {
+    const bool fits = value.is_number_integer() &&
+                      !(value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t{INT64_MAX});
+    if (!fits) fail("'" + name + "' is no number of nanoseconds");
+    return WallTime(std::chrono::nanoseconds(fits ? value.get<std::int64_t>() : 0));
+  }
+
+  const json& root_;
+  std::string wrong_;
+};
 
 }  // namespace
 
 Result<Latches> LatchFile::load() const {
-  std::ifstream file(path_);
-  if (!file) {
-    if (errno == ENOENT) return Latches{};
-    return system_error("cannot read " + path_, errno);
-  }
-  std::ostringstream text;
-  text << file.rdbuf();
-  try {
-    const json root = json::parse(text.str());
-    Latches latches;
-    latches.highest_seen = wall_time(root.at("highestSeen").get<std::int64_t>());
-    latches.revoked_at = times(root.at("revokedAt"));
-    latches.notice_ends = times(root.at("noticeEnds"));
-    latches.expired = root.at("expired").get<std::map<std::string, std::string>>();
-    return latches;
-  } catch (const json::exception& exception) {
-    return Error{path_ + ": is damaged: " + exception.what() + "; remove it once the clock is known to be right", 0};
-  }
+  auto text = read_whole_file(path_, kMaxBytes);
+  if (!text && text.error().error_number == ENOENT) return Latches{};
+  if (!text) return text.error();
+  const json root = json::parse(text.value(), nullptr, /*allow_exceptions=*/false);
+  Reader reader(root);
+  Latches latches;
+  latches.highest_seen = reader.time(kHighestSeen);
+  latches.revoked_at = reader.times(kRevokedAt);
+  latches.notice_ends = reader.times(kNoticeEnds);
+  latches.expired = reader.texts(kExpired);
+  if (reader.wrong().empty()) return latches;
+  return Error{path_ + ": is damaged: " + reader.wrong() + "; remove it once the clock is known to be right", 0};
 }
 
 Result<void> LatchFile::save(const Latches& latches) const {
-  const json root = {{"highestSeen", nanoseconds(latches.highest_seen)},
-                     {"revokedAt", times(latches.revoked_at)},
-                     {"noticeEnds", times(latches.notice_ends)},
-                     {"expired", latches.expired}};
-  const std::string text = root.dump(2) + "\n";
-  const std::string fresh = path_ + ".new";
-  Descriptor file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file.valid()) return system_error("cannot write " + fresh, errno);
-  if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(file.get()) != 0)
-    return system_error("cannot write " + fresh, errno);
-  if (rename(fresh.c_str(), path_.c_str()) != 0) return system_error("cannot rename to " + path_, errno);
-  return {};
+  const json root = {{kHighestSeen, nanoseconds(latches.highest_seen)},
+                     {kRevokedAt, nanoseconds(latches.revoked_at)},
+                     {kNoticeEnds, nanoseconds(latches.notice_ends)},
+                     {kExpired, latches.expired}};
+  return replace_file(path_, root.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace grantd
