@@ -24,7 +24,7 @@ class Interfaces : public testing::Test {
  protected:
   ~Interfaces() override {
     for (const std::string& each : made_) run("ip link del " + each + " 2>/dev/null");
-    run("ip netns del kt-far 2>/dev/null");
+    run("ip netns del kt-far 2>/dev/null; ip netns del kt-further 2>/dev/null");
   }
 
   void make(const std::string& name, const std::string& rest) {
@@ -60,14 +60,20 @@ TEST_F(Interfaces, NamesIndexesAndMacs) {
   EXPECT_FALSE(fact("lo").tunnel);
 }
 
-TEST_F(Interfaces, TheOtherEndsInAnotherNamespaceEachHaveTheirMac) {
-  ASSERT_TRUE(run("ip netns add kt-far"));
-  for (const std::string number : {"1", "2", "3"})
-    make("kt" + number, "type veth peer name eth" + number + " netns kt-far address 02:00:00:00:00:0" + number);
-  for (const char* number : {"1", "2", "3"})
-    EXPECT_EQ(fact(std::string("kt") + number).peer_mac, mac((std::string("02:00:00:00:00:0") + number).c_str()));
-  ASSERT_TRUE(run("ip -n kt-far link set eth2 address 02:00:00:00:00:22"));
-  EXPECT_EQ(fact("kt2").peer_mac, mac("02:00:00:00:00:22"));
+TEST_F(Interfaces, TheOtherEndsInOtherNamespacesEachHaveTheirMac) {
+  // The ends of one number have one index, each in its own namespace.
+  const std::string namespaces[] = {"kt-far", "kt-further"};
+  for (const std::string& each : namespaces) ASSERT_TRUE(run("ip netns add " + each));
+  for (const std::string which : {"0", "1"})
+    for (const std::string number : {"1", "2"})
+      make("kt" + which + number, "type veth peer name eth" + number + " netns " + namespaces[which == "1"] +
+                                      " address 02:00:00:00:0" + which + ":0" + number);
+  EXPECT_EQ(fact("kt01").peer_mac, mac("02:00:00:00:00:01"));
+  EXPECT_EQ(fact("kt02").peer_mac, mac("02:00:00:00:00:02"));
+  EXPECT_EQ(fact("kt11").peer_mac, mac("02:00:00:00:01:01"));
+  EXPECT_EQ(fact("kt12").peer_mac, mac("02:00:00:00:01:02"));
+  ASSERT_TRUE(run("ip -n kt-further link set eth2 address 02:00:00:00:00:22"));
+  EXPECT_EQ(fact("kt12").peer_mac, mac("02:00:00:00:00:22"));
 }
 
 TEST_F(Interfaces, WhatIsNoPairHasNoOtherEnd) {
