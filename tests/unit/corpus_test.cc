@@ -1,8 +1,10 @@
 // Manifests of every kind, good and bad. A bad one has one error, which holds the text that its
 // first line names, as: # expect: TEXT
+#include "crd-sync/last_good.h"
 #include "crd-sync/manifest_directory.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -63,6 +65,49 @@ TEST_P(GoodManifest, HasNoProblem) {
 
 INSTANTIATE_TEST_SUITE_P(Corpus, BadManifest, testing::ValuesIn(files_of("bad")), name_of);
 INSTANTIATE_TEST_SUITE_P(Corpus, GoodManifest, testing::ValuesIn(files_of("good")), name_of);
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Whatever an edit makes of a manifest, it is read or refused, and nothing of it reaches a terminal.
+RC_GTEST_PROP(Corpus, AnyDamageIsReadOrRefusedWithoutHarm, ()) {
+  static const auto kFiles = [] {
+    auto files = files_of("good");
+    for (const std::string& file : files_of("bad")) files.push_back(file);
+    return files;
+  }();
+  std::string text = text_of(*rc::gen::elementOf(kFiles));
+  const int edits = *rc::gen::inRange(1, 4);
+  for (int edit = 0; edit < edits && !text.empty(); ++edit) {
+    const auto at = *rc::gen::inRange<std::size_t>(0, text.size());
+    const auto length = std::min(*rc::gen::inRange<std::size_t>(0, 30), text.size() - at);
+    switch (*rc::gen::inRange(0, 4)) {
+      case 0:
+        text.erase(at, length);
+        break;
+      case 1:
+        text.insert(at, text.substr(at, length));
+        break;
+      case 2:
+        text[at] = *rc::gen::arbitrary<char>();
+        break;
+      default:
+        text.insert(at, *rc::gen::element<std::string>("\n", "\"", "'", "{", "]", "---\n", "- ", ": ", "&a ", "*a"));
+    }
+  }
+  const ReadResult read = read_manifests({"a.yaml", text});
+  for (const Problem& problem : read.problems) RC_ASSERT(is_printable(problem.text()));
+  RC_ASSERT(read.parsed || read.objects.empty());
+  for (const ManifestObject& object : read.objects) {
+    const KeptObject kept{object.position(), object.text, {}};
+    const auto again = read_kept(object.id, kept);
+    RC_ASSERT(again.ok());
+    RC_ASSERT(again.value().text == object.text);
+    RC_ASSERT(again.value().position().line == object.position().line);
+  }
+}
 
 TEST(Corpus, IsThere) {
   EXPECT_GE(files_of("bad").size(), 100u);
