@@ -85,10 +85,6 @@ std::vector<PrefixClaim> sorted_prefixes(const StandingObjects& objects) {
   return all;
 }
 
-bool is_link_local(const IpAddress& address) {
-  return address.family == Family::IPv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
-}
-
 // Sets `field` and `value` to the first Realm that a Grant names and that is not there.
 bool names_unknown_realm(const Grant& grant, const std::set<std::string>& realms, Claim& claim) {
   const auto unknown = [&](std::string field, const std::string& name, const SourcePosition& position) {
@@ -159,7 +155,7 @@ std::vector<Conflict> workload_conflicts(const StandingObjects& objects) {
     // Link-local addresses are of one link only; guests on the host network share the host's.
     if (workload.interface.empty()) return;
     for (std::size_t index = 0; index < workload.addresses.size(); ++index)
-      if (!is_link_local(workload.addresses[index]))
+      if (!workload.addresses[index].is_link_local())
         claim(addresses, address_field(index), workload.addresses[index].text());
   });
   return conflicts;

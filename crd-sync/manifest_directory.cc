@@ -17,6 +17,7 @@ struct ManifestDirectory::Parts {
   std::optional<LastGoodFile> file;  // none: no state directory
   LastGood last_good;
   std::vector<Problem> at_start;  // reported with every load
+  bool to_keep = false;           // last_good may differ from the file
 };
 
 namespace {
@@ -32,7 +33,7 @@ Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const
   if (auto listed = list_manifests(path); !listed) return listed.error();
   auto watch = DirectoryWatch::open(path);
   if (!watch) return watch.error();
-  auto parts = std::make_unique<Parts>(Parts{path, std::move(watch).value(), {}, std::nullopt, {}, {}});
+  auto parts = std::make_unique<Parts>(Parts{path, std::move(watch).value(), {}, std::nullopt, {}, {}, false});
   if (!state_directory.empty()) {
     parts->file.emplace(state_directory);
     auto kept = parts->file->load();
@@ -62,11 +63,18 @@ DesiredState ManifestDirectory::load() {
   parts_->last_good = std::move(admitted.last_good);
   auto& problems = admitted.desired.problems;
   problems.insert(problems.begin(), parts_->at_start.begin(), parts_->at_start.end());
-  if (parts_->file)
-    if (auto saved = parts_->file->save(parts_->last_good); !saved)
-      problems.push_back(problem_with(parts_->path, Severity::Warning,
-                                      "the last good manifests are not kept: " + saved.error().message));
+  parts_->to_keep = parts_->file.has_value();
   return std::move(admitted.desired);
+}
+
+std::optional<Problem> ManifestDirectory::keep() {
+  if (!parts_->to_keep) return std::nullopt;
+  const auto saved = parts_->file->save(parts_->last_good);
+  if (!saved)
+    return problem_with(parts_->path, Severity::Warning,
+                        "the last good manifests are not kept: " + saved.error().message);
+  parts_->to_keep = false;
+  return std::nullopt;
 }
 
 int ManifestDirectory::watch_fd() const { return parts_->watch.events_fd(); }

@@ -5,6 +5,7 @@
 #include "maps/result.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace grantd {
 class ManifestDirectory {
  public:
   // An error where the directory is not there or cannot be read. `state_directory` keeps the last
-  // good version of each object; "" for none. That it cannot be written is a Problem of load().
+  // good version of each object; "" for none.
   static Result<ManifestDirectory> open(const std::string& path, const std::string& state_directory);
 
   ManifestDirectory(ManifestDirectory&&) noexcept;
@@ -25,6 +26,11 @@ class ManifestDirectory {
   // Everything anew; files whose content is the same as last time are not parsed again. When the
   // directory has vanished, what was in force stays and a Problem says so.
   DesiredState load();
+
+  // Writes what load() took for good to the state directory, if it differs from what is there. Apart
+  // from load(), so that no edit waits for the disk: call it once the edit is in force. What went
+  // wrong is to be told; the next call tries again.
+  std::optional<Problem> keep();
 
   // Both for one epoll loop, edge or level triggered: whenever either is readable, call drain().
   int watch_fd() const;   // inotify

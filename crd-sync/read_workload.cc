@@ -14,10 +14,6 @@ constexpr std::string_view kAcceptedGrant = "NAME or NAMESPACE/NAME of a Grant";
 constexpr std::string_view kAcceptedCgroup =
     "a path below the cgroup v2 root, like machine.slice/bob.scope, without . and ..";
 
-bool is_link_local(const IpAddress& address) {
-  return address.family == Family::IPv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
-}
-
 // What speaks against an address as a guest's own; "" for nothing.
 std::string objection(const IpAddress& address) {
   const auto& bytes = address.bytes;
@@ -41,7 +37,7 @@ void read_addresses(Fields& spec, Workload& workload, ObjectProblems& problems) 
     if (wrong.empty()) {
       auto& known = workload.addresses;
       if (std::find(known.begin(), known.end(), address.value()) != known.end()) wrong = "is there twice";
-      if (is_link_local(address.value()))
+      if (address.value().is_link_local())
         wrong = ++link_local > 1 ? "is a second link-local address" : wrong;
       else if (address.value().family == Family::IPv4)
         wrong = ++version4 > GRANTD_IPV4_PER_ENDPOINT ? "is one IPv4 address too many" : wrong;
@@ -117,7 +113,7 @@ Workload read_workload(Fields& spec, ObjectProblems& problems) {
   read_addresses(spec, workload, problems);
   read_mac(spec, workload, problems);
   const bool reachable = std::any_of(workload.addresses.begin(), workload.addresses.end(),
-                                     [](const IpAddress& address) { return !is_link_local(address); });
+                                     [](const IpAddress& address) { return !address.is_link_local(); });
   if (has_interface && !reachable && problems.errors() == 0)
     problems.error(spec.line(), spec.path("addresses"), "", "names no address of the guest", kAcceptedAddress);
   spec.finish();

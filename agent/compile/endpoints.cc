@@ -22,7 +22,7 @@ class EndpointCompiler {
     endpoint.position = workload.position;
     endpoint.addresses.reserve(workload.addresses.size());
     for (const IpAddress& address : workload.addresses) {
-      if (is_link_local(address))
+      if (address.is_link_local())
         endpoint.link_local = address;
       else
         endpoint.addresses.push_back(address);
@@ -35,10 +35,6 @@ class EndpointCompiler {
   }
 
  private:
-  static bool is_link_local(const IpAddress& address) {
-    return address.family == Family::IPv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
-  }
-
   void report(Severity severity, const Workload& workload, std::string field, std::string value, std::string message,
               std::string accepted = "") {
     problems_.push_back({severity, workload.position, "Workload " + workload.name, std::move(field), std::move(value),

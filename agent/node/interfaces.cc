@@ -85,10 +85,6 @@ std::optional<IpAddress> address_of(rtnl_addr* entry) {
   return address;
 }
 
-bool is_link_local(const IpAddress& address) {
-  return address.family == Family::IPv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
-}
-
 // What a watch is told and the facts do not hold: a bridge about its ports (a port that comes or goes is told
 // as an interface too), and wireless events, which say that nothing of the interface changed.
 bool matters(nlmsghdr* message) {
@@ -127,7 +123,7 @@ void add_addresses(nl_cache* addresses, std::map<std::uint32_t, InterfaceFact>& 
     const auto address = address_of(entry);
     const auto fact = facts.find(static_cast<std::uint32_t>(rtnl_addr_get_ifindex(entry)));
     if (!address || fact == facts.end()) continue;
-    auto& list = is_link_local(*address) ? fact->second.link_local : fact->second.addresses;
+    auto& list = address->is_link_local() ? fact->second.link_local : fact->second.addresses;
     // Loopback's own are not addresses that anybody reaches the node by.
     if (fact->second.loopback && address->family == Family::IPv4 && address->bytes[0] == 127) continue;
     if (fact->second.loopback && *address == IpAddress::parse("::1").value()) continue;

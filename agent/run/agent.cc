@@ -216,6 +216,7 @@ void Agent::converge() {
   const ApplyReport report = carry_out(plan, time);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
+  if (auto not_kept = manifests_->keep()) problems.push_back(std::move(*not_kept));
   tell_problems(problems);
   applied_once_ = applied_once_ || report.complete();
   set_alarm(compiled, time, plan, report.complete());

@@ -170,6 +170,15 @@ TEST(Realms, AProtectedRangeIsNobodysAndAnError) {
   EXPECT_THAT(policy.problems[0].text(), HasSubstr("10.42.8.0/24"));
 }
 
+TEST(Realms, NamesOfATailnetStandForNothingHere) {
+  DesiredState desired = world();
+  desired.realms[2].tailnet.tags = {"tag:carol"};
+  const CompiledPolicy policy = compile(desired, node(), noon());
+  ASSERT_EQ(policy.problems.size(), 1U);
+  EXPECT_EQ(policy.problems[0].severity, Severity::Warning);
+  EXPECT_THAT(policy.problems[0].text(), HasSubstr("spec.tailnet"));
+}
+
 TEST(Realms, GuestsAreKnownByTheirGrant) {
   const CompiledPolicy policy = compile_one(grant("g", {}));
   EXPECT_EQ(owner(policy, GRANTD_UPLINK_DESTINATION, "10.20.0.2"),

@@ -234,7 +234,11 @@ TEST_F(ManifestDirectoryTest, AnOverflowOfEventsIsAChange) {
 
 TEST_F(ManifestDirectoryTest, WhatWasGoodOutlivesARestart) {
   write("a.yaml", kAlice + kBob);
-  { open().load(); }
+  {
+    auto first = open();
+    first.load();
+    EXPECT_FALSE(first.keep());
+  }
   write("a.yaml", kAlice + realm_text("bob-home", "198.51.100.1/24"));
   auto manifests = open();
   const DesiredState desired = manifests.load();
@@ -254,13 +258,20 @@ TEST_F(ManifestDirectoryTest, WithoutAStateDirectoryItWorksAndWithABadOneItSays)
   auto none = ManifestDirectory::open(path(), "");
   ASSERT_TRUE(none);
   EXPECT_THAT(none.value().load().problems, IsEmpty());
+  EXPECT_FALSE(none.value().keep());
   root_.write("file", "");
   auto bad = ManifestDirectory::open(path(), root_.path("file/state"));
   ASSERT_TRUE(bad);
-  const DesiredState desired = bad.value().load();
-  EXPECT_THAT(names(desired), ElementsAre("alice"));
-  ASSERT_FALSE(desired.problems.empty());
-  EXPECT_THAT(desired.problems.back().text(), HasSubstr("the last good manifests are not kept"));
+  EXPECT_THAT(names(bad.value().load()), ElementsAre("alice"));
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const auto problem = bad.value().keep();
+    ASSERT_TRUE(problem);
+    EXPECT_THAT(problem->text(), HasSubstr("the last good manifests are not kept"));
+  }
+  std::filesystem::remove(root_.path("file"));
+  std::filesystem::create_directory(root_.path("file"));
+  EXPECT_FALSE(bad.value().keep());
+  EXPECT_THAT(root_.names("file/state"), ElementsAre("last-good"));
 }
 
 TEST_F(ManifestDirectoryTest, EditsOfTheSameSizeInOneInstantAreSeen) {
