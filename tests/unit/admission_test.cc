@@ -146,9 +146,11 @@ TEST_F(AdmissionTest, TheSameNameTwiceRefusesBoth) {
   files_["b.yaml"] = realm_text("bob-home", "203.0.113.0/24");
   load();
   EXPECT_EQ(standing(), (Standing{{"bob-home", "198.51.100.0/24"}}));
-  files_["b.yaml"] = realm_text("bob-home", "203.0.113.1/24");  // also where the other one is bad
+  // Also where the other one has errors, and whichever of them it was.
+  files_ = {{"a.yaml", realm_text("bob-home", "203.0.113.0/24")}, {"b.yaml", realm_text("bob-home", "203.0.113.1/24")}};
   load();
   EXPECT_EQ(standing(), (Standing{{"bob-home", "198.51.100.0/24"}}));
+  EXPECT_THAT(errors(), Contains(HasSubstr("the other one has errors; all are refused")));
 }
 
 TEST_F(AdmissionTest, TheSamePrefixInTwoRealmsRefusesBoth) {
@@ -240,6 +242,24 @@ TEST_F(AdmissionTest, WorkloadsShareNothing) {
   EXPECT_THAT(errors(), ElementsAre(HasSubstr("Workload db: spec.interface: \"veth-1\": is also Workload web's")));
   load(workload_text("web", "veth-1", "10.0.0.1") + workload_text("db", "veth-2", "10.0.0.1"));
   EXPECT_THAT(errors(), ElementsAre(HasSubstr("Workload db: spec.addresses[0]: \"10.0.0.1\"")));
+}
+
+TEST_F(AdmissionTest, LinkLocalAddressesAndThoseOfTheHostAreShared) {
+  const std::string head = "---\napiVersion: keystone.io/v1alpha1\nkind: Workload\nmetadata: ";
+  load(head + "{name: a}\nspec: {grantName: bob, interface: v1, addresses: [10.0.0.1, \"fe80::1\"]}\n" + head +
+       "{name: b}\nspec: {grantName: bob, interface: v2, addresses: [10.0.0.2, \"fe80::1\"]}\n" + head +
+       "{name: c}\nspec: {grantName: bob, cgroup: c, addresses: [10.0.0.9]}\n" +  //
+       head + "{name: d}\nspec: {grantName: bob, cgroup: d, addresses: [10.0.0.9]}\n");
+  EXPECT_EQ(standing().size(), 4u);
+  EXPECT_THAT(desired_.problems, IsEmpty());
+}
+
+TEST_F(AdmissionTest, TheProblemsOfAFileAreBounded) {
+  std::string text;
+  for (int number = 0; number < 600; ++number) text += "---\nx\n";
+  std::vector<std::shared_ptr<const ReadResult>> reads;
+  for (int part = 0; part < 3; ++part) reads.push_back(std::make_shared<ReadResult>(read_manifests({"a.yaml", text})));
+  EXPECT_LE(admit(reads, {}).desired.problems.size(), 501u);
 }
 
 TEST_F(AdmissionTest, PositionsAreThoseOfTheFile) {

@@ -225,10 +225,12 @@ TEST_F(ManifestDirectoryTest, ALinkToADirectoryMayBeTurned) {
 TEST_F(ManifestDirectoryTest, AnOverflowOfEventsIsAChange) {
   auto manifests = open();
   manifests.load();
-  for (int number = 0; number < 20'000; ++number) {  // the queue holds 16,384 by default
-    write("x" + std::to_string(number % 2), "");
+  // Names that count for nothing, beside the directory, until the queue is full: 16,384 by default.
+  for (int number = 0; number < 9'000; ++number) {
+    root_.write("x", "");
+    std::filesystem::remove(root_.path("x"));
   }
-  write("a.yaml", kAlice);
+  write("a.yaml", kAlice);  // lost
   EXPECT_THAT(names(after_change(manifests)), ElementsAre("alice"));
 }
 
@@ -329,6 +331,16 @@ TEST_F(ManifestDirectoryTest, OneDocumentThatDoesNotParseHoldsBackItsWholeFile) 
   EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home"));
   EXPECT_EQ(desired.realms.at(0).addresses.at(0).prefix.text(), "192.0.2.0/24");
   EXPECT_EQ(errors(desired).size(), 1u);
+}
+
+TEST_F(ManifestDirectoryTest, TheDocumentsOfAFileAreBounded) {
+  std::string text;
+  for (int number = 0; number < 20'001; ++number) text += "---\n";
+  write("a.yaml", kAlice + text);
+  write("b.yaml", kBob + text.substr(0, 4 * 100));
+  const DesiredState desired = load_manifests({path()});
+  EXPECT_THAT(names(desired), ElementsAre("bob-home"));
+  EXPECT_THAT(errors(desired), ElementsAre(HasSubstr("a.yaml: has more than 20000 documents")));
 }
 
 TEST_F(ManifestDirectoryTest, PathsOfACheckMayBeFilesAndDirectories) {
