@@ -1,5 +1,7 @@
 #include "agent/apply/datapath.h"
 
+#include "agent/attach/attacher.h"
+#include "agent/attach/pin_lock.h"
 #include <grantd.skel.h>
 
 #include <bpf/bpf.h>
@@ -84,18 +86,7 @@ Result<std::uint32_t> program_id(int fd) {
 
 }  // namespace
 
-const char* Datapath::program_name(Hook hook) {
-  switch (hook) {
-    case Hook::FromGuest: return "from_guest";
-    case Hook::ToGuest: return "to_guest";
-    case Hook::FromUplink: return "from_uplink";
-    case Hook::Connect4: return "guest_connect4";
-    case Hook::Connect6: return "guest_connect6";
-    case Hook::SkbEgress: return "guest_skb_egress";
-    case Hook::SkbIngress: return "guest_skb_ingress";
-  }
-  return "";
-}
+const char* Datapath::program_name(Hook hook) { return hook_name(hook); }
 
 Datapath::~Datapath() {
   if (grants_) munmap(grants_, kGrantBytes);
@@ -108,6 +99,9 @@ Result<std::unique_ptr<Datapath>> Datapath::load(const DatapathOptions& options)
   libbpf_set_print(keep_log);
   libbpf_log().clear();
   if (auto made = make_pin_root(options.pin_root); !made) return made.error();
+  auto lock = lock_pin_root(options.pin_root);
+  if (!lock) return lock.error();
+  datapath->lock_ = std::move(lock).value();
   for (auto step : {&Datapath::open_skeleton, &Datapath::load_programs, &Datapath::pin_programs, &Datapath::open_maps})
     if (auto done = (datapath.get()->*step)(); !done) return done.error();
   return datapath;

@@ -29,7 +29,7 @@ struct DatapathOptions {
 class Datapath {
  public:
   // Loads new programs; takes over the maps that are pinned. Fails where a pinned map has another
-  // layout, or where pin_root is on no BPF file system.
+  // layout, where pin_root is on no BPF file system, or where another process has it loaded.
   static Result<std::unique_ptr<Datapath>> load(const DatapathOptions& options);
   ~Datapath();
   Datapath(const Datapath&) = delete;
@@ -57,6 +57,7 @@ class Datapath {
                             const std::vector<std::uint32_t>& slots);
 
   DatapathOptions options_;
+  Descriptor lock_;  // of the pin root, as long as this lives
   ::grantd_bpf* skeleton_ = nullptr;
   DatapathMaps maps_;
   std::map<Hook, LoadedProgram> programs_;

@@ -46,7 +46,7 @@ Result<std::vector<PinnedLink>> pinned_links(const std::string& directory) {
     pinned.info = info.value();
     links.push_back(std::move(pinned));
   }
-  if (failed) return system_error("cannot list " + directory, failed.value());
+  if (failed && failed.value() != ENOENT) return system_error("cannot list " + directory, failed.value());
   return links;
 }
 
@@ -211,7 +211,7 @@ Result<void> Attacher::finish_moves() {
        entry.increment(failed))
     if (const std::string name = entry->path().filename().string(); name.starts_with(kMoving))
       names.push_back(name.substr(kMoving.size()));
-  if (failed) return system_error("cannot list " + links(), failed.value());
+  if (failed && failed.value() != ENOENT) return system_error("cannot list " + links(), failed.value());
   for (const std::string& name : names) {
     const std::string path = links() + "/" + name, fresh = links() + "/" + std::string(kMoving) + name;
     if (std::rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);

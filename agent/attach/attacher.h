@@ -17,7 +17,7 @@ enum class AttachMode { Auto, Tcx, Clsact };
 
 class Attacher {
  public:
-  // pin_root/links must exist. Auto: a tcx link where the kernel has it, clsact where it does not,
+  // pin_root/links must exist for attach. Auto: a tcx link where the kernel has it, clsact where it does not,
   // found out by trying.
   Attacher(std::string pin_root, AttachMode mode) : pin_root_(std::move(pin_root)), mode_(mode) {}
 

@@ -1,8 +1,8 @@
 #include "agent/run/uninstall.h"
 
 #include "agent/attach/attacher.h"
+#include "agent/attach/pin_lock.h"
 
-#include <cerrno>
 #include <filesystem>
 
 namespace grantd {
@@ -18,20 +18,31 @@ Result<void> remove_tree(const std::string& path) {
   return {};
 }
 
+// A file, and what it is written to before it takes the name.
+Result<void> remove_state_file(const std::string& path) {
+  if (auto removed = remove_tree(path); !removed) return removed;
+  return remove_tree(path + ".new");
+}
+
 }  // namespace
 
 Result<void> uninstall(const std::string& pin_root, const std::string& state_dir) {
   std::error_code failed;
-  if (fs::exists(pin_root + "/links", failed)) {
-    Attacher attacher(pin_root, AttachMode::Auto);
-    if (auto detached = attacher.detach_all(); !detached) return detached;
+  Descriptor lock;
+  if (fs::exists(pin_root, failed)) {
+    auto locked = lock_pin_root(pin_root);
+    if (!locked) return locked.error();
+    lock = std::move(locked).value();
   }
-  // Only what is ours: the root itself goes when nothing else is in it.
+  // Filters are found without pins.
+  if (auto detached = Attacher(pin_root, AttachMode::Auto).detach_all(); !detached) return detached;
+  // Only what is ours: a directory itself goes when nothing else is in it.
   for (const char* part : {"/links", "/programs", "/maps"})
     if (auto removed = remove_tree(pin_root + part); !removed) return removed;
   fs::remove(pin_root, failed);
-  for (const char* file : {"/latches.json", "/latches.json.new"})
-    if (auto removed = remove_tree(state_dir + file); !removed) return removed;
+  for (const char* file : {"/latches.json", "/last-good"})
+    if (auto removed = remove_state_file(state_dir + file); !removed) return removed;
+  fs::remove(state_dir, failed);
   return {};
 }
 

@@ -1,0 +1,25 @@
+#include "agent/attach/pin_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+namespace grantd {
+
+Result<Descriptor> lock_pin_root(const std::string& pin_root) {
+  constexpr std::chrono::milliseconds kPause{50}, kPatience{2000};
+  Descriptor directory(open(pin_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return system_error("cannot open " + pin_root, errno);
+  for (std::chrono::milliseconds waited{0}; flock(directory.get(), LOCK_EX | LOCK_NB) != 0; waited += kPause) {
+    if (errno != EWOULDBLOCK) return system_error("cannot lock " + pin_root, errno);
+    if (waited >= kPatience)
+      return Error{"pin root " + pin_root + ": another grantd runs there; stop it first", EWOULDBLOCK};
+    std::this_thread::sleep_for(kPause);
+  }
+  return directory;
+}
+
+}  // namespace grantd
