@@ -1,6 +1,6 @@
 #include "agent/node/cgroups.h"
 
-#include "maps/kernel/descriptor.h"
+#include "maps/descriptor.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>

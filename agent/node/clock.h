@@ -2,7 +2,7 @@
 #pragma once
 
 #include "agent/compile/node_facts.h"
-#include "maps/kernel/descriptor.h"
+#include "maps/descriptor.h"
 #include "maps/result.h"
 
 namespace grantd {

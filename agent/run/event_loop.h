@@ -2,7 +2,7 @@
 #pragma once
 
 #include "agent/compile/compiled_policy.h"
-#include "maps/kernel/descriptor.h"
+#include "maps/descriptor.h"
 #include "maps/result.h"
 
 #include <functional>

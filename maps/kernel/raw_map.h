@@ -1,7 +1,7 @@
 // A BPF map behind a descriptor, untyped: what TypedMap is made of. Every error names the map.
 #pragma once
 
-#include "maps/kernel/descriptor.h"
+#include "maps/descriptor.h"
 #include "maps/result.h"
 
 #include <cstddef>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "agent/plan/attachment.h"
-#include "maps/kernel/descriptor.h"
+#include "maps/descriptor.h"
 
 #include <cstdint>
 #include <functional>
