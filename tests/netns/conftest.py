@@ -5,6 +5,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from agent import Agent  # noqa: E402
 from world import World  # noqa: E402
 
 
@@ -13,3 +14,26 @@ def world():
     """A world of the test's own."""
     with World() as made:
         yield made
+
+
+@pytest.fixture
+def node(world):
+    """A guest `web` under Grant `g`, whose agent runs: node.guest, node.agent, node.world."""
+    return Node(world)
+
+
+@pytest.fixture(scope="module")
+def shared_node():
+    """The same, shared by the tests of a module, which leave it as they found it."""
+    with World() as made:
+        yield Node(made)
+
+
+class Node:
+    def __init__(self, world):
+        self.world = world
+        self.guest = world.add_guest("web")
+        self.agent = Agent(world)
+        self.agent.grant()
+        self.agent.workload(self.guest)
+        self.agent.start()

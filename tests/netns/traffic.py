@@ -58,6 +58,8 @@ class UdpPair:
         return sender is not None
 
     def backward(self, seconds=ARRIVES):
+        if self.back is None:  # nothing came, so there is nobody to answer
+            return False
         payload = mark_bytes()
         with contextlib.suppress(OSError):
             self.server.sendto(payload, self.back)

@@ -1,0 +1,142 @@
+"""The real agent on the node of a world: manifests in, and what grantctl says out."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+
+from world import DESTINATIONS, REALMS, eventually
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GRANTD = str(ROOT / "build" / "release" / "agent" / "grantd")
+GRANTCTL = str(ROOT / "build" / "release" / "agent" / "grantctl")
+OPEN = [f"{DESTINATIONS[4]}:443/TCP", f"{DESTINATIONS[4]}:5000-5999/UDP", f"{DESTINATIONS[4]}:ICMP",
+        f"[{DESTINATIONS[6]}]:443/TCP", f"[{DESTINATIONS[6]}]:5000-5999/UDP", f"[{DESTINATIONS[6]}]:ICMP"]
+
+
+def manifest(kind, name, spec, namespace=None):
+    """One object; JSON is YAML."""
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return json.dumps({"apiVersion": "keystone.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}, indent=1)
+
+
+def grant_spec(destinations=None, **more):
+    spec = {"grantorRealm": "alice-home", "granteeRealm": "bob-home",
+            "networkPolicy": {"egressAllowed": True, "allowedDestinations": OPEN if destinations is None else destinations}}
+    spec.update(more)
+    return spec
+
+
+class Agent:
+    """grantd on the world's node. Manifests are one file an object; `write` and `remove` change them as editors do."""
+
+    def __init__(self, world, *options):
+        self.world, self.options, self.process = world, list(options), None
+        self.directory = pathlib.Path(world.path("manifests"))
+        self.log_path = pathlib.Path(world.path("grantd.log"))
+        self.directory.mkdir()
+        self.log_path.touch()
+        for name, addresses in REALMS.items():
+            self.realm(name, addresses)
+
+    # ---- manifests ----
+
+    def write(self, name, text):
+        beside = self.directory / f".{name}.new"
+        beside.write_text(text, encoding="utf-8")
+        beside.rename(self.directory / f"{name}.yaml")
+
+    def remove(self, name):
+        (self.directory / f"{name}.yaml").unlink()
+
+    def realm(self, name, addresses, **more):
+        self.write(f"realm-{name}", manifest("Realm", name, {"identity": f"{name}.example.net", "addresses": addresses, **more}))
+
+    def grant(self, name="g", destinations=None, **more):
+        self.write(f"grant-{name}", manifest("Grant", name, grant_spec(destinations, **more), "keystone-system"))
+
+    def workload(self, guest, grant="g", **more):
+        self.write(f"workload-{guest.name}", manifest("Workload", guest.name, {
+            "grantName": grant, "interface": guest.interface, "addresses": list(guest.addresses.values()), **more}))
+
+    # ---- the process ----
+
+    def start(self):
+        before = self.said().count("applied")
+        with open(self.log_path, "a", encoding="utf-8") as log:
+            self.process = self.world.spawn(
+                self.world.node, GRANTD, "run", "--manifests", str(self.directory), "--pin-root", self.world.pin_root,
+                "--state-dir", self.world.path("state"), "--uplink", "uplink0=lan", "--uplink", "tail0=tailnet",
+                "--listen", "none", "--trust-clock", *self.options, stderr=log)
+        eventually(lambda: self.said().count("applied") > before or self.process.poll() is not None, 20,
+                   what=f"the first apply; grantd said: {self.said()}")
+        assert self.process.poll() is None, f"grantd ended: {self.said()}"
+        return self
+
+    def kill(self, signal_number=signal.SIGKILL):
+        self.process.send_signal(signal_number)
+        self.process.wait(10)
+
+    def restart(self):
+        self.kill()
+        return self.start()
+
+    def uninstall(self):
+        with self.world.node.entered():
+            return subprocess.run([GRANTD, "uninstall", "--pin-root", self.world.pin_root, "--state-dir",
+                                   self.world.path("state")], capture_output=True, text=True, check=False)
+
+    def said(self):
+        return self.log_path.read_text(encoding="utf-8")
+
+    # ---- what is in force ----
+
+    def ctl(self, *arguments):
+        with self.world.node.entered():
+            return subprocess.run([GRANTCTL, "--pin-root", self.world.pin_root, *arguments], capture_output=True,
+                                  text=True, check=False)
+
+    def json(self, *arguments):
+        done = self.ctl("--output", "json", *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def policy(self, name="g"):
+        """The number of the policy in force; another one after every change that reaches the kernel."""
+        for grant in self.json("grants")["grants"]:
+            if grant["grant"] == f"keystone-system/{name}":
+                return grant["policy_id"]
+        return None
+
+    def in_force(self, change, name="g", seconds=5.0):
+        """Makes a change and waits until another policy is in force."""
+        before = self.policy(name)
+        change()
+        eventually(lambda: self.policy(name) != before, seconds, every=0.005, what=f"a change in force; {self.said()}")
+
+    def drops(self, reason, direction="egress", grant="keystone-system/g"):
+        """Packets dropped for this reason so far."""
+        return sum(each["packets"] for each in self.json("drops")["drops"]
+                   if each["reason"] == reason and each["direction"] == direction and each["grant"] == grant)
+
+
+class Counted:
+    """That something was refused for this reason: `with Counted(agent, "destination"): ...`."""
+
+    def __init__(self, agent, reason, direction="egress", grant="keystone-system/g"):
+        self.agent, self.what = agent, (reason, direction, grant)
+
+    def __enter__(self):
+        self.before = self.agent.drops(*self.what)
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            after = self.agent.drops(*self.what)
+            assert after > self.before, f"nothing was counted as {self.what}: {self.agent.ctl('drops').stdout}"
+
+
+def pins(world):
+    return [path for part in ("maps", "programs", "links") for path in
+            ([os.path.join(world.pin_root, part, name) for name in os.listdir(os.path.join(world.pin_root, part))]
+             if os.path.isdir(os.path.join(world.pin_root, part)) else [])]

@@ -1,0 +1,146 @@
+"""What a Grant allows passes as if we were not there; what it does not allow does not pass, and is counted."""
+
+import socket
+
+import pytest
+from agent import Counted
+from traffic import FAMILY, Ping, TcpPair, UdpPair
+from world import GATEWAY, NODE, PARTIES, TAILNET_GRANTEE, eventually
+
+
+@pytest.fixture(params=[4, 6])
+def family(request):
+    return request.param
+
+
+def pairs(node, family, party, port=None):
+    """A try in each protocol from the guest to a party's address."""
+    to = PARTIES[party][family]
+    yield TcpPair(node.guest, node.world.outside, family, to=to, port=port, seconds=0.4)
+    yield UdpPair(node.guest, node.world.outside, family, to=to, port=port)
+
+
+def test_the_grantees_realm_is_reached_in_every_protocol(shared_node, family):
+    for pair in pairs(shared_node, family, "grantee"):
+        assert pair.both()
+    assert Ping(shared_node.guest, family, PARTIES["grantee"][family]).both()
+    assert UdpPair(shared_node.guest, shared_node.world.tailnet, family, to=TAILNET_GRANTEE[family]).both()
+
+
+@pytest.mark.parametrize("party", ["grantor", "carol", "stranger"])
+def test_nobody_else_is_reached(shared_node, family, party):
+    for pair in pairs(shared_node, family, "grantee"):
+        assert pair.both()
+    with Counted(shared_node.agent, "destination"):
+        for pair in pairs(shared_node, family, party):
+            assert pair.silent()
+        assert Ping(shared_node.guest, family, PARTIES[party][family]).silent()
+
+
+def test_a_destination_is_reached_on_the_named_ports_only(shared_node, family):
+    to, outside, guest = PARTIES["destination"][family], shared_node.world.outside, shared_node.guest
+    assert TcpPair(guest, outside, family, to=to, port=443).both()
+    assert UdpPair(guest, outside, family, to=to, port=5000).both()
+    assert UdpPair(guest, outside, family, to=to, port=5999).both()
+    assert Ping(guest, family, to).both()
+    with Counted(shared_node.agent, "destination_port"):
+        assert TcpPair(guest, outside, family, to=to, port=444, seconds=0.4).silent()
+        assert UdpPair(guest, outside, family, to=to, port=6000).silent()
+        assert UdpPair(guest, outside, family, to=to, port=443).silent()
+
+
+def test_replies_pass_and_nothing_else_comes_back(shared_node, family):
+    """A flow of the guest's own lets its peer answer, on that flow alone."""
+    to, outside, guest = PARTIES["destination"][family], shared_node.world.outside, shared_node.guest
+    pair = UdpPair(guest, outside, family, to=to, port=5100)
+    assert pair.both()
+    other = outside.socket(FAMILY[family], socket.SOCK_DGRAM)
+    other.bind((to, 5101))
+    with Counted(shared_node.agent, "nobody", "ingress"):
+        other.sendto(b"from another port", pair.back)
+        pair.client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            pair.client.recv(100)
+    assert pair.both()
+
+
+@pytest.mark.parametrize("party", ["grantee", "grantor"])
+def test_the_parties_reach_in(shared_node, family, party):
+    guest, outside, source = shared_node.guest, shared_node.world.outside, PARTIES[party][family]
+    assert TcpPair(outside, guest, family, to=guest.addresses[family], source_address=source).both()
+    assert UdpPair(outside, guest, family, to=guest.addresses[family], source_address=source).both()
+    assert Ping(outside, family, guest.addresses[family], source_address=source).both()
+
+
+@pytest.mark.parametrize("party,reason", [("carol", "not_a_party"), ("destination", "nobody"), ("stranger", "nobody")])
+def test_nobody_else_reaches_in(shared_node, family, party, reason):
+    guest, outside, source = shared_node.guest, shared_node.world.outside, PARTIES[party][family]
+    assert TcpPair(outside, guest, family, to=guest.addresses[family], source_address=PARTIES["grantee"][family]).both()
+    with Counted(shared_node.agent, reason, "ingress"):
+        assert not TcpPair(outside, guest, family, to=guest.addresses[family], source_address=source, seconds=0.4).connected
+        assert UdpPair(outside, guest, family, to=guest.addresses[family], source_address=source).silent()
+        assert Ping(outside, family, guest.addresses[family], source_address=source).silent()
+
+
+def test_the_node_reaches_in_and_is_not_reached(shared_node, family):
+    guest, node = shared_node.guest, shared_node.world.node
+    assert TcpPair(node, guest, family, to=guest.addresses[family]).both()
+    assert Ping(node, family, guest.addresses[family]).both()
+    with Counted(shared_node.agent, "protected_destination"):
+        assert TcpPair(guest, node, family, to=NODE[family], seconds=0.4).silent()
+        assert Ping(guest, family, NODE[family]).silent()
+    assert Ping(guest, 4, GATEWAY[4]).silent()
+
+
+def test_a_realms_address_on_the_wrong_uplink_is_nobodys(shared_node, family):
+    """Class 51: Bob's tailnet address, from the LAN side."""
+    guest, world, source = shared_node.guest, shared_node.world, TAILNET_GRANTEE[family]
+    assert UdpPair(world.tailnet, guest, family, to=guest.addresses[family], source_address=source).both()
+    bits = 32 if family == 4 else 128
+    world.outside.ip(f"addr add {source}/{bits} dev lo" + (" nodad" if family == 6 else ""))
+    try:
+        with Counted(shared_node.agent, "nobody", "ingress"):
+            assert not UdpPair(world.outside, guest, family, to=guest.addresses[family], source_address=source).forward(0.4)
+    finally:
+        world.outside.ip(f"addr del {source}/{bits} dev lo")
+
+
+def test_metadata_and_loopback_are_protected(shared_node):
+    with Counted(shared_node.agent, "protected_destination"):
+        client = shared_node.guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.sendto(b"x", ("169.254.169.254", 80))
+
+
+def test_guests_of_one_grant_reach_each_other_and_others_do_not(node, family):
+    world, agent = node.world, node.agent
+    same, other = world.add_guest("same"), world.add_guest("other")
+    agent.grant("h", [], granteeRealm="carol")
+    agent.workload(same)
+    agent.workload(other, "h")
+    pair = UdpPair(node.guest, same, family, to=same.addresses[family])
+    eventually(lambda: len(agent.json("endpoints")["endpoints"]) == 3, what="three endpoints")
+    eventually(pair.both, what="traffic between guests of one Grant")
+    assert TcpPair(same, node.guest, family, to=node.guest.addresses[family]).both()
+    with Counted(agent, "destination"):
+        assert TcpPair(node.guest, other, family, to=other.addresses[family], seconds=0.4).silent()
+    assert UdpPair(other, node.guest, family, to=node.guest.addresses[family]).silent()
+
+
+def test_without_egress_nothing_but_the_realm(node, family):
+    node.agent.in_force(lambda: node.agent.grant(networkPolicy={
+        "egressAllowed": False, "allowedDestinations": ["0.0.0.0/0", "::/0"]}))
+    for pair in pairs(node, family, "grantee"):
+        assert pair.both()
+    with Counted(node.agent, "destination"):
+        for pair in pairs(node, family, "destination"):
+            assert pair.silent()
+
+
+def test_a_narrowed_grant_lets_only_the_grantee_in(node, family):
+    guest, outside = node.guest, node.world.outside
+    node.agent.in_force(lambda: node.agent.grant(networkPolicy={"egressAllowed": False, "ingress": {"from": ["Grantee"]}}))
+    assert UdpPair(outside, guest, family, to=guest.addresses[family], source_address=PARTIES["grantee"][family]).both()
+    with Counted(node.agent, "not_a_party", "ingress"):
+        assert UdpPair(outside, guest, family, to=guest.addresses[family],
+                       source_address=PARTIES["grantor"][family]).silent()
+        assert Ping(node.world.node, family, guest.addresses[family]).silent()
