@@ -1,6 +1,6 @@
 /* The path of a guest's packet, the same in both directions:
  *
- *   vlan? -> endpoint -> parse -> own source? -> policy, validity -> housekeeping
+ *   endpoint -> vlan? -> parse -> own source? -> policy, validity -> housekeeping
  *         -> fragment | ICMP error | flow, admit and create -> charge -> stamp -> conclude
  *
  * Cost of an established flow: hash lookup (endpoint), array (grant), hash (policy), array of
@@ -141,11 +141,11 @@ ALWAYS_INLINE enum grantd_reason admit_frame(struct __sk_buff *skb, struct packe
 	packet->now_ns = bpf_ktime_get_boot_ns();
 	packet->wire_bytes = skb->len;
 	packet->segments = 1;
-	if (skb->vlan_present)
-		return GRANTD_REASON_VLAN_TAG;
 	endpoint = bpf_map_lookup_elem(&grantd_endpoint, &ifindex);
 	if (!take_endpoint(packet, endpoint) || endpoint->ifindex != ifindex)
 		return GRANTD_REASON_NO_ENDPOINT;
+	if (skb->vlan_present)
+		return GRANTD_REASON_VLAN_TAG;
 	if (endpoint->flags & GRANTD_ENDPOINT_LAYER3 && !dry_run) {
 		packet->ethertype = bpf_ntohs(skb->protocol);
 	} else {

@@ -1,0 +1,173 @@
+"""Where programs stand: without tcx, beside others, on foreign qdiscs, on cgroups (classes 7, 33, 34, 55)."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from agent import Agent, Counted
+from traffic import Ping, TcpPair, UdpPair
+from world import PARTIES, World, eventually, run
+
+
+def core(node, family):
+    """What must hold however the programs are attached."""
+    guest, outside = node.guest, node.world.outside
+    assert TcpPair(guest, outside, family, to=PARTIES["destination"][family], port=443).both()
+    into = UdpPair(outside, guest, family, to=guest.addresses[family], source_address=PARTIES["grantee"][family])
+    assert into.both()
+    with Counted(node.agent, "destination"):
+        assert UdpPair(guest, outside, family, to=PARTIES["stranger"][family]).silent()
+    with Counted(node.agent, "nobody", "ingress"):
+        assert UdpPair(outside, guest, family, to=guest.addresses[family],
+                       source_address=PARTIES["stranger"][family]).silent()
+    return into
+
+
+class Clsact:
+    def __init__(self, world, *before):
+        self.world = world
+        self.guest = world.add_guest("web")
+        for line in before:
+            world.node.run(*line.format(guest=self.guest.interface).split())
+        self.agent = Agent(world, "--attach", "clsact")
+        self.agent.grant()
+        self.agent.workload(self.guest)
+        self.agent.start()
+
+
+@pytest.mark.parametrize("before", [(), ("tc qdisc add dev {guest} ingress",), ("tc qdisc add dev {guest} clsact",)],
+                         ids=["plain", "ingress qdisc", "clsact qdisc"])
+def test_without_tcx(world, before):
+    """Class 55: an ingress qdisc would take the egress filter into its own chain without a word."""
+    node = Clsact(world, *before)
+    core(node, 6)
+    into = core(node, 4)
+    assert "clsact" in run("tc", "-n", world.node.name, "qdisc", "show", "dev", node.guest.interface)
+    node.agent.kill()
+    assert into.both()
+    assert UdpPair(node.guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+    node.agent.start()
+    assert into.both()
+    node.agent.in_force(lambda: node.agent.grant(revoked=True))
+    assert into.silent()
+    refused = node.agent.uninstall()
+    assert refused.returncode == 1 and "another" in refused.stderr, "not under a running agent"
+    node.agent.kill()
+    assert node.agent.uninstall().returncode == 0
+    assert UdpPair(node.guest, world.outside, 4, to=PARTIES["stranger"][4]).both()
+
+
+FOREIGN = """
+#include <linux/bpf.h>
+__attribute__((section("tc"), used)) int foreign(struct __sk_buff *skb) { return %d; }
+char name_of_license[] __attribute__((section("license"), used)) = "GPL";
+"""
+
+
+def foreign_filter(node, side, verdict):
+    """A tc filter of somebody else, on a clsact qdisc of their own."""
+    source, built = node.world.path("foreign.c"), node.world.path(f"foreign{verdict}.o")
+    with open(source, "w", encoding="ascii") as file:
+        file.write(FOREIGN % verdict)
+    run("clang", "-target", "bpf", "-O2", "-idirafter", f"/usr/include/{run('gcc', '-print-multiarch').strip()}",
+        "-c", source, "-o", built)
+    node.world.node.run("tc", "qdisc", "replace", "dev", node.guest.interface, "clsact")
+    node.world.node.run("tc", "filter", "add", "dev", node.guest.interface, side, "prio", "1", "bpf", "da", "obj", built,
+                        "sec", "tc")
+
+
+def test_a_filter_of_somebody_else_opens_nothing(node):
+    """Class 33: tc filters come after our tcx link, whatever they accept."""
+    for side in ("ingress", "egress"):
+        foreign_filter(node, side, 0)  # TC_ACT_OK
+    core(node, 4)
+
+
+def test_our_allow_goes_on_to_the_next_program(node):
+    """Allow means the next one, never accept past the others: a filter that drops still drops."""
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
+    assert pair.both()
+    foreign_filter(node, "ingress", 2)  # TC_ACT_SHOT
+    assert not any(pair.forward(0.2) for _ in range(3))
+    assert pair.backward(), "the other side is not concerned"
+
+
+def test_a_bridge_as_the_guests_gateway():
+    """Guests as ports of a bridge: still each behind its own programs."""
+    with World() as world:
+        first, second = world.add_guest("one"), world.add_guest("two")
+        world.node.ip("link add br0 type bridge", "link set br0 up", f"addr add 10.20.0.1/24 dev br0",
+                      *[line for guest in (first, second) for line in
+                        (f"addr flush dev {guest.interface}", f"link set {guest.interface} master br0")])
+        for guest in (first, second):
+            guest.namespace.ip("route flush dev eth0", f"route add 10.20.0.0/24 dev eth0",
+                               "route add default via 10.20.0.1 dev eth0 onlink")
+        agent = Agent(world)
+        agent.grant()
+        agent.grant("h", [], granteeRealm="carol")
+        agent.workload(first)
+        agent.workload(second, "h")
+        agent.start()
+        assert UdpPair(first, world.outside, 4, to=PARTIES["grantee"][4]).both()
+        with Counted(agent, "destination"):
+            assert UdpPair(first, second, 4, to=second.addresses[4]).silent()
+        assert UdpPair(first, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+
+
+CONNECT = """
+import socket, sys
+open(sys.argv[1] + "/cgroup.procs", "w").write("0")
+made = socket.socket(socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET)
+made.settimeout(1)
+try:
+    made.connect((sys.argv[2], int(sys.argv[3])))
+    print("connected")
+except OSError as error:
+    print(error.errno if error.errno else type(error).__name__)
+"""
+
+
+def connect_from(world, namespace, cgroup, address, port):
+    with namespace.entered():
+        return subprocess.run([sys.executable, "-c", CONNECT, cgroup, address, str(port)], capture_output=True, text=True,
+                              check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_refused_connection_fails_at_once_where_the_cgroup_is_known(node, family):
+    cgroup = node.world.cgroup("web")
+    relative = os.path.relpath(cgroup, os.path.dirname(cgroup))
+    destination, stranger = PARTIES["destination"][family], PARTIES["stranger"][family]
+    server = node.world.outside.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    server.bind((destination, 443))
+    server.listen()
+    assert connect_from(node.world, node.guest.namespace, cgroup, stranger, 443) in ("TimeoutError", "110")
+    node.agent.workload(node.guest, cgroup=relative)
+    eventually(lambda: connect_from(node.world, node.guest.namespace, cgroup, stranger, 443) == "1", 5, every=0.1,
+               what="EPERM")
+    assert connect_from(node.world, node.guest.namespace, cgroup, destination, 443) == "connected"
+    assert connect_from(node.world, node.guest.namespace, cgroup, "::1" if family == 6 else "127.0.0.1", 1) == "111"
+
+
+def test_a_guest_on_the_host_network_is_held_back_and_reported(node):
+    """Class 7: never called safe."""
+    cgroup = node.world.cgroup("host")
+    node.agent.write("workload-host", '{"apiVersion": "keystone.io/v1alpha1", "kind": "Workload", "metadata": {"name": "host"},'
+                     f' "spec": {{"grantName": "g", "addresses": [], "cgroup": "{os.path.basename(cgroup)}"}}}}')
+    destination, stranger = PARTIES["destination"][4], PARTIES["stranger"][4]
+    for address in (destination, stranger):
+        server = node.world.outside.socket(socket.AF_INET, socket.SOCK_STREAM)
+        server.bind((address, 443))
+        server.listen()
+    eventually(lambda: len(node.agent.json("endpoints")["endpoints"]) == 2, what="the second guest")
+    assert connect_from(node.world, node.world.node, cgroup, stranger, 443) == "1"
+    assert connect_from(node.world, node.world.node, cgroup, destination, 443) == "connected"
+    assert node.agent.json("status")["guests"]["not_enforced"] == 1
+    assert "not enforced" in node.agent.said()
+
+
+def test_ping_of_both_families_through_everything(node):
+    for family in (4, 6):
+        assert Ping(node.guest, family, PARTIES["destination"][family]).both()

@@ -1,0 +1,107 @@
+"""Address translation on the node: identity is found before it and survives it (rule 11)."""
+
+import socket
+
+import pytest
+from agent import Counted
+from traffic import FAMILY, TcpPair, UdpPair, mark_bytes, next_port, receives
+from world import NODE, PARTIES
+
+IPTABLES = {4: "iptables", 6: "ip6tables"}
+
+
+@pytest.fixture(params=[4, 6])
+def family(request):
+    return request.param
+
+
+def nat(node, family, *rule):
+    node.world.node.run(IPTABLES[family], "-w", "-t", "nat", *rule)
+
+
+def reaches_through_dnat(node, family, party, port, seconds=0.4):
+    """A datagram to the node's own address and port, from a party's address; whether the guest gets it, and answers."""
+    receiver = node.guest.socket(FAMILY[family], socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    receiver.bind((node.guest.addresses[family], 8080))
+    sender = node.world.outside.socket(FAMILY[family], socket.SOCK_DGRAM)
+    sender.bind((PARTIES[party][family], 0))
+    payload = mark_bytes()
+    sender.sendto(payload, (NODE[family], port))
+    source = receives(receiver, payload, seconds)
+    if source is None:
+        return False
+    answer = mark_bytes()
+    receiver.sendto(answer, source)
+    return receives(sender, answer, 1.0) is not None
+
+
+def test_dnat_to_a_guest_keeps_the_senders_identity(node, family):
+    """Classes 28 and 29: also with MASQUERADE behind it, which hides the sender's address from the guest."""
+    guest = node.guest.addresses[family]
+    to = f"{guest}:8080" if family == 4 else f"[{guest}]:8080"
+    nat(node, family, "-A", "PREROUTING", "-i", "uplink0", "-p", "udp", "--dport", "3333", "-j", "DNAT", "--to", to)
+    for masquerade in (False, True):
+        if masquerade:
+            nat(node, family, "-A", "POSTROUTING", "-o", node.guest.interface, "-j", "MASQUERADE")
+        assert reaches_through_dnat(node, family, "grantee", 3333, 1.0)
+        assert reaches_through_dnat(node, family, "grantor", 3333, 1.0)
+        with Counted(node.agent, "not_a_party", "ingress"):
+            assert not reaches_through_dnat(node, family, "carol", 3333)
+        with Counted(node.agent, "nobody", "ingress"):
+            assert not reaches_through_dnat(node, family, "stranger", 3333)
+
+
+def test_a_guests_egress_through_masquerade(node, family):
+    nat(node, family, "-A", "POSTROUTING", "-o", "uplink0", "-j", "MASQUERADE")
+    to, outside = PARTIES["destination"][family], node.world.outside
+    assert TcpPair(node.guest, outside, family, to=to, port=443).both()
+    assert UdpPair(node.guest, outside, family, to=to, port=5200).both()
+    with Counted(node.agent, "destination"):
+        assert TcpPair(node.guest, outside, family, to=PARTIES["stranger"][family], seconds=0.4).silent()
+
+
+def test_the_address_that_the_guest_names_is_judged(node, family):
+    """Class 28: the node's own rules send an allowed destination elsewhere, and a refused one to an allowed place."""
+    allowed, refused = PARTIES["destination"][family], PARTIES["stranger"][family]
+    nat(node, family, "-A", "PREROUTING", "-i", node.guest.interface, "-d", refused, "-p", "udp", "-j", "DNAT", "--to", allowed)
+    with Counted(node.agent, "destination"):
+        assert UdpPair(node.guest, node.world.outside, family, to=refused, port=5300, bind_to=allowed).silent()
+    assert UdpPair(node.guest, node.world.outside, family, to=allowed, port=5301).both()
+
+
+def test_a_nat_port_in_new_use_inherits_nothing(node):
+    """Class 53: one source port for all, first the grantee's, then a stranger's."""
+    node.world.node.run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", node.guest.interface, "-p", "udp",
+                        "-j", "SNAT", "--to-source", "10.20.0.1:6000-6000")
+    node.world.node.sysctl("netfilter/nf_conntrack_udp_timeout", 1)
+    node.world.node.sysctl("netfilter/nf_conntrack_udp_timeout_stream", 1)
+    port = next_port()
+    receiver = node.guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind((node.guest.addresses[4], port))
+
+    def send(party, seconds):
+        sender = node.world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.bind((PARTIES[party][4], 0))
+        payload = mark_bytes()
+        sender.sendto(payload, (node.guest.addresses[4], port))
+        return receives(receiver, payload, seconds)
+
+    source = send("grantee", 1.0)
+    assert source == ("10.20.0.1", 6000)
+    node.world.node.run("conntrack", "-F")
+    with Counted(node.agent, "nobody", "ingress"):
+        assert send("stranger", 0.4) is None
+    with Counted(node.agent, "awaiting_peer"):
+        receiver.sendto(b"to whoever has the port now", source)
+    node.world.node.run("conntrack", "-F")
+    assert send("grantee", 1.0)
+
+
+def test_marks_of_a_guest_and_of_others_are_no_stamps(node):
+    """Class 52: a mark that the node's own rules set is overwritten at the uplink, and is no stamp without the tag."""
+    world = node.world
+    world.node.run("iptables", "-w", "-t", "raw", "-A", "PREROUTING", "-i", "uplink0", "-j", "MARK", "--set-mark", "0x3")
+    with Counted(node.agent, "nobody", "ingress"):
+        assert UdpPair(world.outside, node.guest, 4, to=node.guest.addresses[4],
+                       source_address=PARTIES["stranger"][4]).silent()

@@ -1,0 +1,188 @@
+"""Crash, restart, upgrade, churn and wrong manifests: what should live lives, what should not pass does not."""
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+from agent import pins
+from traffic import TcpPair, UdpPair
+from world import PARTIES, eventually, run
+
+
+class Flood:
+    """A guest that sends what it may not, all the time; who receives it counts."""
+
+    def __init__(self, node, to="stranger", port=7777):
+        self.address = PARTIES[to][4]
+        self.receiver = node.world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.receiver.bind((self.address, port))
+        self.receiver.setblocking(False)
+        self.sender = node.guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.goal, self.sent, self.stop = (self.address, port), 0, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        while not self.stop.is_set():
+            try:
+                self.sender.sendto(b"leak", self.goal)
+                self.sent += 1
+            except OSError:
+                pass
+            time.sleep(0.0001)
+
+    def arrived(self):
+        count = 0
+        try:
+            while self.receiver.recv(64):
+                count += 1
+        except BlockingIOError:
+            return count
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
+def test_the_flood_arrives_without_grantd(world):
+    """The control of all that follows."""
+    guest = world.add_guest("web")
+    node = type("Node", (), {"world": world, "guest": guest})
+    with Flood(node) as flood:
+        eventually(lambda: flood.arrived() > 10, what="the flood at the stranger's")
+
+
+def test_kill_and_restart_open_nothing_and_cut_nothing(node):
+    """Class 2."""
+    out = TcpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=443)
+    into = TcpPair(node.world.outside, node.guest, 4, to=node.guest.addresses[4], source_address=PARTIES["grantee"][4])
+    assert out.both() and into.both()
+    policy = node.agent.policy()
+    with Flood(node) as flood:
+        for _ in range(3):
+            node.agent.kill()
+            assert out.both() and into.both()
+            assert not TcpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4], seconds=0.2).connected
+            node.agent.start()
+            assert out.both() and into.both()
+        node.agent.kill(signal.SIGTERM)
+        node.agent.start()
+        assert out.both() and into.both()
+        assert flood.sent > 1000
+        assert flood.arrived() == 0
+    assert node.agent.policy() == policy, "a restart publishes nothing"
+
+
+def test_a_change_while_the_agent_was_dead_is_made_when_it_starts(node):
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5001)
+    assert pair.both()
+    node.agent.kill()
+    node.agent.grant(destinations=[])
+    assert pair.both()
+    node.agent.start()
+    assert pair.silent()
+
+
+@pytest.mark.parametrize("spoil,says", [
+    (lambda text: text.replace("198.51.100.128/25:443", "198.51.100.1/25:443"), "allowedDestinations[0]"),
+    (lambda text: text.replace("granteeRealm", "granteeRaelm"), "granteeRaelm"),
+    (lambda text: text[: len(text) // 2], "grant-g.yaml"),
+    (lambda text: "", "grant-g.yaml"),
+])
+def test_a_wrong_edit_leaves_what_was_in_force(node, spoil, says):
+    """Classes 41 and 42: also over a restart in the middle of it."""
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5002)
+    assert pair.both()
+    good = (node.agent.directory / "grant-g.yaml").read_text(encoding="utf-8")
+    before = len(node.agent.said())
+    node.agent.write("grant-g", spoil(good))
+    eventually(lambda: says in node.agent.said()[before:], 5, what=f"a word on {says}: {node.agent.said()[before:]}")
+    assert pair.both()
+    node.agent.restart()
+    assert pair.both()
+    with Flood(node) as flood:
+        time.sleep(0.3)
+        assert flood.sent > 100 and flood.arrived() == 0
+
+
+def test_an_interface_made_again_is_closed_again(node):
+    """Classes 4 and 5: the same name, the same index, and nothing inherited."""
+    guest = node.guest
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
+    assert pair.both()
+    before = node.agent.json("endpoints")["endpoints"][0]["endpoint_id"]
+    index = node.world.node.interface_index(guest.interface)
+    node.world.disconnect(guest)
+    node.world.connect(guest, index)
+    eventually(lambda: node.agent.json("endpoints")["endpoints"][0]["endpoint_id"] != before, what="another endpoint")
+    fresh = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
+    eventually(fresh.both, what="traffic of the interface made again")
+    with Flood(node) as flood:
+        time.sleep(0.3)
+        assert flood.sent > 100 and flood.arrived() == 0
+
+
+def test_an_interface_made_again_while_the_agent_was_dead(node):
+    guest = node.guest
+    index = node.world.node.interface_index(guest.interface)
+    node.agent.kill()
+    node.world.disconnect(guest)
+    node.world.connect(guest, index)
+    node.agent.start()
+    with Flood(node) as flood:
+        time.sleep(0.3)
+        assert flood.sent > 100 and flood.arrived() == 0
+    assert UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4]).both()
+
+
+def test_guests_come_and_go_under_a_flood(node):
+    """Class 15, and what compile, plan and apply leave behind: nothing."""
+    other = node.world.add_guest("churn")
+    kept = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
+    with Flood(node) as flood:
+        for turn in range(6):
+            node.agent.grant("h", [] if turn % 2 else None)
+            node.agent.workload(other, "h")
+            eventually(lambda: node.agent.policy("h"), what="the second Grant")
+            assert kept.both()
+            node.agent.remove("grant-h")
+            eventually(lambda: node.agent.policy("h") is None, what="the second Grant gone")
+        assert flood.sent > 100 and flood.arrived() == 0
+    node.agent.remove("workload-churn")
+    node.world.remove_guest(other)
+    eventually(lambda: node.agent.json("status")["maps"]["grantd_policy"]["entries"] == 1, 5, what="old policies gone")
+    eventually(lambda: len(node.agent.json("endpoints")["endpoints"]) == 1, 5, what="the old endpoint gone")
+
+
+def test_drift_is_mended(node):
+    """Classes 33 and 46: somebody takes our program away; SIGHUP does not wait for the next look."""
+    link = os.path.join(node.world.pin_root, "links", f"from_guest-{node.world.node.interface_index(node.guest.interface)}")
+    assert os.path.exists(link)
+    os.unlink(link)
+    node.agent.process.send_signal(signal.SIGHUP)
+    eventually(lambda: os.path.exists(link), 5, what="the program back in its place")
+    with Flood(node) as flood:
+        time.sleep(0.3)
+        assert flood.sent > 100 and flood.arrived() == 0
+    assert eventually(UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4]).both)
+
+
+def test_only_uninstall_opens_and_it_leaves_nothing(node):
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4])
+    assert pair.silent()
+    node.agent.kill()
+    assert pair.silent()
+    assert pins(node.world)
+    done = node.agent.uninstall()
+    assert done.returncode == 0, done.stderr
+    assert pair.both()
+    assert not pins(node.world) and not os.path.exists(node.world.pin_root)
+    assert not os.path.exists(node.world.path("state"))
+    assert "clsact" not in run("tc", "-n", node.world.node.name, "qdisc", "show")
+    assert node.agent.uninstall().returncode == 0, "what is gone already is no error"
