@@ -32,6 +32,10 @@ std::string milliseconds(BootNanoseconds nanoseconds) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " ms";
 }
 
+std::int64_t wall_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 unsigned cpu_count() {
   const long count = sysconf(_SC_NPROCESSORS_CONF);
   return count > 0 ? static_cast<unsigned>(count) : 1;
@@ -51,6 +55,7 @@ Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
   agent->loop_ = std::move(loop).value();
   if (auto loaded = agent->load_datapath(); !loaded) return loaded.error();
   if (auto opened = agent->open_sources(); !opened) return opened.error();
+  agent->open_metrics();
   return agent;
 }
 
@@ -93,6 +98,18 @@ Result<void> Agent::open_sources() {
   return {};
 }
 
+void Agent::open_metrics() {
+  status_.sources.push_back({"manifests", 0, 0});
+  if (settings_.listen.empty()) return;
+  auto server = MetricsServer::start(settings_.listen, settings_.pin_root);
+  if (!server) {
+    log_error("no metrics are served; everything else goes on", {{"error", server.error().message}});
+    return;
+  }
+  metrics_ = std::move(server).value();
+  log_info("serving /metrics, /healthz and /readyz", {{"listen", settings_.listen}});
+}
+
 Result<void> Agent::run() {
   log_info("grantd " GRANTD_VERSION " runs", {{"node", settings_.node}, {"manifests", settings_.manifests}});
   while (true) {
@@ -117,9 +134,22 @@ void Agent::read_node() {
   } else {
     log_error("cannot read the interfaces; what is known of them stays", {{"error", read.error().message}});
   }
+  const std::set<Attachment> before = applier_->state().attachments;
   if (auto refreshed = applier_->refresh_attachments(); !refreshed)
     log_error("cannot read the attachments", {{"error", refreshed.error().message}});
+  count_lost(before);
   keep_macs();
+}
+
+// Programs that somebody took away; those that went with their interface are no drift.
+void Agent::count_lost(const std::set<Attachment>& before) {
+  std::uint64_t lost = 0;
+  for (const Attachment& each : before)
+    for (const InterfaceFact& interface : node_.interfaces)
+      if (interface.ifindex == each.ifindex && !applier_->state().attachments.contains(each)) lost++;
+  if (lost == 0) return;
+  status_.drift_repaired += lost;
+  log_warning("programs are not where they were left; attaching them again", {{"count", std::to_string(lost)}});
 }
 
 // A guest may change the MAC address of its own end. On a link of its own that harms nobody; on a
@@ -140,6 +170,12 @@ void Agent::read_changes() {
   if (manifests_changed_) {
     manifests_changed_ = false;
     desired_ = manifests_->load();
+    const bool wrong = std::any_of(desired_.problems.begin(), desired_.problems.end(),
+                                   [](const Problem& each) { return each.severity == Severity::Error; });
+    if (wrong)
+      status_.sources[0].errors++;
+    else
+      status_.sources[0].last_success_seconds = wall_seconds();
   }
   // Cgroups come and go without a word; there are few.
   node_.cgroup_ids.clear();
@@ -158,7 +194,7 @@ void Agent::check_drift() {
   if (!drift) {
     log_error("cannot read the maps", {{"error", drift.error().message}});
   } else if (drift.value() > 0) {
-    drift_repaired_ += drift.value();
+    status_.drift_repaired += drift.value();
     log_warning("the kernel is not as it was left; mending it", {{"differences", std::to_string(drift.value())}});
   }
 }
@@ -191,6 +227,7 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time) {
     if (auto written = applier_->apply(last, time.boot_now); !written.complete())
       log_warning("cannot write down the time of the apply");
   }
+  if (report.done > 0) status_.apply_durations.add(boot_now() - begin);
   if (report.done > 0)
     log_info("applied", {{"steps", std::to_string(report.done)}, {"took", milliseconds(boot_now() - begin)}});
   return report;
@@ -219,7 +256,17 @@ void Agent::converge() {
   if (auto not_kept = manifests_->keep()) problems.push_back(std::move(*not_kept));
   tell_problems(problems);
   applied_once_ = applied_once_ || report.complete();
+  publish_status(compiled);
   set_alarm(compiled, time, plan, report.complete());
+}
+
+void Agent::publish_status(const CompiledPolicy& compiled) {
+  status_.ready = applied_once_;
+  status_.mechanism = attacher_->mechanism();
+  status_.refused.clear();
+  for (const RefusedGrant& grant : compiled.refused) status_.refused.push_back({grant.key, grant.why});
+  status_.apply_errors = applier_->errors_by_operation();
+  if (metrics_) metrics_->publish(status_);
 }
 
 void Agent::set_alarm(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete) {

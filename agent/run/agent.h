@@ -3,6 +3,7 @@
 
 #include "agent/apply/applier.h"
 #include "agent/apply/bpf_kernel.h"
+#include "agent/metrics/metrics_server.h"
 #include "agent/node/interfaces.h"
 #include "agent/run/event_loop.h"
 #include "agent/run/node_time.h"
@@ -26,16 +27,20 @@ class Agent {
   explicit Agent(const Settings& settings) : settings_(settings) {}
   Result<void> load_datapath();
   Result<void> open_sources();
+  // Not being able to serve metrics is no reason not to enforce.
+  void open_metrics();
 
   // One pass: read what changed, compile, plan, apply.
   void converge();
   void read_changes();
   void read_node();
+  void count_lost(const std::set<Attachment>& before);
   void keep_macs();
   void check_drift();
   PlanFacts plan_facts(const TimeFacts& time) const;
   ApplyReport carry_out(const Plan& plan, const TimeFacts& time);
   void tell_problems(const std::vector<Problem>& problems);
+  void publish_status(const CompiledPolicy& compiled);
   void set_alarm(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete);
 
   Settings settings_;
@@ -55,7 +60,8 @@ class Agent {
   BootNanoseconds drift_due_ = 0;
   BootNanoseconds retry_ns_ = 0;  // back-off after a failed step
   bool applied_once_ = false;
-  std::uint64_t drift_repaired_ = 0;
+  AgentStatus status_;
+  std::unique_ptr<MetricsServer> metrics_;
 };
 
 }  // namespace grantd

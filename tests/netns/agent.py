@@ -31,8 +31,8 @@ def grant_spec(destinations=None, **more):
 class Agent:
     """grantd on the world's node. Manifests are one file an object; `write` and `remove` change them as editors do."""
 
-    def __init__(self, world, *options):
-        self.world, self.options, self.process = world, list(options), None
+    def __init__(self, world, *options, listen="none"):
+        self.world, self.options, self.process = world, ["--listen", listen, *options], None
         self.directory = pathlib.Path(world.path("manifests"))
         self.log_path = pathlib.Path(world.path("grantd.log"))
         self.directory.mkdir()
@@ -68,7 +68,7 @@ class Agent:
             self.process = self.world.spawn(
                 self.world.node, GRANTD, "run", "--manifests", str(self.directory), "--pin-root", self.world.pin_root,
                 "--state-dir", self.world.path("state"), "--uplink", "uplink0=lan", "--uplink", "tail0=tailnet",
-                "--listen", "none", "--trust-clock", *self.options, stderr=log)
+                "--trust-clock", *self.options, stderr=log)
         eventually(lambda: self.said().count("applied") > before or self.process.poll() is not None, 20,
                    what=f"the first apply; grantd said: {self.said()}")
         assert self.process.poll() is None, f"grantd ended: {self.said()}"

@@ -1,0 +1,58 @@
+// What only the agent knows, handed over to the metrics as an immutable value. Everything else they
+// read from the maps.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+// Durations by upper bound, as Prometheus counts them.
+class DurationHistogram {
+ public:
+  static constexpr std::array<double, 12> kBounds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                                     0.05,   0.1,   0.25,   0.5,   1,    5};  // seconds
+
+  void add(std::uint64_t nanoseconds) {
+    const double seconds = static_cast<double>(nanoseconds) / 1e9;
+    for (std::size_t index = 0; index < kBounds.size(); index++)
+      if (seconds <= kBounds[index]) cumulative_[index]++;
+    count_++;
+    sum_seconds_ += seconds;
+  }
+  const std::array<std::uint64_t, kBounds.size()>& cumulative() const { return cumulative_; }
+  std::uint64_t count() const { return count_; }
+  double sum_seconds() const { return sum_seconds_; }
+
+ private:
+  std::array<std::uint64_t, kBounds.size()> cumulative_{};
+  std::uint64_t count_ = 0;
+  double sum_seconds_ = 0;
+};
+
+struct SourceStatus {
+  std::string source;                    // "manifests"
+  std::uint64_t errors = 0;              // loads that had an error in them, since the start
+  std::int64_t last_success_seconds = 0; // Unix time of the last load without one; 0: none yet
+};
+
+// A Grant that compile refused. It has no slot unless an earlier version of it is in force.
+struct RefusedStatus {
+  std::string grant;  // NAMESPACE/NAME
+  std::string why;
+};
+
+struct AgentStatus {
+  bool ready = false;     // the first full apply is done
+  std::string mechanism;  // "tcx" or "clsact"; "" before the first attach
+  std::vector<RefusedStatus> refused;
+  DurationHistogram apply_durations;
+  std::map<std::string, std::uint64_t> apply_errors;  // by operation_name()
+  std::vector<SourceStatus> sources;
+  std::uint64_t drift_repaired = 0;
+};
+
+}  // namespace grantd

@@ -1,0 +1,117 @@
+#include "agent/metrics/metrics_server.h"
+
+#include "agent/metrics/listen_address.h"
+#include "agent/metrics/metrics_text.h"
+#include "agent/snapshot/read_snapshot.h"
+
+#include <httplib.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <mutex>
+#include <thread>
+
+namespace grantd {
+
+namespace {
+
+constexpr std::size_t kThreads = 4;  // a slow client holds one of them, and no longer than the time-outs
+constexpr int kTimeoutSeconds = 5;
+constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
+constexpr const char* kTextType = "text/plain; charset=utf-8";
+
+}  // namespace
+
+struct MetricsServer::Impl {
+  explicit Impl(DatapathMaps opened) : maps(std::move(opened)) {}
+
+  std::shared_ptr<const AgentStatus> current() {
+    const std::lock_guard lock(mutex);
+    return status;
+  }
+
+  void serve_metrics(httplib::Response& response) {
+    const auto now = current();
+    // One scrape at a time: what it costs does not grow with the number of those who ask.
+    const std::lock_guard one(scrape);
+    auto snapshot = read_snapshot(maps, {.counters = true, .buckets = true, .flows = false, .fills = true});
+    if (!snapshot) {
+      response.status = 500;
+      response.set_content(snapshot.error().message + "\n", kTextType);
+      return;
+    }
+    response.set_content(metrics_text(snapshot.value(), *now), kMetricsType);
+  }
+
+  void set_up() {
+    server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };  // the library deletes it
+    server.set_read_timeout(kTimeoutSeconds);
+    server.set_write_timeout(kTimeoutSeconds);
+    server.set_keep_alive_timeout(kTimeoutSeconds);
+    server.set_payload_max_length(0);
+    // A second agent must not share the port unnoticed.
+    server.set_socket_options([](socket_t socket) {
+      const int on = 1;
+      setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    });
+    server.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) { serve_metrics(response); });
+    server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
+      response.set_content("ok\n", kTextType);
+    });
+    server.Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
+      const bool ready = current()->ready;
+      response.status = ready ? 200 : 503;
+      response.set_content(ready ? "ok\n" : "the first full apply is not done\n", kTextType);
+    });
+  }
+
+  DatapathMaps maps;
+  std::mutex mutex, scrape;
+  std::shared_ptr<const AgentStatus> status = std::make_shared<AgentStatus>();
+  httplib::Server server;
+  int port = 0;
+  std::thread thread;
+  std::atomic<bool> ended = false;
+};
+
+MetricsServer::MetricsServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+// The library forgets a stop() that comes before its loop runs, so it is told until the thread has ended.
+MetricsServer::~MetricsServer() {
+  if (!impl_->thread.joinable()) return;
+  while (!impl_->ended) {
+    impl_->server.stop();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  impl_->thread.join();
+}
+
+Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const std::string& listen, const std::string& pin_root) {
+  auto address = parse_listen_address(listen);
+  if (!address) return address.error();
+  auto maps = DatapathMaps::open_pinned(pin_root);
+  if (!maps) return maps.error();
+  std::unique_ptr<MetricsServer> metrics(new MetricsServer(std::make_unique<Impl>(std::move(maps).value())));
+  Impl& impl = *metrics->impl_;
+  impl.set_up();
+  const auto& [host, port] = address.value();
+  errno = 0;
+  impl.port = port == 0 ? impl.server.bind_to_any_port(host) : impl.server.bind_to_port(host, port) ? port : -1;
+  if (impl.port <= 0) return system_error("cannot listen on " + listen, errno);
+  impl.thread = std::thread([&impl] {
+    impl.server.listen_after_bind();
+    impl.ended = true;
+  });
+  return metrics;
+}
+
+void MetricsServer::publish(AgentStatus status) {
+  auto next = std::make_shared<const AgentStatus>(std::move(status));
+  const std::lock_guard lock(impl_->mutex);
+  impl_->status = std::move(next);
+}
+
+int MetricsServer::port() const { return impl_->port; }
+
+}  // namespace grantd

@@ -1,0 +1,206 @@
+#include "agent/metrics/metrics_text.h"
+
+#include "maps/fixed_text.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <limits>
+
+namespace grantd {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+class Families {
+ public:
+  // Returns the number of the family, for add().
+  std::size_t open(const char* name, MetricType type, const char* help) {
+    families_.push_back({name, help, type, {}});
+    return families_.size() - 1;
+  }
+  template <typename Number>
+  void add(std::size_t family, Labels labels, Number value) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.counter.value = metric.gauge.value = static_cast<double>(value);
+    families_[family].metric.push_back(std::move(metric));
+  }
+  void add_histogram(std::size_t family, const DurationHistogram& durations) {
+    ClientMetric metric;
+    metric.histogram.sample_count = durations.count();
+    metric.histogram.sample_sum = durations.sum_seconds();
+    for (std::size_t index = 0; index < DurationHistogram::kBounds.size(); index++)
+      metric.histogram.bucket.push_back({durations.cumulative()[index], DurationHistogram::kBounds[index]});
+    metric.histogram.bucket.push_back({durations.count(), std::numeric_limits<double>::infinity()});
+    families_[family].metric.push_back(std::move(metric));
+  }
+  void one(const char* name, MetricType type, const char* help, Labels labels, std::uint64_t value) {
+    add(open(name, type, help), std::move(labels), value);
+  }
+  // Families without a series are left out.
+  std::string text() const {
+    std::vector<MetricFamily> filled;
+    for (const MetricFamily& family : families_)
+      if (!family.metric.empty()) filled.push_back(family);
+    return prometheus::TextSerializer().Serialize(filled);
+  }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+constexpr MetricType kCounter = MetricType::Counter, kGauge = MetricType::Gauge;
+
+Labels grant_labels(const Snapshot& snapshot, std::uint32_t slot) {
+  const auto name = snapshot.slot_names.find(slot);
+  const bool known = name != snapshot.slot_names.end();
+  return {{"grant", grant_name(snapshot, slot)},
+          {"grantor", known ? text_of(name->second.grantor) : ""},
+          {"grantee", known ? text_of(name->second.grantee) : ""}};
+}
+
+Labels with(Labels labels, const char* name, std::string value) {
+  labels.push_back({name, std::move(value)});
+  return labels;
+}
+
+void add_traffic(const Snapshot& snapshot, Families& families) {
+  const auto violations =
+      families.open("grantd_violations_total", kCounter, "Packets refused, by Grant, direction and reason.");
+  const auto violation_bytes = families.open("grantd_violation_bytes_total", kCounter,
+                                             "Bytes of packets refused, by Grant, direction and reason.");
+  const auto packets = families.open("grantd_packets_total", kCounter, "Packets allowed, by Grant and direction.");
+  const auto bytes = families.open("grantd_bytes_total", kCounter, "Bytes allowed, by Grant and direction.");
+  for (const auto& [slot, counters] : snapshot.counters) {
+    const Labels grant = grant_labels(snapshot, slot);
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
+      const Labels labels = with(grant, "direction", direction_name(direction));
+      grantd_counter allowed{};
+      for (std::uint32_t reason = 0; reason < GRANTD_REASON_LIMIT; reason++) {
+        const grantd_counter& counter = counters[GRANTD_COUNTER_INDEX(direction, reason)];
+        if (reason_passes(reason)) {
+          allowed.packets += counter.packets;
+          allowed.bytes += counter.bytes;
+        } else if (counter.packets > 0) {
+          families.add(violations, with(labels, "reason", reason_label(reason)), counter.packets);
+          families.add(violation_bytes, with(labels, "reason", reason_label(reason)), counter.bytes);
+        }
+      }
+      if (slot == 0) continue;  // nothing passes in quarantine
+      families.add(packets, labels, allowed.packets);
+      families.add(bytes, labels, allowed.bytes);
+    }
+  }
+}
+
+void add_buckets(const Snapshot& snapshot, Families& families) {
+  const auto rate = families.open("grantd_bandwidth_limit_bytes_per_second", kGauge,
+                                  "Rate that the Grant's guests share; absent where it is unlimited.");
+  const auto burst = families.open("grantd_bucket_burst_bytes", kGauge, "Bytes that the full token bucket holds.");
+  const auto level = families.open("grantd_bucket_level_bytes", kGauge, "Bytes in the token bucket now.");
+  for (const auto& [slot, pair] : snapshot.buckets) {
+    const grantd_policy* policy = policy_in_force(snapshot, slot);
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
+      if (!policy || policy->limit[direction].rate_bps == 0) continue;
+      const grantd_limit& limit = policy->limit[direction];
+      const Labels labels = with(grant_labels(snapshot, slot), "direction", direction_name(direction));
+      families.add(rate, labels, static_cast<double>(limit.rate_bps) / 8);
+      families.add(burst, labels, limit.burst_bytes);
+      families.add(level, labels,
+                   bucket_level_bytes(pair[direction], limit, policy->grant_epoch, snapshot.clock.boot_ns));
+    }
+  }
+}
+
+// The datapath's clock may be ahead of what the agent compiled last.
+grantd_phase phase_of(const Snapshot& snapshot, std::uint32_t slot, const grantd_slotname& name) {
+  switch (standing(snapshot, slot)) {
+    case GRANTD_REASON_ESTABLISHED: return GRANTD_PHASE_ACTIVE;
+    case GRANTD_REASON_EXPIRED: return GRANTD_PHASE_EXPIRED;
+    case GRANTD_REASON_REVOKED: return GRANTD_PHASE_REVOKED;
+    case GRANTD_REASON_NOT_YET_VALID: return GRANTD_PHASE_PENDING;
+    default: break;
+  }
+  // Nothing is in force: what was compiled, but never active.
+  return name.phase == GRANTD_PHASE_ACTIVE ? GRANTD_PHASE_PENDING : static_cast<grantd_phase>(name.phase);
+}
+
+void add_grants(const Snapshot& snapshot, const AgentStatus& status, Families& families) {
+  const auto phase = families.open("grantd_grant_phase", kGauge, "1 for the phase that the Grant is in, else 0.");
+  const auto until = families.open("grantd_grant_valid_until_timestamp_seconds", kGauge,
+                                   "When the Grant ends; absent where it has no end.");
+  for (const auto& [slot, name] : snapshot.slot_names) {
+    const std::string grant = text_of(name.grant);
+    const grantd_phase now = phase_of(snapshot, slot, name);
+    for (const auto& [each, text] : {std::pair{GRANTD_PHASE_PENDING, "Pending"}, {GRANTD_PHASE_ACTIVE, "Active"},
+                                     {GRANTD_PHASE_REVOKED, "Revoked"}, {GRANTD_PHASE_EXPIRED, "Expired"}})
+      families.add(phase, {{"grant", grant}, {"phase", text}}, each == now);
+    if (name.valid_until_seconds) families.add(until, {{"grant", grant}}, name.valid_until_seconds);
+  }
+  const auto refused = families.open("grantd_grant_refused", kGauge,
+                                     "1 for a Grant whose manifest the agent refused; what was in force stays.");
+  for (const RefusedStatus& each : status.refused) families.add(refused, {{"grant", each.grant}}, 1);
+}
+
+void add_endpoints(const Snapshot& snapshot, Families& families) {
+  std::uint64_t quarantined = 0, not_enforced = 0;
+  for (const auto& [ifindex, endpoint] : snapshot.endpoints) quarantined += !snapshot.published.contains(endpoint.slot);
+  for (const auto& [cgroup, endpoint] : snapshot.host_guests)
+    not_enforced += (endpoint.flags & GRANTD_ENDPOINT_HOST_NETWORK) != 0;
+  families.one("grantd_endpoints", kGauge, "Guests' interfaces on this node.", {}, snapshot.endpoints.size());
+  families.one("grantd_quarantined_endpoints", kGauge, "Guests' interfaces that no valid Grant governs.", {},
+               quarantined);
+  families.one("grantd_not_enforced_endpoints", kGauge, "Guests on the host network, which no interface holds.", {},
+               not_enforced);
+}
+
+void add_maps(const Snapshot& snapshot, Families& families) {
+  const auto entries = families.open("grantd_map_entries", kGauge, "Entries of a map; tables of Grants added up.");
+  const auto most = families.open("grantd_map_max_entries", kGauge, "Entries that the map has room for.");
+  for (const auto& [name, fill] : snapshot.fills) {
+    families.add(entries, {{"map", name}}, fill.entries);
+    families.add(most, {{"map", name}}, fill.max_entries);
+  }
+}
+
+void add_agent(const AgentStatus& status, Families& families) {
+  families.add_histogram(families.open("grantd_apply_duration_seconds", MetricType::Histogram,
+                                       "Time that it took to bring a change into force."),
+                         status.apply_durations);
+  const auto errors = families.open("grantd_apply_errors_total", kCounter,
+                                    "Steps of apply that failed and stayed due, attaching included.");
+  for (const auto& [operation, count] : status.apply_errors) families.add(errors, {{"operation", operation}}, count);
+  const auto source_errors =
+      families.open("grantd_source_errors_total", kCounter, "Loads of a source that had errors in them.");
+  const auto success = families.open("grantd_source_last_success_timestamp_seconds", kGauge,
+                                     "When the source was last loaded without an error.");
+  for (const SourceStatus& source : status.sources) {
+    families.add(source_errors, {{"source", source.source}}, source.errors);
+    if (source.last_success_seconds)
+      families.add(success, {{"source", source.source}}, source.last_success_seconds);
+  }
+  families.one("grantd_drift_repaired_total", kCounter, "Places where the kernel was not as it was left.", {},
+               status.drift_repaired);
+  families.one("grantd_ready", kGauge, "1 once the first full apply is done.", {}, status.ready);
+  families.one("grantd_build_info", kGauge, "Always 1; what runs is in the labels.",
+               {{"version", GRANTD_VERSION}, {"attach", status.mechanism}}, 1);
+}
+
+}  // namespace
+
+std::string metrics_text(const Snapshot& snapshot, const AgentStatus& status) {
+  Families families;
+  add_traffic(snapshot, families);
+  add_buckets(snapshot, families);
+  add_grants(snapshot, status, families);
+  add_endpoints(snapshot, families);
+  add_maps(snapshot, families);
+  add_agent(status, families);
+  return families.text();
+}
+
+}  // namespace grantd

@@ -1,0 +1,49 @@
+"""What Prometheus sees: promtool has nothing to say, refusals are counted, ready means applied."""
+
+import socket
+import subprocess
+
+from agent import Agent, Counted
+from traffic import UdpPair
+from world import PARTIES, eventually
+
+
+def get(world, path):
+    return world.node.run("curl", "-s", "-o", "/dev/stdout", "-w", "\n%{http_code}", f"http://127.0.0.1:9786{path}").rsplit("\n", 1)
+
+
+def test_metrics_health_and_readiness(world):
+    guest = world.add_guest("web")
+    agent = Agent(world, listen="127.0.0.1:9786")
+    agent.grant(hard={"keystone.io/egress-bandwidth": "100M"})
+    agent.workload(guest)
+    agent.start()
+    assert eventually(lambda: get(world, "/readyz")[1] == "200", what="readiness")
+    assert get(world, "/healthz")[1] == "200"
+    assert get(world, "/nothing")[1] == "404"
+    assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
+    with Counted(agent, "destination"):
+        assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+    text, _ = get(world, "/metrics")
+    said = subprocess.run(["promtool", "check", "metrics"], input=text + "\n", capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+    labels = 'grant="keystone-system/g",grantor="alice-home",grantee="bob-home",direction="egress"'
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert float(values["grantd_violations_total{" + labels + ',reason="destination"}']) >= 3
+    assert float(values["grantd_packets_total{" + labels + "}"]) >= 1
+    assert float(values["grantd_bandwidth_limit_bytes_per_second{" + labels + "}"]) == 12_500_000
+    assert values['grantd_grant_phase{grant="keystone-system/g",phase="Active"}'] == "1"
+
+
+def test_a_port_that_is_taken_is_no_reason_not_to_enforce(world):
+    guest = world.add_guest("web")
+    taken = world.node.socket(socket.AF_INET, socket.SOCK_STREAM)
+    taken.bind(("127.0.0.1", 9786))
+    taken.listen()
+    agent = Agent(world, listen="127.0.0.1:9786")
+    agent.grant()
+    agent.workload(guest)
+    agent.start()
+    assert "no metrics are served" in agent.said()
+    assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
+    assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()

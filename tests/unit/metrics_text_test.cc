@@ -1,0 +1,128 @@
+// Values to the text that Prometheus reads, checked by Prometheus' own linter.
+#include "agent/metrics/listen_address.h"
+#include "agent/metrics/metrics_text.h"
+#include "tests/unit/snapshot_samples.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <sstream>
+
+namespace grantd {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+AgentStatus status() {
+  AgentStatus status;
+  status.ready = true;
+  status.mechanism = "tcx";
+  status.refused = {{"keystone-system/wrong", "spec.grantorRealm: nobody: no such Realm"}};
+  status.apply_durations.add(3'000'000);
+  status.apply_durations.add(2'000'000'000);
+  status.apply_durations.add(20'000'000'000);
+  status.apply_errors = {{"attach", 2}};
+  status.sources = {{"manifests", 4, 1'767'225'600}};
+  status.drift_repaired = 5;
+  return status;
+}
+
+Snapshot full_node() {
+  Snapshot node = samples::node();
+  node.buckets[1] = {};
+  node.buckets[2] = {};
+  node.slot_names[2].valid_until_seconds = 1'767'225'540;
+  node.fills["grantd_rule"] = {7, GRANTD_MAX_RULES};
+  return node;
+}
+
+TEST(Metrics, CountersHaveTheLabelsOfTheDesign) {
+  const std::string text = metrics_text(full_node(), status());
+  EXPECT_THAT(text, HasSubstr("grantd_violations_total{grant=\"keystone-system/alice-to-bob\",grantor=\"alice-home\","
+                              "grantee=\"bob-home\",direction=\"egress\",reason=\"destination\"} 12\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_violation_bytes_total{grant=\"keystone-system/alice-to-bob\",grantor=\"alice-"
+                              "home\",grantee=\"bob-home\",direction=\"egress\",reason=\"destination\"} 2048\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_packets_total{grant=\"keystone-system/alice-to-bob\",grantor=\"alice-home\","
+                              "grantee=\"bob-home\",direction=\"egress\"} 1000\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_violations_total{grant=\"(quarantine)\",grantor=\"\",grantee=\"\","
+                              "direction=\"egress\",reason=\"quarantine\"} 3\n"));
+  EXPECT_THAT(text, Not(HasSubstr("reason=\"established\"")));
+  EXPECT_THAT(text, Not(HasSubstr("grantd_packets_total{grant=\"(quarantine)\"")));
+}
+
+TEST(Metrics, GrantsHaveOnePhaseThatIsTheKernels) {
+  const std::string text = metrics_text(full_node(), status());
+  EXPECT_THAT(text, HasSubstr("grantd_grant_phase{grant=\"keystone-system/alice-to-bob\",phase=\"Active\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_grant_phase{grant=\"keystone-system/alice-to-bob\",phase=\"Expired\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_grant_phase{grant=\"keystone-system/alice-to-carol\",phase=\"Expired\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_grant_valid_until_timestamp_seconds{grant=\"keystone-system/alice-to-carol\"} "
+                              "1767225540\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_grant_refused{grant=\"keystone-system/wrong\"} 1\n"));
+  Snapshot closed = full_node();
+  closed.published.erase(1);
+  EXPECT_THAT(metrics_text(closed, status()),
+              HasSubstr("grantd_grant_phase{grant=\"keystone-system/alice-to-bob\",phase=\"Active\"} 0\n"));
+}
+
+TEST(Metrics, BucketsAreThereWhereALimitIs) {
+  const std::string text = metrics_text(full_node(), status());
+  EXPECT_THAT(text, HasSubstr("grantd_bandwidth_limit_bytes_per_second{grant=\"keystone-system/alice-to-bob\",grantor=\"alice-"
+                              "home\",grantee=\"bob-home\",direction=\"egress\"} 12500000\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_bucket_level_bytes{grant=\"keystone-system/alice-to-bob\""));
+  EXPECT_THAT(text, Not(HasSubstr("grantd_bucket_level_bytes{grant=\"keystone-system/alice-to-carol\"")));
+}
+
+TEST(Metrics, TheAgentsOwn) {
+  const std::string text = metrics_text(full_node(), status());
+  EXPECT_THAT(text, HasSubstr("grantd_endpoints 3\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_quarantined_endpoints 1\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_map_entries{map=\"grantd_rule\"} 7\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_apply_duration_seconds_bucket{le=\"0.005\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_apply_duration_seconds_bucket{le=\"5\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_apply_duration_seconds_bucket{le=\"+Inf\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_apply_errors_total{operation=\"attach\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_source_errors_total{source=\"manifests\"} 4\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_drift_repaired_total 5\n"));
+  EXPECT_THAT(text, HasSubstr("attach=\"tcx\"} 1\n"));
+}
+
+TEST(Metrics, PromtoolHasNothingToSay) {
+  FILE* linter = popen("promtool check metrics 2>&1", "w");
+  ASSERT_NE(linter, nullptr);
+  const std::string text = metrics_text(full_node(), status());
+  EXPECT_EQ(std::fwrite(text.data(), 1, text.size(), linter), text.size());
+  EXPECT_EQ(pclose(linter), 0) << text;
+}
+
+// Every reason in both directions is the most that a Grant's guests can bring about.
+TEST(Metrics, SeriesAreBoundedWhateverGuestsDo) {
+  const auto series = [](const std::string& text) {
+    std::istringstream stream(text);
+    std::size_t count = 0;
+    for (std::string line; std::getline(stream, line);) count += !line.starts_with("#");
+    return count;
+  };
+  Snapshot node = full_node();
+  const std::size_t before = series(metrics_text(node, status()));
+  for (auto& counter : node.counters[1]) counter = {1'000'000, 1'000'000, 1, 0};
+  std::size_t reasons = 0;
+  for (std::uint32_t reason = 0; reason < GRANTD_REASON_LIMIT; reason++) reasons += !reason_passes(reason);
+  const std::size_t after = series(metrics_text(node, status()));
+  EXPECT_GT(after, before);
+  EXPECT_LE(after, before + 2 * 2 * reasons);
+  node.flows.resize(10'000);
+  EXPECT_EQ(series(metrics_text(node, status())), after);
+}
+
+TEST(ListenAddress, IsAnAddressAndAPort) {
+  EXPECT_EQ(parse_listen_address("127.0.0.1:9786").value().port, 9786);
+  EXPECT_EQ(parse_listen_address("[::1]:0").value().host, "::1");
+  for (const char* wrong : {"", "9786", "127.0.0.1", "127.0.0.1:", "::1:80", "[127.0.0.1]:80", "host:80",
+                            "127.0.0.1:65536", "127.0.0.1:8x", "127.0.0.1:-1"})
+    EXPECT_FALSE(parse_listen_address(wrong).ok()) << wrong;
+}
+
+}  // namespace
+}  // namespace grantd
