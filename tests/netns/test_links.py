@@ -1,0 +1,124 @@
+"""Kinds of links: a guest without Ethernet, a tunnel from outside, a namespace inside the guest, a qdisc taken away."""
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import time
+
+import frames
+from agent import Agent, Counted
+from traffic import UdpPair, mark_bytes, next_port, receives
+from world import GATEWAY, NODE, PARTIES, World, eventually, run
+
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+
+
+class Tun:
+    """A guest behind a tun device of the node: whoever holds the file is the guest."""
+
+    def __init__(self, world, name, address):
+        self.address = address
+        with world.node.entered():
+            self.file = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+            fcntl.ioctl(self.file, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+        world.node.ip(f"link set {name} up", f"addr add {GATEWAY[4]}/32 dev {name}", f"route add {address}/32 dev {name}")
+
+    def send(self, to, port, payload, source=None):
+        source = source or self.address
+        os.write(self.file, frames.ipv4(source, to, frames.udp(source, to, 5555, port, payload)))
+
+    def hears(self, payload, seconds):
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and select.select([self.file], [], [], left)[0]:
+            if payload in os.read(self.file, 65536):
+                return True
+        return False
+
+
+def test_a_guest_without_ethernet():
+    with World() as world:
+        guest = Tun(world, "tun-guest", "10.20.9.2")
+        try:
+            agent = Agent(world)
+            agent.grant()
+            agent.write("workload-tun", '{"apiVersion": "keystone.io/v1alpha1", "kind": "Workload", "metadata": {"name": "tun"}, '
+                        '"spec": {"grantName": "g", "interface": "tun-guest", "addresses": ["10.20.9.2"]}}')
+            agent.start()
+
+            def arrives(party, seconds, source=None):
+                port, payload = next_port(), mark_bytes()
+                receiver = world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                receiver.bind((PARTIES[party][4], port))
+                guest.send(PARTIES[party][4], port, payload, source)
+                return receives(receiver, payload, seconds) is not None
+
+            def reached(party, seconds):
+                sender, payload = world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM), mark_bytes()
+                sender.bind((PARTIES[party][4], 0))
+                sender.sendto(payload, (guest.address, next_port()))
+                return guest.hears(payload, seconds)
+
+            assert arrives("grantee", 1.0) and reached("grantee", 1.0)
+            with Counted(agent, "destination"):
+                assert not arrives("stranger", 0.3)
+            with Counted(agent, "source_address"):
+                assert not arrives("grantee", 0.3, source="10.20.9.3")
+            with Counted(agent, "nobody", "ingress"):
+                assert not reached("stranger", 0.3)
+            agent.in_force(lambda: agent.grant(revoked=True))
+            assert not arrives("grantee", 0.3) and not reached("grantee", 0.3)
+        finally:
+            os.close(guest.file)
+
+
+def test_a_tunnel_carries_no_identity_of_its_outer_packets(node):
+    """Class 52: the outer packet is the grantee's and stamped so; what comes out of it is nobody's."""
+    world, to = node.world, node.guest.addresses[4]
+    home = PARTIES["grantee"][4]
+    world.node.ip(f"link add vx0 type vxlan id 7 local {NODE[4]} remote {home} dstport 4789", "link set vx0 up",
+                  "addr add 10.99.0.1/24 dev vx0")
+    world.outside.ip(f"link add vx0 type vxlan id 7 local {home} remote {NODE[4]} dstport 4789", "link set vx0 up",
+                     "addr add 10.99.0.2/24 dev vx0", f"route add {to}/32 via 10.99.0.1 dev vx0")
+    eventually(UdpPair(world.outside, world.node, 4, to="10.99.0.1", source_address="10.99.0.2").forward,
+               what="the tunnel itself")
+    for source in ("10.99.0.2", home, PARTIES["stranger"][4]):
+        with Counted(node.agent, "nobody", "ingress"):
+            assert not UdpPair(world.outside, node.guest, 4, to=to, source_address=source).forward(0.4), source
+    world.outside.ip(f"route del {to}/32")
+    assert UdpPair(world.outside, node.guest, 4, to=to, source_address=home).forward()
+
+
+def test_a_namespace_inside_the_guest(node):
+    """Class 35: what NET_ADMIN makes inside the guest leaves by the same interface, and is judged there."""
+    world, guest = node.world, node.guest
+    home, stranger = PARTIES["grantee"][4], PARTIES["stranger"][4]
+    inner = world.namespace("inner")
+    guest.namespace.sysctl("ipv4/ip_forward", 1)
+    guest.namespace.ip(f"link add nest0 type veth peer name eth0 netns {inner.name}", "link set nest0 up",
+                       "addr add 10.30.0.1/24 dev nest0")
+    inner.ip("link set eth0 up", "addr add 10.30.0.2/24 dev eth0", "route add default via 10.30.0.1")
+    with Counted(node.agent, "source_address"):
+        assert UdpPair(inner, world.outside, 4, to=home).silent()
+    guest.namespace.run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
+    assert UdpPair(inner, world.outside, 4, to=home).both(), "as the guest itself"
+    with Counted(node.agent, "destination"):
+        assert UdpPair(inner, world.outside, 4, to=stranger).silent()
+
+
+def test_a_clsact_qdisc_that_somebody_deletes_comes_back(world):
+    """Class 33: with clsact, whoever deletes the qdisc deletes our filters; this is seen, mended and said."""
+    guest = world.add_guest("web")
+    agent = Agent(world, "--attach", "clsact")
+    agent.grant()
+    agent.workload(guest)
+    agent.start()
+    world.node.run("tc", "qdisc", "del", "dev", guest.interface, "clsact")
+    agent.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "from_guest" in run("tc", "-n", world.node.name, "filter", "show", "dev", guest.interface, "ingress"), 5,
+               what=f"the filter back: {agent.said()}")
+    eventually(lambda: "to_guest" in run("tc", "-n", world.node.name, "filter", "show", "dev", guest.interface, "egress"), 5)
+    assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
+    assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
