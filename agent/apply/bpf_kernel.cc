@@ -1,5 +1,6 @@
 #include "agent/apply/bpf_kernel.h"
 
+#include "agent/attach/interface_switch.h"
 #include "agent/plan/encode.h"
 
 namespace grantd {
@@ -14,10 +15,7 @@ struct Performer {
   const DatapathMaps& maps = datapath.maps();
 
   Result<void> operator()(const PutNode& o) { return maps.node.put(0, o.node); }
-  Result<void> operator()(const Attach& o) {
-    const LoadedProgram& program = datapath.programs().at(o.attachment.hook);
-    return attacher.attach(o.attachment, program.fd, program.id);
-  }
+  Result<void> operator()(const Attach&) { return {}; }  // see BpfKernel::attach
   Result<void> operator()(const Detach& o) { return attacher.detach(o.attachment); }
   Result<void> operator()(const MakeTables& o) { return datapath.make_tables(o.slots); }
   Result<void> operator()(const RemoveTables& o) { return datapath.remove_tables(o.slots); }
@@ -106,7 +104,28 @@ struct Performer {
 
 }  // namespace
 
+Result<void> BpfKernel::attach(const Attachment& attachment) {
+  const LoadedProgram& program = datapath_.programs().at(attachment.hook);
+  auto attached = attacher_.attach(attachment, program.fd, program.id);
+  const bool of_guest = attachment.hook == Hook::FromGuest || attachment.hook == Hook::ToGuest;
+  if (attached || !of_guest) {
+    // Both sides: from_guest is attached first.
+    if (attached && attachment.hook == Hook::ToGuest && down_.erase(attachment.ifindex) > 0)
+      return switch_interface(attachment.ifindex, true);
+    return attached;
+  }
+  Error error = attached.error();
+  if (auto closed = switch_interface(attachment.ifindex, false); closed) {
+    down_.insert(attachment.ifindex);
+    error.message += "; the interface is set down until it can be attached";
+  } else {
+    error.message += "; THE GUEST IS OPEN: " + closed.error().message;
+  }
+  return error;
+}
+
 Result<void> BpfKernel::perform(const Operation& operation) {
+  if (const auto* attach_one = std::get_if<operation::Attach>(&operation)) return attach(attach_one->attachment);
   return std::visit(Performer{datapath_, attacher_}, operation);
 }
 

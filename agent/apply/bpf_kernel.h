@@ -16,8 +16,12 @@ class BpfKernel final : public Kernel {
   Result<std::set<Attachment>> read_attachments() override;
 
  private:
+  // A guest's interface whose program cannot be attached is set down, and up again once it can.
+  Result<void> attach(const Attachment& attachment);
+
   Datapath& datapath_;
   Attacher& attacher_;
+  std::set<std::uint32_t> down_;  // interfaces that we set down
 };
 
 }  // namespace grantd

@@ -66,7 +66,7 @@ char name_of_license[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
-def foreign_filter(node, side, verdict):
+def foreign_filter(node, side, verdict, *match):
     """A tc filter of somebody else, on a clsact qdisc of their own."""
     source, built = node.world.path("foreign.c"), node.world.path(f"foreign{verdict}.o")
     with open(source, "w", encoding="ascii") as file:
@@ -74,7 +74,7 @@ def foreign_filter(node, side, verdict):
     run("clang", "-target", "bpf", "-O2", "-idirafter", f"/usr/include/{run('gcc', '-print-multiarch').strip()}",
         "-c", source, "-o", built)
     node.world.node.run("tc", "qdisc", "replace", "dev", node.guest.interface, "clsact")
-    node.world.node.run("tc", "filter", "add", "dev", node.guest.interface, side, "prio", "1", "bpf", "da", "obj", built,
+    node.world.node.run("tc", "filter", "add", "dev", node.guest.interface, side, *match, "prio", "1", "bpf", "da", "obj", built,
                         "sec", "tc")
 
 
@@ -83,6 +83,25 @@ def test_a_filter_of_somebody_else_opens_nothing(node):
     for side in ("ingress", "egress"):
         foreign_filter(node, side, 0)  # TC_ACT_OK
     core(node, 4)
+
+
+def test_a_guest_that_cannot_be_attached_is_closed_by_its_link(world):
+    """A filter of another protocol at our priority keeps ours out; no error leaves a guest open."""
+    node = type("Node", (), {"world": world, "guest": world.add_guest("web")})
+    foreign_filter(node, "ingress", 0, "protocol", "ip")
+    node.agent = Agent(world, "--attach", "clsact")
+    node.agent.grant()
+    node.agent.workload(node.guest)
+    node.agent.start()
+    assert "is set down" in node.agent.said(), node.agent.said()
+    pair = UdpPair(node.guest, world.outside, 4, to=PARTIES["stranger"][4])
+    assert pair.silent()
+    world.node.run("tc", "filter", "del", "dev", node.guest.interface, "ingress")
+    eventually(lambda: "state UP" in run("ip", "-n", world.node.name, "link", "show", node.guest.interface), 10,
+               what="the link up again")
+    assert pair.silent()
+    world.node.ip(f"route replace {node.guest.addresses[4]}/32 dev {node.guest.interface}")
+    assert eventually(UdpPair(node.guest, world.outside, 4, to=PARTIES["grantee"][4]).both)
 
 
 def test_our_allow_goes_on_to_the_next_program(node):
