@@ -111,6 +111,17 @@ def test_a_wrong_edit_leaves_what_was_in_force(node, spoil, says):
         assert flood.sent > 100 and flood.arrived() == 0
 
 
+def test_what_is_wrong_in_a_manifest_is_named(node):
+    """File, document, field, value and what is accepted (class 42)."""
+    good = (node.agent.directory / "grant-g.yaml").read_text(encoding="utf-8")
+    node.agent.write("grant-g", good.replace("198.51.100.128/25:5000-5999/UDP", "198.51.100.128/25:5000-5999/UDPX"))
+    eventually(lambda: "UDPX" in node.agent.said(), what=f"a word on it: {node.agent.said()}")
+    line = next(line for line in node.agent.said().splitlines() if "UDPX" in line)
+    for part in ("grant-g.yaml", "allowedDestinations[1]", "TCP", "SCTP"):
+        assert part in line, line
+    assert UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5420).both()
+
+
 def test_an_interface_made_again_is_closed_again(node):
     """Classes 4 and 5: the same name, the same index, and nothing inherited."""
     guest = node.guest
