@@ -117,3 +117,36 @@ def test_tcp_with_segmentation_offload_stays_below_the_limit(node):
 def test_without_a_limit_nothing_is_held_back(node):
     (out,), elapsed = udp_bytes([(node.guest, node.world.outside, PARTIES["grantee"][4], 9120)], 0.5)
     assert out > 2 * bound(elapsed)
+
+
+def test_the_directions_are_apart(node):
+    """Both at once: each gets what it would get alone."""
+    node.agent.in_force(lambda: node.agent.grant(**LIMITED))
+    outside, guest = node.world.outside, node.guest
+    both, elapsed = udp_bytes([(guest, outside, PARTIES["grantee"][4], 9130), (outside, guest, guest.addresses[4], 9131)])
+    for got in both:
+        assert 0.9 * RATE / 8 * elapsed <= got <= bound(elapsed)
+
+
+def test_changes_of_the_rate_under_load_give_nothing_away(node):
+    """Class 38: the bucket's level outlives the change; a new policy is no new burst."""
+    node.agent.in_force(lambda: node.agent.grant(**LIMITED))
+    stop = threading.Event()
+
+    def change():
+        for turn in range(1000):
+            if stop.wait(0.05):
+                return
+            hard = {name: "8M" if turn % 2 else "16M" for name in HARD}
+            node.agent.grant(**{**LIMITED, "hard": hard})
+
+    changer = threading.Thread(target=change, daemon=True)
+    before = node.agent.policy()
+    changer.start()
+    try:
+        (out,), elapsed = udp_bytes([(node.guest, node.world.outside, PARTIES["grantee"][4], 9140)])
+    finally:
+        stop.set()
+        changer.join()
+    assert node.agent.policy() > before + 4, "the changes came into force"
+    assert 0.4 * RATE / 8 * elapsed <= out <= bound(elapsed)

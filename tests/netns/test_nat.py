@@ -70,6 +70,16 @@ def test_the_address_that_the_guest_names_is_judged(node, family):
     assert UdpPair(node.guest, node.world.outside, family, to=allowed, port=5301).both()
 
 
+def test_the_metadata_address_behind_translation(node):
+    """Class 31: named by the guest it is protected, whatever the node makes of it."""
+    allowed, metadata = PARTIES["destination"][4], "169.254.169.254"
+    inside = node.guest.interface
+    nat(node, 4, "-A", "PREROUTING", "-i", inside, "-d", metadata, "-p", "udp", "-j", "DNAT", "--to", allowed)
+    with Counted(node.agent, "protected_destination"):
+        assert UdpPair(node.guest, node.world.outside, 4, to=metadata, port=5310, bind_to=allowed).silent()
+    assert UdpPair(node.guest, node.world.outside, 4, to=allowed, port=5311).both()
+
+
 def test_a_nat_port_in_new_use_inherits_nothing(node):
     """Class 53: one source port for all, first the grantee's, then a stranger's."""
     node.world.node.run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", node.guest.interface, "-p", "udp",
