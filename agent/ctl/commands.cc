@@ -2,12 +2,19 @@
 
 #include "agent/ctl/console.h"
 #include "agent/ctl/explain/explain.h"
+#include "agent/ctl/verify.h"
 #include "agent/snapshot/read_snapshot.h"
 
+#include <bpf/libbpf.h>
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <functional>
 #include <map>
+#include <memory>
+#include <thread>
 
 namespace grantd {
 namespace {
@@ -77,6 +84,115 @@ int run_endpoints(const CtlOptions& options) {
 int run_drops(const CtlOptions& options) {
   return show(options, {.counters = true, .buckets = false, .flows = false, .fills = false},
               [&](const Snapshot& snapshot) { return show_drops(snapshot, options.filter, options.style); });
+}
+
+int run_flows(const CtlOptions& options) {
+  return show(options, {.counters = false, .buckets = false, .flows = true, .fills = false},
+              [&](const Snapshot& snapshot) { return show_flows(snapshot, options.filter, options.style); });
+}
+
+int run_top(const CtlOptions& options, const RepeatOptions& repeat) {
+  auto maps = DatapathMaps::open_pinned(options.pin_root);
+  if (!maps) {
+    complain(maps.error());
+    return kExitCannot;
+  }
+  const SnapshotParts parts{.counters = true, .buckets = true, .flows = false, .fills = false};
+  auto before = read_snapshot(maps.value(), parts);
+  for (std::uint64_t shown = 0; before && (repeat.count == 0 || shown < repeat.count); shown++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(repeat.interval_ms));
+    auto after = read_snapshot(maps.value(), parts);
+    if (!after) {
+      complain(after.error());
+      return kExitCannot;
+    }
+    const bool redraw = options.style.colour && options.style.output == Output::Table && repeat.count != 1;
+    const std::string home = redraw ? "\x1b[H\x1b[2J" : "";
+    if (!print(home + show_top(before.value(), after.value(), options.filter, options.style))) return kExitOk;
+    before = std::move(after);
+  }
+  if (before) return kExitOk;
+  complain(before.error());
+  return kExitCannot;
+}
+
+namespace {
+
+struct Monitor {
+  const CtlOptions& options;
+  const DatapathMaps& maps;
+  Snapshot names;
+  std::uint64_t left;  // events to show; ~0: all
+  bool reader_gone = false;
+};
+
+int take_event(void* context, void* data, std::size_t size) {
+  auto& monitor = *static_cast<Monitor*>(context);
+  if (size < sizeof(grantd_event) || monitor.left == 0) return 0;
+  const auto& event = *static_cast<const grantd_event*>(data);
+  if (!monitor.options.filter.accepts_grant(grant_name(monitor.names, event.slot))) return 0;
+  monitor.reader_gone = !print(show_event(monitor.names, event, monitor.options.style));
+  if (monitor.left != ~0ULL) monitor.left--;
+  return 0;
+}
+
+}  // namespace
+
+// The programs wake nobody (decision 16): we look ten times a second.
+int run_monitor(const CtlOptions& options, const RepeatOptions& repeat) {
+  auto maps = DatapathMaps::open_pinned(options.pin_root);
+  if (!maps) {
+    complain(maps.error());
+    return kExitCannot;
+  }
+  Monitor monitor{options, maps.value(), {}, repeat.count ? repeat.count : ~0ULL};
+  const std::unique_ptr<ring_buffer, decltype(&ring_buffer__free)> ring(
+      ring_buffer__new(maps.value().event.get(), take_event, &monitor, nullptr), ring_buffer__free);
+  if (!ring) {
+    complain(system_error("cannot read grantd_event", errno));
+    return kExitCannot;
+  }
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(repeat.seconds);
+  while (monitor.left > 0 && !monitor.reader_gone) {
+    auto names = read_snapshot(maps.value(), {});
+    if (!names) {
+      complain(names.error());
+      return kExitCannot;
+    }
+    monitor.names = std::move(names).value();
+    ring_buffer__consume(ring.get());
+    if (repeat.seconds && std::chrono::steady_clock::now() >= end) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return kExitOk;
+}
+
+int run_verify(const CtlOptions& options) {
+  auto maps = DatapathMaps::open_pinned(options.pin_root);
+  if (!maps) {
+    complain(maps.error());
+    return kExitCannot;
+  }
+  auto snapshot = read_snapshot(maps.value(), {});
+  if (!snapshot) {
+    complain(snapshot.error());
+    return kExitCannot;
+  }
+  auto wrong = verify(options.pin_root, maps.value(), snapshot.value());
+  if (!wrong) {
+    complain(wrong.error());
+    return kExitCannot;
+  }
+  if (options.style.output == Output::Json) {
+    print(json_text({{"wrong", wrong.value()}}));
+  } else {
+    for (const std::string& line : wrong.value()) print(line + "\n");
+    if (wrong.value().empty())
+      print("All records hang together, and every program is the first on its interface: " +
+            std::to_string(snapshot.value().endpoints.size()) + " guests, " +
+            std::to_string(snapshot.value().uplinks.size()) + " uplinks.\n");
+  }
+  return wrong.value().empty() ? kExitOk : kExitNo;
 }
 
 int run_explain(const CtlOptions& options, const ExplainOptions& asked) {

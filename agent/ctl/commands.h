@@ -21,6 +21,17 @@ int run_status(const CtlOptions& options);
 int run_grants(const CtlOptions& options);
 int run_endpoints(const CtlOptions& options);
 int run_drops(const CtlOptions& options);
+int run_flows(const CtlOptions& options);
+
+struct RepeatOptions {
+  std::uint64_t interval_ms = 1000;  // of top
+  std::uint64_t count = 0;           // tables of top, events of monitor; 0: until interrupted
+  std::uint64_t seconds = 0;         // of monitor; 0: until interrupted
+};
+int run_top(const CtlOptions& options, const RepeatOptions& repeat);
+int run_monitor(const CtlOptions& options, const RepeatOptions& repeat);
+// kExitNo: something is wrong, and is printed.
+int run_verify(const CtlOptions& options);
 
 struct ExplainOptions {
   std::string source, destination;

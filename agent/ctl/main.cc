@@ -17,8 +17,8 @@ constexpr const char* kFooter = R"(Examples:
   grantctl endpoints --output json
 
 Exit codes:
-  0  done; explain: the packet would pass
-  1  explain: it would drop
+  0  done; explain: the packet would pass; verify: nothing is wrong
+  1  explain: it would drop; verify: something is wrong
   2  wrong usage
   3  cannot tell: no maps at the pin root, no right to read them, a system call failed
 
@@ -91,6 +91,22 @@ int main(int count, char** words) {
   auto* drops = with_grant(app.add_subcommand("drops", "Refused packets by Grant, direction and reason"));
   drops->add_option("--reason", options.filter.reason, "Only this reason");
   drops->callback([&] { command = [&] { return run_drops(options); }; });
+  with_guest(with_grant(app.add_subcommand("flows", "Connections and exchanges that the datapath knows")))->callback([&] {
+    command = [&] { return run_flows(options); };
+  });
+  RepeatOptions repeat;
+  auto* top = with_grant(app.add_subcommand("top", "Rates by Grant and direction, against their limits"));
+  top->add_option("--interval", repeat.interval_ms, "Milliseconds between two looks")
+      ->check(CLI::Range(100, 60000))
+      ->capture_default_str();
+  top->add_option("--count", repeat.count, "Looks to show; without it until interrupted");
+  top->callback([&] { command = [&] { return run_top(options, repeat); }; });
+  auto* monitor = with_grant(app.add_subcommand("monitor", "Refusals and new flows as they happen, sampled; one reader"));
+  monitor->add_option("--count", repeat.count, "Events to show; without it until interrupted");
+  monitor->add_option("--seconds", repeat.seconds, "For how long; without it until interrupted");
+  monitor->callback([&] { command = [&] { return run_monitor(options, repeat); }; });
+  app.add_subcommand("verify", "Whether the records hang together and the programs stand where they should")
+      ->callback([&] { command = [&] { return run_verify(options); }; });
   add_explain(app, options, command);
 
   try {

@@ -26,5 +26,10 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
 std::string show_grants(const Snapshot& snapshot, const Filter& filter, const Style& style);
 std::string show_endpoints(const Snapshot& snapshot, const Filter& filter, const Style& style);
 std::string show_drops(const Snapshot& snapshot, const Filter& filter, const Style& style);
+std::string show_flows(const Snapshot& snapshot, const Filter& filter, const Style& style);
+// Rates between two looks at the counters.
+std::string show_top(const Snapshot& before, const Snapshot& after, const Filter& filter, const Style& style);
+// One line; `snapshot` gives the names.
+std::string show_event(const Snapshot& snapshot, const grantd_event& event, const Style& style);
 
 }  // namespace grantd

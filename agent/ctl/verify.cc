@@ -1,0 +1,94 @@
+#include "agent/ctl/verify.h"
+
+#include "agent/attach/attacher.h"
+#include "agent/attach/clsact.h"
+#include "agent/attach/links.h"
+
+#include <bpf/bpf.h>
+
+#include <cerrno>
+
+namespace grantd {
+namespace {
+
+Result<std::uint32_t> pinned_program_id(const std::string& pin_root, Hook hook) {
+  const std::string path = program_pin(pin_root, hook_name(hook));
+  const Descriptor program(bpf_obj_get(path.c_str()));
+  bpf_prog_info info{};
+  __u32 length = sizeof(info);
+  if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0)
+    return system_error("cannot open " + path, errno);
+  return info.id;
+}
+
+Result<bool> stands_first(Hook hook, std::uint32_t ifindex, std::uint32_t program_id) {
+  auto programs = tcx_programs(hook, ifindex);
+  if (!programs) return programs.error();
+  if (!programs.value().empty()) return programs.value().front() == program_id;
+  auto filters = filters_on(ifindex, hook == Hook::ToGuest);
+  if (!filters) return filters.error();
+  for (const ClsactFilter& filter : filters.value())
+    if (filter.first && filter.program_id == program_id) return true;
+  return false;
+}
+
+Result<void> verify_attachments(const std::string& pin_root, const Snapshot& snapshot, std::vector<std::string>& wrong) {
+  const auto look = [&](Hook hook, std::uint32_t ifindex, const std::string& whose) -> Result<void> {
+    auto id = pinned_program_id(pin_root, hook);
+    if (!id) return id.error();
+    auto first = stands_first(hook, ifindex, id.value());
+    if (!first) return first.error();
+    if (!first.value()) wrong.push_back(whose + ": " + hook_name(hook) + " is not the first program on its interface");
+    return {};
+  };
+  for (const auto& [ifindex, endpoint] : snapshot.endpoints)
+    for (Hook hook : {Hook::FromGuest, Hook::ToGuest})
+      if (auto looked = look(hook, ifindex, "guest " + guest_name(snapshot, endpoint.endpoint_id)); !looked) return looked;
+  for (const auto& [ifindex, uplink] : snapshot.uplinks)
+    if (auto looked = look(Hook::FromUplink, ifindex, "uplink " + std::to_string(ifindex)); !looked) return looked;
+  return {};
+}
+
+void verify_records(const Snapshot& snapshot, std::vector<std::string>& wrong) {
+  for (const auto& [slot, policy_id] : snapshot.published) {
+    const std::string grant = "Grant " + grant_name(snapshot, slot);
+    const auto policy = snapshot.policies.find(policy_id);
+    if (policy == snapshot.policies.end())
+      wrong.push_back(grant + ": its policy " + std::to_string(policy_id) + " is not there");
+    else if (policy->second.slot != slot)
+      wrong.push_back(grant + ": its policy is another slot's");
+    if (!snapshot.slot_names.contains(slot)) wrong.push_back(grant + ": the slot has no name");
+  }
+  for (const auto& [ifindex, endpoint] : snapshot.endpoints) {
+    const std::string guest = "guest " + guest_name(snapshot, endpoint.endpoint_id);
+    if (endpoint.version != endpoint.version_again) wrong.push_back(guest + ": its record is half written");
+    if (endpoint.ifindex != ifindex) wrong.push_back(guest + ": its record is another interface's");
+    if (!snapshot.guests.contains(endpoint.endpoint_id)) wrong.push_back(guest + ": the endpoint has no name");
+  }
+}
+
+Result<void> verify_tables(const DatapathMaps& maps, const Snapshot& snapshot, std::vector<std::string>& wrong) {
+  std::set<std::uint32_t> slots = {0};
+  for (const auto& [ifindex, endpoint] : snapshot.endpoints) slots.insert(endpoint.slot);
+  for (std::uint32_t slot : slots)
+    for (const auto* outer : {&maps.counter, &maps.flow, &maps.frag}) {
+      if (slot == 0 && outer != &maps.counter) continue;
+      auto table = outer->find(slot);
+      if (!table) return table.error();
+      if (!table.value()) wrong.push_back("Grant " + grant_name(snapshot, slot) + ": no table in " + outer->raw().name());
+    }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> verify(const std::string& pin_root, const DatapathMaps& maps,
+                                        const Snapshot& snapshot) {
+  std::vector<std::string> wrong;
+  verify_records(snapshot, wrong);
+  if (auto done = verify_tables(maps, snapshot, wrong); !done) return done.error();
+  if (auto done = verify_attachments(pin_root, snapshot, wrong); !done) return done.error();
+  return wrong;
+}
+
+}  // namespace grantd

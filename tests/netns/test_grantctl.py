@@ -1,0 +1,55 @@
+"""grantctl on a live node, with and without an agent."""
+
+import json
+
+from traffic import TcpPair, UdpPair
+from world import PARTIES, eventually, run
+
+
+def test_flows_show_who_began_them(node):
+    out = TcpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=443)
+    into = UdpPair(node.world.outside, node.guest, 4, to=node.guest.addresses[4], source_address=PARTIES["grantee"][4])
+    assert out.both() and into.both()
+    flows = {(each["protocol"], each["initiator"]): each for each in node.agent.json("flows")["flows"]}
+    assert flows["TCP", "guest"]["peer"] == f"{PARTIES['destination'][4]}:443"
+    assert flows["TCP", "guest"]["current"]
+    assert "bob-home" in flows["UDP", "peer"]["peer_identity"]
+    node.agent.in_force(lambda: node.agent.grant(destinations=[]))
+    assert not any(each["current"] for each in node.agent.json("flows")["flows"])
+    assert "judged again" in node.agent.ctl("flows").stdout
+
+
+def test_top_shows_rates_against_limits(node):
+    node.agent.in_force(lambda: node.agent.grant(hard={"keystone.io/egress-bandwidth": "8M"}))
+    rows = json.loads(node.agent.ctl("--output", "json", "top", "--count", "1", "--interval", "200").stdout)["grants"]
+    egress = [each for each in rows if each["grant"] == "keystone-system/g" and each["direction"] == "egress"][0]
+    assert egress["limit_bits_per_second"] == 8_000_000
+    assert "8 Mbit/s" in node.agent.ctl("top", "--count", "1", "--interval", "200").stdout
+
+
+def test_monitor_tells_of_refusals(node):
+    assert UdpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4], port=9).silent()
+    shown = node.agent.ctl("--output", "json", "monitor", "--seconds", "1").stdout
+    events = [json.loads(line) for line in shown.splitlines()]
+    refused = [each for each in events if each["reason"] == "destination"]
+    assert refused and refused[0]["destination"] == f"{PARTIES['stranger'][4]}:9"
+    assert refused[0]["guest"] == "web" and not refused[0]["passes"]
+
+
+def test_verify_finds_what_is_wrong(node):
+    assert node.agent.ctl("verify").returncode == 0, node.agent.ctl("verify").stdout
+    node.agent.kill()
+    assert node.agent.ctl("verify").returncode == 0
+    index = node.world.node.interface_index(node.guest.interface)
+    run("rm", f"{node.world.pin_root}/links/to_guest-{index}")
+    said = node.agent.ctl("verify")
+    assert said.returncode == 1 and "to_guest" in said.stdout
+    node.agent.start()
+    assert eventually(lambda: node.agent.ctl("verify").returncode == 0, what="mended at the start")
+
+
+def test_what_it_cannot_do_it_says(node):
+    assert node.agent.ctl("flaws").returncode == 2
+    with node.world.node.entered():
+        nowhere = run("sh", "-c", f"{__import__('agent').GRANTCTL} --pin-root /nowhere status 2>&1; echo $?", check=False)
+    assert nowhere.strip().endswith("3") and "/nowhere" in nowhere
