@@ -4,6 +4,7 @@ import json
 import subprocess
 
 from comparisons import apply_conntrack, apply_kube_router, apply_nft_set
+from grantd import apply_grantd
 from world import BenchError, World
 
 
@@ -15,6 +16,10 @@ def case_worlds():
         (World("kube-router 1 pod"), [apply_kube_router]),
         (World("kube-router 110 pods", guests=110), [apply_kube_router]),
         (World("nft set"), [apply_nft_set]),
+        (World("grantd"), [apply_grantd]),
+        (World("grantd 110 guests", guests=110), [apply_grantd]),
+        (World("grantd 10,000 rules", rules=10_000), [apply_grantd]),
+        (World("conntrack and grantd"), [apply_conntrack, apply_grantd]),
     ]
 
 

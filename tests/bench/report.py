@@ -74,7 +74,27 @@ def forwarding_report(rounds):
     text += table(
         ["case", *(metric.replace("_", " ") for metric in FRAME_METRICS)],
         [[case, *(f"{absolute[case][metric]['median']:.0f}" for metric in FRAME_METRICS)] for case in cases])
-    return text, {"absolute": absolute, "ratio_to_no_policy": ratios}
+    targets = forwarding_targets(rounds)
+    return text + "\n\n" + targets_table(targets), {"absolute": absolute, "ratio_to_no_policy": ratios,
+                                                     "targets": targets}
+
+
+def forwarding_targets(rounds):
+    """What issue and design ask for, as ratios in this one run."""
+    return [
+        target("conntrack and grantd / conntrack, established",
+               ratio(rounds, "established", "conntrack and grantd", "conntrack"), 1.15),
+        target("grantd with 10,000 rules / with 10, established",
+               ratio(rounds, "established", "grantd 10,000 rules", "grantd"), 1.05),
+        target("grantd with 110 guests / with 1, established",
+               ratio(rounds, "established", "grantd 110 guests", "grantd"), 1.05),
+        target("added by grantd / added by kube-router, established",
+               ratio(rounds, "established", "grantd", "kube-router 1 pod", BASE), 0.12),
+        target("added by grantd / added by kube-router, new flow",
+               ratio(rounds, "new", "grantd", "kube-router 1 pod", BASE), 0.05),
+        target("denied by grantd / denied by kube-router",
+               ratio(rounds, "refused", "grantd", "kube-router 1 pod"), 0.12),
+    ]
 
 
 def target(name, spread, limit):
