@@ -5,10 +5,11 @@ import json
 import os
 import pathlib
 import platform
+import subprocess
 import sys
 
 from forwarding import case_worlds, measure_all
-from report import forwarding_report, rounds_of
+from report import forwarding_report, rounds_of, table
 from world import BenchError, mount_private
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -40,11 +41,24 @@ def counts_of(options):
     }
 
 
+def programs(binary):
+    """{what: nanoseconds for a packet}, with what the test run itself costs under "nothing"."""
+    done = subprocess.run([binary], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(done.stderr.strip())
+    return json.loads(done.stdout)
+
+
 def main():
     options = arguments()
     if options.quick:
         options.rounds, options.visits = 3, 1
     result = {"machine": machine()}
+    print(f"{result['machine']['cpu']}, {result['machine']['cpus']} CPUs, Linux {result['machine']['kernel']}, "
+          f"load {result['machine']['load_before']:.1f}\n")
+    result["programs_ns"] = programs(str(options.build / "tests/bench/grantd_bench_programs"))
+    print("Nanoseconds of each program for one packet (BPF_PROG_TEST_RUN)")
+    print(table(["program", "ns"], [[name, f"{value:.0f}"] for name, value in result["programs_ns"].items()]) + "\n")
     mount_private()
     cases = case_worlds()
     for world, policies in cases:
