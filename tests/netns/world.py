@@ -266,12 +266,16 @@ class World:
 
 
 def eventually(condition, seconds=5.0, every=0.01, what="condition"):
-    """Waits until condition() is true and returns its value."""
+    """Waits until condition() is true and returns its value; what it looks up may not be there yet."""
     end = time.monotonic() + seconds
     while True:
-        value = condition()
+        missing = None
+        try:
+            value = condition()
+        except LookupError as error:
+            value, missing = None, error
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}")
+            raise AssertionError(f"not within {seconds} s: {what}") from missing
         time.sleep(every)
