@@ -3,7 +3,7 @@
 #ifndef GRANTD_BPF_BUCKET_H
 #define GRANTD_BPF_BUCKET_H
 
-#include "bpf/packet.h"
+#include "bpf/clock.h"
 
 ALWAYS_INLINE __u64 cost_of(__u64 bytes, __u64 cost_per_byte)
 {
@@ -80,8 +80,8 @@ ALWAYS_INLINE enum grantd_reason charge(struct packet *packet, __u32 direction, 
 	}
 	if (credit->bytes < bytes) {
 		need = bytes - credit->bytes;
-		taken = draw(bpf_map_lookup_elem(&grantd_bucket, &index), limit, policy->grant_epoch, packet->now_ns,
-			     need);
+		taken = draw(bpf_map_lookup_elem(&grantd_bucket, &index), limit, policy->grant_epoch,
+			     exact_now_ns(), need);
 		if (!taken)
 			return GRANTD_REASON_RATE_LIMIT;
 		credit->bytes += taken;

@@ -34,6 +34,7 @@ ALWAYS_INLINE enum grantd_reason admit_connect(struct packet *packet, const stru
 
 	if (!take_endpoint(packet, endpoint))
 		return GRANTD_REASON_NO_ENDPOINT;
+	packet->policy_id = policy_in_force(packet);
 	reason = check_policy(packet);
 	if (reason)
 		return reason;
@@ -62,7 +63,7 @@ ALWAYS_INLINE int connect_verdict(struct bpf_sock_addr *context, struct packet *
 
 	if (context->type != SOCKET_STREAM)
 		return CGROUP_ALLOW;
-	packet->now_ns = bpf_ktime_get_boot_ns();
+	packet->now_ns = exact_now_ns();
 	packet->protocol = IPPROTO_TCP;
 	packet->destination_port = bpf_ntohs(context->user_port);
 	packet->segments = 1;
@@ -124,7 +125,7 @@ ALWAYS_INLINE int socket_verdict(struct __sk_buff *skb, struct packet *packet, _
 	const struct grantd_endpoint *endpoint = guest_of_socket(skb);
 	enum grantd_reason reason;
 
-	packet->now_ns = bpf_ktime_get_boot_ns();
+	packet->now_ns = exact_now_ns();
 	packet->ethertype = bpf_ntohs(skb->protocol);
 	packet->wire_bytes = skb->len;
 	packet->segments = 1;

@@ -94,7 +94,7 @@ ALWAYS_INLINE int conclude(struct packet *packet, __u32 ifindex, __u32 direction
 		counter->bytes += packet->wire_bytes;
 		counter->last_seen_ns = packet->now_ns;
 		if ((!passes(reason) || reason == GRANTD_REASON_NEW_FLOW) &&
-		    packet->now_ns - counter->last_event_ns >= GRANTD_EVENT_INTERVAL_NS) {
+		    packet->now_ns >= counter->last_event_ns + GRANTD_EVENT_INTERVAL_NS) {
 			counter->last_event_ns = packet->now_ns;
 			tell(packet, ifindex, direction, reason, counter->packets);
 		}

@@ -1,5 +1,5 @@
 /* Flows (rules 3 and 4): which packets may begin one, and which only follow.
- * Cost of an established flow: one lookup in an array of maps, one in the Grant's LRU table. */
+ * Cost of an established flow: one lookup in an array of maps, one in the Grant's LRU table; no policy, no rules. */
 #ifndef GRANTD_BPF_FLOW_H
 #define GRANTD_BPF_FLOW_H
 
@@ -64,6 +64,22 @@ ALWAYS_INLINE void key_of(const struct packet *packet, __u32 direction, struct g
 	}
 }
 
+struct flow_search {
+	void *table;		  /* NULL: the Grant has none */
+	struct grantd_flow *flow; /* NULL: there is none */
+	struct grantd_flow_key key;
+};
+
+ALWAYS_INLINE void search_flow(const struct packet *packet, __u32 direction, struct flow_search *search)
+{
+	search->flow = NULL;
+	search->table = bpf_map_lookup_elem(&grantd_flow, &packet->slot);
+	if (!search->table)
+		return;
+	key_of(packet, direction, &search->key);
+	search->flow = find_flow(search->table, &search->key, packet->now_ns);
+}
+
 /* A SYN without ACK is an initiator's, whatever flow there is. */
 ALWAYS_INLINE bool is_syn(const struct packet *packet)
 {
@@ -126,14 +142,19 @@ ALWAYS_INLINE enum grantd_reason judge(struct packet *packet, const struct grant
 ALWAYS_INLINE enum grantd_reason put_flow(void *table, struct packet *packet, const struct grantd_flow_key *key,
 					  __u32 initiator, __u32 identity, __u32 flags, enum grantd_reason done)
 {
+	const struct grantd_policy *policy = packet->policy;
 	struct grantd_flow flow = {
 		.key_tag = tag_of(key),
 		.policy_id = packet->policy_id,
+		.not_after_ns = policy->not_after_ns,
 		.last_seen_ns = packet->now_ns,
 		.peer_identity = identity,
-		.realm_epoch = packet->policy->realm_epoch,
+		.realm_epoch = policy->realm_epoch,
 		.initiator = initiator,
-		.flags = flags,
+		.flags = (flags & GRANTD_FLOW_CLOSING) |
+			 (policy->limit[GRANTD_EGRESS].rate_bps ? GRANTD_FLOW_LIMITED_EGRESS : 0) |
+			 (policy->limit[GRANTD_INGRESS].rate_bps ? GRANTD_FLOW_LIMITED_INGRESS : 0),
+		.guest_identity = policy->identity,
 	};
 
 	if (dry_run)
@@ -178,41 +199,62 @@ NOINLINE int judge_again(void *table, struct packet *packet, struct grantd_flow_
 	return reason;
 }
 
-ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direction)
+ALWAYS_INLINE __u32 side_of(__u32 direction)
 {
-	__u32 side = direction == GRANTD_EGRESS ? GRANTD_INITIATOR_GUEST : GRANTD_INITIATOR_PEER;
-	void *table = bpf_map_lookup_elem(&grantd_flow, &packet->slot);
-	struct grantd_flow_key key;
-	struct grantd_flow *flow;
+	return direction == GRANTD_EGRESS ? GRANTD_INITIATOR_GUEST : GRANTD_INITIATOR_PEER;
+}
 
-	if (!table)
+/* What a packet that follows leaves in its flow. */
+ALWAYS_INLINE void touch(const struct packet *packet, struct grantd_flow *flow)
+{
+	if (dry_run)
+		return;
+	if (packet->now_ns > flow->last_seen_ns + GRANTD_LAST_SEEN_STEP_NS)
+		flow->last_seen_ns = packet->now_ns;
+	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
+		flow->flags |= GRANTD_FLOW_CLOSING;
+	else if (is_syn(packet))
+		flow->flags &= ~GRANTD_FLOW_CLOSING;
+}
+
+/* The policy in force admitted this very flow and is not over: no more is to be asked. Whoever doubted the peer's
+ * identity has set realm_epoch to 0; otherwise it is the policy's. */
+ALWAYS_INLINE bool follows(const struct packet *packet, const struct grantd_flow *flow, __u32 direction)
+{
+	__u32 side = side_of(direction);
+
+	if (flow->policy_id != packet->policy_id || packet->now_ns + GRANTD_CLOCK_SLACK_NS >= flow->not_after_ns)
+		return false;
+	if (flow->initiator != side && is_syn(packet))
+		return false;
+	return flow->initiator == GRANTD_INITIATOR_GUEST ||
+	       (flow->realm_epoch && (side == GRANTD_INITIATOR_GUEST || flow->peer_identity == packet->identity));
+}
+
+ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direction, struct flow_search *search)
+{
+	struct grantd_flow *flow = search->flow;
+	__u32 side = side_of(direction);
+
+	if (!search->table)
 		return GRANTD_REASON_TABLE_MISSING;
-	key_of(packet, direction, &key);
-	flow = find_flow(table, &key, packet->now_ns);
 	if (!flow || (is_syn(packet) && flow->initiator != side))
-		return begin_flow(table, packet, &key, side);
+		return begin_flow(search->table, packet, &search->key, side);
 	if (flow->initiator == GRANTD_INITIATOR_PEER) {
 		if (side == GRANTD_INITIATOR_PEER && flow->peer_identity != packet->identity) {
 			/* Another sender at the same address and port, for example on a NAT port in
 			 * new use: it inherits nothing, and replies wait for the rightful peer. */
 			if (!dry_run)
 				flow->realm_epoch = 0;
-			return begin_flow(table, packet, &key, side);
+			return begin_flow(search->table, packet, &search->key, side);
 		}
 		if (flow->realm_epoch != packet->policy->realm_epoch)
-			return judge_again(table, packet, &key, side, flow);
+			return judge_again(search->table, packet, &search->key, side, flow);
 	}
 	if (flow->policy_id != packet->policy_id)
-		return judge_again(table, packet, &key, side, flow);
+		return judge_again(search->table, packet, &search->key, side, flow);
 	packet->peer_identity = flow->peer_identity;
-	if (!dry_run) {
-		if (packet->now_ns - flow->last_seen_ns > GRANTD_LAST_SEEN_STEP_NS)
-			flow->last_seen_ns = packet->now_ns;
-		if (packet->tcp_flags & (TCP_FIN | TCP_RST))
-			flow->flags |= GRANTD_FLOW_CLOSING;
-		else if (is_syn(packet))
-			flow->flags = 0;
-	}
+	touch(packet, flow);
 	return GRANTD_REASON_ESTABLISHED;
 }
 

@@ -1,10 +1,12 @@
 /* The path of a guest's packet, the same in both directions:
  *
- *   endpoint -> vlan? -> parse -> own source? -> policy, validity -> housekeeping
- *         -> fragment | ICMP error | flow, admit and create -> charge -> stamp -> conclude
+ *   endpoint -> vlan? -> parse -> own source? -> flow that the policy in force admitted? --------+
+ *         -> policy, validity -> housekeeping                                                   |
+ *         -> fragment | ICMP error | flow, admit and create -> charge -> stamp -> conclude <-------+
  *
- * Cost of an established flow: hash lookup (endpoint), array (grant), hash (policy), array of
- * maps and LRU hash (flow), per-CPU array (credit), array of maps and per-CPU array (counter). */
+ * Cost of an established flow: hash lookup (endpoint), array (grant), array of maps and LRU hash (flow),
+ * array of maps and per-CPU array (counter); where it is limited also hash (policy) and per-CPU array (credit).
+ * Array lookups are inlined by the kernel; every other one is calls, and calls are what costs. */
 #ifndef GRANTD_BPF_GUEST_H
 #define GRANTD_BPF_GUEST_H
 
@@ -26,20 +28,36 @@ ALWAYS_INLINE bool take_endpoint(struct packet *packet, const struct grantd_endp
 	return true;
 }
 
-ALWAYS_INLINE enum grantd_reason check_policy(struct packet *packet)
+/* 0 where none is in force. */
+ALWAYS_INLINE __u64 policy_in_force(const struct packet *packet)
 {
 	struct grantd_grant *grant = bpf_map_lookup_elem(&grantd_grant, &packet->slot);
+
+	return grant ? *(volatile __u64 *)&grant->policy_id : 0;
+}
+
+ALWAYS_INLINE enum grantd_reason take_policy(struct packet *packet)
+{
 	const struct grantd_policy *policy;
 
-	if (!grant)
-		return GRANTD_REASON_QUARANTINE;
-	packet->policy_id = *(volatile __u64 *)&grant->policy_id;
 	if (!packet->policy_id)
 		return GRANTD_REASON_QUARANTINE;
 	policy = bpf_map_lookup_elem(&grantd_policy, &packet->policy_id);
 	if (!policy || policy->slot != packet->slot)
 		return GRANTD_REASON_POLICY_MISSING;
 	packet->policy = policy;
+	packet->guest_identity = policy->identity;
+	return GO_ON;
+}
+
+ALWAYS_INLINE enum grantd_reason check_policy(struct packet *packet)
+{
+	enum grantd_reason reason = take_policy(packet);
+	const struct grantd_policy *policy = packet->policy;
+
+	packet->now_ns = exact_now_ns();
+	if (reason)
+		return reason;
 	if (packet->now_ns >= policy->not_after_ns)
 		return policy->end_reason == GRANTD_REASON_REVOKED ? GRANTD_REASON_REVOKED : GRANTD_REASON_EXPIRED;
 	if (packet->now_ns < policy->not_before_ns)
@@ -83,29 +101,64 @@ ALWAYS_INLINE enum grantd_reason check_own_address(const struct packet *packet, 
 	return GO_ON;
 }
 
-ALWAYS_INLINE enum grantd_reason admit(struct __sk_buff *skb, struct packet *packet, __u32 direction)
+/* Whether the packet is of a kind that has a flow at all. */
+ALWAYS_INLINE bool may_have_flow(const struct packet *packet)
 {
 	if (packet->fragment == FRAGMENT_LATER)
-		return follow_first_fragment(packet, direction);
-	if (packet->protocol == IPPROTO_ICMP) {
-		if (is_icmp_error(packet))
-			return admit_icmp_error(skb, packet, direction);
-		if (is_icmp_redirect(packet))
-			return GRANTD_REASON_ICMP_REDIRECT;
-		if (!is_echo_request(packet) && !is_echo_reply(packet))
-			return GRANTD_REASON_ICMP_TYPE;
+		return false;
+	return packet->protocol != IPPROTO_ICMP || is_echo_request(packet) || is_echo_reply(packet);
+}
+
+/* The path of an established flow. Returns GO_ON where the packet needs more than this. */
+ALWAYS_INLINE enum grantd_reason follow_at_once(struct packet *packet, __u32 direction, struct flow_search *search)
+{
+	struct grantd_flow *flow = search->flow;
+
+	if (dry_run || !flow || packet->fragment != FRAGMENT_NONE || packet->group_frame ||
+	    !follows(packet, flow, direction))
+		return GO_ON;
+	packet->guest_identity = flow->guest_identity;
+	if (flow->flags & (GRANTD_FLOW_LIMITED_EGRESS << direction)) {
+		enum grantd_reason reason = take_policy(packet);
+
+		if (reason)
+			return reason;
+		reason = charge(packet, direction, GRANTD_REASON_ESTABLISHED);
+		if (!passes(reason))
+			return reason;
 	}
-	return follow_flow(packet, direction);
+	touch(packet, flow);
+	return GRANTD_REASON_ESTABLISHED;
+}
+
+ALWAYS_INLINE enum grantd_reason admit(struct __sk_buff *skb, struct packet *packet, __u32 direction,
+				       struct flow_search *search)
+{
+	if (may_have_flow(packet))
+		return follow_flow(packet, direction, search);
+	if (packet->fragment == FRAGMENT_LATER)
+		return follow_first_fragment(packet, direction);
+	if (is_icmp_error(packet))
+		return admit_icmp_error(skb, packet, direction);
+	return is_icmp_redirect(packet) ? GRANTD_REASON_ICMP_REDIRECT : GRANTD_REASON_ICMP_TYPE;
 }
 
 /* From the parsed packet on: everything but L2. */
 ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *packet, __u32 direction)
 {
+	struct flow_search search = {};
 	enum grantd_reason reason;
 
 	weigh(skb, packet);
 	if (!(packet->endpoint->flags & GRANTD_ENDPOINT_HOST_NETWORK)) {
 		reason = check_own_address(packet, direction);
+		if (reason)
+			return reason;
+	}
+	packet->policy_id = policy_in_force(packet);
+	if (packet->policy_id && may_have_flow(packet)) {
+		search_flow(packet, direction, &search);
+		reason = follow_at_once(packet, direction, &search);
 		if (reason)
 			return reason;
 	}
@@ -119,7 +172,7 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 	reason = group_frame_reason(packet);
 	if (reason)
 		return is_multicast(packet, &packet->destination) ? GRANTD_REASON_MULTICAST : reason;
-	reason = admit(skb, packet, direction);
+	reason = admit(skb, packet, direction, &search);
 	if (!passes(reason))
 		return reason;
 	reason = charge(packet, direction, reason);
@@ -138,7 +191,7 @@ ALWAYS_INLINE enum grantd_reason admit_frame(struct __sk_buff *skb, struct packe
 	__u32 ifindex = skb->ifindex;
 	enum grantd_reason reason;
 
-	packet->now_ns = bpf_ktime_get_boot_ns();
+	packet->now_ns = tick_now_ns();
 	packet->wire_bytes = skb->len;
 	packet->segments = 1;
 	endpoint = bpf_map_lookup_elem(&grantd_endpoint, &ifindex);
@@ -157,6 +210,7 @@ ALWAYS_INLINE enum grantd_reason admit_frame(struct __sk_buff *skb, struct packe
 		    !same_mac(packet->source_mac, endpoint->mac))
 			return GRANTD_REASON_SOURCE_MAC;
 		if (packet->ethertype == ETH_P_ARP && !(endpoint->flags & GRANTD_ENDPOINT_LAYER3)) {
+			packet->policy_id = policy_in_force(packet);
 			reason = check_policy(packet);
 			return reason ? reason : keep_arp(skb, packet, direction);
 		}
@@ -177,8 +231,8 @@ int from_guest(struct __sk_buff *skb)
 	struct packet packet = {};
 	enum grantd_reason reason = admit_frame(skb, &packet, GRANTD_EGRESS);
 
-	if (passes(reason) && packet.policy)
-		skb->mark = stamped(skb->mark, packet.policy->identity);
+	if (passes(reason))
+		skb->mark = stamped(skb->mark, packet.guest_identity);
 	return conclude(&packet, skb->ifindex, GRANTD_EGRESS, reason);
 }
 

@@ -9,6 +9,7 @@
 #include <bpf/bpf_helpers.h>
 #include "maps/abi/about.h"
 #include "maps/abi/bucket.h"
+#include "maps/abi/clock.h"
 #include "maps/abi/counter.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/flow.h"
@@ -176,6 +177,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct grantd_credit);
 } grantd_credit SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct grantd_clock);
+} grantd_clock SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

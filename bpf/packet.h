@@ -22,7 +22,7 @@ enum fragment_kind {
 };
 
 struct packet {
-	__u64 now_ns;
+	__u64 now_ns; /* of the last tick, until check_policy() looks closer */
 	__u64 policy_id;
 	const struct grantd_endpoint *endpoint; /* in the map */
 	const struct grantd_policy *policy;	/* in the map */
@@ -30,6 +30,7 @@ struct packet {
 	__u32 endpoint_id;
 	__u32 slot;
 	__u32 identity; /* of the sender; ingress only */
+	__u32 guest_identity; /* of the guest's Grant; egress stamps it */
 	__u32 wire_bytes;
 	__u32 segments;
 

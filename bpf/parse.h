@@ -1,5 +1,5 @@
 /* From bytes to struct packet. Whatever is not understood is a reason to drop (rule 1).
- * Cost: two to three bpf_skb_load_bytes, which see non-linear data too; extension headers one each. */
+ * Cost: no call where the headers are in the linear part of the packet, else a bpf_skb_load_bytes for each. */
 #ifndef GRANTD_BPF_PARSE_H
 #define GRANTD_BPF_PARSE_H
 
@@ -21,6 +21,7 @@
 #define SCTP_CHUNK_HEADER_BYTES 4
 #define SCTP_INIT 1
 #define MAX_PACKET_BYTES 65535
+#define DIRECT_OFFSET_MAX 255
 
 /* linux/icmp.h needs a C library for the target, which BPF has none of. */
 struct icmp_header {
@@ -38,6 +39,17 @@ struct ipv6_fragment_header {
 	__be32 id;
 };
 
+/* A header where it lies, or copied into buffer where it is not in the linear part; NULL where the frame ends
+ * before it does. A call costs more than all the checks of an established flow's headers. */
+ALWAYS_INLINE const void *header_at(struct __sk_buff *skb, __u32 offset, void *buffer, __u32 bytes)
+{
+	const void *data = (const void *)(long)skb->data, *end = (const void *)(long)skb->data_end;
+
+	if (offset <= DIRECT_OFFSET_MAX && data + offset + bytes <= end)
+		return data + offset;
+	return bpf_skb_load_bytes(skb, offset, buffer, bytes) ? NULL : buffer;
+}
+
 ALWAYS_INLINE enum grantd_reason too_short(const struct packet *packet)
 {
 	return packet->fragment == FRAGMENT_FIRST ? GRANTD_REASON_FRAGMENT_HEADER : GRANTD_REASON_TOO_SHORT;
@@ -45,35 +57,37 @@ ALWAYS_INLINE enum grantd_reason too_short(const struct packet *packet)
 
 ALWAYS_INLINE enum grantd_reason parse_tcp(struct __sk_buff *skb, struct packet *packet)
 {
-	struct tcphdr tcp;
+	struct tcphdr buffer;
+	const struct tcphdr *tcp = header_at(skb, packet->l4, &buffer, sizeof(buffer));
 
-	if (packet->l4_bytes < sizeof(tcp) || bpf_skb_load_bytes(skb, packet->l4, &tcp, sizeof(tcp)))
+	if (!tcp || packet->l4_bytes < sizeof(*tcp))
 		return too_short(packet);
-	packet->l4_header_bytes = tcp.doff * 4U;
-	if (packet->l4_header_bytes < sizeof(tcp))
+	packet->l4_header_bytes = tcp->doff * 4U;
+	if (packet->l4_header_bytes < sizeof(*tcp))
 		return GRANTD_REASON_MALFORMED;
 	if (packet->l4_header_bytes > packet->l4_bytes)
 		return too_short(packet);
-	packet->source_port = bpf_ntohs(tcp.source);
-	packet->destination_port = bpf_ntohs(tcp.dest);
-	packet->tcp_flags = ((__u8 *)&tcp)[13] & 0x3f;
+	packet->source_port = bpf_ntohs(tcp->source);
+	packet->destination_port = bpf_ntohs(tcp->dest);
+	packet->tcp_flags = ((const __u8 *)tcp)[13] & 0x3f;
 	return GO_ON;
 }
 
 ALWAYS_INLINE enum grantd_reason parse_udp(struct __sk_buff *skb, struct packet *packet)
 {
-	struct udphdr udp;
+	struct udphdr buffer;
+	const struct udphdr *udp = header_at(skb, packet->l4, &buffer, sizeof(buffer));
 	__u32 length;
 
-	if (packet->l4_bytes < sizeof(udp) || bpf_skb_load_bytes(skb, packet->l4, &udp, sizeof(udp)))
+	if (!udp || packet->l4_bytes < sizeof(*udp))
 		return too_short(packet);
-	length = bpf_ntohs(udp.len);
+	length = bpf_ntohs(udp->len);
 	/* The length of a fragmented datagram is that of the whole. */
-	if (length < sizeof(udp) || (packet->fragment != FRAGMENT_FIRST && length > packet->l4_bytes))
+	if (length < sizeof(*udp) || (packet->fragment != FRAGMENT_FIRST && length > packet->l4_bytes))
 		return GRANTD_REASON_MALFORMED;
-	packet->l4_header_bytes = sizeof(udp);
-	packet->source_port = bpf_ntohs(udp.source);
-	packet->destination_port = bpf_ntohs(udp.dest);
+	packet->l4_header_bytes = sizeof(*udp);
+	packet->source_port = bpf_ntohs(udp->source);
+	packet->destination_port = bpf_ntohs(udp->dest);
 	return GO_ON;
 }
 
@@ -138,32 +152,33 @@ ALWAYS_INLINE bool fragment_is_sane(const struct packet *packet, __u32 bytes, bo
 
 ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet *packet)
 {
-	struct iphdr ip;
+	struct iphdr buffer;
+	const struct iphdr *ip = header_at(skb, packet->l3, &buffer, sizeof(buffer));
 	__u32 total, flags;
 
 	packet->family = GRANTD_IPV4;
-	if (bpf_skb_load_bytes(skb, packet->l3, &ip, sizeof(ip)))
+	if (!ip)
 		return GRANTD_REASON_TOO_SHORT;
-	set_ipv4(&packet->source, ip.saddr);
-	set_ipv4(&packet->destination, ip.daddr);
-	total = bpf_ntohs(ip.tot_len);
-	if (ip.version != 4 || ip.ihl < 5 || total < ip.ihl * 4U || total > skb->len - packet->l3)
+	set_ipv4(&packet->source, ip->saddr);
+	set_ipv4(&packet->destination, ip->daddr);
+	total = bpf_ntohs(ip->tot_len);
+	if (ip->version != 4 || ip->ihl < 5 || total < ip->ihl * 4U || total > skb->len - packet->l3)
 		return GRANTD_REASON_MALFORMED;
-	if (ip.ihl > 5) /* IGMP always carries Router Alert */
-		return ip.protocol == IPPROTO_IGMP ? GRANTD_REASON_LINK_CHATTER : GRANTD_REASON_IPV4_OPTIONS;
-	packet->protocol = ip.protocol;
-	packet->hop_limit = ip.ttl;
-	packet->l4 = packet->l3 + sizeof(ip);
-	packet->l4_bytes = total - sizeof(ip);
+	if (ip->ihl > 5) /* IGMP always carries Router Alert */
+		return ip->protocol == IPPROTO_IGMP ? GRANTD_REASON_LINK_CHATTER : GRANTD_REASON_IPV4_OPTIONS;
+	packet->protocol = ip->protocol;
+	packet->hop_limit = ip->ttl;
+	packet->l4 = packet->l3 + sizeof(*ip);
+	packet->l4_bytes = total - sizeof(*ip);
 
-	flags = bpf_ntohs(ip.frag_off);
+	flags = bpf_ntohs(ip->frag_off);
 	if (flags & (IPV4_RESERVED | IPV4_MORE_FRAGMENTS | IPV4_OFFSET)) {
 		if (flags & IPV4_RESERVED)
 			return GRANTD_REASON_MALFORMED;
 		packet->fragment = flags & IPV4_OFFSET ? FRAGMENT_LATER : FRAGMENT_FIRST;
 		packet->fragment_bytes_before = (flags & IPV4_OFFSET) * 8;
-		packet->fragment_protocol = ip.protocol;
-		packet->fragment_id = bpf_ntohs(ip.id);
+		packet->fragment_protocol = ip->protocol;
+		packet->fragment_id = bpf_ntohs(ip->id);
 		if (!fragment_is_sane(packet, packet->l4_bytes, flags & IPV4_MORE_FRAGMENTS))
 			return GRANTD_REASON_MALFORMED;
 		if (packet->fragment == FRAGMENT_LATER)
@@ -252,25 +267,26 @@ ALWAYS_INLINE bool is_v4_mapped(const struct grantd_address *address)
 
 ALWAYS_INLINE enum grantd_reason parse_ipv6(struct __sk_buff *skb, struct packet *packet)
 {
-	struct ipv6hdr ip;
+	struct ipv6hdr buffer;
+	const struct ipv6hdr *ip = header_at(skb, packet->l3, &buffer, sizeof(buffer));
 
 	packet->family = GRANTD_IPV6;
-	if (bpf_skb_load_bytes(skb, packet->l3, &ip, sizeof(ip)))
+	if (!ip)
 		return GRANTD_REASON_TOO_SHORT;
-	__builtin_memcpy(&packet->source, &ip.saddr, sizeof(packet->source));
-	__builtin_memcpy(&packet->destination, &ip.daddr, sizeof(packet->destination));
-	packet->l4 = packet->l3 + sizeof(ip);
-	packet->l4_bytes = bpf_ntohs(ip.payload_len);
-	packet->hop_limit = ip.hop_limit;
-	if (ip.version != 6 || packet->l4_bytes > skb->len - packet->l4)
+	__builtin_memcpy(&packet->source, &ip->saddr, sizeof(packet->source));
+	__builtin_memcpy(&packet->destination, &ip->daddr, sizeof(packet->destination));
+	packet->l4 = packet->l3 + sizeof(*ip);
+	packet->l4_bytes = bpf_ntohs(ip->payload_len);
+	packet->hop_limit = ip->hop_limit;
+	if (ip->version != 6 || packet->l4_bytes > skb->len - packet->l4)
 		return GRANTD_REASON_MALFORMED;
 	/* They would share flow keys with IPv4, and belong on no wire (RFC 4942 2.2). */
 	if (is_v4_mapped(&packet->source) || is_v4_mapped(&packet->destination))
 		return GRANTD_REASON_MARTIAN;
-	if (ip.nexthdr == IPPROTO_TCP || ip.nexthdr == IPPROTO_UDP) {
-		packet->protocol = ip.nexthdr;
+	if (ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP) {
+		packet->protocol = ip->nexthdr;
 	} else {
-		enum grantd_reason reason = walk_extensions(skb, packet, ip.nexthdr);
+		enum grantd_reason reason = walk_extensions(skb, packet, ip->nexthdr);
 
 		if (reason || packet->fragment == FRAGMENT_LATER)
 			return reason;
@@ -294,16 +310,17 @@ __attribute__((noinline)) int parse_l3(struct __sk_buff *skb, struct packet *pac
 
 ALWAYS_INLINE enum grantd_reason parse_l2(struct __sk_buff *skb, struct packet *packet)
 {
-	struct ethhdr ethernet;
+	struct ethhdr buffer;
+	const struct ethhdr *ethernet = header_at(skb, 0, &buffer, sizeof(buffer));
 
-	if (bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)))
+	if (!ethernet)
 		return GRANTD_REASON_TOO_SHORT;
-	packet->ethertype = bpf_ntohs(ethernet.h_proto);
-	packet->l3 = sizeof(ethernet);
-	__builtin_memcpy(packet->source_mac, ethernet.h_source, ETH_ALEN);
-	if (ethernet.h_dest[0] & 1)
-		packet->group_frame = (ethernet.h_dest[0] & ethernet.h_dest[1] & ethernet.h_dest[2] &
-				       ethernet.h_dest[3] & ethernet.h_dest[4] & ethernet.h_dest[5]) == 0xff ? 2 : 1;
+	packet->ethertype = bpf_ntohs(ethernet->h_proto);
+	packet->l3 = sizeof(*ethernet);
+	__builtin_memcpy(packet->source_mac, ethernet->h_source, ETH_ALEN);
+	if (ethernet->h_dest[0] & 1)
+		packet->group_frame = (ethernet->h_dest[0] & ethernet->h_dest[1] & ethernet->h_dest[2] &
+				       ethernet->h_dest[3] & ethernet->h_dest[4] & ethernet->h_dest[5]) == 0xff ? 2 : 1;
 	if (packet->ethertype == ETH_P_8021Q || packet->ethertype == ETH_P_8021AD)
 		return GRANTD_REASON_VLAN_TAG;
 	return GO_ON;

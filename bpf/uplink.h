@@ -1,6 +1,6 @@
 /* Finds out who sends, before NAT rewrites the address, and stamps it (rule 11). It carries no
  * authority to drop: most of what it sees is the host's own traffic. What it does not
- * understand it stamps as nobody's. Cost: two bpf_skb_load_bytes, a hash and an LPM lookup. */
+ * understand it stamps as nobody's. Cost: a hash and an LPM lookup. */
 #ifndef GRANTD_BPF_UPLINK_H
 #define GRANTD_BPF_UPLINK_H
 
@@ -31,18 +31,20 @@ ALWAYS_INLINE __u32 sender_of(struct __sk_buff *skb)
 	if (uplink.fields.layer3 && !dry_run) {
 		l3 = 0;
 	} else {
-		__be16 type;
+		__be16 buffer;
+		const __be16 *type = header_at(skb, ETH_HLEN - 2, &buffer, sizeof(buffer));
 
-		if (bpf_skb_load_bytes(skb, ETH_HLEN - 2, &type, sizeof(type)))
+		if (!type)
 			return GRANTD_IDENTITY_NOBODY;
-		ethertype = bpf_ntohs(type);
+		ethertype = bpf_ntohs(*type);
 	}
 	if (ethertype == ETH_P_IP) {
-		__u32 ipv4;
+		__u32 buffer;
+		const __u32 *ipv4 = header_at(skb, l3 + __builtin_offsetof(struct iphdr, saddr), &buffer, sizeof(buffer));
 
-		if (bpf_skb_load_bytes(skb, l3 + __builtin_offsetof(struct iphdr, saddr), &ipv4, sizeof(ipv4)))
+		if (!ipv4)
 			return GRANTD_IDENTITY_NOBODY;
-		set_ipv4(&source, ipv4);
+		set_ipv4(&source, *ipv4);
 		return identity_of_address(uplink.fields.uplink_class, GRANTD_IPV4, &source);
 	}
 	if (ethertype == ETH_P_IPV6) {

@@ -25,18 +25,25 @@ GRANTD_ASSERT_SIZE(grantd_flow_key, 44);
 GRANTD_ASSERT_OFFSET(grantd_flow_key, local_address, 8);
 GRANTD_ASSERT_OFFSET(grantd_flow_key, local_port, 40);
 
-#define GRANTD_FLOW_CLOSING 1U /* FIN or RST seen: the idle time is short */
+#define GRANTD_FLOW_CLOSING 1U	      /* FIN or RST seen: the idle time is short */
+#define GRANTD_FLOW_LIMITED_EGRESS 2U  /* the policy limits this direction: its bucket is to be charged */
+#define GRANTD_FLOW_LIMITED_INGRESS 4U
 
+/* not_after_ns, guest_identity and the limits are the admitting policy's: while that is in force, a packet of the
+ * flow needs no look at the policy itself, which is written once. */
 struct grantd_flow {
 	__u64 key_tag;	     /* of the key, so that an evicted element in new use is not mistaken */
 	__u64 policy_id;     /* that admitted it; another one in force: judged again */
+	__u64 not_after_ns;  /* CLOCK_BOOTTIME */
 	__u64 last_seen_ns;  /* CLOCK_BOOTTIME, in steps of GRANTD_LAST_SEEN_STEP_NS */
 	__u32 peer_identity; /* of a flow that the peer began */
 	__u32 realm_epoch;   /* 0: the peer's identity is in doubt, replies wait */
 	__u32 initiator;     /* enum grantd_initiator */
 	__u32 flags;	     /* GRANTD_FLOW_* */
+	__u32 guest_identity; /* what from_guest stamps */
+	__u32 pad;
 };
-GRANTD_ASSERT_SIZE(grantd_flow, 40);
+GRANTD_ASSERT_SIZE(grantd_flow, 56);
 
 /* grantd_frag: ARRAY_OF_MAPS, slot (u32) -> LRU_HASH of these. */
 struct grantd_frag_key {

@@ -4,6 +4,7 @@
 
 #include "maps/abi/about.h"
 #include "maps/abi/bucket.h"
+#include "maps/abi/clock.h"
 #include "maps/abi/counter.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/flow.h"
@@ -47,6 +48,7 @@ struct DatapathMaps {
   TypedMap<__u32, __u32> counter;  // slot -> id of the inner table
   TypedMap<__u32, grantd_bucket> bucket;
   TypedMap<__u32, grantd_credit> credit;  // per CPU: use read_credit()
+  TypedMap<__u32, grantd_clock> clock;    // per CPU
   Descriptor event;
 
   // `descriptor` gives an open descriptor for a map's name.

@@ -1,6 +1,7 @@
 """A guest with every right inside its own namespace speaks for itself alone, whatever frames it makes (classes 16 to
 27, 34, 35). Each frame differs in one thing from one that arrives."""
 
+import mmap
 import socket
 import struct
 
@@ -54,6 +55,35 @@ def refused(wire, reason, build):
             payload = mark_bytes()
             assert not wire.arrives(build(payload), payload, 0.15)
     wire.control()
+
+
+class PagedSender:
+    """Frames whose headers above Ethernet are not in the linear part of the packet: out of a shared ring (packet(7))."""
+
+    SOL_PACKET, PACKET_TX_RING, SEND_REQUEST = 263, 13, 1
+    FRAME_BYTES = 4096
+    DATA_AT = 32  # struct tpacket_hdr, aligned
+
+    def __init__(self, namespace, interface):
+        self.socket = namespace.packet_socket(interface)
+        self.socket.setsockopt(self.SOL_PACKET, self.PACKET_TX_RING,
+                               struct.pack("IIII", self.FRAME_BYTES, 1, self.FRAME_BYTES, 1))
+        self.ring = mmap.mmap(self.socket.fileno(), self.FRAME_BYTES)
+
+    def send(self, frame):
+        self.ring[self.DATA_AT:self.DATA_AT + len(frame)] = frame
+        self.ring[8:12] = struct.pack("I", len(frame))
+        self.ring[0:8] = struct.pack("L", self.SEND_REQUEST)
+        self.socket.send(b"")
+
+
+def test_headers_that_do_not_lie_in_the_linear_part(wire):
+    """Class 16: read all the same, and judged by what they say."""
+    wire.sender = PagedSender(wire.guest.namespace, "eth0")
+    wire.control()
+    other = {4: "10.20.0.99", 6: "fd00:20::99"}[wire.family]
+    refused(wire, "source_address", lambda payload: wire.frame(wire.packet(payload, source=other)))
+    refused(wire, "destination", lambda payload: wire.frame(wire.packet(payload, to=PARTIES["stranger"][wire.family])))
 
 
 def test_another_mac(wire):

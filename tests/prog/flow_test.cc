@@ -1,4 +1,5 @@
 // Flows: who creates one, who may follow, what a change of policy, identity or realm does to it (rules 3, 4, 7).
+#include "agent/node/clock.h"
 #include "tests/prog/fixture.h"
 
 namespace grantd::prog {
@@ -160,6 +161,73 @@ TEST_F(Flow, ExpiryAndRevocationStopItWithTheNextPacket) {
   expect(out(kAck), GRANTD_REASON_EXPIRED);
   restore(before);
   expect(out(kAck), GRANTD_REASON_ESTABLISHED);
+}
+
+// Packets of an established flow look at the clock of the last tick; the end is exact all the same.
+TEST_F(Flow, EndsWithItsPolicyToTheMoment) {
+  const auto ends = boot_now() + 200'000'000;
+  const auto before = republish([&](grantd_policy& policy) { policy.not_after_ns = ends; });
+  expect(out(kSyn), GRANTD_REASON_NEW_FLOW);
+  const Bytes frame = frame_out(kWeb4, kBob4, kTcp, tcp(port_, 80, kAck));
+  for (std::uint64_t sent_at = 0; sent_at < ends;) {
+    sent_at = boot_now();
+    const bool passes = run(Hook::FromGuest, frame, interface_of("web"), {}).passes;
+    if (boot_now() < ends) {
+      ASSERT_TRUE(passes) << ends - sent_at << " ns before the end";
+    } else if (sent_at >= ends) {
+      EXPECT_FALSE(passes) << sent_at - ends << " ns after the end";
+    }
+  }
+  restore(before);
+  expect(out(kAck), GRANTD_REASON_ESTABLISHED);
+}
+
+TEST_F(Flow, CarriesItsStampAndNoGroupFrames) {
+  expect(out(kSyn), GRANTD_REASON_NEW_FLOW);
+  const Sent sent = out(kAck);
+  expect(sent, GRANTD_REASON_ESTABLISHED);
+  EXPECT_EQ(sent.mark, stamp_of("ns/bob"));
+  const auto to_mac = [&](const char* destination) {
+    return from_guest(ethernet(destination, kGuestMac, 0x0800, ipv4({kWeb4, kBob4}, tcp(port_, 80, kAck))));
+  };
+  expect(to_mac("ff:ff:ff:ff:ff:ff"), GRANTD_REASON_BROADCAST);
+  expect(to_mac("01:00:5e:00:00:05"), GRANTD_REASON_MULTICAST);
+  expect(to_mac(kFarMac), GRANTD_REASON_ESTABLISHED);
+}
+
+TEST_F(Flow, PaysInTheDirectionThatIsLimited) {
+  const auto slow = node().maps().grant.find(slot_of("slow")).value()->policy_id;
+  const grantd_limit limit = node().maps().policy.find(slow).value()->limit[GRANTD_INGRESS];
+  const auto before = republish([&](grantd_policy& policy) { policy.limit[GRANTD_INGRESS] = limit; });
+  expect(out(kSyn), GRANTD_REASON_NEW_FLOW);
+  const auto passed = [&](Hook hook, const Bytes& frame, const Context& context) {
+    std::size_t bytes = 0;
+    for (int i = 0; i < 200; i++) bytes += run(hook, frame, interface_of("web"), context).passes ? frame.size() : 0;
+    return bytes;
+  };
+  Context from_bob;
+  from_bob.mark = stamp_of("bob");
+  from_bob.ingress_ifindex = 1;
+  const std::size_t all = 200 * (14 + 20 + 20 + 1400);
+  EXPECT_LT(passed(Hook::ToGuest, frame_in(kBob4, kWeb4, kTcp, tcp(80, port_, kAck, 1400)), from_bob), all * 3 / 4);
+  EXPECT_EQ(passed(Hook::FromGuest, frame_out(kWeb4, kBob4, kTcp, tcp(port_, 80, kAck, 1400)), {}), all);
+  restore(before);
+}
+
+TEST_F(Flow, ASynOnAClosingOneOpensItAgain) {
+  const auto is_closing = [&] {
+    const auto table = node().maps().flow_table(slot_of("bob")).value().value();
+    for (const auto& [key, flow] : table.entries().value())
+      if (key.local_port == port_) return (flow.flags & GRANTD_FLOW_CLOSING) != 0;
+    ADD_FAILURE() << "no flow";
+    return false;
+  };
+  expect(out(kSyn), GRANTD_REASON_NEW_FLOW);
+  EXPECT_FALSE(is_closing());
+  expect(out(kFin | kAck), GRANTD_REASON_ESTABLISHED);
+  EXPECT_TRUE(is_closing());
+  expect(out(kSyn), GRANTD_REASON_ESTABLISHED);
+  EXPECT_FALSE(is_closing());
 }
 
 TEST_F(Flow, OfThePeerWantsItsIdentityAgain) {

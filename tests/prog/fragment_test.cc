@@ -39,6 +39,13 @@ TEST_F(Fragment, LaterOnesFollowAFirstThatWasAdmitted) {
   expect(out4(200, zeros(408)), GRANTD_REASON_FRAGMENT_ORPHAN, "another id");
 }
 
+TEST_F(Fragment, OfAnEstablishedFlowToo) {
+  const auto port = fresh_port();
+  expect(from_guest(frame_out(kWeb4, kBob4, kUdp, udp(port, 53))), GRANTD_REASON_NEW_FLOW);
+  expect(out4(kMore4, first_part(port, 800)), GRANTD_REASON_ESTABLISHED);
+  expect(out4(100, zeros(408)), GRANTD_REASON_FRAGMENT);
+}
+
 TEST_F(Fragment, OfARefusedPacketAllDrop) {
   expect(out4(kMore4, first_part(fresh_port(), 800), kStranger4), GRANTD_REASON_DESTINATION_PORT);
   expect(out4(100, zeros(800), kStranger4), GRANTD_REASON_FRAGMENT_ORPHAN);

@@ -128,16 +128,17 @@ TEST_F(Judge, AnInterfaceWithoutARecordDropsEverything) {
 
 TEST_F(Judge, WithoutItsPolicyAGrantIsClosed) {
   const auto slot = slot_of("bob");
-  const Bytes frame = frame_out(kWeb4, kBob4, kTcp, tcp(fresh_port(), 80, kSyn));
+  const auto fresh = [] { return frame_out(kWeb4, kBob4, kTcp, tcp(fresh_port(), 80, kSyn)); };
+  const Bytes frame = fresh();
   const auto policy_id = node().maps().grant.find(slot).value()->policy_id;
   const auto policy = *node().maps().policy.find(policy_id).value();
   expect(from_guest(frame), GRANTD_REASON_NEW_FLOW);
   ASSERT_TRUE(node().maps().policy.erase(policy_id).ok());
-  expect(from_guest(frame), GRANTD_REASON_POLICY_MISSING);
+  expect(from_guest(fresh()), GRANTD_REASON_POLICY_MISSING);
   grantd_policy of_another = policy;
   of_another.slot = slot + 1;
   ASSERT_TRUE(node().maps().policy.put(policy_id, of_another).ok());
-  expect(from_guest(frame), GRANTD_REASON_POLICY_MISSING, "a record of another slot");
+  expect(from_guest(fresh()), GRANTD_REASON_POLICY_MISSING, "a record of another slot");
   ASSERT_TRUE(node().maps().policy.put(policy_id, policy).ok());
   expect(from_guest(frame), GRANTD_REASON_ESTABLISHED);
   node().datapath().publish(slot, 0);
