@@ -2,6 +2,8 @@
 
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -147,3 +149,9 @@ def test_these_checks_can_fail():
     assert list(paths_exist(path, "see `bpf/no_such.h`"))
     assert headed("| `too_short` | drop |\n## `vlan_tag`\n") == {"too_short", "vlan_tag"}
     assert anchor("## What `X` does?".lstrip("#")) == "what-x-does"
+
+
+def test_the_page_of_performance_says_what_was_measured():
+    done = subprocess.run([sys.executable, "-B", str(ROOT / "scripts/docs_performance.py"), "--check"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,78 @@
+"""The tables of docs/performance.md, out of the figures that scripts/bench keeps in docs/performance/.
+
+  /usr/bin/python3 scripts/docs_performance.py           writes them
+  /usr/bin/python3 scripts/docs_performance.py --check   fails where the page says otherwise
+"""
+
+import json
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.S)
+CASES = ["no policy", "conntrack", "conntrack and grantd", "grantd", "grantd 110 guests", "grantd 10,000 rules",
+         "kube-router 1 pod", "kube-router 110 pods", "nft set"]
+
+
+def table(header, rows):
+    """Markdown, the first column to the left and the others to the right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def spread(value, digits):
+    return f"{value['median']:.{digits}f} ({value['min']:.{digits}f}–{value['max']:.{digits}f})"
+
+
+def machine(figures):
+    facts = figures["machine"]
+    return f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}.\n"
+
+
+def programs(figures):
+    costs = figures["programs_ns"]
+    return table(["program and packet", "ns"],
+                 [[name, f"{ns - costs['nothing']:.0f}"] for name, ns in costs.items() if name != "nothing"])
+
+
+def nanoseconds(figures):
+    metrics = ["established_egress", "established_ingress", "new_egress", "new_ingress", "refused_egress",
+               "refused_ingress"]
+    absolute = figures["forwarding"]["absolute"]
+    return table(["", *(metric.replace("_", " ") for metric in metrics)],
+                 [[case, *(f"{absolute[case][metric]['median']:.0f}" for metric in metrics)] for case in CASES])
+
+
+def ratios(figures):
+    metrics = {"established": "established", "new": "new flow", "round_trip_p50": "round trip p50",
+               "round_trip_p99": "round trip p99", "connects_per_second": "connects a second",
+               "datagrams_per_second": "UDP packets a second"}
+    to_base = figures["forwarding"]["ratio_to_no_policy"]
+    return table(["", *metrics.values()],
+                 [[case, *(spread(to_base[case][metric], 2) for metric in metrics)] for case in CASES[1:]])
+
+
+def targets(figures):
+    return table(["target", "at most", "measured", ""],
+                 [[row["target"], row["limit"], spread(row, 2), "met" if row["met"] else "**missed**"]
+                  for row in figures["forwarding"]["targets"]])
+
+
+def rendered(text):
+    figures = json.loads((ROOT / "docs/performance/forwarding.json").read_text(encoding="utf-8"))
+    return BLOCK.sub(lambda found: found[1] + globals()[found[2]](figures) + found[3], text)
+
+
+def main():
+    text = PAGE.read_text(encoding="utf-8")
+    if sys.argv[1:] == ["--check"]:
+        if rendered(text) != text:
+            sys.exit("docs/performance.md does not say what docs/performance/ holds: run scripts/docs_performance.py")
+        return
+    PAGE.write_text(rendered(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
