@@ -1,0 +1,62 @@
+#include "crd-sync/api/json.h"
+
+#include <cstdint>
+
+namespace grantd {
+namespace {
+
+using Json = nlohmann::json;
+
+// Looks at a text without keeping anything of it.
+class Guard {
+ public:
+  explicit Guard(const JsonLimits& limits) : limits_(limits) {}
+
+  bool null() { return value(); }
+  bool boolean(bool) { return value(); }
+  bool number_integer(Json::number_integer_t) { return value(); }
+  bool number_unsigned(Json::number_unsigned_t) { return value(); }
+  bool number_float(Json::number_float_t, const Json::string_t&) { return value(); }
+  bool string(Json::string_t&) { return value(); }
+  bool binary(Json::binary_t&) { return false; }
+  bool start_object(std::size_t) { return value() && ++depth_ <= limits_.depth; }
+  bool key(Json::string_t&) { return true; }
+  bool end_object() { return --depth_ >= 0; }
+  bool start_array(std::size_t) { return value() && ++depth_ <= limits_.depth; }
+  bool end_array() { return --depth_ >= 0; }
+  bool parse_error(std::size_t, const std::string&, const Json::exception&) { return false; }
+
+ private:
+  bool value() { return ++values_ <= limits_.values; }
+
+  const JsonLimits limits_;
+  std::size_t values_ = 0;
+  int depth_ = 0;
+};
+
+bool is_read(int, Json::parse_event_t event, Json& parsed) {
+  return event != Json::parse_event_t::key || parsed != "managedFields";
+}
+
+}  // namespace
+
+std::optional<Json> parse_json(std::string_view text, const JsonLimits& limits) {
+  Guard guard(limits);
+  if (!Json::sax_parse(text, &guard)) return std::nullopt;
+  Json parsed = Json::parse(text, is_read, false);
+  if (parsed.is_discarded()) return std::nullopt;
+  return parsed;
+}
+
+const Json* json_member(const Json& value, const char* name) {
+  if (!value.is_object()) return nullptr;
+  const auto found = value.find(name);
+  return found == value.end() ? nullptr : &*found;
+}
+
+std::string json_text(const Json& value, const char* name) {
+  const Json* member = json_member(value, name);
+  return member != nullptr && member->is_string() ? member->get_ref<const std::string&>() : std::string();
+}
+
+}  // namespace grantd

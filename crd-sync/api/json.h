@@ -1,0 +1,28 @@
+// JSON that others sent: parsed within bounds and without exceptions.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace grantd {
+
+struct JsonLimits {
+  std::size_t values = 200'000;  // a short text can hold very many of them
+  int depth = 64;
+};
+
+// Nothing where the text is no JSON, or above the limits. Leaves out managedFields, which is often
+// the greater half of an object and which nothing here reads.
+std::optional<nlohmann::json> parse_json(std::string_view text, const JsonLimits& limits);
+
+// The member of that name; nullptr where `value` is no object or has none.
+const nlohmann::json* json_member(const nlohmann::json& value, const char* name);
+
+// The member's text; "" where there is none.
+std::string json_text(const nlohmann::json& value, const char* name);
+
+}  // namespace grantd

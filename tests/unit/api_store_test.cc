@@ -1,0 +1,135 @@
+#include "crd-sync/api/json.h"
+#include "tests/unit/api_samples.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace grantd {
+namespace {
+
+using testing::HasSubstr;
+
+class Store : public testing::Test {
+ protected:
+  Result<void> put(const nlohmann::json& object) { return store_.put(*object_meta(object), object); }
+  PodStore store_{project_pod, 3};
+};
+
+TEST_F(Store, ReplacesTheWholeSetAtOnce) {
+  store_.begin_replace();
+  ASSERT_TRUE(put(api_pod("a", "1")).ok());
+  EXPECT_FALSE(store_.complete());
+  EXPECT_EQ(known(store_), "");
+  store_.end_replace();
+  EXPECT_TRUE(store_.complete());
+  EXPECT_EQ(known(store_), "a=x");
+
+  store_.begin_replace();
+  ASSERT_TRUE(put(api_pod("b", "2")).ok());
+  EXPECT_EQ(known(store_), "a=x");  // until the new one is whole
+  store_.abandon_replace();
+  EXPECT_EQ(known(store_), "a=x");
+  store_.begin_replace();
+  ASSERT_TRUE(put(api_pod("b", "2")).ok());
+  store_.end_replace();
+  EXPECT_EQ(known(store_), "b=x");  // what vanished meanwhile is gone
+}
+
+TEST_F(Store, SharesWhatIsTheSame) {
+  ASSERT_TRUE(put(api_pod("a", "1")).ok());
+  const auto before = store_.objects().begin()->second.object;
+  store_.begin_replace();
+  ASSERT_TRUE(put(api_pod("a", "1")).ok());
+  EXPECT_EQ(before.use_count(), 3);  // ours, the old set's and the new one's
+  store_.end_replace();
+  EXPECT_EQ(store_.objects().begin()->second.object, before);
+}
+
+TEST_F(Store, CountsOnlyChangesAsRevisions) {
+  store_.begin_replace();
+  store_.end_replace();
+  const auto empty = store_.revision();
+  EXPECT_EQ(empty, 1U);  // complete, if empty
+  ASSERT_TRUE(put(api_pod("a", "1")).ok());
+  EXPECT_EQ(store_.revision(), empty + 1);
+  ASSERT_TRUE(put(api_pod("a", "1")).ok());
+  store_.begin_replace();
+  ASSERT_TRUE(put(api_pod("a", "1")).ok());
+  store_.end_replace();
+  store_.remove(*object_meta(api_pod("b", "1")));
+  EXPECT_EQ(store_.revision(), empty + 1);
+}
+
+TEST_F(Store, ForgetsWhatIsNoneOfOursAnyLonger) {
+  ASSERT_TRUE(put(api_pod("a", "1")).ok());
+  ASSERT_TRUE(put(api_pod("a", "2", "none")).ok());
+  EXPECT_EQ(known(store_), "");
+}
+
+TEST_F(Store, KeepsTheLastVersionOfWhatCannotBeRead) {
+  ASSERT_TRUE(put(api_pod("a", "1")).ok());
+  nlohmann::json bad = api_pod("a", "2");
+  bad["spec"]["value"] = 5;
+  EXPECT_THAT(put(bad).error().message, HasSubstr("actual type is number"));
+  EXPECT_EQ(known(store_), "a=x");
+  store_.begin_replace();
+  EXPECT_FALSE(put(bad).ok());
+  store_.end_replace();
+  EXPECT_EQ(known(store_), "a=x");
+  bad["metadata"]["uid"] = "another";  // whose predecessor is gone for sure
+  EXPECT_FALSE(put(bad).ok());
+  EXPECT_EQ(known(store_), "");
+}
+
+TEST_F(Store, TellsObjectsOfOneNameApart) {
+  ASSERT_TRUE(put(api_pod("a", "5", "new", "uid-2")).ok());
+  store_.remove(*object_meta(api_pod("a", "6", "old", "uid-1")));
+  EXPECT_EQ(known(store_), "a=new");
+  store_.remove(*object_meta(api_pod("a", "7", "new", "uid-2")));
+  EXPECT_EQ(known(store_), "");
+}
+
+TEST_F(Store, SaysWhenItIsFull) {
+  for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(put(api_pod(name, "1")).ok());
+  EXPECT_FALSE(store_.full());
+  ASSERT_TRUE(put(api_pod("d", "1")).ok());
+  EXPECT_TRUE(store_.full());
+}
+
+TEST(ObjectMeta, WantsWhatTheApiPromises) {
+  EXPECT_TRUE(object_meta(api_pod("a", "1")).has_value());
+  for (const char* field : {"name", "uid", "resourceVersion"}) {
+    nlohmann::json pod = api_pod("a", "1");
+    pod["metadata"].erase(field);
+    EXPECT_FALSE(object_meta(pod)) << field;
+    pod["metadata"][field] = 7;
+    EXPECT_FALSE(object_meta(pod)) << field;
+    pod["metadata"][field] = std::string(300, 'x');
+    EXPECT_FALSE(object_meta(pod)) << field;
+  }
+  EXPECT_FALSE(object_meta(nlohmann::json::array()));
+  EXPECT_FALSE(object_meta({{"metadata", "text"}}));
+}
+
+TEST(Json, IsBounded) {
+  EXPECT_TRUE(parse_json("[1,2,3]", {4, 4}).has_value());
+  EXPECT_FALSE(parse_json("[1,2,3,4]", {4, 4}));
+  EXPECT_TRUE(parse_json("[[[[]]]]", {9, 4}).has_value());
+  EXPECT_FALSE(parse_json("[[[[[]]]]]", {9, 4}));
+  EXPECT_FALSE(parse_json(std::string(3'000'000, '['), {}));
+}
+
+TEST(Json, RefusesWhatIsNone) {
+  for (const char* bad : {"", "{", "{}{}", "{\"a\":1e999}", "\"\xff\"", "{\"a\":\"\n\"}", "nul"})
+    EXPECT_FALSE(parse_json(bad, {})) << bad;
+}
+
+TEST(Json, LeavesManagedFieldsOut) {
+  const auto pod = parse_json(api_pod("a", "1").dump(), {});
+  ASSERT_TRUE(pod.has_value());
+  EXPECT_FALSE(pod->at("metadata").contains("managedFields"));
+  EXPECT_EQ(json_text(pod->at("metadata"), "name"), "a");
+}
+
+}  // namespace
+}  // namespace grantd
