@@ -14,9 +14,9 @@ using ApiTime = std::chrono::steady_clock::time_point;
 
 struct ApiRequest {
   std::string method = "GET";
-  std::string path;          // with its query: "/api/v1/pods?limit=100"
-  std::string content_type;  // of the body
-  std::string body;
+  std::string path;               // with its query: "/api/v1/pods?limit=100"
+  std::string content_type = "";  // of the body
+  std::string body = "";
   bool stream = false;  // a watch: may take any time, as long as something comes now and then
 };
 

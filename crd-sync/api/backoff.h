@@ -15,7 +15,7 @@ class Backoff {
   // A server that asks for more is not believed.
   static constexpr Duration kMostAsked{120'000};
 
-  explicit Backoff(std::uint64_t seed) : random_(seed) {}
+  explicit Backoff(std::uint64_t seed, Duration first = kFirst) : random_(seed), first_(first) {}
 
   // Half to all of the time that is due, but never less than the server `asked` for.
   Duration next(Duration asked = Duration{0});
@@ -24,6 +24,7 @@ class Backoff {
 
  private:
   std::mt19937_64 random_;
+  Duration first_;
   int failures_ = 0;
 };
 

@@ -31,7 +31,7 @@ std::optional<ApiTime::duration> ReflectorCounters::lag(ApiTime now) const {
 Reflector::Reflector(ReflectorSettings settings, ObjectSink& sink, std::uint64_t seed)
     : settings_(std::move(settings)),
       sink_(sink),
-      backoff_(seed),
+      backoff_(seed, settings_.first_wait),
       random_(seed + 1),
       page_objects_(settings_.page_objects),
       lines_(settings_.max_document) {}
@@ -103,7 +103,16 @@ bool Reflector::on_data(std::string_view bytes, ApiTime now) {
     body_.append(bytes);
     return true;
   }
-  if (lines_.push(bytes, [this](std::string_view line) { return take_event(line); })) return true;
+  if (lines_.push(bytes, [this](std::string_view line) { return take_event(line); })) {
+    // An event that trickles in would hold up all that follow it.
+    if (step_ == Step::Follow) {
+      if (lines_.pending() == 0)
+        deadline_ = ApiTime::max();
+      else if (deadline_ == ApiTime::max())
+        deadline_ = now + settings_.initial_limit;
+    }
+    return true;
+  }
   if (lines_.too_long())
     fail(ApiErrorReason::TooLarge, "an event of more than " + std::to_string(settings_.max_document) + " bytes");
   return false;

@@ -25,7 +25,8 @@ struct ReflectorSettings {
   std::size_t max_document = 4U << 20;  // bytes of one event
   std::size_t max_page = 16U << 20;     // bytes of one page of a list
   int page_objects = 100;
-  std::chrono::seconds initial_limit{60};  // for the initial events of a stream, and for one page
+  Backoff::Duration first_wait = Backoff::kFirst;
+  std::chrono::seconds initial_limit{60};  // for the initial events, one page, one event
 };
 
 struct ReflectorCounters {

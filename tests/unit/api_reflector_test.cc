@@ -292,6 +292,22 @@ TEST_F(ReflectorTest, GivesUpOnInitialEventsWithoutAnEnd) {
   EXPECT_THAT(request(), HasSubstr("limit=100"));  // perhaps this server does not know how to end them
 }
 
+TEST_F(ReflectorTest, GivesUpOnAnEventThatTricklesIn) {
+  follow();
+  EXPECT_EQ(reflector_.due(), ApiTime::max());
+  EXPECT_TRUE(data("{\"type\""));
+  now_ += 30s;
+  EXPECT_TRUE(data(":"));
+  EXPECT_EQ(wait(), 30s);
+  now_ += 30s;
+  EXPECT_TRUE(reflector_.overdue(now_));
+  broken(Reason::TimedOut);
+  EXPECT_THAT(request(), HasSubstr("resourceVersion=2&"));
+  head();
+  EXPECT_TRUE(data(api_event("MODIFIED", api_pod("a", "3", "y"))));
+  EXPECT_EQ(reflector_.due(), ApiTime::max());
+}
+
 class PagedTest : public ReflectorTest {
  protected:
   void SetUp() override {
