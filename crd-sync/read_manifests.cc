@@ -106,13 +106,22 @@ class FileReader {
       result_.problems.push_back(
           {Severity::Error, {file_.path, document, line}, "", "", "", error->message, error->accepted});
     }
+    return take_result();
+  }
+
+  ReadResult read(const YamlNode& root) {
+    read_document(root);
+    return take_result();
+  }
+
+ private:
+  ReadResult take_result() {
     if (result_.problems.size() >= kMaxProblemsPerFile)
       result_.problems.push_back(
           {Severity::Warning, {file_.path, 0, 0}, "", "", "", "has more problems than are shown", ""});
     return std::move(result_);
   }
 
- private:
   void read_document(const YamlNode& root) {
     const std::string_view kind = peek(&root, "kind");
     if (root.type == YamlNode::Type::Map && kind == "List")
@@ -265,6 +274,11 @@ const SourcePosition& ManifestObject::position() const {
 }
 
 ReadResult read_manifests(const ManifestFile& file) { return FileReader(file).read(); }
+
+ReadResult read_tree(const std::string& path, const YamlNode& root) {
+  const ManifestFile none{path, "", 0, 0};
+  return FileReader(none).read(root);
+}
 
 ReadResult unreadable_manifest(const std::string& path, const std::string& why) {
   ReadResult result;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "crd-sync/resources.h"
+#include "crd-sync/yaml_tree.h"
 
 #include <compare>
 #include <optional>
@@ -49,6 +50,9 @@ struct ReadResult {
 };
 
 ReadResult read_manifests(const ManifestFile& file);
+
+// One object, or a List of them, that was read already. `path` stands in its messages.
+ReadResult read_tree(const std::string& path, const YamlNode& root);
 
 // What stands for a file that could not be read at all.
 ReadResult unreadable_manifest(const std::string& path, const std::string& why);

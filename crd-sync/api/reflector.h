@@ -1,5 +1,5 @@
 // Follows one resource kind: which request to send when, and what its answer means. Knows nothing of
-// sockets or clocks, so that tests are both. Has the semantics of client-go's reflector: docs/decisions.
+// sockets or clocks, so that tests are both. Semantics of client-go's reflector, and docs/decisions/0027.
 #pragma once
 
 #include "crd-sync/api/api_request.h"
