@@ -39,7 +39,7 @@ def gone(crds):
 
 def test_the_seed_grant_applies_unchanged(crds, gone):
     gone("grant", "alice-to-bob-compute")
-    crds.kubectl("apply", "-f", ROOT / "examples/seed-grant.yaml")
+    crds.kubectl("apply", "-f", ROOT / "examples/seed/grant.yaml")
     spec = crds.get("grant", "alice-to-bob-compute", "-n", "keystone-system")["spec"]
     assert spec["hard"]["requests.nvidia.com/gpu"] == 1
     assert spec["networkPolicy"] == {"egressAllowed": False, "allowedDestinations": [], "dns": "None",
