@@ -189,6 +189,19 @@ TEST_F(ReflectorTest, KeepsTheOldSetWhenARelistIsCut) {
   }
 }
 
+TEST_F(ReflectorTest, KeepsNothingOfARelistThatIsCut) {
+  follow();
+  data(api_event("ERROR", nlohmann::json::parse(api_status(410, "too old"))));
+  end();
+  const auto object = store_.objects().begin()->second.object;
+  request();
+  head();
+  data(api_event("ADDED", api_pod("a", "1")));
+  EXPECT_EQ(object.use_count(), 3);
+  broken(Reason::Cut);
+  EXPECT_EQ(object.use_count(), 2);
+}
+
 TEST_F(ReflectorTest, WaitsAsLongAsAThrottlingServerAsks) {
   follow();
   now_ += 1min;
