@@ -1,0 +1,154 @@
+"""The agent's API client against a real API server."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from cluster import ROOT, wait_until
+
+PROGRAM = ROOT / "build/release/tests/api_follow"
+
+
+class Follower:
+    """The client in a process of its own; `last` is what it told last."""
+
+    def __init__(self, cluster, path, version, kind, selector="", kubeconfig=None):
+        command = [PROGRAM, kubeconfig or cluster.kubeconfig, path, version, kind, *([selector] if selector else [])]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.last, self.all = {}, []
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.last = json.loads(line)
+            self.all.append(self.last)
+
+    def until(self, condition, what, seconds=30):
+        return wait_until(lambda: self.last and condition(self.last), f"{what}; last: {self.last}", seconds)
+
+    def knows(self, objects, seconds=30):
+        self.until(lambda told: told["complete"] and told["objects"] == objects, f"knows {objects}", seconds)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.thread.join()
+
+
+@contextlib.contextmanager
+def following(*arguments, **more):
+    follower = Follower(*arguments, **more)
+    try:
+        yield follower
+    finally:
+        follower.close()
+
+
+def config_map(cluster, space, name, value):
+    cluster.apply(json.dumps({"apiVersion": "v1", "kind": "ConfigMap",
+                              "metadata": {"name": name, "namespace": space, "labels": {"value": value}}}))
+
+
+@pytest.fixture
+def space(api, request):
+    name = request.node.name.replace("_", "-").removeprefix("test-")[:50].strip("-")
+    api.kubectl("create", "namespace", name)
+    return name
+
+
+def maps_of(space):
+    return f"/api/v1/namespaces/{space}/configmaps", "v1", "ConfigMap"
+
+
+def test_a_kind_is_followed_by_one_stream(api, space):
+    config_map(api, space, "a", "1")
+    with following(api, *maps_of(space)) as follower:
+        follower.knows({f"{space}/a": "1"})
+        config_map(api, space, "b", "1")
+        config_map(api, space, "a", "2")
+        follower.knows({f"{space}/a": "2", f"{space}/b": "1"})
+        api.kubectl("delete", "configmap", "-n", space, "a")
+        follower.knows({f"{space}/b": "1"})
+        assert follower.last["errors"] == {} and follower.last["relists"] == 0, follower.last
+
+
+def test_a_field_selector_selects(api, space):
+    with following(api, *maps_of(space), "metadata.name=wanted") as follower:
+        config_map(api, space, "other", "1")
+        config_map(api, space, "wanted", "1")
+        follower.knows({f"{space}/wanted": "1"})
+
+
+def test_a_kind_that_is_not_installed_is_told_and_tried_again(api):
+    with following(api, "/apis/none.example/v1/nothings", "none.example/v1", "Nothing") as follower:
+        follower.until(lambda told: told["errors"].get("not_found", 0) >= 2, "asks again")
+        assert not follower.last["complete"]
+
+
+def test_a_missing_right_is_told(api, space):
+    api.pki.client("nobody", "/CN=nobody")
+    with following(api, *maps_of(space), kubeconfig=api.pki.kubeconfig("nobody", api.url)) as follower:
+        follower.until(lambda told: told["errors"].get("forbidden", 0) >= 1, "is told")
+        assert 'User "nobody" cannot' in follower.last["last_error"]
+
+
+@pytest.fixture
+def restarts(api):
+    """Whatever a test does to the server, the next one finds it as it was."""
+    def restart(*more):
+        if "kube-apiserver" in api.processes:
+            api.end("kube-apiserver", signal.SIGKILL)
+        api.start_apiserver(*more)
+    yield restart
+    restart()
+
+
+def test_what_was_known_stays_while_the_server_is_away(api, space, restarts):
+    config_map(api, space, "a", "1")
+    with following(api, *maps_of(space)) as follower:
+        follower.knows({f"{space}/a": "1"})
+        api.end("kube-apiserver", signal.SIGKILL)
+        follower.until(lambda told: told["errors"].get("connection", 0) >= 2 and not told["following"], "notices")
+        follower.knows({f"{space}/a": "1"})
+        restarts()
+        config_map(api, space, "b", "1")
+        follower.knows({f"{space}/a": "1", f"{space}/b": "1"}, seconds=40)
+        assert follower.last["following"]
+
+
+def test_a_version_that_is_gone_is_listed_anew(api, space, restarts):
+    """A server that has forgotten the past says 410 to who was asleep meanwhile."""
+    config_map(api, space, "a", "1")
+    config_map(api, space, "b", "1")
+    with following(api, *maps_of(space)) as follower:
+        follower.knows({f"{space}/a": "1", f"{space}/b": "1"})
+        follower.process.send_signal(signal.SIGSTOP)
+        restarts()  # ends its stream
+        api.kubectl("delete", "configmap", "-n", space, "a")
+        config_map(api, space, "c", "1")
+        restarts()
+        follower.process.send_signal(signal.SIGCONT)
+        follower.knows({f"{space}/b": "1", f"{space}/c": "1"})
+        assert follower.last["errors"].get("gone", 0) >= 1 and follower.last["relists"] >= 1, follower.last
+        # The set was never empty in between, nor one without b.
+        assert all(f"{space}/b" in told["objects"] for told in follower.all if told["objects"])
+        known = [bool(told["objects"]) for told in follower.all]
+        assert known == sorted(known)
+
+
+def test_a_server_that_does_not_stream_lists_is_asked_for_pages(api, space, restarts):
+    restarts("--feature-gates=WatchList=false")
+    names = [f"m{number}" for number in range(250)]
+    items = [{"apiVersion": "v1", "kind": "ConfigMap",
+              "metadata": {"name": name, "namespace": space, "labels": {"value": "1"}}} for name in names]
+    api.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), "--server-side")
+    with following(api, *maps_of(space)) as follower:
+        follower.knows({f"{space}/{name}": "1" for name in names})
+        assert follower.last["errors"].get("refused", 0) == 1, follower.last
+        api.kubectl("delete", "configmap", "-n", space, "m7")
+        follower.until(lambda told: len(told["objects"]) == 249, "follows after the pages")
