@@ -100,12 +100,19 @@ class Admission {
     if (told_.insert({problem.object, problem.message}).second) problems_.push_back(std::move(problem));
   }
 
+  // The old one was deleted, which no snapshot may have shown; the new one owes it nothing.
+  static bool are_two_objects(const FixedFields& before, const FixedFields& now) {
+    const auto one = before.find(kUidField), other = now.find(kUidField);
+    return one != before.end() && other != now.end() && one->second != other->second;
+  }
+
   void refuse_changes_of_fixed_fields() {
     std::vector<ObjectId> changed;
     for (const auto& [id, standing] : standing_) {
       const auto kept = last_good_.find(id);
       if (!standing.fresh || kept == last_good_.end()) continue;
       const FixedFields now = fixed_fields(*standing.object), before = fixed_fields(id, kept->second);
+      if (are_two_objects(before, now)) continue;
       for (const auto& [field, value] : before) {
         const auto other = now.find(field);
         if (other == now.end() || other->second == value) continue;

@@ -66,10 +66,12 @@ Result<ManifestObject> read_kept(const ObjectId& id, const KeptObject& kept) {
 }
 
 FixedFields fixed_fields(const ManifestObject& object) {
-  if (const auto* realm = std::get_if<Realm>(&object.value)) return {{"spec.identity", realm->identity}};
+  FixedFields fields;
+  if (const auto* realm = std::get_if<Realm>(&object.value)) fields = {{"spec.identity", realm->identity}};
   if (const auto* grant = std::get_if<Grant>(&object.value))
-    return {{"spec.grantorRealm", grant->grantor_realm}, {"spec.granteeRealm", grant->grantee_realm}};
-  return {};
+    fields = {{"spec.grantorRealm", grant->grantor_realm}, {"spec.granteeRealm", grant->grantee_realm}};
+  if (!object.uid.empty()) fields[kUidField] = object.uid;
+  return fields;
 }
 
 FixedFields fixed_fields(const ObjectId& id, const KeptObject& kept) {

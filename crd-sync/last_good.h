@@ -13,6 +13,8 @@ namespace grantd {
 
 // Fields that cannot be changed -> their values.
 using FixedFields = std::map<std::string, std::string>;
+// Tells an object from one that was made under the same name after it was deleted.
+inline constexpr const char* kUidField = "metadata.uid";
 
 struct KeptObject {
   SourcePosition position;  // where its text was read

@@ -74,7 +74,8 @@ YamlNode essence(const YamlNode& root) {
     YamlNode all = std::move(metadata);
     metadata = YamlNode{all.type, false, all.line, "", {}, {}};
     for (std::size_t at = 0; at < all.keys.size(); ++at) {
-      if (all.keys[at].text != "name" && all.keys[at].text != "namespace") continue;
+      const std::string& field = all.keys[at].text;
+      if (field != "name" && field != "namespace" && field != "uid") continue;
       metadata.keys.push_back(std::move(all.keys[at]));
       metadata.items.push_back(std::move(all.items[at]));
     }
@@ -173,6 +174,7 @@ class FileReader {
         result_.all_known = false;
     } else if (id) {
       object.id = *id;
+      object.uid = peek(root.find("metadata"), "uid");
       object.text = tree_text(essence(root));
       result_.objects.push_back(std::move(object));
     }

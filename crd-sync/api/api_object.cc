@@ -26,7 +26,7 @@ Json essence(const Json& object) {
       continue;
     }
     Json& metadata = result[key] = Json::object();
-    for (const char* name : {"name", "namespace"})
+    for (const char* name : {"name", "namespace", "uid"})
       if (const auto found = value.find(name); found != value.end()) metadata[name] = *found;
   }
   return result;

@@ -1,5 +1,6 @@
 // One reader for objects of the API and for manifests: what one admits the other admits.
 #include "crd-sync/api/api_object.h"
+#include "crd-sync/admission.h"
 #include "crd-sync/api/json.h"
 #include "crd-sync/file_text.h"
 
@@ -94,6 +95,47 @@ TEST(ApiObject, KeepsABadObjectForAdmission) {
   ASSERT_TRUE(store.put(*object_meta(object), object).ok());
   ASSERT_EQ(store.objects().size(), 1U);
   EXPECT_EQ(store.objects().begin()->second.object->refused.size(), 1U);
+}
+
+class ApiAdmission : public testing::Test {
+ protected:
+  // What stands after the API has shown these; and what is wrong.
+  std::string admitted(const std::vector<nlohmann::json>& objects) {
+    std::vector<std::shared_ptr<const ReadResult>> reads;
+    for (const nlohmann::json& object : objects) reads.push_back(std::make_shared<ReadResult>(read_api_object(object)));
+    Admitted result = admit(reads, last_good_);
+    last_good_ = parse_last_good(last_good_text(result.last_good)).value();
+    std::string text;
+    for (const Grant& grant : result.desired.grants) text += grant.grantee_realm + ".";
+    for (const Problem& problem : result.desired.problems) text += problem.message + ".";
+    return text;
+  }
+  static nlohmann::json realm(const std::string& name, const std::string& address) {
+    return {{"apiVersion", "keystone.io/v1alpha1"},
+            {"kind", "Realm"},
+            {"metadata", {{"name", name}, {"uid", "uid-" + name}, {"resourceVersion", "1"}}},
+            {"spec", {{"identity", name}, {"addresses", {address}}}}};
+  }
+  const nlohmann::json alice_ = realm("alice-home", "192.0.2.0/25"), bob_ = realm("bob-home", "192.0.2.128/26"),
+                       carol_ = realm("carol", "192.0.2.192/26");
+  LastGood last_good_;
+};
+
+TEST_F(ApiAdmission, KeepsTheLastGoodVersion) {
+  nlohmann::json grant = grant_of_the_api();
+  EXPECT_EQ(admitted({alice_, bob_, carol_, grant}), "bob-home.");
+  grant["spec"]["hard"] = "none";
+  EXPECT_THAT(admitted({alice_, bob_, carol_, grant}), testing::StartsWith("bob-home."));
+  EXPECT_EQ(admitted({alice_, bob_, carol_}), "");  // deleted
+}
+
+TEST_F(ApiAdmission, TellsAnEditFromAnotherObjectOfTheSameName) {
+  nlohmann::json grant = grant_of_the_api();
+  EXPECT_EQ(admitted({alice_, bob_, carol_, grant}), "bob-home.");
+  grant["spec"]["granteeRealm"] = "carol";
+  EXPECT_THAT(admitted({alice_, bob_, carol_, grant}), testing::StartsWith("bob-home.cannot be changed."));
+  grant["metadata"]["uid"] = "another";
+  EXPECT_EQ(admitted({alice_, bob_, carol_, grant}), "carol.");
 }
 
 // Each manifest of a folder with each object of it, as the API would hold it.
