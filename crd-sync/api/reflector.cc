@@ -263,7 +263,9 @@ void Reflector::recover(const ApiEnd& end, ApiTime now) {
   const ApiErrorReason reason = failure_->reason;
   if (step_ == Step::Initial) {
     sink_.abandon_replace();
-    if (refuses_streaming(failure_status_) || reason == ApiErrorReason::TimedOut) paged_ = true;
+    // One that began to stream and found no end does not know how to end a list.
+    const bool endless = reason == ApiErrorReason::TimedOut && status_ == 200;
+    if (refuses_streaming(failure_status_) || endless) paged_ = true;
   } else if (step_ == Step::Page) {
     if (reason == ApiErrorReason::TooLarge) page_objects_ = std::max(1, page_objects_ / 4);
     const bool again = reason == ApiErrorReason::TooLarge || reason == ApiErrorReason::Throttled ||

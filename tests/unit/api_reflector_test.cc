@@ -305,6 +305,12 @@ TEST_F(ReflectorTest, GivesUpOnInitialEventsWithoutAnEnd) {
   EXPECT_THAT(request(), HasSubstr("limit=100"));  // perhaps this server does not know how to end them
 }
 
+TEST_F(ReflectorTest, LearnsNothingAboutListsFromAServerThatIsAway) {
+  request();
+  broken(Reason::TimedOut, 0);
+  EXPECT_THAT(request(), HasSubstr("sendInitialEvents=true"));
+}
+
 TEST_F(ReflectorTest, GivesUpOnAnEventThatTricklesIn) {
   follow();
   EXPECT_EQ(reflector_.due(), ApiTime::max());
