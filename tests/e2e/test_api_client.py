@@ -97,6 +97,22 @@ def test_a_missing_right_is_told(api, space):
         assert 'User "nobody" cannot' in follower.last["last_error"]
 
 
+def test_a_token_is_read_again(api, space, tmp_path):
+    """As a pod's token is replaced in its file: one that the server does not take, then one that it takes."""
+    config_map(api, space, "a", "1")
+    api.kubectl("create", "serviceaccount", "-n", space, "reader")
+    api.kubectl("create", "rolebinding", "-n", space, "reader", "--clusterrole=view", f"--serviceaccount={space}:reader")
+    good = api.kubectl("create", "token", "-n", space, "reader").stdout.strip()
+    kubeconfig = json.loads(api.kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = {"tokenFile": "token"}
+    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
+    (tmp_path / "token").write_text(good[:-8] + "AAAAAAAA")
+    with following(api, *maps_of(space), kubeconfig=tmp_path / "kubeconfig") as follower:
+        follower.until(lambda told: told["errors"].get("unauthorized", 0) >= 1, "is refused")
+        (tmp_path / "token").write_text(good + "\n")
+        follower.knows({f"{space}/a": "1"})
+
+
 @pytest.fixture
 def restarts(api):
     """Whatever a test does to the server, the next one finds it as it was."""
