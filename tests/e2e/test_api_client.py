@@ -29,7 +29,10 @@ class Follower:
             self.all.append(self.last)
 
     def until(self, condition, what, seconds=30):
-        return wait_until(lambda: self.last and condition(self.last), f"{what}; last: {self.last}", seconds)
+        try:
+            return wait_until(lambda: self.last and condition(self.last), what, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; last: {self.last}") from None
 
     def knows(self, objects, seconds=30):
         self.until(lambda told: told["complete"] and told["objects"] == objects, f"knows {objects}", seconds)
@@ -101,7 +104,8 @@ def test_a_token_is_read_again(api, space, tmp_path):
     """As a pod's token is replaced in its file: one that the server does not take, then one that it takes."""
     config_map(api, space, "a", "1")
     api.kubectl("create", "serviceaccount", "-n", space, "reader")
-    api.kubectl("create", "rolebinding", "-n", space, "reader", "--clusterrole=view", f"--serviceaccount={space}:reader")
+    api.kubectl("create", "role", "-n", space, "reader", "--verb=list,watch", "--resource=configmaps")
+    api.kubectl("create", "rolebinding", "-n", space, "reader", "--role=reader", f"--serviceaccount={space}:reader")
     good = api.kubectl("create", "token", "-n", space, "reader").stdout.strip()
     kubeconfig = json.loads(api.kubeconfig.read_text())
     kubeconfig["users"][0]["user"] = {"tokenFile": "token"}
