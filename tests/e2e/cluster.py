@@ -6,6 +6,7 @@ of it (node.py). It lives in namespaces of its own, which `scripts/test e2e` mak
 so nothing of it can be reached from outside or outlive the command.
 """
 
+import fcntl
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from pki import Pki
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+PREFIX = "grantd-e2e-"
 NODE_ADDRESS = "192.0.2.10"
 SERVICES, PODS = "10.43.0.0/16", "10.42.0.0/24"  # As k3s has them.
 
@@ -32,6 +34,17 @@ def wait_until(condition, what, seconds=30, pause=0.05):
             return result
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(pause)
+
+
+def dead_clusters():
+    """Directories of clusters whose process is gone. One without a lock is being made or removed."""
+    for directory in pathlib.Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        try:
+            with open(directory / "lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        yield directory
 
 
 def build():
@@ -50,7 +63,11 @@ class Cluster:
         assert not any(name.startswith(("eth", "en", "wl")) for name in links), \
             "a test cluster needs namespaces of its own: scripts/test e2e"
         self.binary = build()
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="grantd-e2e-"))
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.lock = open(self.directory / "lock", "wb")  # Held while we live.
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        for dead in dead_clusters():
+            self.remove(dead)
         self.processes = {}
         self.pki = Pki(self.directory / "pki")
         self.kubeconfig = self.pki.kubeconfig("admin", self.url)
@@ -143,7 +160,16 @@ class Cluster:
             pathlib.Path(kept).mkdir(parents=True, exist_ok=True)
             for log in self.directory.glob("*.log"):
                 shutil.copy(log, kept)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self.remove(self.directory)
+
+    @staticmethod
+    def remove(directory):
+        """What a cluster left on this machine, be it killed."""
+        mounts = pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+        for path in reversed([line.split()[1] for line in mounts]):
+            if path.startswith(f"{directory}/"):
+                run(["umount", "--lazy", path], check=False)
+        shutil.rmtree(directory)
 
 
 def run(command, text=None, check=True, seconds=120):

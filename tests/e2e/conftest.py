@@ -5,13 +5,15 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from cluster import ROOT, Cluster  # noqa: E402
+from cluster import ROOT  # noqa: E402
+from node import Node  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def api():
-    """An API server with etcd and nothing else, shared by all tests, which use names of their own."""
-    with Cluster() as cluster:
+    """An API server with etcd, shared by all tests, which use names of their own. Nothing else runs until the
+    first test that asks for a node."""
+    with Node() as cluster:
         cluster.start_api()
         yield cluster
 
@@ -23,3 +25,10 @@ def crds(api):
     api.kubectl("wait", "--for=condition=established", "crd", "--all", "--timeout=20s")
     api.kubectl("create", "namespace", "keystone-system")
     return api
+
+
+@pytest.fixture(scope="session")
+def node(crds):
+    """The same cluster with everything that a node has; real pods run on it."""
+    crds.start_node()
+    return crds

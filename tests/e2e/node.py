@@ -1,0 +1,237 @@
+"""A whole node on top of the API server: controller manager, scheduler, kube-proxy, containerd and a kubelet,
+with real pods behind Debian's CNI plugins. lan0 is the node's uplink; at its other end stands an outsider in a
+network namespace of its own (`outside`)."""
+
+import json
+import os
+import pathlib
+import signal
+import time
+
+from cluster import NODE_ADDRESS, PODS, Cluster, run, wait_until
+from image import write_image
+
+NAME = "node1"
+NODE_LAN, OUTSIDE_LAN = "203.0.113.1", "203.0.113.2"
+IMAGE = "localhost/busybox:1"
+# What the kubelet, containerd and CNI write outside of our directory. Tmpfs of our mount namespace covers it.
+WRITTEN = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/run/containerd", "/run/netns")
+# The kubelet sets these for the whole machine, unless it reads them so already.
+SYSCTLS = {"vm/overcommit_memory": 1, "vm/panic_on_oom": 0, "kernel/panic": 10, "kernel/panic_on_oops": 1,
+           "kernel/keys/root_maxkeys": 1000000, "kernel/keys/root_maxbytes": 25000000}
+HIERARCHIES = pathlib.Path("/sys/fs/cgroup")
+
+
+class Node(Cluster):
+    """start_api(), then start_node()."""
+
+    def __init__(self):
+        super().__init__()
+        self.socket = self.directory / "containerd.sock"
+
+    def start_node(self):
+        run(["mount", "--make-rprivate", "/"])
+        self._cover()
+        self._make_cgroups()
+        self._make_network()
+        self._start_controllers()
+        self._start_containerd()
+        self._start_kubelet()
+        self._start_proxy()
+        wait_until(self._is_ready, f"{NAME} is ready", 60)
+
+    def pod(self, name, namespace="default", command="sleep 1000000", **spec):
+        """Makes a pod and waits until it is ready; its address."""
+        container = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sh", "-c", command]}
+        self.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace,
+                                                                               "labels": {"app": name}},
+                               "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], **spec}}))
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=60s")
+        return self.get("pod", name, "-n", namespace)["status"]["podIP"]
+
+    def execute(self, name, command, namespace="default", check=True):
+        return self.kubectl("exec", name, "-n", namespace, "--", "sh", "-c", command, check=check)
+
+    def outside(self, command, check=True):
+        """Runs a command where the outsider is."""
+        return run(["nsenter", f"--net=/proc/{self.processes['outside'].pid}/ns/net", *command], check=check)
+
+    def stop(self):
+        if "kubelet" in self.processes:
+            self._end_pods()
+        if "outside" in self.processes:
+            self.processes.pop("outside").kill()
+        super().stop()
+
+    @staticmethod
+    def remove(directory):
+        _remove_cgroups(directory.name)
+        Cluster.remove(directory)
+
+    def _is_ready(self):
+        for name in list(self.processes):
+            self.alive(name)
+        node = self.kubectl("get", "node", NAME, "-o", "json", check=False)
+        account = self.kubectl("get", "serviceaccount", "default", check=False)
+        conditions = json.loads(node.stdout)["status"].get("conditions", []) if node.returncode == 0 else []
+        return account.returncode == 0 and ("Ready", "True") in [(each["type"], each["status"]) for each in conditions]
+
+    # What a node needs of its machine.
+
+    def _cover(self):
+        for directory in WRITTEN:
+            os.makedirs(directory, exist_ok=True)
+            run(["mount", "-t", "tmpfs", "none", directory])
+        for name, value in SYSCTLS.items():
+            cover = self.directory / name.replace("/", "-")
+            cover.write_text(f"{value}\n", encoding="utf-8")
+            run(["mount", "--bind", cover, f"/proc/sys/{name}"])
+
+    def _make_cgroups(self):
+        for root in _cgroup_roots(self.directory.name):
+            root.mkdir()
+            for name in ("cpuset.cpus", "cpuset.mems"):
+                # Version 1 gives a new cgroup none, and then nothing runs in it.
+                if (root / name).exists() and not (root / "cgroup.controllers").exists():
+                    (root / name).write_text((root.parent / name).read_text(encoding="utf-8"), encoding="utf-8")
+
+    def _make_network(self):
+        self.start("outside", ["unshare", "--net", "sleep", "infinity"])
+        pid = self.processes["outside"].pid
+        own = os.readlink("/proc/self/ns/net")
+        wait_until(lambda: os.readlink(f"/proc/{pid}/ns/net") != own, "the outsider has a network of its own")
+        run(["ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan0", "netns", pid])
+        run(["ip", "addr", "add", NODE_LAN + "/24", "dev", "lan0"])
+        run(["ip", "link", "set", "lan0", "up"])
+        self.outside(["ip", "addr", "add", OUTSIDE_LAN + "/24", "dev", "lan0"])
+        self.outside(["ip", "link", "set", "lan0", "up"])
+        self.outside(["ip", "link", "set", "lo", "up"])
+        # As a LAN's router does: pods are behind the node.
+        self.outside(["ip", "route", "add", "default", "via", NODE_LAN])
+
+    # The components.
+
+    def _start_controllers(self):
+        for name, more in {
+            "controller-manager": [
+                "--use-service-account-credentials", f"--service-account-private-key-file={self.pki.key('service-accounts')}",
+                f"--root-ca-file={self.pki.certificate('ca')}", "--allocate-node-cidrs", "--cluster-cidr=10.42.0.0/16",
+                "--node-monitor-period=1s", "--node-monitor-grace-period=8s"],
+            "scheduler": [],
+        }.items():
+            config = self.pki.kubeconfig(name, self.url)
+            self.start("kube-" + name, [
+                self.binary, "kube-" + name, f"--kubeconfig={config}", f"--authentication-kubeconfig={config}",
+                f"--authorization-kubeconfig={config}", "--bind-address=127.0.0.1", "--leader-elect=false",
+                f"--cert-dir={self.directory}/{name}", *more])
+
+    def _start_containerd(self):
+        configuration, plugins = self.directory / "containerd.toml", self.directory / "cni"
+        plugins.mkdir()
+        (plugins / "10-e2e.conflist").write_text(json.dumps({"cniVersion": "1.0.0", "name": "e2e", "plugins": [
+            {"type": "ptp", "ipMasq": False,
+             "ipam": {"type": "host-local", "dataDir": f"{self.directory}/ipam", "ranges": [[{"subnet": PODS}]],
+                      "routes": [{"dst": "0.0.0.0/0"}]}},
+            {"type": "portmap", "capabilities": {"portMappings": True}}]}), encoding="utf-8")
+        configuration.write_text(f"""
+version = 2
+root = "{self.directory}/containerd/root"
+state = "{self.directory}/containerd/state"
+[grpc]
+  address = "{self.socket}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{self.directory}/containerd/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{IMAGE}"
+  disable_tcp_service = true
+  restrict_oom_score_adj = true  # A container of ours may not lower it.
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{plugins}"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+""", encoding="utf-8")
+        self.start("containerd", ["containerd", "--config", configuration])
+        wait_until(lambda: self.alive("containerd") and self.ctr("version", check=False).returncode == 0, "containerd answers")
+        archive = self.directory / "busybox.tar"
+        # Its own command is what a sandbox runs.
+        write_image(archive, IMAGE, ["sleep", "2147483647"])
+        self.ctr("images", "import", archive)
+
+    def ctr(self, *arguments, check=True):
+        return run(["ctr", f"--address={self.socket}", "--namespace=k8s.io", *arguments], check=check)
+
+    def _start_kubelet(self):
+        pki, directory = self.pki, self.directory
+        pki.client(NAME, f"/O=system:nodes/CN=system:node:{NAME}")
+        pki.server("kubelet", f"/O=system:nodes/CN=system:node:{NAME}", "IP:" + NODE_ADDRESS)
+        configuration = {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+            "address": NODE_ADDRESS, "healthzPort": 0, "readOnlyPort": 0,
+            "tlsCertFile": str(pki.certificate("kubelet")), "tlsPrivateKeyFile": str(pki.key("kubelet")),
+            "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True},
+                               "x509": {"clientCAFile": str(pki.certificate("ca"))}},
+            "authorization": {"mode": "Webhook"},
+            "containerRuntimeEndpoint": f"unix://{self.socket}",
+            "cgroupDriver": "cgroupfs", "cgroupRoot": "/" + self.directory.name, "failCgroupV1": False,
+            "failSwapOn": False, "oomScoreAdj": 0, "makeIPTablesUtilChains": False,
+            "podLogsDir": f"{directory}/pod-logs", "volumePluginDir": f"{directory}/volume-plugins",
+            "imageGCHighThresholdPercent": 100,
+            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+            "nodeStatusUpdateFrequency": "2s", "syncFrequency": "2s", "volumeStatsAggPeriod": "0s",
+        }
+        path = directory / "kubelet.yaml"
+        path.write_text(json.dumps(configuration), encoding="utf-8")
+        self.start("kubelet", [
+            self.binary, "kubelet", f"--config={path}", f"--kubeconfig={pki.kubeconfig(NAME, self.url)}",
+            f"--hostname-override={NAME}", f"--root-dir={directory}/kubelet", f"--cert-dir={directory}/kubelet/pki",
+            f"--node-ip={NODE_ADDRESS}"])
+
+    def _start_proxy(self):
+        path = self.directory / "kube-proxy.yaml"
+        path.write_text(json.dumps({
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": "iptables",
+            "clientConnection": {"kubeconfig": str(self.kubeconfig)}, "hostnameOverride": NAME,
+            "clusterCIDR": "10.42.0.0/16", "bindAddress": NODE_ADDRESS,
+            # Not of this namespace alone.
+            "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+        }), encoding="utf-8")
+        self.start("kube-proxy", [self.binary, "kube-proxy", f"--config={path}"])
+
+    def _end_pods(self):
+        self.kubectl("delete", "pods", "--all", "--all-namespaces", "--force", "--grace-period=0", check=False)
+        end = time.monotonic() + 15
+        while "RUNNING" in self.ctr("tasks", "ls", check=False).stdout and time.monotonic() < end:
+            time.sleep(0.1)
+
+
+def _cgroup_roots(name):
+    """One for each hierarchy of version 1, or the one of version 2."""
+    if (HIERARCHIES / "cgroup.controllers").exists():
+        return [HIERARCHIES / name]
+    return [each / name for each in HIERARCHIES.iterdir() if (each / "cgroup.procs").exists()]
+
+
+def _remove_cgroups(name):
+    roots = [root for root in _cgroup_roots(name) if root.exists()]
+    inside = [path.read_text(encoding="utf-8") for root in roots for path in root.rglob("cgroup.procs")]
+    for process in {line for text in inside for line in text.split() if line != "0"}:
+        try:
+            os.kill(int(process), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def removed():
+        for root in roots:
+            for path in sorted((each for each in root.rglob("*") if each.is_dir()), reverse=True):
+                _try_rmdir(path)
+            _try_rmdir(root)
+        return not any(root.exists() for root in roots)
+    wait_until(removed, f"the cgroups {name} are gone", 10)
+
+
+def _try_rmdir(path):
+    try:
+        path.rmdir()
+    except OSError:
+        pass
