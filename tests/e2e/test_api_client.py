@@ -10,14 +10,14 @@ import pytest
 
 from cluster import ROOT, wait_until
 
-PROGRAM = ROOT / "build/release/tests/api_follow"
+PROGRAMS = ROOT / "build/release/tests"
 
 
 class Follower:
     """The client in a process of its own; `last` is what it told last."""
 
-    def __init__(self, cluster, path, version, kind, selector="", kubeconfig=None):
-        command = [PROGRAM, kubeconfig or cluster.kubeconfig, path, version, kind, *([selector] if selector else [])]
+    def __init__(self, cluster, *arguments, kubeconfig=None, program="api_follow"):
+        command = [PROGRAMS / program, kubeconfig or cluster.kubeconfig, *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.last, self.all = {}, []
         self.thread = threading.Thread(target=self.read)
@@ -172,3 +172,30 @@ def test_a_server_that_does_not_stream_lists_is_asked_for_pages(api, space, rest
         assert follower.last["errors"].get("refused", 0) == 1, follower.last
         api.kubectl("delete", "configmap", "-n", space, "m7")
         follower.until(lambda told: len(told["objects"]) == 249, "follows after the pages")
+
+
+def realm(name, address):
+    return {"apiVersion": "keystone.io/v1alpha1", "kind": "Realm", "metadata": {"name": name},
+            "spec": {"identity": name, "addresses": [address]}}
+
+
+def grant(limit):
+    return {"apiVersion": "keystone.io/v1alpha1", "kind": "Grant",
+            "metadata": {"name": "admitted", "namespace": "keystone-system"},
+            "spec": {"grantorRealm": "owner", "granteeRealm": "tenant", "hard": {"keystone.io/egress-bandwidth": limit}}}
+
+
+def test_grants_of_the_api_are_admitted(crds):
+    mine = ("owner", "tenant")
+    with following(crds, program="api_admit") as follower:
+        for item in (realm("owner", "192.0.2.0/25"), realm("tenant", "198.51.100.0/25"), grant("10M")):
+            crds.apply(json.dumps(item))
+        key = "keystone-system/admitted"
+        follower.until(lambda told: told["grants"].get(key, {}).get("egress") == 10_000_000, "admitted")
+        assert not [text for text in follower.last["problems"] if key in text], follower.last
+        crds.apply(json.dumps(grant("20M")))
+        follower.until(lambda told: told["grants"].get(key, {}).get("egress") == 20_000_000, "changed")
+        crds.kubectl("delete", "grant", "-n", "keystone-system", "admitted")
+        follower.until(lambda told: key not in told["grants"], "deleted")
+        crds.kubectl("delete", "realm", *mine)
+        follower.until(lambda told: not set(mine) & set(told["realms"]), "deleted")
