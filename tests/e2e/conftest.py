@@ -23,7 +23,7 @@ def crds(api):
     """The API server with our resources and the namespace keystone-system."""
     api.kubectl("apply", "-f", ROOT / "deploy/crds")
     api.kubectl("wait", "--for=condition=established", "crd", "--all", "--timeout=20s")
-    api.kubectl("create", "namespace", "keystone-system")
+    api.kubectl("apply", "-f", ROOT / "deploy/kubernetes/namespace.yaml")
     return api
 
 

@@ -2,7 +2,7 @@
 
 from node import NODE_LAN, OUTSIDE_LAN
 
-from cluster import wait_until
+from cluster import ROOT, wait_until
 
 
 def test_pods_reach_each_other_through_a_service(node):
@@ -33,3 +33,20 @@ def test_a_pod_speaks_to_the_api_with_its_own_account(node):
                        f"--certificate-authority={node.pki.certificate('ca')}")
     assert "system:serviceaccount:default:default" in who.stdout
     node.kubectl("delete", "pod", "account", "--grace-period=0", "--force")
+
+
+def test_a_guests_service_works_under_the_admission_policies(node):
+    """Its endpoints are written by the cluster's controllers, which the policies let pass."""
+    policies = ROOT / "deploy/kubernetes/admission.yaml"
+    node.kubectl("apply", "-f", policies)
+    node.kubectl("create", "namespace", "guest-carol")
+    wait_until(lambda: node.kubectl("get", "serviceaccount", "default", "-n", "guest-carol", check=False).returncode == 0,
+               "an account for its pods")
+    by_hand = ("create", "service", "externalname", "away", "--external-name=example.org", "-n", "guest-carol", "--dry-run=server")
+    wait_until(lambda: node.kubectl(*by_hand, check=False).returncode != 0, "the policies are in force")
+    address = node.pod("web", "guest-carol")
+    node.kubectl("expose", "pod", "web", "-n", "guest-carol", "--port=80")
+    wait_until(lambda: address in node.kubectl("get", "endpointslices", "-n", "guest-carol", "-o", "yaml").stdout,
+               "the pod stands behind its service")
+    node.kubectl("delete", "namespace", "guest-carol", "--wait=false")
+    node.kubectl("delete", "-f", policies)

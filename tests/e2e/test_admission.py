@@ -1,0 +1,155 @@
+"""deploy/kubernetes against the real API server: what is refused in guests' namespaces, each beside something that is
+admitted; the agent's rights, and its own status object."""
+
+import json
+
+import pytest
+
+from cluster import ROOT, wait_until
+
+AGENT = "system:serviceaccount:keystone-system:grantd"
+DEPLOY = ROOT / "deploy/kubernetes"
+
+
+@pytest.fixture(scope="module")
+def deployed(crds):
+    for name in ("namespace", "rbac", "admission"):
+        crds.kubectl("apply", "-f", DEPLOY / f"{name}.yaml")
+    crds.kubectl("create", "namespace", "guest-bob")
+    crds.kubectl("create", "namespace", "labelled")
+    crds.kubectl("label", "namespace", "labelled", "keystone.io/realm=bob")
+    crds.kubectl("create", "namespace", "ordinary")
+    for space in ("guest-bob", "labelled", "ordinary"):
+        crds.kubectl("create", "serviceaccount", "default", "-n", space, check=False)
+    # A policy is in force a moment after it is applied.
+    wait_until(lambda: "remove hostNetwork" in refusal(crds, pod("guest-bob", hostNetwork=True)), "pods are judged")
+    wait_until(lambda: "add a selector" in refusal(crds, service("guest-bob")), "services are judged")
+    wait_until(lambda: "by hand" in refusal(crds, slice_of("guest-bob")), "endpoints are judged")
+    wait_until(lambda: "of its own node only" in refusal(crds, node_status("node-x"), "--as", AGENT), "status is judged")
+    yield crds
+    crds.kubectl("delete", "namespace", "guest-bob", "labelled", "ordinary", "--wait=false")
+    for name in ("admission", "rbac"):
+        crds.kubectl("delete", "-f", DEPLOY / f"{name}.yaml")
+
+
+def refusal(api, made, *arguments):
+    """Why the object is refused; "" if it is not."""
+    done = api.kubectl("create", "--dry-run=server", "-f", "-", *arguments, text=json.dumps(made), check=False)
+    return done.stderr if done.returncode else ""
+
+
+def pod(space, container=None, annotations=None, **spec):
+    main = {"name": "main", "image": "x", **(container or {})}
+    return {"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "pod", "namespace": space, "annotations": annotations or {}},
+            "spec": {"containers": [main], **spec}}
+
+
+def service(space, **spec):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "service", "namespace": space},
+            "spec": {"ports": [{"port": 80}], **spec}}
+
+
+def slice_of(space):
+    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "slice", "namespace": space}, "endpoints": [{"addresses": ["192.0.2.1"]}]}
+
+
+def node_status(name):
+    return {"apiVersion": "keystone.io/v1alpha1", "kind": "GrantNodeStatus", "metadata": {"name": name}}
+
+
+def security(**context):
+    return {"securityContext": context}
+
+
+WAYS_OUT = {
+    "hostNetwork": ("remove hostNetwork", lambda space: pod(space, hostNetwork=True)),
+    "hostPID": ("remove hostPID", lambda space: pod(space, hostPID=True)),
+    "hostIPC": ("remove hostIPC", lambda space: pod(space, hostIPC=True)),
+    "privileged": ("remove securityContext.privileged", lambda space: pod(space, security(privileged=True))),
+    "privileged init container": ("remove securityContext.privileged", lambda space: pod(space, initContainers=[
+        {"name": "init", "image": "x", **security(privileged=True)}])),
+    "hostPath": ("hostPath", lambda space: pod(space, volumes=[{"name": "host", "hostPath": {"path": "/"}}])),
+    "hostPort": ("remove hostPort", lambda space: pod(space, {"ports": [{"containerPort": 80, "hostPort": 80}]})),
+    "service without a selector": ("add a selector", service),
+    "ExternalName": ("ExternalName", lambda space: service(
+        space, type="ExternalName", externalName="example.org", selector={"a": "b"})),
+    "externalIPs": ("remove externalIPs", lambda space: service(space, externalIPs=["192.0.2.1"], selector={"a": "b"})),
+    "hand-made EndpointSlice": ("by hand", slice_of),
+    **{f"capability {name}": ("capabilities.add", lambda space, name=name: pod(
+        space, security(capabilities={"add": ["CHOWN", name]}))) for name in ("NET_ADMIN", "NET_RAW", "CAP_NET_RAW", "ALL")},
+    **{name: ("annotations", lambda space, name=name: pod(space, annotations={name: "1M"})) for name in (
+        "k8s.v1.cni.cncf.io/networks", "kubernetes.io/egress-bandwidth", "kubernetes.io/ingress-bandwidth")},
+}
+
+
+@pytest.mark.parametrize("way", WAYS_OUT)
+def test_a_way_out_is_refused_to_guests_only(deployed, way):
+    expected, made = WAYS_OUT[way]
+    for space in ("guest-bob", "labelled"):
+        assert expected in refusal(deployed, made(space)), space
+    assert refusal(deployed, made("ordinary")) == ""
+
+
+def test_what_guests_may_do(deployed):
+    harmless = security(privileged=False, capabilities={"add": ["CHOWN"], "drop": ["ALL"]})
+    for space in ("guest-bob", "labelled"):
+        assert refusal(deployed, pod(space)) == ""
+        assert refusal(deployed, pod(space, harmless, {"note": "x"}, volumes=[{"name": "tmp", "emptyDir": {}}])) == ""
+        assert refusal(deployed, service(space, selector={"app": "web"})) == ""
+
+
+def test_an_annotation_does_not_come_later(deployed):
+    deployed.apply(json.dumps(pod("guest-bob")))
+    refused = deployed.kubectl("annotate", "pod", "pod", "-n", "guest-bob", "k8s.v1.cni.cncf.io/networks=x", check=False)
+    assert refused.returncode != 0 and "one interface" in refused.stderr
+    deployed.kubectl("annotate", "pod", "pod", "-n", "guest-bob", "note=x")
+    deployed.kubectl("delete", "pod", "pod", "-n", "guest-bob", "--grace-period=0", "--force")
+
+
+MAY = {
+    ("realms.keystone.io", ""): {"get", "list", "watch"},
+    ("grants.keystone.io", ""): {"get", "list", "watch"},
+    ("grants.keystone.io", "status"): set(),
+    ("grantnodestatuses.keystone.io", ""): {"get", "create", "patch"},
+    ("grantnodestatuses.keystone.io", "status"): {"patch"},
+    ("namespaces", ""): {"get", "list", "watch"},
+    ("pods", ""): {"get", "list", "watch"},
+    ("pods", "exec"): set(),
+    ("events", ""): {"create", "patch"},
+    ("events.events.k8s.io", ""): {"create", "patch"},
+    ("secrets", ""): set(),
+    ("configmaps", ""): set(),
+    ("serviceaccounts", "token"): set(),
+    ("nodes", ""): set(),
+    ("nodes", "proxy"): set(),
+    ("clusterroles.rbac.authorization.k8s.io", ""): set(),
+}
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+
+
+@pytest.mark.parametrize("resource,sub", MAY, ids=lambda part: part or "-")
+def test_the_agent_can_do_this_and_no_more(deployed, resource, sub):
+    more = [f"--subresource={sub}"] if sub else []
+    can = {verb for verb in VERBS if deployed.kubectl(
+        "auth", "can-i", verb, resource, "--all-namespaces", *more, "--as", AGENT, check=False).stdout.strip() == "yes"}
+    assert can == MAY[resource, sub]
+
+
+def test_the_agent_writes_the_status_of_its_own_node_only(deployed):
+    agent = pod("keystone-system", nodeName="node-a", serviceAccountName="grantd")
+    deployed.apply(json.dumps(agent))
+    token = deployed.kubectl("create", "token", "grantd", "-n", "keystone-system", "--bound-object-kind=Pod",
+                             "--bound-object-name=pod").stdout.strip()
+    with_token = ("--kubeconfig=/dev/null", f"--server={deployed.url}", f"--token={token}",
+                  f"--certificate-authority={deployed.pki.certificate('ca')}")
+    assert refusal(deployed, node_status("node-a"), *with_token) == ""
+    assert "of its own node only, not of node-b" in refusal(deployed, node_status("node-b"), *with_token)
+    deployed.apply(json.dumps(node_status("node-b")))
+    status = {**node_status("node-b"), "status": {"grants": [{"name": "g", "enforced": True}]}}
+    for more in ((), ("--subresource=status",)):
+        refused = deployed.apply(json.dumps(status), "--server-side", *more, *with_token, check=False)
+        assert refused.returncode != 0 and "of its own node only" in refused.stderr
+    deployed.kubectl("delete", "grantnodestatus", "node-b")
+    deployed.kubectl("delete", "pod", "pod", "-n", "keystone-system", "--grace-period=0", "--force")
