@@ -1,0 +1,122 @@
+"""Segmentation offload: a Grant pays for what goes on the wire, to the byte, and no offload opens anything (class 37)."""
+
+import select
+import socket
+import struct
+import threading
+
+import pytest
+from agent import Agent
+from traffic import TcpPair
+from world import GATEWAY, PARTIES, eventually
+
+SO_RCVBUFFORCE = 33  # not in Python's socket module
+SENT_BY_THIS_END = 4  # PACKET_OUTGOING
+AMOUNT = 2_000_000
+HOME = PARTIES["grantee"]
+
+
+class Wire:
+    """Counts the frames and bytes of one TCP port that arrive at an end, or are sent by it."""
+
+    def __init__(self, namespace, port, sent=False):
+        self.sent, self.largest = sent, 0
+        self.socket = namespace.packet_socket("eth0")
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 26)
+        self.port, self.frames, self.bytes, self.stop = port, 0, 0, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.stop.is_set():
+            if not select.select([self.socket], [], [], 0.05)[0]:
+                continue
+            frame, (_, ethertype, kind, *_) = self.socket.recvfrom(1 << 17)
+            at = {0x0800: 34, 0x86DD: 54}.get(ethertype)
+            if (kind == SENT_BY_THIS_END) == self.sent and at and self.port in struct.unpack_from("!HH", frame, at):
+                self.frames, self.bytes = self.frames + 1, self.bytes + len(frame)
+                self.largest = max(self.largest, len(frame))
+
+    def end(self):
+        self.stop.set()
+        self.thread.join()
+
+
+class OffloadNode:
+    """A guest under a Grant, behind interfaces whose last hop to a counted end carries real segments."""
+
+    def __init__(self, world, offload):
+        self.world, self.guest = world, world.add_guest("web")
+        turn = "on" if offload else "off"
+        features = ["tx", turn, "tso", turn, "gso", turn, "gro", turn]
+        for namespace in (self.guest.namespace, world.outside):
+            # An end that counts must not put together again what came in segments.
+            namespace.run("ethtool", "-K", "eth0", *features[:-2], "gro", "off")
+        world.node.run("ethtool", "-K", "uplink0", "gro", turn, "tso", "off", "gso", "off")
+        world.node.run("ethtool", "-K", self.guest.interface, "gro", turn, "tso", "off", "gso", "off")
+        for family in (4, 6):  # known neighbours: no question about them is charged in between
+            self.guest.namespace.ip(f"neigh replace {GATEWAY[family]} lladdr {self.guest.gateway_mac} dev eth0 nud permanent")
+            world.node.ip(f"neigh replace {self.guest.addresses[family]} lladdr {self.guest.mac} dev {self.guest.interface} "
+                          "nud permanent")
+        self.agent = Agent(world, listen="127.0.0.1:9786")
+        self.agent.grant()
+        self.agent.workload(self.guest)
+        self.agent.start()
+
+    def passed(self, direction):
+        """Bytes that the Grant has been charged with."""
+        text = self.world.node.run("curl", "-s", "http://127.0.0.1:9786/metrics")
+        of = f'grant="keystone-system/g",grantor="alice-home",grantee="bob-home",direction="{direction}"'
+        values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        return float(values.get(f"grantd_bytes_total{{{of}}}", 0))
+
+
+def send(sender, receiver, amount):
+    """Sends this much, the receiver's window being small enough for the queues between; all of it arrives."""
+    sender.settimeout(20)
+    receiver.settimeout(20)
+    thread = threading.Thread(target=sender.sendall, args=(b"x" * amount,), daemon=True)
+    thread.start()
+    left = amount
+    while left > 0:
+        more = len(receiver.recv(1 << 16))
+        assert more
+        left -= more
+    thread.join()
+
+
+@pytest.mark.parametrize("direction", ["egress", "ingress"])
+@pytest.mark.parametrize("offload", [True, False])
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_grant_pays_for_what_is_on_the_wire(world, family, offload, direction):
+    node = OffloadNode(world, offload)
+    pair = TcpPair(node.guest, world.outside, family, to=HOME[family])
+    assert pair.both()
+    ends = [(node.guest.namespace, pair.client), (world.outside, pair.server)]
+    (sending, sender), (counted, receiver) = ends if direction == "egress" else ends[::-1]
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+    before, wire, left = node.passed(direction), Wire(counted, pair.port), Wire(sending, pair.port, sent=True)
+    send(sender, receiver, AMOUNT)
+
+    eventually(lambda: node.passed(direction) - before == wire.bytes, what="the bytes charged being those on the wire")
+    wire.end()
+    left.end()
+    assert wire.bytes > AMOUNT + 40 * AMOUNT // 1460
+    assert wire.largest <= 1514
+    assert left.largest > 3000 if offload else left.largest <= 1514, "the offload is what it should be"
+
+
+@pytest.mark.parametrize("offload", [True, False])
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_is_denied_stays_denied(world, family, offload):
+    node = OffloadNode(world, offload)
+    assert not TcpPair(node.guest, world.outside, family, to=PARTIES["stranger"][family], seconds=0.3).connected
+    pair = TcpPair(node.guest, world.outside, family, to=PARTIES["destination"][family], port=443)
+    send(pair.client, pair.server, AMOUNT)
+    node.agent.in_force(lambda: node.agent.grant(destinations=[]))
+    wire, before = Wire(world.outside, pair.port), node.agent.drops("destination")
+    pair.client.send(b"x" * 60000)
+    assert pair.silent()
+    wire.end()
+    assert wire.frames == 0
+    assert node.agent.drops("destination") > before
