@@ -82,6 +82,7 @@ class Node(Cluster):
         for directory in WRITTEN:
             os.makedirs(directory, exist_ok=True)
             run(["mount", "-t", "tmpfs", "none", directory])
+        run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"])
         for name, value in SYSCTLS.items():
             cover = self.directory / name.replace("/", "-")
             cover.write_text(f"{value}\n", encoding="utf-8")
