@@ -1,0 +1,32 @@
+// Which namespaces are guests', as the agent has last seen it. The agent is the only writer; grantd-cni reads, also
+// when no agent runs.
+#pragma once
+
+#include "maps/result.h"
+
+#include <optional>
+#include <set>
+#include <string>
+
+namespace grantd {
+
+inline constexpr const char* kDefaultNamespacePattern = "guest-*";
+
+struct GuestNamespaces {
+  std::string pattern = kDefaultNamespacePattern;  // of the node: fnmatch(3)
+  std::set<std::string> guests;                    // carry the label keystone.io/realm
+  // Known to be no guests'. Of use only where the plugin is told to refuse unknown namespaces; may be empty else.
+  std::set<std::string> ordinary;
+  bool operator==(const GuestNamespaces&) const = default;
+};
+
+std::string guest_namespaces_path(const std::string& state_dir);
+
+// Nothing where the agent has not written it yet. A damaged file is an error, which names it and the way out.
+Result<std::optional<GuestNamespaces>> read_guest_namespaces(const std::string& state_dir);
+
+// Writes it, in one step, where it says something else or is damaged. The agent calls this when something changes,
+// and at each of its regular looks, so that a damaged file does not stay one.
+Result<void> keep_guest_namespaces(const std::string& state_dir, const GuestNamespaces& wanted);
+
+}  // namespace grantd
