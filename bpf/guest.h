@@ -143,6 +143,12 @@ ALWAYS_INLINE enum grantd_reason admit(struct __sk_buff *skb, struct packet *pac
 	return is_icmp_redirect(packet) ? GRANTD_REASON_ICMP_REDIRECT : GRANTD_REASON_ICMP_TYPE;
 }
 
+/* Housekeeping is on the wire like everything else: a flood of ARP is no way around the bucket. */
+ALWAYS_INLINE enum grantd_reason charged(struct packet *packet, __u32 direction, enum grantd_reason reason)
+{
+	return passes(reason) ? charge(packet, direction, reason) : reason;
+}
+
 /* From the parsed packet on: everything but L2. */
 ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *packet, __u32 direction)
 {
@@ -168,14 +174,11 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 	if (is_neighbour_discovery(packet))
 		return packet->endpoint->flags & (GRANTD_ENDPOINT_LAYER3 | GRANTD_ENDPOINT_HOST_NETWORK) ?
 			       GRANTD_REASON_ICMP_TYPE :
-			       keep_neighbours(skb, packet, direction);
+			       charged(packet, direction, keep_neighbours(skb, packet, direction));
 	reason = group_frame_reason(packet);
 	if (reason)
 		return is_multicast(packet, &packet->destination) ? GRANTD_REASON_MULTICAST : reason;
-	reason = admit(skb, packet, direction, &search);
-	if (!passes(reason))
-		return reason;
-	reason = charge(packet, direction, reason);
+	reason = charged(packet, direction, admit(skb, packet, direction, &search));
 	if (passes(reason) && packet->fragment == FRAGMENT_FIRST) {
 		enum grantd_reason failed = remember_first_fragment(packet, direction);
 
@@ -212,7 +215,7 @@ ALWAYS_INLINE enum grantd_reason admit_frame(struct __sk_buff *skb, struct packe
 		if (packet->ethertype == ETH_P_ARP && !(endpoint->flags & GRANTD_ENDPOINT_LAYER3)) {
 			packet->policy_id = policy_in_force(packet);
 			reason = check_policy(packet);
-			return reason ? reason : keep_arp(skb, packet, direction);
+			return reason ? reason : charged(packet, direction, keep_arp(skb, packet, direction));
 		}
 	}
 	reason = parse_l3(skb, packet);

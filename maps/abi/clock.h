@@ -12,8 +12,8 @@ struct grantd_clock {
 };
 GRANTD_ASSERT_SIZE(grantd_clock, 16);
 
-/* Longer than two ticks of the slowest clock that Linux has (100 Hz). A flow that is nearer to its end than this is
- * held to the clock itself. */
-#define GRANTD_CLOCK_SLACK_NS 20000000ULL
+/* A flow that is nearer to its end than this is held to the clock itself. Far longer than a tick: the CPU that
+ * advances jiffies may be a virtual one that is not run for a while. */
+#define GRANTD_CLOCK_SLACK_NS 60000000000ULL
 
 #endif
