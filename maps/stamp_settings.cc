@@ -4,15 +4,11 @@
 
 namespace grantd {
 
-namespace {
-
 std::string hexadecimal(std::uint32_t value) {
   char text[11];
   std::snprintf(text, sizeof(text), "0x%08x", value);
   return text;
 }
-
-}  // namespace
 
 Result<StampSettings> stamp_settings(std::uint32_t mask) {
   StampSettings settings;

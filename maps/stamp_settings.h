@@ -5,6 +5,7 @@
 #include "maps/result.h"
 
 #include <cstdint>
+#include <string>
 
 namespace grantd {
 
@@ -25,5 +26,8 @@ std::uint32_t stamp_of(const StampSettings& settings, std::uint32_t identity);
 
 // The identity in a mark, as the datapath reads it.
 std::uint32_t identity_of_stamp(const StampSettings& settings, std::uint32_t mark);
+
+// A mark or a mask for people: 0x and eight digits.
+std::string hexadecimal(std::uint32_t value);
 
 }  // namespace grantd

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,7 @@ struct AgentStatus {
   std::map<std::string, std::uint64_t> apply_errors;  // by operation_name()
   std::vector<SourceStatus> sources;
   std::uint64_t drift_repaired = 0;
+  std::optional<std::uint64_t> stamp_collisions;  // nothing before the first look at the marks in use
 };
 
 }  // namespace grantd

@@ -185,6 +185,9 @@ void add_agent(const AgentStatus& status, Families& families) {
   }
   families.one("grantd_drift_repaired_total", kCounter, "Places where the kernel was not as it was left.", {},
                status.drift_repaired);
+  if (status.stamp_collisions)
+    families.one("grantd_stamp_collisions", kGauge, "Ways in which marks of others collide with the stamp.", {},
+                 *status.stamp_collisions);
   families.one("grantd_ready", kGauge, "1 once the first full apply is done.", {}, status.ready);
   families.one("grantd_build_info", kGauge, "Always 1; what runs is in the labels.",
                {{"version", GRANTD_VERSION}, {"attach", status.mechanism}}, 1);

@@ -37,16 +37,22 @@ Error netlink_error(const std::string& what, int code) {
     case NLE_EXIST:
       error_number = EEXIST;
       break;
+    case NLE_INVAL:
+      error_number = EINVAL;
+      break;
+    case NLE_DUMP_INTR:
+      error_number = EINTR;
+      break;
     default:
       break;
   }
   return Error{what + ": " + nl_geterror(code), error_number};
 }
 
-Result<NetlinkSocket> connect_netlink() {
+Result<NetlinkSocket> connect_netlink(int protocol) {
   NetlinkSocket socket(nl_socket_alloc());
   if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
-  if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
+  if (const int code = nl_connect(socket.get(), protocol); code < 0) return netlink_error("netlink", code);
   return socket;
 }
 

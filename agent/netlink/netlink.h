@@ -25,11 +25,12 @@ using NetlinkSocket = std::unique_ptr<nl_sock, NetlinkDeleter<nl_socket_free>>;
 using NetlinkCache = std::unique_ptr<nl_cache, NetlinkDeleter<nl_cache_free>>;
 using NetlinkMessage = std::unique_ptr<nl_msg, NetlinkDeleter<nlmsg_free>>;
 
-// `code` as libnl returns it: negative. error_number: ENODEV, ENOENT, EEXIST, or 0 for all others.
+// `code` as libnl returns it: negative. error_number: ENODEV, ENOENT, EEXIST, EINVAL, EINTR (what
+// was listed has changed meanwhile), or 0 for all others.
 Error netlink_error(const std::string& what, int code);
 
-// Bound to NETLINK_ROUTE in the network namespace of the caller.
-Result<NetlinkSocket> connect_netlink();
+// Bound to the protocol in the network namespace of the caller.
+Result<NetlinkSocket> connect_netlink(int protocol = NETLINK_ROUTE);
 
 // Sends a request (NLM_F_DUMP among the flags, or not), hands every message of the answer to `take`,
 // and returns when the answer is complete.

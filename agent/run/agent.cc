@@ -1,6 +1,7 @@
 #include "agent/run/agent.h"
 
 #include "agent/compile/compile.h"
+#include "agent/marks/collisions.h"
 #include "agent/node/cgroups.h"
 #include "agent/run/log.h"
 
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <utility>
 
 namespace grantd {
 
@@ -89,7 +91,11 @@ Result<void> Agent::open_sources() {
   auto manifests = ManifestDirectory::open(settings_.manifests, settings_.state_dir);
   if (!manifests) return manifests.error();
   manifests_.emplace(std::move(manifests).value());
+  auto marks = MarkWatch::open();
+  if (!marks) return marks.error();
+  marks_ = std::move(marks).value();
 
+  if (auto watched = loop_.watch(marks_->fd(), [this] { judge_marks(); }); !watched) return watched;
   if (auto watched = loop_.watch(time_->fd(), [this] { time_->drain(); }); !watched) return watched;
   if (auto watched = loop_.watch(interfaces_->fd(), [this] { interfaces_changed_ |= interfaces_->drain(); }); !watched)
     return watched;
@@ -117,7 +123,7 @@ Result<void> Agent::run() {
     auto woken = loop_.wait();
     if (!woken) return woken.error();
     if (woken.value() == EventLoop::Woken::Stop) break;
-    if (woken.value() == EventLoop::Woken::Reload) manifests_changed_ = interfaces_changed_ = true;
+    if (woken.value() == EventLoop::Woken::Reload) manifests_changed_ = interfaces_changed_ = marks_due_ = true;
   }
   log_info("grantd stops; what is attached goes on enforcing");
   return {};
@@ -188,6 +194,7 @@ void Agent::check_drift() {
   const BootNanoseconds now = boot_now();
   if (now < drift_due_) return;
   drift_due_ = now + kDriftEvery;
+  marks_due_ = true;
   interfaces_changed_ = true;  // a guest's end changes in another namespace, without a word here
   if (!applied_once_) return;
   auto drift = applier_->refresh(now);
@@ -197,6 +204,15 @@ void Agent::check_drift() {
     status_.drift_repaired += drift.value();
     log_warning("the kernel is not as it was left; mending it", {{"differences", std::to_string(drift.value())}});
   }
+}
+
+void Agent::judge_marks() {
+  if (!marks_->drain()) return;
+  const auto stamp = stamp_settings(settings_.stamp_mask);
+  if (!stamp) return;  // the datapath would not have loaded
+  mark_problems_ = stamp_collisions(stamp.value(), *marks_->facts());
+  status_.stamp_collisions = mark_problems_.size();
+  for (Problem& problem : unread_marks(*marks_->facts())) mark_problems_.push_back(std::move(problem));
 }
 
 PlanFacts Agent::plan_facts(const TimeFacts& time) const {
@@ -253,11 +269,13 @@ void Agent::converge() {
   const ApplyReport report = carry_out(plan, time);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
+  problems.insert(problems.end(), mark_problems_.begin(), mark_problems_.end());
   if (auto not_kept = manifests_->keep()) problems.push_back(std::move(*not_kept));
   tell_problems(problems);
   applied_once_ = applied_once_ || report.complete();
   publish_status(compiled);
   set_alarm(compiled, time, plan, report.complete());
+  if (std::exchange(marks_due_, false)) marks_->look();  // after everything that enforces
 }
 
 void Agent::publish_status(const CompiledPolicy& compiled) {

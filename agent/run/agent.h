@@ -3,6 +3,7 @@
 
 #include "agent/apply/applier.h"
 #include "agent/apply/bpf_kernel.h"
+#include "agent/marks/mark_watch.h"
 #include "agent/metrics/metrics_server.h"
 #include "agent/node/interfaces.h"
 #include "agent/run/event_loop.h"
@@ -37,6 +38,7 @@ class Agent {
   void count_lost(const std::set<Attachment>& before);
   void keep_macs();
   void check_drift();
+  void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
   ApplyReport carry_out(const Plan& plan, const TimeFacts& time);
   void tell_problems(const std::vector<Problem>& problems);
@@ -52,10 +54,12 @@ class Agent {
   std::optional<ManifestDirectory> manifests_;
   std::optional<InterfaceWatch> interfaces_;
   std::optional<NodeTime> time_;
+  std::unique_ptr<MarkWatch> marks_;
 
-  bool manifests_changed_ = true, interfaces_changed_ = true;
+  bool manifests_changed_ = true, interfaces_changed_ = true, marks_due_ = true;
   DesiredState desired_;
   NodeFacts node_;
+  std::vector<Problem> mark_problems_;
   std::set<std::string> told_;  // problems that were logged and still hold
   BootNanoseconds drift_due_ = 0;
   BootNanoseconds retry_ns_ = 0;  // back-off after a failed step

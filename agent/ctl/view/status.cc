@@ -2,10 +2,9 @@
 #include "agent/ctl/view/units.h"
 #include "agent/ctl/view/views.h"
 #include "maps/fixed_text.h"
+#include "maps/stamp_settings.h"
 
 #include <nlohmann/json.hpp>
-
-#include <cstdio>
 
 namespace grantd {
 namespace {
@@ -37,12 +36,6 @@ Totals totals_of(const Snapshot& snapshot) {
   return totals;
 }
 
-std::string mask_text(std::uint32_t mask) {
-  char text[16];
-  std::snprintf(text, sizeof(text), "0x%08x", mask);
-  return text;
-}
-
 std::string status_json(const Snapshot& snapshot, const AgentSign& agent, const Totals& totals) {
   const grantd_node& node = snapshot.node;
   auto uplinks = nlohmann::ordered_json::array();
@@ -56,7 +49,7 @@ std::string status_json(const Snapshot& snapshot, const AgentSign& agent, const 
                     {"pin_root", agent.pin_root},
                     {"manifests", text_of(node.manifests)},
                     {"applied_at", moment_json(snapshot.clock, node.applied_at_ns)},
-                    {"stamp_mask", mask_text(node.stamp_mask)},
+                    {"stamp_mask", hexadecimal(node.stamp_mask)},
                     {"grants", {{"known", totals.grants}, {"active", totals.active}}},
                     {"guests",
                      {{"attached", totals.guests},
@@ -105,7 +98,7 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
        {"manifests", text_of(node.manifests)},
        {"applied", applied},
        {"pin root", agent.pin_root},
-       {"stamp mask", mask_text(node.stamp_mask)},
+       {"stamp mask", hexadecimal(node.stamp_mask)},
        {"uplinks", uplinks.empty() ? "none" : uplinks},
        {"grants", std::to_string(totals.grants) + " known, " + std::to_string(totals.active) + " active"},
        {"guests", Cell(std::to_string(totals.guests) + " attached, " + std::to_string(totals.quarantined) +

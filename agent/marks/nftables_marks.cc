@@ -1,0 +1,47 @@
+#include "agent/marks/nftables_rule.h"
+#include "agent/marks/read_marks.h"
+#include "agent/netlink/netlink.h"
+
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <cerrno>
+
+namespace grantd {
+
+namespace {
+
+constexpr int kAttempts = 5;           // rules that change while they are listed are listed again
+constexpr timeval kLongestWait{5, 0};  // for each read
+
+Result<void> list_rules(MarkFacts& facts) {
+  auto socket = connect_netlink(NETLINK_NETFILTER);
+  if (!socket) return socket.error();
+  setsockopt(nl_socket_get_fd(socket.value().get()), SOL_SOCKET, SO_RCVTIMEO, &kLongestWait, sizeof(kLongestWait));
+  const NetlinkMessage request(nlmsg_alloc_simple(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE, NLM_F_DUMP));
+  nfgenmsg header{};  // all families
+  header.version = NFNETLINK_V0;
+  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0)
+    return Error{"netlink: no memory", ENOMEM};
+  return ask_netlink(socket.value().get(), request.get(),
+                     [&](nlmsghdr* answer) { nftables_rule_marks(answer, facts); });
+}
+
+}  // namespace
+
+Result<void> read_nftables_marks(MarkFacts& facts) {
+  for (int attempt = 1;; attempt++) {
+    MarkFacts listed;
+    auto done = list_rules(listed);
+    const int error_number = done ? 0 : done.error().error_number;
+    if (error_number == EINTR && attempt < kAttempts) continue;
+    for (const MarkUse& each : listed.uses) facts.add(each);
+    facts.too_many |= listed.too_many;
+    if (done || error_number == EINVAL) return {};  // EINVAL: this kernel has no nf_tables
+    return Error{"cannot list the rules of nftables: " + done.error().message, error_number};
+  }
+}
+
+}  // namespace grantd
