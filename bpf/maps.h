@@ -1,5 +1,6 @@
 /* The maps, as maps/abi describes them. Configuration is never written here, state never by
- * user space (rule 14). max_entries are defaults: the loader sets them. */
+ * user space (rule 14). max_entries are defaults: the loader sets them. Where there is twice the
+ * limit, old and new entries stand side by side while a change is made. */
 #ifndef GRANTD_BPF_MAPS_H
 #define GRANTD_BPF_MAPS_H
 
@@ -8,6 +9,7 @@
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "maps/abi/about.h"
+#include "maps/abi/bound.h"
 #include "maps/abi/bucket.h"
 #include "maps/abi/clock.h"
 #include "maps/abi/counter.h"
@@ -43,7 +45,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, GRANTD_MAX_CGROUPS);
+	__uint(max_entries, GRANTD_MAX_ENDPOINTS);
 	__type(key, __u64);
 	__type(value, struct grantd_endpoint);
 } grantd_hostguest SEC(".maps");
@@ -51,7 +53,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, GRANTD_MAX_PREFIXES);
+	__uint(max_entries, 2 * GRANTD_MAX_PREFIXES);
 	__type(key, struct grantd_identity_key);
 	__type(value, struct grantd_identity);
 } grantd_identity SEC(".maps");
@@ -59,7 +61,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, GRANTD_MAX_RULES);
+	__uint(max_entries, 2 * GRANTD_MAX_RULES);
 	__type(key, struct grantd_rule_key);
 	__type(value, struct grantd_ranges);
 } grantd_rule SEC(".maps");
@@ -67,7 +69,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, GRANTD_MAX_IDENTITY_RULES);
+	__uint(max_entries, 2 * GRANTD_MAX_RULES);
 	__type(key, struct grantd_idrule_key);
 	__type(value, struct grantd_ranges);
 } grantd_idrule SEC(".maps");
@@ -100,7 +102,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, GRANTD_MAX_ENDPOINTS);
+	__uint(max_entries, 2 * GRANTD_MAX_ENDPOINTS);
 	__type(key, __u32);
 	__type(value, struct grantd_guest);
 } grantd_guest SEC(".maps");
@@ -108,7 +110,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, GRANTD_MAX_RULES);
+	__uint(max_entries, 2 * GRANTD_MAX_RULES);
 	__type(key, struct grantd_source_key);
 	__type(value, struct grantd_source);
 } grantd_source SEC(".maps");
@@ -119,6 +121,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct grantd_node);
 } grantd_node SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, GRANTD_BOUNDS);
+	__type(key, __u32);
+	__type(value, struct grantd_bound);
+} grantd_bound SEC(".maps");
 
 /* ---- state: the programs write ---- */
 

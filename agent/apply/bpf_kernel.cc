@@ -17,7 +17,7 @@ struct Performer {
   Result<void> operator()(const PutNode& o) { return maps.node.put(0, o.node); }
   Result<void> operator()(const Attach&) { return {}; }  // see BpfKernel::attach
   Result<void> operator()(const Detach& o) { return attacher.detach(o.attachment); }
-  Result<void> operator()(const MakeTables& o) { return datapath.make_tables(o.slots); }
+  Result<void> operator()(const MakeTables& o) { return datapath.make_tables(o.slots, o.flows); }
   Result<void> operator()(const RemoveTables& o) { return datapath.remove_tables(o.slots); }
 
   Result<void> operator()(const PutRules& o) {
@@ -89,6 +89,11 @@ struct Performer {
   Result<void> operator()(const RemoveIdentityName& o) { return maps.idname.erase(o.identity); }
   Result<void> operator()(const PutGuest& o) { return maps.guest.put(o.endpoint_id, o.guest); }
   Result<void> operator()(const RemoveGuest& o) { return maps.guest.erase(o.endpoint_id); }
+  Result<void> operator()(const PutBounds& o) {
+    for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++)
+      if (auto done = maps.bound.put(kind, o.bounds[kind]); !done) return done;
+    return {};
+  }
 
   static grantd_source_key source_key(std::uint32_t rules_id, std::size_t number) {
     return {rules_id, static_cast<std::uint16_t>(number), 0};

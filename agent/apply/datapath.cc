@@ -1,17 +1,17 @@
 #include "agent/apply/datapath.h"
 
+#include <grantd.skel.h>
 #include "agent/attach/attacher.h"
 #include "agent/attach/pin_lock.h"
-#include <grantd.skel.h>
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -19,6 +19,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 
 namespace grantd {
 
@@ -26,14 +27,12 @@ namespace grantd {
 struct TableShape {
   const char* kind;  // for its name
   bpf_map_type type;
-  const char* key;    // BTF names; nullptr: u32
+  const char* key;  // BTF names; nullptr: u32
   const char* value;
   std::uint32_t key_bytes, value_bytes, max_entries;
 };
 
 namespace {
-
-constexpr std::size_t kGrantBytes = sizeof(grantd_grant) * GRANTD_SLOTS;
 
 // libbpf's own account of what went wrong, kept for our one error message.
 std::string& libbpf_log() {
@@ -63,12 +62,13 @@ Result<void> make_directory(const std::string& path) {
 
 Result<void> make_pin_root(const std::string& root) {
   if (auto made = make_directory(root); !made) return made;
-  struct statfs filesystem{};
+  struct statfs filesystem {};
   if (statfs(root.c_str(), &filesystem) != 0) return system_error("cannot look at " + root, errno);
   if (static_cast<unsigned long>(filesystem.f_type) != BPF_FS_MAGIC) {
     rmdir(root.c_str());
-    return Error{"pin root " + root + ": is not on a BPF file system; accepted: a path below one, such as after "
-                 "'mount -t bpf bpf /sys/fs/bpf'",
+    return Error{"pin root " + root +
+                     ": is not on a BPF file system; accepted: a path below one, such as after "
+                     "'mount -t bpf bpf /sys/fs/bpf'",
                  0};
   }
   if (chmod(root.c_str(), 0700) != 0) return system_error("cannot close " + root + " to others", errno);
@@ -84,12 +84,26 @@ Result<std::uint32_t> program_id(int fd) {
   return info.id;
 }
 
+// Nothing where no map is pinned.
+Result<std::optional<std::uint32_t>> pinned_size(const std::string& path) {
+  const Descriptor map(bpf_obj_get(path.c_str()));
+  if (!map.valid()) {
+    if (errno == ENOENT) return std::optional<std::uint32_t>();
+    return system_error("cannot open " + path, errno);
+  }
+  bpf_map_info info{};
+  __u32 length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(map.get(), &info, &length) != 0)
+    return system_error("cannot read the size of " + path, errno);
+  return std::optional<std::uint32_t>(info.max_entries);
+}
+
 }  // namespace
 
 const char* Datapath::program_name(Hook hook) { return hook_name(hook); }
 
 Datapath::~Datapath() {
-  if (grants_) munmap(grants_, kGrantBytes);
+  if (grants_) munmap(grants_, sizeof(grantd_grant) * slots());
   if (skeleton_) grantd_bpf__destroy(skeleton_);
 }
 
@@ -102,7 +116,8 @@ Result<std::unique_ptr<Datapath>> Datapath::load(const DatapathOptions& options)
   auto lock = lock_pin_root(options.pin_root);
   if (!lock) return lock.error();
   datapath->lock_ = std::move(lock).value();
-  for (auto step : {&Datapath::open_skeleton, &Datapath::load_programs, &Datapath::pin_programs, &Datapath::open_maps})
+  for (auto step : {&Datapath::open_skeleton, &Datapath::size_maps, &Datapath::load_programs, &Datapath::pin_programs,
+                    &Datapath::open_maps})
     if (auto done = (datapath.get()->*step)(); !done) return done.error();
   return datapath;
 }
@@ -122,6 +137,21 @@ Result<void> Datapath::open_skeleton() {
     const int error = bpf_map__set_pin_path(map, map_pin(options_.pin_root, name).c_str());
     if (error != 0) return load_error("map " + name + ": cannot set its pin", -error);
   }
+  return {};
+}
+
+// A map that is pinned keeps its size: what is in it must not be lost.
+Result<void> Datapath::size_maps() {
+  MapSizes pinned;
+  for (const auto& [name, wanted] : map_sizes(options_.limits)) {
+    auto there = pinned_size(map_pin(options_.pin_root, name));
+    if (!there) return there.error();
+    if (there.value()) pinned[name] = *there.value();
+    bpf_map* map = bpf_object__find_map_by_name(skeleton_->obj, name.c_str());
+    const int error = bpf_map__set_max_entries(map, there.value().value_or(wanted));
+    if (error != 0) return load_error("map " + name + ": cannot set its size", -error);
+  }
+  limits_ = limits_held(options_.limits, pinned);
   return {};
 }
 
@@ -163,7 +193,8 @@ Result<void> Datapath::open_maps() {
   });
   if (!maps) return maps.error();
   maps_ = std::move(maps).value();
-  void* mapped = mmap(nullptr, kGrantBytes, PROT_READ | PROT_WRITE, MAP_SHARED, maps_.grant.raw().fd(), 0);
+  void* mapped =
+      mmap(nullptr, sizeof(grantd_grant) * slots(), PROT_READ | PROT_WRITE, MAP_SHARED, maps_.grant.raw().fd(), 0);
   if (mapped == MAP_FAILED) return system_error("map grantd_grant: mmap", errno);
   grants_ = static_cast<std::uint64_t*>(mapped);
   return {};
@@ -171,7 +202,7 @@ Result<void> Datapath::open_maps() {
 
 void Datapath::publish(std::uint32_t slot, std::uint64_t policy_id) {
   // Slot 0 stays in quarantine, whatever anybody asks.
-  if (slot == 0 || slot >= GRANTD_SLOTS) return;
+  if (slot == 0 || slot >= slots()) return;
   std::atomic_ref<std::uint64_t>(grants_[slot]).store(policy_id, std::memory_order_release);
 }
 
@@ -186,8 +217,8 @@ Result<Descriptor> Datapath::make_table(const TableShape& shape, std::uint32_t s
   if (key < 0 || value < 0) return Error{"table " + name + ": its types are not in the BPF object", 0};
   options.btf_key_type_id = static_cast<__u32>(key);
   options.btf_value_type_id = static_cast<__u32>(value);
-  Descriptor table(bpf_map_create(shape.type, name.c_str(), shape.key_bytes, shape.value_bytes, shape.max_entries,
-                                  &options));
+  Descriptor table(
+      bpf_map_create(shape.type, name.c_str(), shape.key_bytes, shape.value_bytes, shape.max_entries, &options));
   if (!table.valid()) return system_error("table " + name + ": cannot be made", errno);
   return table;
 }
@@ -211,19 +242,25 @@ Result<void> Datapath::place_tables(const TypedMap<__u32, __u32>& outer, const T
   return {};
 }
 
-Result<void> Datapath::make_tables(const std::vector<std::uint32_t>& slots) {
-  const TableShape counters{"counter", BPF_MAP_TYPE_PERCPU_ARRAY, nullptr, "grantd_counter", 4, sizeof(grantd_counter),
-                            GRANTD_COUNTERS};
-  const TableShape fragments{"frag", BPF_MAP_TYPE_LRU_HASH, "grantd_frag_key", "grantd_frag", sizeof(grantd_frag_key),
-                             sizeof(grantd_frag), GRANTD_FRAGMENTS_PER_GRANT};
-  const TableShape flows{"flow", BPF_MAP_TYPE_LRU_HASH, "grantd_flow_key", "grantd_flow", sizeof(grantd_flow_key),
-                         sizeof(grantd_flow), options_.flows_per_grant};
+Result<void> Datapath::make_tables(const std::vector<std::uint32_t>& slots, std::uint32_t flows) {
+  const TableShape counters{"counter", BPF_MAP_TYPE_PERCPU_ARRAY, nullptr,        "grantd_counter",
+                            4,         sizeof(grantd_counter),    GRANTD_COUNTERS};
+  const TableShape fragments{"frag",
+                             BPF_MAP_TYPE_LRU_HASH,
+                             "grantd_frag_key",
+                             "grantd_frag",
+                             sizeof(grantd_frag_key),
+                             sizeof(grantd_frag),
+                             GRANTD_FRAGMENTS_PER_GRANT};
+  const TableShape flow_tables{"flow",        BPF_MAP_TYPE_LRU_HASH,   "grantd_flow_key",
+                               "grantd_flow", sizeof(grantd_flow_key), sizeof(grantd_flow),
+                               flows};
   std::vector<std::uint32_t> of_grants;
   for (std::uint32_t slot : slots)
     if (slot != 0) of_grants.push_back(slot);
   if (auto placed = place_tables(maps_.counter, counters, slots); !placed) return placed;
   if (auto placed = place_tables(maps_.frag, fragments, of_grants); !placed) return placed;
-  return place_tables(maps_.flow, flows, of_grants);
+  return place_tables(maps_.flow, flow_tables, of_grants);
 }
 
 Result<void> Datapath::remove_tables(const std::vector<std::uint32_t>& slots) {

@@ -1,6 +1,7 @@
 // The BPF programs and their maps, loaded and pinned. What is pinned already is adopted.
 #pragma once
 
+#include "agent/apply/map_sizes.h"
 #include "agent/plan/attachment.h"
 #include "maps/kernel/datapath_maps.h"
 #include "maps/stamp_settings.h"
@@ -23,7 +24,7 @@ struct LoadedProgram {
 struct DatapathOptions {
   std::string pin_root = kDefaultPinRoot;
   std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT;
-  std::uint32_t flows_per_grant = GRANTD_FLOWS_PER_GRANT;
+  Limits limits;  // what new maps are made for
 };
 
 class Datapath {
@@ -36,12 +37,15 @@ class Datapath {
   Datapath& operator=(const Datapath&) = delete;
 
   const DatapathMaps& maps() const { return maps_; }
+  // Those of the options, made smaller where maps that were pinned already hold less.
+  const Limits& limits() const { return limits_; }
+  std::uint32_t slots() const { return maps_.grant.raw().max_entries(); }  // slot 0 included
   const std::map<Hook, LoadedProgram>& programs() const { return programs_; }
 
-  // Publishes with one aligned store; slot < GRANTD_SLOTS.
+  // Publishes with one aligned store; slot < slots().
   void publish(std::uint32_t slot, std::uint64_t policy_id);
-  // New, empty tables of these slots; slot 0 gets counters only.
-  Result<void> make_tables(const std::vector<std::uint32_t>& slots);
+  // New, empty tables of these slots, with so many flows each; slot 0 gets counters only.
+  Result<void> make_tables(const std::vector<std::uint32_t>& slots, std::uint32_t flows);
   Result<void> remove_tables(const std::vector<std::uint32_t>& slots);
 
   static const char* program_name(Hook hook);
@@ -49,6 +53,7 @@ class Datapath {
  private:
   Datapath() = default;
   Result<void> open_skeleton();
+  Result<void> size_maps();
   Result<void> load_programs();
   Result<void> pin_programs();
   Result<void> open_maps();
@@ -57,6 +62,7 @@ class Datapath {
                             const std::vector<std::uint32_t>& slots);
 
   DatapathOptions options_;
+  Limits limits_;
   Descriptor lock_;  // of the pin root, as long as this lives
   ::grantd_bpf* skeleton_ = nullptr;
   DatapathMaps maps_;

@@ -15,7 +15,7 @@ Result<void> for_each(const Map& map, Take take) {
 }
 
 Result<void> read_published(const DatapathMaps& maps, KernelState& state) {
-  for (std::uint32_t slot = 0; slot < GRANTD_SLOTS; slot++) {
+  for (std::uint32_t slot = 0; slot < maps.grant.raw().max_entries(); slot++) {
     auto grant = maps.grant.find(slot);
     if (!grant) return grant.error();
     if (grant.value() && grant.value()->policy_id) state.published[slot] = grant.value()->policy_id;
@@ -84,12 +84,17 @@ Result<void> read_names(const DatapathMaps& maps, KernelState& state) {
   auto node = maps.node.find(0);
   if (!node) return node.error();
   if (node.value()) state.node = *node.value();
+  for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++) {
+    auto bound = maps.bound.find(kind);
+    if (!bound) return bound.error();
+    if (bound.value()) state.bounds[kind] = *bound.value();
+  }
   return {};
 }
 
 // A slot has its tables when it has all three; slot 0 needs counters only.
 Result<void> read_tables(const DatapathMaps& maps, KernelState& state) {
-  for (std::uint32_t slot = 0; slot < GRANTD_SLOTS; slot++) {
+  for (std::uint32_t slot = 0; slot < maps.flow.raw().max_entries(); slot++) {
     bool all = true;
     for (const auto* outer : {&maps.counter, &maps.frag, &maps.flow}) {
       if (slot == 0 && outer != &maps.counter) continue;
@@ -98,7 +103,12 @@ Result<void> read_tables(const DatapathMaps& maps, KernelState& state) {
       all = all && table.value().has_value();
       if (!all) break;
     }
-    if (all) state.tables.insert(slot);
+    if (!all) continue;
+    state.tables[slot] = 0;
+    if (slot == 0) continue;
+    auto flows = maps.flow_table(slot);
+    if (!flows) return flows.error();
+    if (flows.value()) state.tables[slot] = flows.value()->raw().max_entries();
   }
   return {};
 }

@@ -3,41 +3,13 @@
 #include "agent/compile/endpoints.h"
 #include "agent/compile/grants.h"
 #include "agent/compile/realm_prefixes.h"
+#include "agent/compile/room.h"
 
 #include <algorithm>
 
 namespace grantd {
 
 namespace {
-
-// What of the limits is left while Grants are taken in order of their names.
-class Room {
- public:
-  Room(const Limits& limits, std::size_t realms)
-      : grants_(limits.grants),
-        rules_(limits.rules),
-        identities_(limits.identities > realms + GRANTD_IDENTITY_FIRST
-                        ? limits.identities - realms - GRANTD_IDENTITY_FIRST
-                        : 0) {}
-
-  Result<void> take(const CompiledGrant& grant) {
-    const std::size_t rules = grant.rules.size() + grant.identity_rules.size();
-    if (grants_ == 0) return Error{"no room for another Grant on this node; accepted: fewer Grants, or a higher limit", 0};
-    if (identities_ == 0)
-      return Error{"no identity is left for another Grant on this node; accepted: fewer Realms and Grants", 0};
-    if (rules > rules_)
-      return Error{"needs " + std::to_string(rules) + " rules, and " + std::to_string(rules_) +
-                       " are left on this node; accepted: fewer destinations, or a higher limit",
-                   0};
-    grants_--;
-    identities_--;
-    rules_ -= rules;
-    return {};
-  }
-
- private:
-  std::size_t grants_, rules_, identities_;
-};
 
 void refuse(const Grant& grant, const std::string& why, CompiledPolicy& policy) {
   policy.refused.push_back({grant.key(), why});
@@ -48,35 +20,127 @@ void refuse(const Grant& grant, const std::string& why, CompiledPolicy& policy) 
   policy.problems.push_back(std::move(problem));
 }
 
-void compile_grants(const DesiredState& desired, const NodeFacts& node, const TimeFacts& time, const Limits& limits,
-                    CompiledPolicy& policy) {
-  std::set<std::string> realms;
-  for (const Realm& realm : desired.realms) realms.insert(realm.name);
-  const auto protected_prefixes = protected_ranges(node);
-  Room room(limits, realms.size());
-  for (const Grant& grant : desired.grants) {
-    auto compiled = compile_grant(grant, realms, protected_prefixes, time, policy.problems);
-    if (!compiled) {
-      refuse(grant, compiled.error().message, policy);
-      continue;
-    }
-    auto fits = room.take(compiled.value());
-    if (!fits) {
-      refuse(grant, fits.error().message, policy);
-      continue;
-    }
-    policy.grants.push_back(std::move(compiled).value());
-  }
+// Realms that a Grant's rules or parties name, and that are nobody here.
+const std::string* realm_without_identity(const CompiledGrant& grant, const std::set<std::string>& without) {
+  for (const std::string* party : {&grant.grantor, &grant.grantee})
+    if (without.contains(*party)) return party;
+  for (const CompiledIdentityRule& rule : grant.identity_rules)
+    if (rule.identity.kind == IdentityName::Kind::Realm && without.contains(rule.identity.name))
+      return &rule.identity.name;
+  return nullptr;
 }
 
-void report_excess(const char* object, std::size_t count, const char* message, std::size_t limit,
+// One Grant after the other, in order of their names.
+class GrantsCompiler {
+ public:
+  GrantsCompiler(const DesiredState& desired, const NodeFacts& node, const TimeFacts& time, const Limits& limits,
+                 CompiledPolicy& policy)
+      : desired_(desired),
+        time_(time),
+        policy_(policy),
+        protected_prefixes_(protected_ranges(node)),
+        room_(limits, desired, node.in_force) {
+    for (const Realm& realm : desired.realms) realms_.insert(realm.name);
+    for (const CompiledEndpoint& each : policy.endpoints)
+      if (!each.without_record) with_guests_.insert(each.grant);
+  }
+
+  void compile_all() {
+    std::vector<const Grant*> in_order;
+    for (const Grant& grant : desired_.grants) in_order.push_back(&grant);
+    std::sort(in_order.begin(), in_order.end(),
+              [](const Grant* one, const Grant* other) { return one->key() < other->key(); });
+    for (const Grant* grant : in_order) {
+      auto compiled = compile_one(*grant);
+      if (compiled)
+        policy_.grants.push_back(std::move(compiled).value());
+      else
+        refuse(*grant, compiled.error().message, policy_);
+    }
+  }
+
+  const Room& room() const { return room_; }
+
+ private:
+  Result<CompiledGrant> compile_one(const Grant& grant) {
+    // Also for a Grant that is refused below: its guests are under what was in force for it.
+    if (with_guests_.contains(grant.key()))
+      if (auto table = room_.take_table(grant.key()); !table) {
+        quarantine(grant.key());
+        return table.error();
+      }
+    auto compiled = compile_grant(grant, realms_, protected_prefixes_, time_, policy_.problems);
+    if (!compiled) return compiled;
+    if (const auto* realm = realm_without_identity(compiled.value(), room_.realms_without_identity()))
+      return Error{
+          "Realm " + *realm + " has no identity on this node; accepted: fewer Realms, or a higher --max-identities", 0};
+    if (auto taken = room_.take(compiled.value()); !taken) return taken.error();
+    return compiled;
+  }
+
+  void quarantine(const std::string& grant) {
+    for (CompiledEndpoint& each : policy_.endpoints) {
+      if (each.grant != grant) continue;
+      each.grant.clear();
+      each.quarantine = "no flow table is left for Grant " + grant;
+    }
+  }
+
+  const DesiredState& desired_;
+  const TimeFacts& time_;
+  CompiledPolicy& policy_;
+  const std::vector<IpPrefix> protected_prefixes_;
+  std::set<std::string> realms_, with_guests_;
+  Room room_;
+};
+
+void report_excess(const char* object, const grantd_bound& bound, const char* message, const char* setting,
                    CompiledPolicy& policy) {
   Problem problem;
   problem.object = object;
-  problem.value = std::to_string(count);
+  problem.value = std::to_string(bound.used + bound.refused);
   problem.message = message;
-  problem.accepted = "at most " + std::to_string(limit);
+  problem.accepted = "at most " + std::to_string(bound.most) + " (" + setting + ")";
   policy.problems.push_back(std::move(problem));
+}
+
+void compile_prefixes(const DesiredState& desired, const NodeFacts& node, const Limits& limits, const Room& room,
+                      CompiledPolicy& policy) {
+  policy.prefixes = realm_prefixes(desired.realms, policy.endpoints, node, policy.problems);
+  // Nobody's, and not left out: a wider prefix around them is somebody else's.
+  for (CompiledPrefix& each : policy.prefixes)
+    if (each.identity.kind == IdentityName::Kind::Realm && room.realms_without_identity().contains(each.identity.name))
+      each.identity = {};
+  const std::size_t wanted = policy.prefixes.size();
+  policy.prefixes_refused = wanted > limits.prefixes && wanted > node.in_force.prefixes;
+  grantd_bound& bound = policy.bounds[GRANTD_BOUND_REALM_PREFIXES];
+  bound = {limits.prefixes, wanted, 0};
+  if (!policy.prefixes_refused) return;
+  bound.used = node.in_force.prefixes;
+  bound.refused = wanted - bound.used;
+  report_excess("realms", bound, "addresses are more than this node holds; what was in force stays, nothing is added",
+                "--max-realm-prefixes", policy);
+}
+
+void report_limits(CompiledPolicy& policy) {
+  const grantd_bound& endpoints = policy.bounds[GRANTD_BOUND_ENDPOINTS];
+  if (endpoints.refused)
+    report_excess("workloads", endpoints, "are more than this node holds; those that come last by name stay closed",
+                  "--max-endpoints", policy);
+  // A limit that was lowered takes nothing away.
+  constexpr const char* kSettings[GRANTD_BOUNDS] = {"--max-grants",         "--max-endpoints",  "--max-rules",
+                                                    "--max-realm-prefixes", "--max-identities", "--max-flows"};
+  for (std::size_t kind = 0; kind < GRANTD_BOUNDS; kind++) {
+    const grantd_bound& bound = policy.bounds[kind];
+    if (bound.used > bound.most)
+      policy.problems.push_back({Severity::Warning,
+                                 {},
+                                 kSettings[kind],
+                                 "",
+                                 std::to_string(bound.most),
+                                 std::to_string(bound.used) + " are in use; what is in force stays, nothing new fits",
+                                 ""});
+  }
 }
 
 }  // namespace
@@ -85,22 +149,23 @@ CompiledPolicy compile(const DesiredState& desired, const NodeFacts& node, const
                        const Limits& limits) {
   CompiledPolicy policy;
   policy.problems = desired.problems;
-  compile_grants(desired, node, time, limits, policy);
+  policy.flows_per_table = limits.flows_per_grant;
   std::set<std::string> known_grants;
-  for (const CompiledGrant& grant : policy.grants) known_grants.insert(grant.key);
-  for (const RefusedGrant& grant : policy.refused) known_grants.insert(grant.key);
+  for (const Grant& grant : desired.grants) known_grants.insert(grant.key());
   policy.endpoints = compile_endpoints(desired.workloads, node, known_grants, policy.problems);
-  if (policy.endpoints.size() > limits.endpoints)
-    report_excess("workloads", policy.endpoints.size(),
-                  "are more than this node holds; those that come last by name stay closed", limits.endpoints, policy);
-  for (std::size_t index = limits.endpoints; index < policy.endpoints.size(); index++)
-    policy.endpoints[index].without_record = true;
+  std::sort(policy.endpoints.begin(), policy.endpoints.end(),
+            [](const CompiledEndpoint& one, const CompiledEndpoint& other) { return one.guest < other.guest; });
+  give_records(limits, node, policy.endpoints, policy.bounds[GRANTD_BOUND_ENDPOINTS]);
+  GrantsCompiler grants(desired, node, time, limits, policy);
+  grants.compile_all();
+  grants.room().tell(policy.bounds);
+  if (const auto& without = grants.room().realms_without_identity(); !without.empty())
+    report_excess("realms", policy.bounds[GRANTD_BOUND_IDENTITIES],
+                  "and Grants are more than this node has identities for; Realms that come last by name are nobody",
+                  "--max-identities", policy);
   policy.uplinks = compile_uplinks(node, policy.endpoints, policy.problems);
-  policy.prefixes = realm_prefixes(desired.realms, policy.endpoints, node, policy.problems);
-  policy.prefixes_refused = policy.prefixes.size() > limits.prefixes;
-  if (policy.prefixes_refused)
-    report_excess("realms", policy.prefixes.size(),
-                  "addresses are more than this node holds; those that were in force stay", limits.prefixes, policy);
+  compile_prefixes(desired, node, limits, grants.room(), policy);
+  report_limits(policy);
   return policy;
 }
 

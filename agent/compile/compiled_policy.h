@@ -3,10 +3,12 @@
 
 #include "crd-sync/desired_state.h"
 #include "maps/abi/about.h"
+#include "maps/abi/bound.h"
 #include "maps/abi/identity.h"
 #include "maps/abi/limits.h"
 #include "maps/abi/reasons.h"
 
+#include <array>
 #include <optional>
 #include <set>
 #include <string>
@@ -16,6 +18,9 @@ namespace grantd {
 
 // Boot-time nanoseconds (CLOCK_BOOTTIME), as the datapath compares them.
 using BootNanoseconds = std::uint64_t;
+
+// The limits of this node, their use and what they refuse, by grantd_bound_kind.
+using Bounds = std::array<grantd_bound, GRANTD_BOUNDS>;
 
 // An identity by name. REALM: the realm's name; GRANT: NAMESPACE/NAME; LOCAL_NODE: "".
 struct IdentityName {
@@ -118,6 +123,8 @@ struct CompiledPolicy {
   bool prefixes_refused = false;          // too many: those in force stay as they are
   std::vector<CompiledEndpoint> endpoints;  // sorted by guest
   std::vector<CompiledUplink> uplinks;    // sorted by interface
+  std::uint32_t flows_per_table = GRANTD_FLOWS_PER_GRANT;  // of flow tables that are made now
+  Bounds bounds{};
   std::vector<Problem> problems;          // of the desired state, and what compile adds
 };
 

@@ -47,8 +47,9 @@ class EndpointCompiler {
     if (found != node_.cgroup_ids.end()) {
       endpoint.cgroup_id = found->second;
       if (endpoint.host_network)
-        report(Severity::Warning, workload, "spec.interface", "",
-               "a guest on the host network is held back by its cgroup only, which packet sockets pass by: not enforced");
+        report(
+            Severity::Warning, workload, "spec.interface", "",
+            "a guest on the host network is held back by its cgroup only, which packet sockets pass by: not enforced");
       return true;
     }
     report(Severity::Warning, workload, "spec.cgroup", workload.cgroup, "no such cgroup on this node yet");
@@ -75,8 +76,7 @@ class EndpointCompiler {
     endpoint.gateways = interface.link_local;
     for (const IpAddress& address : interface.addresses)
       if (address.family == Family::IPv6) endpoint.gateways.push_back(address);
-    if (endpoint.gateways.size() > GRANTD_GATEWAYS_PER_ENDPOINT)
-      endpoint.gateways.resize(GRANTD_GATEWAYS_PER_ENDPOINT);
+    if (endpoint.gateways.size() > GRANTD_GATEWAYS_PER_ENDPOINT) endpoint.gateways.resize(GRANTD_GATEWAYS_PER_ENDPOINT);
     take_mac(workload, interface, endpoint);
     check_addresses(workload, endpoint);
     return true;
@@ -93,8 +93,10 @@ class EndpointCompiler {
       endpoint.mac = *interface.peer_mac;
     } else {
       endpoint.quarantine = "the MAC address of the guest's end is not known; give spec.mac";
-      report(Severity::Error, workload, "spec.mac", "", "the kernel does not tell the MAC address of the guest's end of " +
-             interface.name + "; the guest is in quarantine", "the MAC address, as aa:bb:cc:dd:ee:ff");
+      report(Severity::Error, workload, "spec.mac", "",
+             "the kernel does not tell the MAC address of the guest's end of " + interface.name +
+                 "; the guest is in quarantine",
+             "the MAC address, as aa:bb:cc:dd:ee:ff");
       return;
     }
     if (endpoint.link_local.family != Family::IPv6) endpoint.link_local = endpoint.mac.link_local();
@@ -176,7 +178,11 @@ std::vector<CompiledUplink> compile_uplinks(const NodeFacts& node, const std::ve
       continue;
     }
     if (bridges_with_guests.contains(each.ifindex)) {
-      problems.push_back({Severity::Error, {}, "uplink " + each.name, "--uplink", rule->interface_glob,
+      problems.push_back({Severity::Error,
+                          {},
+                          "uplink " + each.name,
+                          "--uplink",
+                          rule->interface_glob,
                           "is a bridge with guests' interfaces as ports; its own program would take their stamps away",
                           "the bridge's other ports, by name"});
       continue;

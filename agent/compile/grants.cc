@@ -54,10 +54,14 @@ std::vector<CompiledRange> ranges_of(const Destination& destination, std::uint16
 
 IdentityName identity_of(Party party, const Grant& grant) {
   switch (party) {
-    case Party::Grantee: return {IdentityName::Kind::Realm, grant.grantee_realm};
-    case Party::Grantor: return {IdentityName::Kind::Realm, grant.grantor_realm};
-    case Party::LocalNode: return {IdentityName::Kind::LocalNode, ""};
-    case Party::SameGrant: return {IdentityName::Kind::Grant, grant.key()};
+    case Party::Grantee:
+      return {IdentityName::Kind::Realm, grant.grantee_realm};
+    case Party::Grantor:
+      return {IdentityName::Kind::Realm, grant.grantor_realm};
+    case Party::LocalNode:
+      return {IdentityName::Kind::LocalNode, ""};
+    case Party::SameGrant:
+      return {IdentityName::Kind::Grant, grant.key()};
   }
   return {};
 }
@@ -108,8 +112,12 @@ Result<void> open_destinations(const Grant& grant, const std::set<std::string>& 
       return Error{field + ": too many entries; accepted: at most " + std::to_string(UINT16_MAX), 0};
     const auto ranges = ranges_of(destination, static_cast<std::uint16_t>(compiled.sources.size()));
     switch (destination.kind) {
-      case Destination::Kind::Prefix: addresses.open(destination.prefix, ranges); break;
-      case Destination::Kind::Internet: addresses.open_internet(ranges); break;
+      case Destination::Kind::Prefix:
+        addresses.open(destination.prefix, ranges);
+        break;
+      case Destination::Kind::Internet:
+        addresses.open_internet(ranges);
+        break;
       case Destination::Kind::Realm:
         if (!realms.contains(destination.name)) return unknown_realm(field, destination.name);
         identities.open({IdentityName::Kind::Realm, destination.name}, GRANTD_EGRESS, ranges);

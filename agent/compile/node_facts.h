@@ -4,6 +4,7 @@
 #include "agent/compile/compiled_policy.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,11 +29,28 @@ struct UplinkRule {
   UplinkClass uplink_class = UplinkClass::Lan;
 };
 
+// What a Grant holds of the node's limits.
+struct HeldRoom {
+  // At least as many as it has destinations, whose texts are kept too.
+  std::size_t rules = 0;
+  std::size_t flows = 0;  // of its flow table; 0: it has none
+};
+
+// What is in force already, and keeps its room before anything new is given any.
+struct InForce {
+  std::map<std::string, HeldRoom> grants;   // Grant key -> what it holds; those with a slot
+  std::set<std::uint32_t> interfaces;       // by index, with an endpoint's record
+  std::set<std::uint64_t> cgroups;          // of guests on the host network, with a record
+  std::set<std::string> realms;             // with an identity
+  std::size_t prefixes = 0;
+};
+
 struct NodeFacts {
   std::vector<InterfaceFact> interfaces;
   std::vector<UplinkRule> uplink_rules;
   std::vector<IpPrefix> pod_cidrs, service_cidrs;
   std::map<std::string, std::uint64_t> cgroup_ids;  // path as in Workload -> id; absent: no such cgroup
+  InForce in_force;
 };
 
 // The time that validity is reckoned with, and what the node has latched on disk.
@@ -46,12 +64,15 @@ struct TimeFacts {
   std::map<std::string, std::string> expired;   // Grant key -> spec_hash that expired here
 };
 
+// Settings, made smaller where the pinned maps hold less.
 struct Limits {
   std::size_t grants = GRANTD_MAX_GRANTS;
   std::size_t endpoints = GRANTD_MAX_ENDPOINTS;
   std::size_t rules = GRANTD_MAX_RULES;
   std::size_t prefixes = GRANTD_MAX_PREFIXES;
-  std::size_t identities = GRANTD_MAX_IDENTITIES;
+  std::size_t identities = GRANTD_MAX_IDENTITIES;  // of Realms, of Grants, and this node's own
+  std::size_t flows = GRANTD_MAX_FLOWS;            // of all flow tables together
+  std::uint32_t flows_per_grant = GRANTD_FLOWS_PER_GRANT;
 };
 
 }  // namespace grantd

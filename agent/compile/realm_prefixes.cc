@@ -96,8 +96,7 @@ std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
     for (const IpAddress& address : endpoint.addresses) {
       const IpPrefix own = host_prefix(address);
       for (auto& [uplink_class, table] : tables) table.erase(own);
-      if (!endpoint.grant.empty())
-        tables[GRANTD_UPLINK_DESTINATION][own] = {IdentityName::Kind::Grant, endpoint.grant};
+      if (!endpoint.grant.empty()) tables[GRANTD_UPLINK_DESTINATION][own] = {IdentityName::Kind::Grant, endpoint.grant};
       holes.insert(own);
     }
   // The longest prefix wins on every class, also where its owner is not believed.

@@ -167,6 +167,21 @@ void add_maps(const Snapshot& snapshot, Families& families) {
   }
 }
 
+void add_limits(const Snapshot& snapshot, Families& families) {
+  const auto limit = families.open("grantd_node_limit", kGauge, "How much this node takes on.");
+  const auto used = families.open("grantd_node_limit_used", kGauge,
+                                  "How much of it is in use; above the limit where that was lowered.");
+  const auto refused = families.open("grantd_node_limit_refused", kGauge,
+                                     "What the limit keeps out now: Grants, guests, Realms or prefixes.");
+  for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++) {
+    const grantd_bound& bound = snapshot.bounds[kind];
+    if (bound.most == 0) continue;  // no agent has compiled yet
+    families.add(limit, {{"limit", bound_name(kind)}}, bound.most);
+    families.add(used, {{"limit", bound_name(kind)}}, bound.used);
+    families.add(refused, {{"limit", bound_name(kind)}}, bound.refused);
+  }
+}
+
 void add_agent(const AgentStatus& status, Families& families) {
   families.add_histogram(families.open("grantd_apply_duration_seconds", MetricType::Histogram,
                                        "Time that it took to bring a change into force."),
@@ -201,6 +216,7 @@ std::string metrics_text(const Snapshot& snapshot, const AgentStatus& status) {
   add_buckets(snapshot, families);
   add_grants(snapshot, status, families);
   add_endpoints(snapshot, families);
+  add_limits(snapshot, families);
   add_maps(snapshot, families);
   add_agent(status, families);
   return families.text();

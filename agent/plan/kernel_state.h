@@ -3,10 +3,12 @@
 
 #include "agent/compile/compiled_policy.h"
 #include "agent/plan/attachment.h"
+#include "maps/abi/bound.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/identity.h"
 #include "maps/abi/policy.h"
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -41,9 +43,11 @@ struct KernelState {
   std::map<std::uint32_t, grantd_slotname> slot_names;
   std::map<std::uint32_t, IdentityName> identity_names;
   std::map<std::uint32_t, grantd_guest> guests;  // by endpoint_id
-  std::set<std::uint32_t> tables;                // slots that have flow, fragment and counter tables
+  // Slots that have flow, fragment and counter tables -> flows that the first one holds; 0 for slot 0.
+  std::map<std::uint32_t, std::uint32_t> tables;
   std::set<Attachment> attachments;
   grantd_node node{};
+  Bounds bounds{};
   // Policies that are not in force any more, since when. Forgotten when the agent restarts: then
   // the time counts anew.
   std::map<std::uint64_t, BootNanoseconds> retired_at;

@@ -16,7 +16,9 @@ struct Recorder {
   void operator()(const PutNode& o) { state.node = o.node; }
   void operator()(const Attach& o) { state.attachments.insert(o.attachment); }
   void operator()(const Detach& o) { state.attachments.erase(o.attachment); }
-  void operator()(const MakeTables& o) { state.tables.insert(o.slots.begin(), o.slots.end()); }
+  void operator()(const MakeTables& o) {
+    for (std::uint32_t slot : o.slots) state.tables[slot] = slot ? o.flows : 0;
+  }
   void operator()(const RemoveTables& o) {
     for (std::uint32_t slot : o.slots) state.tables.erase(slot);
   }
@@ -73,6 +75,7 @@ struct Recorder {
   void operator()(const RemoveIdentityName& o) { state.identity_names.erase(o.identity); }
   void operator()(const PutGuest& o) { state.guests[o.endpoint_id] = o.guest; }
   void operator()(const RemoveGuest& o) { state.guests.erase(o.endpoint_id); }
+  void operator()(const PutBounds& o) { state.bounds = o.bounds; }
 };
 
 constexpr std::array kNames = {"put_node",        "attach",          "detach",          "make_tables",
@@ -81,7 +84,7 @@ constexpr std::array kNames = {"put_node",        "attach",          "detach",  
                                "remove_endpoint", "put_host_guest",  "remove_host_guest", "put_prefixes",
                                "remove_prefixes", "put_uplink",      "remove_uplink",   "put_slot_name",
                                "remove_slot_name", "put_identity_name", "remove_identity_name", "put_guest",
-                               "remove_guest"};
+                               "remove_guest",    "put_bounds"};
 static_assert(kNames.size() == std::variant_size_v<Operation>);
 
 }  // namespace

@@ -24,6 +24,7 @@ struct Detach {
 // Many at once: each change of an array of maps waits for a grace period of the kernel's.
 struct MakeTables {  // slot 0: counters only
   std::vector<std::uint32_t> slots;
+  std::uint32_t flows;  // that each flow table holds
 };
 struct RemoveTables {
   std::vector<std::uint32_t> slots;
@@ -102,6 +103,9 @@ struct PutGuest {
 struct RemoveGuest {
   std::uint32_t endpoint_id;
 };
+struct PutBounds {
+  Bounds bounds;
+};
 
 }  // namespace operation
 
@@ -112,7 +116,8 @@ using Operation =
                  operation::RemoveEndpoint, operation::PutHostGuest, operation::RemoveHostGuest,
                  operation::PutPrefixes, operation::RemovePrefixes, operation::PutUplink, operation::RemoveUplink,
                  operation::PutSlotName, operation::RemoveSlotName, operation::PutIdentityName,
-                 operation::RemoveIdentityName, operation::PutGuest, operation::RemoveGuest>;
+                 operation::RemoveIdentityName, operation::PutGuest, operation::RemoveGuest,
+                 operation::PutBounds>;
 
 const char* operation_name(const Operation& operation);  // "publish", as in metrics
 

@@ -25,6 +25,7 @@ Plan Planner::run() {
   retire();
   // What goes now may free what still names it.
   if (!phases_[Retire].empty()) plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
+  if (!same_bytes(kernel_.bounds, wanted_.bounds)) add(Fill, "limits", operation::PutBounds{wanted_.bounds});
   plan_node();
   for (auto& phase : phases_)
     plan_.steps.insert(plan_.steps.end(), std::make_move_iterator(phase.begin()), std::make_move_iterator(phase.end()));

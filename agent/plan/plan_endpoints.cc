@@ -45,11 +45,11 @@ void Planner::put_guest(std::uint32_t endpoint_id, const grantd_guest& guest, co
 
 void Planner::plan_endpoints() {
   // Drops of guests without a Grant are counted from the first packet on.
-  if (!kernel_.tables.contains(0)) add(Close, "quarantine", operation::MakeTables{{0}});
+  if (!kernel_.tables.contains(0)) add(Close, "quarantine", operation::MakeTables{{0}, 0});
   for (const CompiledEndpoint& endpoint : wanted_.endpoints) plan_endpoint(endpoint);
   close_abandoned_endpoints();
   close_abandoned_host_guests();
-  operation::MakeTables make;
+  operation::MakeTables make{{}, wanted_.flows_per_table};
   for (std::uint32_t slot : used_slots_)
     if (slot != 0 && !kernel_.tables.contains(slot)) make.slots.push_back(slot);
   if (!make.slots.empty()) add(Fill, "tables", std::move(make));
@@ -65,8 +65,7 @@ void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
       attach({hook, endpoint.ifindex, 0}, subject);
     }
   if (endpoint.without_record) {
-    if (kernel_.endpoints.contains(endpoint.ifindex))
-      add(Close, subject, operation::RemoveEndpoint{endpoint.ifindex});
+    plan_closed(endpoint);
     return;
   }
   const std::uint32_t slot = slot_of(endpoint);
@@ -102,6 +101,23 @@ void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
   if (endpoint.cgroup_id) plan_host_guest(endpoint, slot, record.endpoint_id);
 }
 
+// Attached, and without a record: every frame and every connect is refused.
+void Planner::plan_closed(const CompiledEndpoint& endpoint) {
+  const std::string subject = "Workload " + endpoint.guest;
+  if (kernel_.endpoints.contains(endpoint.ifindex))
+    add(Close, subject, operation::RemoveEndpoint{endpoint.ifindex});
+  if (kernel_.host_guests.contains(endpoint.cgroup_id))
+    add(Close, subject, operation::RemoveHostGuest{endpoint.cgroup_id});
+  if (endpoint.cgroup_id) attach_cgroup(endpoint);
+}
+
+void Planner::attach_cgroup(const CompiledEndpoint& endpoint) {
+  const std::string hooks = "cgroup of Workload " + endpoint.guest;
+  for (Hook hook : kConnectHooks) attach({hook, 0, endpoint.cgroup_id}, hooks);
+  if (endpoint.host_network)
+    for (Hook hook : kSocketHooks) attach({hook, 0, endpoint.cgroup_id}, hooks);
+}
+
 void Planner::plan_host_guest(const CompiledEndpoint& endpoint, std::uint32_t slot, std::uint32_t endpoint_id) {
   const std::string subject = "Workload " + endpoint.guest;
   if (slot) used_slots_.insert(slot);
@@ -115,10 +131,7 @@ void Planner::plan_host_guest(const CompiledEndpoint& endpoint, std::uint32_t sl
       add(Close, subject, operation::PutHostGuest{endpoint.cgroup_id, with_slot(record, 0, take_version())});
     add(Open, subject, operation::PutHostGuest{endpoint.cgroup_id, with_slot(record, slot, take_version())});
   }
-  const std::string hooks = "cgroup of " + subject;
-  for (Hook hook : kConnectHooks) attach({hook, 0, endpoint.cgroup_id}, hooks);
-  if (endpoint.host_network)
-    for (Hook hook : kSocketHooks) attach({hook, 0, endpoint.cgroup_id}, hooks);
+  attach_cgroup(endpoint);
 }
 
 // Records without a Workload: closed for as long as their interface is there (decision 11).

@@ -41,10 +41,10 @@ void Planner::assign_slots() {
       slots_[grant.key] = found->second;
       continue;
     }
-    while (candidate < GRANTD_SLOTS && taken(candidate)) candidate++;
-    if (candidate >= GRANTD_SLOTS) {
+    while (candidate < facts_.slots && taken(candidate)) candidate++;
+    if (candidate >= facts_.slots) {
       report("Grant " + grant.key, "no slot is left on this node; its guests are in quarantine",
-             "at most " + std::to_string(GRANTD_MAX_GRANTS) + " Grants");
+             "at most " + std::to_string(facts_.slots - 1) + " Grants");
       plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
       continue;
     }

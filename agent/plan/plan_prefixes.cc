@@ -14,9 +14,9 @@ bool contains(const PrefixKey& wide, const PrefixKey& narrow) {
 
 // What somebody loses becomes nobody's before the policies are published, what somebody gains
 // becomes theirs after (decision 12). So no address is ever believed under a policy that was made
-// for another owner.
+// for another owner. Where there are too many, what is lost is lost all the same, and nothing is gained.
 void Planner::plan_prefixes() {
-  if (wanted_.prefixes_refused) return;
+  const bool refused = wanted_.prefixes_refused;
   std::map<PrefixKey, std::uint32_t> wanted;
   for (const CompiledPrefix& each : wanted_.prefixes)
     wanted[{each.uplink_class, each.prefix}] = number_of(each.identity);
@@ -38,6 +38,10 @@ void Planner::plan_prefixes() {
     const std::uint32_t before = have ? have_at->second : around.empty() ? 0 : around.back().second;
     const std::uint32_t after = want ? want_at->second : 0;
     if (before != GRANTD_IDENTITY_NOBODY && (!want || after != before)) {
+      if (refused && !have) {
+        ++want_at;
+        continue;
+      }
       losers_.insert(before);
       close.emplace_back(key, GRANTD_IDENTITY_NOBODY);
       if (want && after != GRANTD_IDENTITY_NOBODY) open.emplace_back(key, after);
@@ -49,6 +53,7 @@ void Planner::plan_prefixes() {
     if (want) ++want_at;
   }
   if (!close.empty()) add(Close, kSubject, operation::PutPrefixes{std::move(close)});
+  if (refused) return;
   if (!open.empty()) add(Open, kSubject, operation::PutPrefixes{std::move(open)});
   if (!remove.empty()) add(Open, kSubject, operation::RemovePrefixes{std::move(remove)});
 }

@@ -51,7 +51,7 @@ void Planner::retire_slots(const std::set<std::uint64_t>& kept) {
   for (const auto& [name, slot] : slots_) used.insert(slot);
   for (std::uint64_t policy_id : kept) used.insert(kernel_.policies.at(policy_id).slot);
   operation::RemoveTables remove;
-  for (std::uint32_t slot : kernel_.tables)
+  for (const auto& [slot, flows] : kernel_.tables)
     if (slot != 0 && !used.contains(slot)) remove.slots.push_back(slot);
   if (!remove.slots.empty()) add(Retire, kSubject, std::move(remove));
   for (const auto& [slot, name] : kernel_.slot_names)

@@ -47,6 +47,8 @@ class Planner {
   // plan_endpoints.cc
   void plan_endpoints();
   void plan_endpoint(const CompiledEndpoint& endpoint);
+  void plan_closed(const CompiledEndpoint& endpoint);
+  void attach_cgroup(const CompiledEndpoint& endpoint);
   void plan_host_guest(const CompiledEndpoint& endpoint, std::uint32_t slot, std::uint32_t endpoint_id);
   void close_abandoned_endpoints();
   void close_abandoned_host_guests();

@@ -3,6 +3,7 @@
 #include "agent/compile/compile.h"
 #include "agent/marks/collisions.h"
 #include "agent/node/cgroups.h"
+#include "agent/plan/in_force.h"
 #include "agent/run/log.h"
 
 #include <sys/stat.h>
@@ -65,7 +66,7 @@ Result<void> Agent::load_datapath() {
   DatapathOptions options;
   options.pin_root = settings_.pin_root;
   options.stamp_mask = settings_.stamp_mask;
-  options.flows_per_grant = settings_.flows_per_grant;
+  options.limits = settings_.limits;
   auto datapath = Datapath::load(options);
   if (!datapath) return datapath.error();
   datapath_ = std::move(datapath).value();
@@ -220,6 +221,7 @@ PlanFacts Agent::plan_facts(const TimeFacts& time) const {
   facts.now = time.boot_now;
   facts.cpus = cpu_count();
   for (const InterfaceFact& each : node_.interfaces) facts.interfaces.insert(each.ifindex);
+  facts.slots = datapath_->slots();
   facts.node = settings_.node;
   facts.version = GRANTD_VERSION;
   facts.manifests = settings_.manifests;
@@ -260,11 +262,12 @@ void Agent::tell_problems(const std::vector<Problem>& problems) {
 }
 
 void Agent::converge() {
-  std::vector<Problem> problems;
+  std::vector<Problem> problems = unheld_limits(settings_.limits, datapath_->limits());
   check_drift();
   read_changes();
   const TimeFacts time = time_->facts(desired_.grants, problems);
-  const CompiledPolicy compiled = compile(desired_, node_, time);
+  node_.in_force = in_force(applier_->state());
+  const CompiledPolicy compiled = compile(desired_, node_, time, datapath_->limits());
   const Plan plan = grantd::plan(applier_->state(), compiled, plan_facts(time));
   const ApplyReport report = carry_out(plan, time);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());

@@ -155,7 +155,7 @@ int check(const Settings& settings, std::ostream& out, std::ostream& err) {
   TimeFacts time;
   time.boot_now = boot_now();
   time.now = std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
-  const CompiledPolicy policy = compile(desired, imagined_node(settings, desired), time);
+  const CompiledPolicy policy = compile(desired, imagined_node(settings, desired), time, settings.limits);
   const auto errors = std::count_if(policy.problems.begin(), policy.problems.end(),
                                     [](const Problem& each) { return each.severity == Severity::Error; });
   const auto warnings = static_cast<std::ptrdiff_t>(policy.problems.size()) - errors;

@@ -16,6 +16,10 @@ namespace {
 
 constexpr const char* kDefaultFile = "/etc/grantd/grantd.toml";
 constexpr unsigned kMinFlows = 64, kMaxFlows = 1U << 20;
+// An identity of 13 bits each, beside this node's own and nobody.
+constexpr unsigned kMostIdentities = GRANTD_MAX_IDENTITIES, kMostGrants = kMostIdentities - 1;
+constexpr unsigned kMostEndpoints = 1U << 18, kMostRules = 1U << 22, kMostPrefixes = 1U << 20;
+constexpr unsigned kMostTotalFlows = 1U << 28;
 
 std::string host_name() {
   std::array<char, 256> name{};
@@ -57,6 +61,28 @@ void add_node_options(CLI::App& command, Given& given) {
   add_list(command, "service-cidr", given.service_cidrs,
            "Range of the cluster's services, repeatable (default: k3s' 10.43.0.0/16)")
       ->check(check_prefix);
+}
+
+// Of run and of check, which refuses what run would refuse.
+void add_limits(CLI::App& command, Limits& limits) {
+  const auto limit = [&command](const char* name, auto& value, unsigned least, unsigned most, const char* help) {
+    add(command, name, value, help)->capture_default_str()->check(CLI::Range(least, most));
+  };
+  limit("max-grants", limits.grants, 1, kMostGrants, "Grants that this node takes on");
+  limit("max-endpoints", limits.endpoints, 1, kMostEndpoints, "Guests' attachments");
+  limit("max-rules", limits.rules, 1, kMostRules, "Rules of all Grants together");
+  limit("max-realm-prefixes", limits.prefixes, 1, kMostPrefixes, "Prefixes of Realms and addresses of guests");
+  limit("max-identities", limits.identities, 2, kMostIdentities, "Realms and Grants together, and this node itself");
+  limit("max-flows", limits.flows, kMinFlows, kMostTotalFlows,
+        "Flows that the tables of all Grants hold together; each takes about 150 bytes, used or not");
+  limit("flows-per-grant", limits.flows_per_grant, kMinFlows, kMaxFlows, "Flows that each Grant's own table holds");
+  // Each in its range, and no table would ever fit.
+  command.final_callback([&limits] {
+    if (limits.flows < limits.flows_per_grant)
+      throw CLI::ValidationError("--max-flows",
+                                 std::to_string(limits.flows) + " is less than one table of --flows-per-grant " +
+                                     std::to_string(limits.flows_per_grant) + "; accepted: at least that");
+  });
 }
 
 void add_directories(CLI::App& command, Given& given) {
@@ -101,9 +127,7 @@ CLI::App* add_run(CLI::App& app, Given& given) {
   add(*run, "stamp-mask", given.stamp_mask, "Bits of the packet's mark that carry the sender's identity")
       ->capture_default_str()
       ->check(check_stamp_mask);
-  add(*run, "flows-per-grant", given.settings.flows_per_grant, "Flows that each Grant's own table holds")
-      ->capture_default_str()
-      ->check(CLI::Range(kMinFlows, kMaxFlows));
+  add_limits(*run, given.settings.limits);
   add(*run, "attach", given.attach, "How programs are attached; auto: tcx where the kernel has it")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "tcx", "clsact"}));
@@ -121,6 +145,7 @@ CLI::App* add_check(CLI::App& app, Given& given) {
   CLI::App* check = app.add_subcommand("check", "Reads and compiles manifests as the service would; needs no root");
   check->add_option("PATH", given.settings.paths, "Files or directories")->required();
   add_node_options(*check, given);
+  add_limits(*check, given.settings.limits);
   check->add_option("--output,-o", given.output, "table or json")
       ->capture_default_str()
       ->configurable(false)

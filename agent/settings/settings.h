@@ -23,7 +23,7 @@ struct Settings {
   std::vector<UplinkRule> uplinks;
   std::vector<IpPrefix> pod_cidrs, service_cidrs;
   std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT;
-  std::uint32_t flows_per_grant = GRANTD_FLOWS_PER_GRANT;
+  Limits limits;  // of this node
   AttachSetting attach = AttachSetting::Auto;
   bool trust_clock = false;
   LogFormat log_format = LogFormat::Text;

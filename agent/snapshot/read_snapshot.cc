@@ -52,6 +52,11 @@ Result<void> read_configuration(const DatapathMaps& maps, Snapshot& snapshot) {
   auto node = maps.node.find(0);
   if (!node) return node.error();
   if (node.value()) snapshot.node = *node.value();
+  for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++) {
+    auto bound = maps.bound.find(kind);
+    if (!bound) return bound.error();
+    if (bound.value()) snapshot.bounds[kind] = *bound.value();
+  }
   return {};
 }
 

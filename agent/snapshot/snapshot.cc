@@ -56,6 +56,12 @@ std::string identity_name(const Snapshot& snapshot, std::uint32_t identity) {
   return (guests ? "guests of " : "realm ") + text_of(name->second.name);
 }
 
+const char* bound_name(std::uint32_t kind) {
+  constexpr std::array<const char*, GRANTD_BOUNDS> names = {"grants",         "endpoints",  "rules",
+                                                            "realm_prefixes", "identities", "flows"};
+  return kind < names.size() ? names[kind] : "";
+}
+
 const char* direction_name(std::uint32_t direction) { return direction == GRANTD_EGRESS ? "egress" : "ingress"; }
 
 const char* uplink_class_name(std::uint32_t uplink_class) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "maps/abi/about.h"
+#include "maps/abi/bound.h"
 #include "maps/abi/bucket.h"
 #include "maps/abi/counter.h"
 #include "maps/abi/endpoint.h"
@@ -49,6 +50,7 @@ struct MapFill {
 struct Snapshot {
   Clock clock;
   grantd_node node{};
+  std::array<grantd_bound, GRANTD_BOUNDS> bounds{};  // by grantd_bound_kind
   std::map<std::uint32_t, std::uint64_t> published;  // slot -> policy_id in force; quarantine is absent
   std::map<std::uint64_t, grantd_policy> policies;
   std::map<std::uint32_t, grantd_slotname> slot_names;
@@ -80,6 +82,7 @@ std::string grant_name(const Snapshot& snapshot, std::uint32_t slot);
 std::string guest_name(const Snapshot& snapshot, std::uint32_t endpoint_id);
 std::string identity_name(const Snapshot& snapshot, std::uint32_t identity);
 
+const char* bound_name(std::uint32_t kind);               // "realm_prefixes"
 const char* direction_name(std::uint32_t direction);      // "egress"
 const char* uplink_class_name(std::uint32_t uplink_class);  // "tailnet"
 const char* reason_label(std::uint32_t reason);           // "" for a number without a reason

@@ -10,12 +10,11 @@
 #define GRANTD_MAX_POLICIES (4 * GRANTD_MAX_GRANTS) /* old and new records live side by side */
 #define GRANTD_MAX_ENDPOINTS 16384
 #define GRANTD_MAX_RULES 262144
-#define GRANTD_MAX_IDENTITY_RULES 65536
 #define GRANTD_MAX_PREFIXES 65536	     /* of realms and guests, in grantd_identity */
 #define GRANTD_MAX_IDENTITIES 8191	     /* 13 bits of the stamp; 0 is nobody */
 #define GRANTD_MAX_UPLINKS 1024
-#define GRANTD_MAX_CGROUPS 16384
 #define GRANTD_FLOWS_PER_GRANT 16384
+#define GRANTD_MAX_FLOWS (GRANTD_MAX_GRANTS * GRANTD_FLOWS_PER_GRANT) /* of all Grants; memory is taken table by table */
 #define GRANTD_FRAGMENTS_PER_GRANT 1024
 #define GRANTD_EVENT_RING_BYTES (1 << 20)
 #define GRANTD_RANGES_PER_RULE 16	     /* a Grant that needs more is refused, never cut */

@@ -12,8 +12,9 @@ const std::vector<std::string>& map_names() {
   static const std::vector<std::string> names = {
       "grantd_grant",   "grantd_policy", "grantd_endpoint", "grantd_hostguest", "grantd_identity",
       "grantd_rule",    "grantd_idrule", "grantd_uplink",   "grantd_slotname",  "grantd_idname",
-      "grantd_guest",   "grantd_source", "grantd_node",     "grantd_flow",      "grantd_frag",
-      "grantd_counter", "grantd_bucket", "grantd_credit",   "grantd_clock",     "grantd_event"};
+      "grantd_guest",   "grantd_source", "grantd_node",     "grantd_bound",     "grantd_flow",
+      "grantd_frag",    "grantd_counter", "grantd_bucket",  "grantd_credit",    "grantd_clock",
+      "grantd_event"};
   return names;
 }
 
@@ -76,7 +77,7 @@ Result<DatapathMaps> DatapathMaps::open(const Opener& opener) {
       open_one(opener, "grantd_node", maps.node),         open_one(opener, "grantd_flow", maps.flow),
       open_one(opener, "grantd_frag", maps.frag),         open_one(opener, "grantd_counter", maps.counter),
       open_one(opener, "grantd_bucket", maps.bucket),     open_one(opener, "grantd_credit", maps.credit),
-      open_one(opener, "grantd_clock", maps.clock),
+      open_one(opener, "grantd_clock", maps.clock),       open_one(opener, "grantd_bound", maps.bound),
   };
   for (const auto& step : steps)
     if (!step) return step.error();

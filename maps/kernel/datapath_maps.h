@@ -3,6 +3,7 @@
 #pragma once
 
 #include "maps/abi/about.h"
+#include "maps/abi/bound.h"
 #include "maps/abi/bucket.h"
 #include "maps/abi/clock.h"
 #include "maps/abi/counter.h"
@@ -43,6 +44,7 @@ struct DatapathMaps {
   TypedMap<__u32, grantd_guest> guest;
   TypedMap<grantd_source_key, grantd_source> source;
   TypedMap<__u32, grantd_node> node;
+  TypedMap<__u32, grantd_bound> bound;
   TypedMap<__u32, __u32> flow;     // slot -> id of the inner table
   TypedMap<__u32, __u32> frag;     // slot -> id of the inner table
   TypedMap<__u32, __u32> counter;  // slot -> id of the inner table

@@ -1,6 +1,7 @@
 #include "tests/kernel/private_node.h"
 
 #include "agent/compile/compile.h"
+#include "agent/plan/in_force.h"
 #include "agent/ctl/explain/ends.h"
 #include "agent/ctl/explain/frame.h"
 #include "agent/snapshot/read_snapshot.h"
@@ -33,6 +34,12 @@ T must(Result<T> result) {
 }
 
 void run(const std::string& command) { must(std::system(command.c_str()) == 0, command); }
+
+std::string if_name(std::uint32_t ifindex) {
+  char name[IF_NAMESIZE] = {};
+  must(if_indextoname(ifindex, name) != nullptr, "if_indextoname");
+  return name;
+}
 
 Realm realm(const std::string& name, std::initializer_list<const char*> prefixes) {
   Realm made;
@@ -83,7 +90,13 @@ DesiredState PrivateNode::default_state() {
   return desired;
 }
 
-PrivateNode::PrivateNode(DesiredState desired) : desired_(std::move(desired)) {
+Limits PrivateNode::small_tables() {
+  Limits limits;
+  limits.flows_per_grant = 1024;
+  return limits;
+}
+
+PrivateNode::PrivateNode(DesiredState desired, const Limits& limits) : desired_(std::move(desired)) {
   must(unshare(CLONE_NEWNS | CLONE_NEWNET) == 0, "unshare");
   must(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "make mounts private");
   char path[] = "/tmp/grantd-kernel-XXXXXX";
@@ -91,7 +104,8 @@ PrivateNode::PrivateNode(DesiredState desired) : desired_(std::move(desired)) {
   directory_ = path;
   must(mount("grantd-test", path, "bpf", 0, nullptr) == 0, "mount bpf");
   pin_root_ = directory_ + "/grantd";
-  load();
+  make_interfaces();
+  load(limits);
   apply();
 }
 
@@ -104,7 +118,7 @@ PrivateNode::~PrivateNode() {
 
 std::uint32_t PrivateNode::ifindex(const std::string& interface) const { return if_nametoindex(interface.c_str()); }
 
-void PrivateNode::load() {
+void PrivateNode::make_interfaces() {
   run("ip link set lo up");
   std::vector<std::string> interfaces = {"uplink0", "tail0"};
   for (const Workload& each : desired_.workloads) interfaces.push_back(each.interface);
@@ -116,9 +130,19 @@ void PrivateNode::load() {
     node_.interfaces.push_back(fact);
   }
   node_.uplink_rules = {{"uplink0", UplinkClass::Lan}, {"tail0", UplinkClass::Tailnet}};
+}
+
+void PrivateNode::restart(const Limits& limits) {
+  attacher_.reset();
+  datapath_.reset();
+  load(limits);
+  apply();
+}
+
+void PrivateNode::load(const Limits& limits) {
   DatapathOptions options;
   options.pin_root = pin_root_;
-  options.flows_per_grant = 1024;
+  options.limits = limits;
   datapath_ = must(Datapath::load(options));
   attacher_ = std::make_unique<Attacher>(pin_root_, AttachMode::Auto);
 }
@@ -137,8 +161,10 @@ void PrivateNode::apply() {
   facts.node = "node-a";
   facts.version = "test";
   facts.boot_to_wall_ns = static_cast<std::uint64_t>(clock.wall_of(0));
-  const CompiledPolicy compiled = compile(desired_, node_, time);
-  const ApplyReport report = applier.apply(plan(applier.state(), compiled, facts), time.boot_now);
+  facts.slots = datapath_->slots();
+  node_.in_force = in_force(applier.state());
+  compiled_ = compile(desired_, node_, time, datapath_->limits());
+  const ApplyReport report = applier.apply(plan(applier.state(), compiled_, facts), time.boot_now);
   for (const FailedStep& failed : report.failed)
     throw std::runtime_error(failed.operation + " " + failed.subject + ": " + failed.error.message);
 }
@@ -149,10 +175,14 @@ bool PrivateNode::send(const std::string& guest, const std::string& address, con
       must(resolve_ends(snapshot, {guest, std::nullopt}, {"", must(IpAddress::parse(address))}));
   MacAddress mac;
   std::copy(std::begin(ends.source.endpoint->mac), std::end(ends.source.endpoint->mac), mac.bytes.begin());
-  const auto frame = first_frame({mac, MacAddress{{2, 0, 0, 0, 0, 9}}, ends.source.address, ends.destination.address},
-                                 probe);
+  return send_from(if_name(ends.source.endpoint->ifindex), mac, ends.source.address, address, probe);
+}
+
+bool PrivateNode::send_from(const std::string& interface, const MacAddress& mac, const IpAddress& source,
+                            const std::string& address, const Probe& probe) {
+  const auto frame = first_frame({mac, MacAddress{{2, 0, 0, 0, 0, 9}}, source, must(IpAddress::parse(address))}, probe);
   __sk_buff context{};
-  context.ifindex = ends.source.endpoint->ifindex;
+  context.ifindex = ifindex(interface);
   LIBBPF_OPTS(bpf_test_run_opts, options);
   options.data_in = frame.data();
   options.data_size_in = static_cast<__u32>(frame.size());

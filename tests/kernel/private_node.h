@@ -20,7 +20,7 @@ namespace grantd {
 class PrivateNode {
  public:
   PrivateNode() : PrivateNode(default_state()) {}
-  explicit PrivateNode(DesiredState desired);
+  explicit PrivateNode(DesiredState desired, const Limits& limits = small_tables());
   ~PrivateNode();
   PrivateNode(const PrivateNode&) = delete;
   PrivateNode& operator=(const PrivateNode&) = delete;
@@ -32,21 +32,31 @@ class PrivateNode {
   std::uint32_t ifindex(const std::string& interface) const;
 
   static DesiredState default_state();
+  static Limits small_tables();  // of 1,024 flows; all else as by default
   DesiredState& desired() { return desired_; }
   NodeFacts& facts() { return node_; }
   // Enforces desired() and facts() as they are now; interfaces that were not there at first are not made.
   void apply();
+  // As an agent that starts again on the same pins, with these limits.
+  void restart(const Limits& limits);
+  // What apply() last compiled.
+  const CompiledPolicy& compiled() const { return compiled_; }
 
   // Runs the datapath itself, which counts and remembers: a guest's first frame to an address.
   // Returns whether it passes.
   bool send(const std::string& guest, const std::string& address, const Probe& probe);
+  // The same of an interface that may have no record; `mac` and `source` are what the frame says.
+  bool send_from(const std::string& interface, const MacAddress& mac, const IpAddress& source,
+                 const std::string& address, const Probe& probe);
 
  private:
-  void load();
+  void make_interfaces();
+  void load(const Limits& limits);
 
   std::string directory_, pin_root_;
   DesiredState desired_;
   NodeFacts node_;
+  CompiledPolicy compiled_;
   std::unique_ptr<Datapath> datapath_;
   std::unique_ptr<Attacher> attacher_;
 };

@@ -155,7 +155,7 @@ TEST_F(Judge, WithoutItsTablesAGrantIsClosed) {
   expect(from_guest(frame, "far"), GRANTD_REASON_TABLE_MISSING);
   ASSERT_TRUE(node().maps().counter.erase(slot).ok());
   EXPECT_FALSE(run(Hook::FromGuest, frame, interface_of("far"), {}).passes) << "what cannot be counted";
-  ASSERT_TRUE(node().datapath().make_tables({slot}).ok());
+  ASSERT_TRUE(node().datapath().make_tables({slot}, 1024).ok());
   expect(from_guest(frame, "far"), GRANTD_REASON_NEW_FLOW);
 }
 

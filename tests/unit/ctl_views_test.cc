@@ -140,5 +140,15 @@ TEST(Status, IsTheNodeAtAGlance) {
   EXPECT_THAT(show_status(samples::node(), {"/p", true}, kJson), HasSubstr("\"running\": true"));
 }
 
+TEST(Status, TellsWhichLimitRefuses) {
+  Snapshot node = samples::node();
+  node.bounds[GRANTD_BOUND_FLOWS] = {32768, 32768, 3};
+  const std::string text = show_status(node, {"/p", true}, kTable);
+  EXPECT_THAT(text, testing::ContainsRegex("flows +32768 +32768 +3"));
+  EXPECT_THAT(text, testing::ContainsRegex("grants +0 +0 +0"));
+  EXPECT_THAT(show_status(node, {"/p", true}, kJson),
+              testing::ContainsRegex("\"flows\": \\{\n *\"limit\": 32768,\n *\"used\": 32768,\n *\"refused\": 3"));
+}
+
 }  // namespace
 }  // namespace grantd

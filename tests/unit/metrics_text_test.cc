@@ -35,6 +35,8 @@ Snapshot full_node() {
   node.buckets[2] = {};
   node.slot_names[2].valid_until_seconds = 1'767'225'540;
   node.fills["grantd_rule"] = {7, GRANTD_MAX_RULES};
+  node.bounds[GRANTD_BOUND_GRANTS] = {2, 2, 1};
+  node.bounds[GRANTD_BOUND_REALM_PREFIXES] = {65536, 5, 0};
   return node;
 }
 
@@ -86,6 +88,15 @@ TEST(Metrics, TheAgentsOwn) {
   EXPECT_THAT(text, HasSubstr("grantd_source_errors_total{source=\"manifests\"} 4\n"));
   EXPECT_THAT(text, HasSubstr("grantd_drift_repaired_total 5\n"));
   EXPECT_THAT(text, HasSubstr("attach=\"tcx\"} 1\n"));
+}
+
+TEST(Metrics, LimitsHaveTheirUseAndWhatTheyRefuse) {
+  const std::string text = metrics_text(full_node(), status());
+  EXPECT_THAT(text, HasSubstr("grantd_node_limit{limit=\"grants\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_node_limit_used{limit=\"grants\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_node_limit_refused{limit=\"grants\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_node_limit{limit=\"realm_prefixes\"} 65536\n"));
+  EXPECT_THAT(text, Not(HasSubstr("limit=\"flows\""))) << "nothing was compiled for it";
 }
 
 TEST(Metrics, PromtoolHasNothingToSay) {

@@ -78,7 +78,7 @@ TEST_F(SettingsTest, DefaultsAreThoseOfTheDesign) {
   EXPECT_EQ(settings.state_dir, "/var/lib/grantd");
   EXPECT_EQ(settings.listen, "127.0.0.1:9786");
   EXPECT_EQ(settings.stamp_mask, 0xff001fffU);
-  EXPECT_EQ(settings.flows_per_grant, 16384U);
+  EXPECT_EQ(settings.limits.flows_per_grant, 16384U);
   EXPECT_EQ(settings.attach, AttachSetting::Auto);
   EXPECT_FALSE(settings.trust_clock);
   EXPECT_EQ(settings.log_format, LogFormat::Text);
@@ -139,7 +139,7 @@ TEST_F(SettingsTest, FlagsAreTaken) {
   EXPECT_EQ(settings.state_dir, "/srv/grantd");
   EXPECT_EQ(settings.listen, "[::1]:9000");
   EXPECT_EQ(settings.stamp_mask, 0x7f001fffU);
-  EXPECT_EQ(settings.flows_per_grant, 1024U);
+  EXPECT_EQ(settings.limits.flows_per_grant, 1024U);
   EXPECT_EQ(settings.attach, AttachSetting::Clsact);
   EXPECT_TRUE(settings.trust_clock);
   EXPECT_EQ(settings.log_format, LogFormat::Json);
@@ -185,7 +185,7 @@ TEST_F(SettingsTest, TheFileHoldsEverySetting) {
   EXPECT_EQ(settings.pod_cidrs[0].text(), "10.1.0.0/16");
   EXPECT_EQ(settings.service_cidrs[0].text(), "10.2.0.0/16");
   EXPECT_EQ(settings.stamp_mask, 0x7f001fffU);
-  EXPECT_EQ(settings.flows_per_grant, 1024U);
+  EXPECT_EQ(settings.limits.flows_per_grant, 1024U);
   EXPECT_TRUE(settings.trust_clock);
   EXPECT_EQ(settings.listen, "0.0.0.0:9786");
   EXPECT_EQ(accepted({"check", "a"}).uplinks.size(), 2U) << "check reads it too, and passes over what it has not";
@@ -200,7 +200,7 @@ TEST_F(SettingsTest, TheEnvironmentHoldsEverySetting) {
   EXPECT_EQ(settings.manifests, "/etc/grantd/manifests");
   ASSERT_EQ(settings.uplinks.size(), 2U);
   EXPECT_EQ(settings.uplinks[0].uplink_class, UplinkClass::Tailnet);
-  EXPECT_EQ(settings.flows_per_grant, 1024U);
+  EXPECT_EQ(settings.limits.flows_per_grant, 1024U);
   EXPECT_TRUE(settings.trust_clock);
 }
 
@@ -217,6 +217,40 @@ TEST_F(SettingsTest, FlagsStandOverTheEnvironmentAndThatOverTheFile) {
   ASSERT_EQ(settings.uplinks.size(), 1U);
   EXPECT_EQ(settings.uplinks[0].interface_glob, "c");
   EXPECT_EQ(settings.log_level, "error");
+}
+
+TEST_F(SettingsTest, LimitsOfTheNodeAreThoseOfTheDesignUntilTheyAreSet) {
+  const Limits limits = run_with({}).limits;
+  EXPECT_EQ(limits.grants, 4096U);
+  EXPECT_EQ(limits.endpoints, 16384U);
+  EXPECT_EQ(limits.rules, 262144U);
+  EXPECT_EQ(limits.prefixes, 65536U);
+  EXPECT_EQ(limits.identities, 8191U);
+  EXPECT_EQ(limits.flows, 67108864U);
+  file("max-rules = 3\nmax-identities = 4\nflows-per-grant = 100\n");
+  environment("GRANTD_MAX_REALM_PREFIXES", "5");
+  environment("GRANTD_MAX_FLOWS", "100");
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"run", "--manifests", "/m"}, std::vector<std::string>{"check", "a"}}) {
+    std::vector<std::string> arguments = command;
+    arguments.insert(arguments.end(), {"--max-grants", "1", "--max-endpoints", "2"});
+    const Limits set = accepted(arguments).limits;
+    EXPECT_EQ(set.grants, 1U) << command[0];
+    EXPECT_EQ(set.endpoints, 2U);
+    EXPECT_EQ(set.rules, 3U);
+    EXPECT_EQ(set.identities, 4U);
+    EXPECT_EQ(set.prefixes, 5U);
+    EXPECT_EQ(set.flows, 100U);
+    EXPECT_EQ(set.flows_per_grant, 100U);
+  }
+}
+
+TEST_F(SettingsTest, ASumOfFlowsThatHoldsNoTableIsRefused) {
+  EXPECT_EQ(run_with({"--max-flows", "1024", "--flows-per-grant", "1024"}).limits.flows, 1024U);
+  EXPECT_THAT(refused_run({"--max-flows", "1023", "--flows-per-grant", "1024"}),
+              AllOf(HasSubstr("--max-flows"), HasSubstr("1023"), HasSubstr("--flows-per-grant 1024")));
+  environment("GRANTD_MAX_FLOWS", "1023");  // of a command that is not called
+  EXPECT_EQ(accepted({"uninstall"}).command, Settings::Command::Uninstall);
 }
 
 TEST_F(SettingsTest, WrongValuesAreNamedWithWhatIsAccepted) {
@@ -240,6 +274,14 @@ TEST_F(SettingsTest, WrongValuesAreNamedWithWhatIsAccepted) {
       {{"--attach", "xdp"}, "xdp", "clsact"},
       {{"--flows-per-grant", "63"}, "63", "64 to 1048576"},
       {{"--flows-per-grant", "many"}, "many", "64 to 1048576"},
+      {{"--max-grants", "0"}, "0", "1 to 8190"},
+      {{"--max-grants", "8191"}, "8191", "1 to 8190"},
+      {{"--max-endpoints", "262145"}, "262145", "1 to 262144"},
+      {{"--max-rules", "-1"}, "-1", "1 to 4194304"},
+      {{"--max-rules", "4194305"}, "4194305", "1 to 4194304"},
+      {{"--max-realm-prefixes", "many"}, "many", "1 to 1048576"},
+      {{"--max-identities", "8192"}, "8192", "2 to 8191"},
+      {{"--max-flows", "63"}, "63", "64 to 268435456"},
       {{"--log-format", "xml"}, "xml", "json"},
       {{"--log-level", "loud"}, "loud", "warn"},
       {{"--pin-root", "grantd"}, "'grantd'", "absolute"},

@@ -41,6 +41,11 @@ std::string status_json(const Snapshot& snapshot, const AgentSign& agent, const 
   auto uplinks = nlohmann::ordered_json::array();
   for (const auto& [ifindex, uplink] : snapshot.uplinks)
     uplinks.push_back({{"ifindex", ifindex}, {"class", uplink_class_name(uplink.uplink_class)}});
+  auto limits = nlohmann::ordered_json::object();
+  for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++) {
+    const grantd_bound& bound = snapshot.bounds[kind];
+    limits[bound_name(kind)] = {{"limit", bound.most}, {"used", bound.used}, {"refused", bound.refused}};
+  }
   auto maps = nlohmann::ordered_json::object();
   for (const auto& [name, fill] : snapshot.fills)
     maps[name] = {{"entries", fill.entries}, {"max_entries", fill.max_entries}};
@@ -60,7 +65,21 @@ std::string status_json(const Snapshot& snapshot, const AgentSign& agent, const 
                       {"dropped", totals.dropped},
                       {"last_drop", moment_json(snapshot.clock, totals.last_drop_ns)}}},
                     {"uplinks", uplinks},
+                    {"limits", limits},
                     {"maps", maps}});
+}
+
+std::string limits_text(const Snapshot& snapshot, bool colour) {
+  Table table;
+  table.columns = {{"LIMIT"}, {"USED", true}, {"OF", true}, {"REFUSED", true}};
+  for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++) {
+    const grantd_bound& bound = snapshot.bounds[kind];
+    table.rows.push_back({bound_name(kind),
+                          {std::to_string(bound.used), bound.used > bound.most ? Colour::Bad : Colour::Plain},
+                          std::to_string(bound.most),
+                          {std::to_string(bound.refused), bound.refused ? Colour::Bad : Colour::Plain}});
+  }
+  return render(table, colour);
 }
 
 std::string maps_text(const Snapshot& snapshot, bool colour) {
@@ -107,7 +126,8 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
        {"packets passed", std::to_string(totals.passed)},
        {"packets dropped", dropped}},
       style.colour);
-  return facts + (snapshot.fills.empty() ? "" : "\n" + maps_text(snapshot, style.colour));
+  return facts + "\n" + limits_text(snapshot, style.colour) +
+         (snapshot.fills.empty() ? "" : "\n" + maps_text(snapshot, style.colour));
 }
 
 }  // namespace grantd

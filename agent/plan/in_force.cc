@@ -1,0 +1,38 @@
+#include "agent/plan/in_force.h"
+
+#include "agent/compile/room.h"
+#include "maps/fixed_text.h"
+
+namespace grantd {
+
+namespace {
+
+std::size_t rules_in_force(const KernelState& kernel, std::uint32_t slot) {
+  const auto published = kernel.published.find(slot);
+  if (published == kernel.published.end()) return 0;
+  const auto policy = kernel.policies.find(published->second);
+  if (policy == kernel.policies.end()) return 0;
+  const auto set = kernel.rule_sets.find(policy->second.rules_id);
+  if (set == kernel.rule_sets.end()) return 0;
+  return room_for_rules(set->second.rules.size(), set->second.identity_rules.size(), set->second.sources.size());
+}
+
+}  // namespace
+
+InForce in_force(const KernelState& kernel) {
+  InForce result;
+  for (const auto& [slot, name] : kernel.slot_names) {
+    const auto table = kernel.tables.find(slot);
+    result.grants[text_of(name.grant)] = {rules_in_force(kernel, slot),
+                                          table == kernel.tables.end() ? 0 : table->second};
+  }
+  for (const auto& [ifindex, record] : kernel.endpoints) result.interfaces.insert(ifindex);
+  for (const auto& [cgroup, record] : kernel.host_guests)
+    if (record.flags & GRANTD_ENDPOINT_HOST_NETWORK) result.cgroups.insert(cgroup);
+  for (const auto& [number, name] : kernel.identity_names)
+    if (name.kind == IdentityName::Kind::Realm) result.realms.insert(name.name);
+  result.prefixes = kernel.prefixes.size();
+  return result;
+}
+
+}  // namespace grantd
