@@ -73,14 +73,13 @@ std::string mark_text(const MarkUse& use) {
   return verb(use.action) + (valued ? hexadecimal(use.value) + "/" : std::string("mask ")) + hexadecimal(use.mask);
 }
 
-std::string remedy(const StampSettings& stamp, const MarkUse& use, const MarkFacts& facts) {
+std::string remedy(const StampSettings& stamp, const MarkUse& use, std::optional<std::uint32_t> free) {
   const std::string narrower = "a rule with a mask that is clear of " + hexadecimal(stamp.mask);
   if ((use.mask | stamp.mask) == use.mask) return narrower;  // it would take the bits of most other masks too
-  const auto mask = clear_stamp_mask(facts);
-  return mask ? "--stamp-mask " + hexadecimal(*mask) + ", or " + narrower : narrower;
+  return free ? "--stamp-mask " + hexadecimal(*free) + ", or " + narrower : narrower;
 }
 
-// The bits, of those given, that carry the tag; 0 where no mask can be made of these.
+// Of the masks that can be made of these bits, the one with the longest tag.
 std::optional<std::uint32_t> mask_in(std::uint32_t free) {
   std::optional<std::uint32_t> best;
   int best_tag = 0;
@@ -117,14 +116,16 @@ StampHarm stamp_harm(const StampSettings& stamp, const MarkUse& use) {
 }
 
 std::vector<Problem> stamp_collisions(const StampSettings& stamp, const MarkFacts& facts) {
-  // The first owner in their order speaks for all that do the same.
-  std::map<std::tuple<StampHarm, MarkAction, std::uint32_t, std::uint32_t>, std::pair<const MarkUse*, bool>> ways;
+  // The first in their order speaks for all that do the same to the same bits, whatever the values: there may be
+  // thousands of them, one for each pod.
+  std::map<std::tuple<StampHarm, MarkAction, std::uint32_t>, std::pair<const MarkUse*, bool>> ways;
   for (const MarkUse& use : facts.uses) {
     const StampHarm harm = stamp_harm(stamp, use);
     if (harm == StampHarm::None) continue;
-    const auto [way, is_new] = ways.insert({{harm, use.action, use.mask, use.value}, {&use, false}});
+    const auto [way, is_new] = ways.insert({{harm, use.action, use.mask}, {&use, false}});
     way->second.second = !is_new;
   }
+  const auto free = clear_stamp_mask(facts);
   std::vector<Problem> problems;
   for (const auto& [way, by] : ways) {
     const StampHarm harm = std::get<StampHarm>(way);
@@ -135,7 +136,7 @@ std::vector<Problem> stamp_collisions(const StampSettings& stamp, const MarkFact
     problem.field = use->owner + (others ? " and others" : "");
     problem.value = mark_text(*use);
     problem.message = std::string(sentence(harm)) + "; bits in common: " + hexadecimal(use->mask & stamp.mask);
-    problem.accepted = remedy(stamp, *use, facts);
+    problem.accepted = remedy(stamp, *use, free);
     problems.push_back(std::move(problem));
   }
   return problems;

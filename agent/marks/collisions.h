@@ -11,19 +11,19 @@
 namespace grantd {
 
 enum class StampHarm : std::uint8_t {
-  None,       // clear of the stamp
-  Alters,     // the tag remains, the identity changes: a packet may pass for another party's
-  Overwrites, // by something unknown: the stamp is lost, or becomes what another packet's was
-  Loses,      // no stamp remains: the sender is nobody
-  Mistakes,   // some stamps look like the mark
-  Hides,      // a stamp hides the mark
-  Expects,    // no stamp looks like the mark, but somebody must set it there
-  Saves,      // stamps get into the connection's mark
+  None,        // clear of the stamp
+  Alters,      // the tag remains, the identity changes: a packet may pass for another party's
+  Overwrites,  // by something unknown: the stamp is lost, or becomes what another packet's was
+  Loses,       // no stamp remains: the sender is nobody
+  Mistakes,    // some stamps look like the mark
+  Hides,       // a stamp hides the mark
+  Expects,     // no stamp looks like the mark, but somebody must set it there
+  Saves,       // stamps get into the connection's mark
 };
 
 StampHarm stamp_harm(const StampSettings& stamp, const MarkUse& use);
 
-// One for each way in which others collide, however many rules do so; it names one of them.
+// One for each harm, action and mask, however many rules there are of it; it names one of them.
 std::vector<Problem> stamp_collisions(const StampSettings& stamp, const MarkFacts& facts);
 
 // What is not known of the marks in use.

@@ -1,5 +1,6 @@
 #include "agent/marks/legacy_tables.h"
 #include "agent/marks/read_marks.h"
+#include "crd-sync/file_text.h"
 #include "maps/descriptor.h"
 
 #include <linux/netfilter_ipv4/ip_tables.h>
@@ -8,14 +9,15 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <sstream>
 
 namespace grantd {
 
 namespace {
 
 constexpr std::size_t kMostBytes = 64 << 20;  // of a table; some 200,000 rules
-constexpr int kAttempts = 3;                  // the table may change between the two questions
+constexpr std::size_t kMostBytesOfNames = 1 << 16;
+constexpr int kAttempts = 3;  // the table may change between the two questions
 constexpr const char* kChains[NF_INET_NUMHOOKS] = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"};
 
 // What differs between the families but in name.
@@ -24,7 +26,7 @@ struct Ipv4 {
   using Entries = ipt_get_entries;
   static constexpr XtFamily kFamily = XtFamily::IPv4;
   static constexpr int kDomain = AF_INET, kLevel = IPPROTO_IP, kInfo = IPT_SO_GET_INFO, kEntries = IPT_SO_GET_ENTRIES;
-  static constexpr const char *kProgram = "iptables", *kTables = "/proc/net/ip_tables_names";
+  static constexpr const char *kProgram = "iptables", *kTables = "/proc/thread-self/net/ip_tables_names";
 };
 struct Ipv6 {
   using Info = ip6t_getinfo;
@@ -32,7 +34,7 @@ struct Ipv6 {
   static constexpr XtFamily kFamily = XtFamily::IPv6;
   static constexpr int kDomain = AF_INET6, kLevel = IPPROTO_IPV6, kInfo = IP6T_SO_GET_INFO,
                        kEntries = IP6T_SO_GET_ENTRIES;
-  static constexpr const char *kProgram = "ip6tables", *kTables = "/proc/net/ip6_tables_names";
+  static constexpr const char *kProgram = "ip6tables", *kTables = "/proc/thread-self/net/ip6_tables_names";
 };
 
 template <typename Kind>
@@ -67,23 +69,25 @@ Result<void> read_table(int socket, const std::string& name, MarkFacts& facts) {
 
 template <typename Kind>
 Result<void> read_tables(MarkFacts& facts) {
-  std::ifstream names(Kind::kTables);  // not there: the kernel has no such tables
+  auto text = read_whole_file(Kind::kTables, kMostBytesOfNames);
+  if (!text && text.error().error_number == ENOENT) return {};  // the kernel has no such tables
+  if (!text) return text.error();
+  std::istringstream names(std::move(text).value());
   std::string name;
   Descriptor socket;
   while (names >> name) {
     if (!socket.valid()) socket = Descriptor(::socket(Kind::kDomain, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket.valid()) return system_error(std::string("no socket to read the rules of ") + Kind::kProgram, errno);
-    if (auto read = read_table<Kind>(socket.get(), name, facts); !read) return read;
+    if (auto read = read_table<Kind>(socket.get(), name, facts); !read) facts.unread.push_back(read.error().message);
   }
   return {};
 }
 
 }  // namespace
 
-Result<void> read_legacy_marks(MarkFacts& facts) {
-  auto ipv4 = read_tables<Ipv4>(facts);
-  auto ipv6 = read_tables<Ipv6>(facts);
-  return ipv4 ? ipv6 : ipv4;
+void read_legacy_marks(MarkFacts& facts) {
+  for (const auto read : {read_tables<Ipv4>, read_tables<Ipv6>})
+    if (auto done = read(facts); !done) facts.unread.push_back(done.error().message);
 }
 
 }  // namespace grantd

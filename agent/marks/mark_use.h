@@ -40,6 +40,11 @@ struct MarkFacts {
     else
       too_many |= !uses.contains(use);
   }
+  // The uses of another, not what it could not look at.
+  void add_all(const MarkFacts& other) {
+    for (const MarkUse& use : other.uses) add(use);
+    too_many |= other.too_many;
+  }
   bool operator==(const MarkFacts&) const = default;
 };
 

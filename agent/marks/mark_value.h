@@ -38,8 +38,8 @@ inline MarkValue bits_or(const MarkValue& a, const MarkValue& b) {
                  a.ones() | b.ones());
 }
 inline MarkValue bits_xor(const MarkValue& a, const MarkValue& b) {
-  return of_both(a, b, (a.kept & b.zeros()) | (b.kept & a.zeros()),
-                 (a.zeros() & b.zeros()) | (a.ones() & b.ones()), (a.zeros() & b.ones()) | (a.ones() & b.zeros()));
+  return of_both(a, b, (a.kept & b.zeros()) | (b.kept & a.zeros()), (a.zeros() & b.zeros()) | (a.ones() & b.ones()),
+                 (a.zeros() & b.ones()) | (a.ones() & b.zeros()));
 }
 
 }  // namespace grantd

@@ -1,7 +1,5 @@
 #include "agent/marks/mark_watch.h"
 
-#include "agent/marks/read_marks.h"
-
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -38,11 +36,12 @@ void MarkWatch::look() {
   try {
     thread_ = std::thread([this] {
       setpriority(PRIO_PROCESS, 0, kLeastUrgent);  // of this thread alone
-      seen_ = read_marks();
+      seen_ = read_mark_sources();
       tell(done_.get());
     });
   } catch (const std::system_error& failed) {
-    seen_.unread.push_back(std::string("cannot make a thread to look at rules: ") + failed.what());
+    for (MarkFacts& source : seen_)
+      source.unread = {std::string("cannot make a thread to look at rules: ") + failed.what()};
     tell(done_.get());
   }
 }
@@ -51,11 +50,12 @@ bool MarkWatch::drain() {
   std::uint64_t looks = 0;
   if (read(done_.get(), &looks, sizeof(looks)) != sizeof(looks)) return false;
   if (thread_.joinable()) thread_.join();
-  MarkFacts seen = std::move(seen_);
-  if (facts_ && !seen.unread.empty())
-    for (const MarkUse& use : facts_->uses) seen.add(use);
-  if (facts_ == seen) return false;
-  facts_ = std::move(seen);
+  for (std::size_t source = 0; source < seen_.size(); source++)
+    if (!seen_[source].unread.empty()) seen_[source].add_all(known_[source]);
+  known_ = std::move(seen_);
+  MarkFacts all = all_marks(known_);
+  if (facts_ == all) return false;
+  facts_ = std::move(all);
   return true;
 }
 

@@ -1,7 +1,7 @@
 // Looks at the marks in use, in a thread of its own: rules may be many, and enforcement does not wait.
 #pragma once
 
-#include "agent/marks/mark_use.h"
+#include "agent/marks/read_marks.h"
 #include "maps/descriptor.h"
 #include "maps/result.h"
 
@@ -22,8 +22,8 @@ class MarkWatch {
   // Begins to look, unless a look is under way, and returns at once.
   void look();
   int fd() const { return done_.get(); }  // readable when a look is over; owned
-  // Takes over what was seen. True where it is not what was known before. What could not be looked at this time
-  // stays as it was.
+  // Takes over what was seen. True where it is not what was known before. A source that could not be looked
+  // at completely this time keeps what it told before.
   bool drain();
   const std::optional<MarkFacts>& facts() const { return facts_; }  // nothing before the first look is over
 
@@ -32,7 +32,8 @@ class MarkWatch {
 
   Descriptor done_;
   std::thread thread_;  // joinable while a look is under way
-  MarkFacts seen_;      // the thread's, until it is joined
+  MarkSources seen_;    // the thread's, until it is joined
+  MarkSources known_;
   std::optional<MarkFacts> facts_;
 };
 

@@ -37,8 +37,7 @@ Result<void> read_nftables_marks(MarkFacts& facts) {
     auto done = list_rules(listed);
     const int error_number = done ? 0 : done.error().error_number;
     if (error_number == EINTR && attempt < kAttempts) continue;
-    for (const MarkUse& each : listed.uses) facts.add(each);
-    facts.too_many |= listed.too_many;
+    facts.add_all(listed);
     if (done || error_number == EINVAL) return {};  // EINVAL: this kernel has no nf_tables
     return Error{"cannot list the rules of nftables: " + done.error().message, error_number};
   }

@@ -5,10 +5,16 @@
 #include "agent/marks/mark_use.h"
 #include "maps/result.h"
 
+#include <array>
+
 namespace grantd {
 
+// By source: policy routing, nftables, legacy tables.
+using MarkSources = std::array<MarkFacts, 3>;
+
 // Everything below. May take long where there are many rules: not for the event loop.
-MarkFacts read_marks();
+MarkSources read_mark_sources();
+MarkFacts all_marks(const MarkSources& sources);
 
 // Policy routing rules of both families, by rtnetlink.
 Result<void> read_routing_marks(MarkFacts& facts);
@@ -16,7 +22,7 @@ Result<void> read_routing_marks(MarkFacts& facts);
 // module that is not loaded, the kernel may load it.
 Result<void> read_nftables_marks(MarkFacts& facts);
 // Rules of the tables that iptables-legacy and ip6tables-legacy have made, by getsockopt. A table that is not
-// there is not asked for: asking would make it.
-Result<void> read_legacy_marks(MarkFacts& facts);
+// there is not asked for: asking would make it. A table that cannot be read is among those unread.
+void read_legacy_marks(MarkFacts& facts);
 
 }  // namespace grantd

@@ -6,7 +6,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <thread>
 
 namespace grantd::test {
 namespace {
@@ -26,7 +31,7 @@ class Marks : public testing::Test {
   }
   static MarkFacts read() {
     MarkFacts facts;
-    in_netns(kNetns, [&] { facts = read_marks(); });
+    in_netns(kNetns, [&] { facts = all_marks(read_mark_sources()); });
     EXPECT_THAT(facts.unread, IsEmpty());
     EXPECT_FALSE(facts.too_many);
     return facts;
@@ -174,17 +179,73 @@ TEST_P(Neighbours, TailscaleAndKubernetesCollideWithNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Programs, Neighbours, testing::Values("iptables-legacy", "iptables-nft", "ip6tables-nft"));
 
+// As kube-proxy and Tailscale write them where they use nftables themselves.
+TEST_F(Marks, NeighboursThatSpeakNftables) {
+  rule("nft add table ip t; nft add chain ip t c");
+  for (const char* each : {"meta mark set meta mark or 0x4000", "meta mark and 0x4000 == 0 return",
+                           "meta mark set meta mark xor 0x4000", "meta mark and 0xff0000 == 0x40000 accept",
+                           "meta mark set meta mark and 0xff00ffff xor 0x40000", "ct mark and 0xff0000 != 0 counter"})
+    rule(std::string("nft add rule ip t c '") + each + "'");
+  EXPECT_EQ(read().uses.size(), 5U) << "they are seen; one is of connections alone";
+  for (const Problem& each : collisions()) ADD_FAILURE() << each.text();
+  rule("nft add rule ip t c meta mark set 0x4000");
+  EXPECT_EQ(collisions().size(), 1U) << "all bits";
+}
+
+// In a thread that may not administrate the network: netfilter is refused, policy routing is not.
+void without_rights(const std::function<void()>& action) {
+  std::thread([&] {
+    __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct rights[2]{};
+    ASSERT_EQ(syscall(SYS_capget, &head, rights), 0);
+    rights[0].effective &= ~(1U << CAP_NET_ADMIN);
+    ASSERT_EQ(syscall(SYS_capset, &head, rights), 0);
+    action();
+  }).join();
+}
+
+TEST_F(Marks, WhatIsRefusedIsToldAndTheRestIsSeen) {
+  rule("ip rule add priority 100 fwmark 0x1/0xff table 100");
+  rule("iptables-legacy -t mangle -A PREROUTING -j MARK --set-mark 0x1");
+  rule("iptables-legacy -t nat -A PREROUTING -j ACCEPT");
+  MarkFacts facts;
+  in_netns(kNetns, [&] { without_rights([&] { facts = all_marks(read_mark_sources()); }); });
+  EXPECT_EQ(facts.uses, (std::set<MarkUse>{{"policy routing rule 100 (IPv4)", MarkAction::Match, 0xff, 0x1}}));
+  EXPECT_THAT(facts.unread,
+              testing::UnorderedElementsAre(testing::HasSubstr("nftables"), testing::HasSubstr("iptables mangle"),
+                                            testing::HasSubstr("iptables nat")));
+  EXPECT_EQ(unread_marks(facts).size(), 3U);
+}
+
+// Who may not read the names of the tables does not take it for that there are none.
+TEST_F(Marks, NamesOfTablesThatAreRefusedAreTold) {
+  rule("iptables-legacy -t mangle -A PREROUTING -j MARK --set-mark 0x1");
+  MarkFacts facts;
+  in_netns(kNetns, [&] {
+    std::thread([&] {
+      constexpr uid_t kNobody = 65534;
+      ASSERT_EQ(syscall(SYS_setresgid, kNobody, kNobody, kNobody), 0);  // of this thread alone, unlike the C library's
+      ASSERT_EQ(syscall(SYS_setresuid, kNobody, kNobody, kNobody), 0);
+      read_legacy_marks(facts);
+    }).join();
+  });
+  ASSERT_FALSE(facts.unread.empty());
+  EXPECT_THAT(facts.unread[0], testing::HasSubstr("ip_tables_names: Permission denied"));
+}
+
+bool looked_again(MarkWatch& watch) {
+  watch.look();
+  pollfd waiting{watch.fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&waiting, 1, 10'000), 1);
+  return watch.drain();
+}
+
 // The watch looks at the namespace of the thread that asks.
 TEST_F(Marks, AWatchTellsWhatIsNew) {
   in_netns(kNetns, [] {
     auto watch = MarkWatch::open();
     ASSERT_TRUE(watch) << watch.error().message;
-    const auto looked = [&] {
-      watch.value()->look();
-      pollfd waiting{watch.value()->fd(), POLLIN, 0};
-      EXPECT_EQ(poll(&waiting, 1, 10'000), 1);
-      return watch.value()->drain();
-    };
+    const auto looked = [&] { return looked_again(*watch.value()); };
     EXPECT_FALSE(watch.value()->facts());
     EXPECT_FALSE(watch.value()->drain()) << "nobody has looked";
     EXPECT_TRUE(looked()) << "the first";
@@ -195,6 +256,25 @@ TEST_F(Marks, AWatchTellsWhatIsNew) {
     EXPECT_TRUE(run("ip rule del priority 100"));
     EXPECT_TRUE(looked());
     EXPECT_THAT(watch.value()->facts()->uses, IsEmpty());
+  });
+}
+
+TEST_F(Marks, ARefusalKeepsWhatThatSourceToldAndNoMore) {
+  rule("ip rule add priority 100 fwmark 0x1/0xff table 100");
+  rule("iptables-nft -t mangle -A PREROUTING -j MARK --set-mark 0x1");
+  in_netns(kNetns, [] {
+    auto watch = MarkWatch::open();
+    ASSERT_TRUE(watch) << watch.error().message;
+    const auto looked = [&] { return looked_again(*watch.value()); };
+    EXPECT_TRUE(looked());
+    EXPECT_EQ(watch.value()->facts()->uses.size(), 2U);
+    EXPECT_TRUE(run("ip rule del priority 100"));
+    without_rights([&] { EXPECT_TRUE(looked()); });
+    EXPECT_THAT(watch.value()->facts()->unread, testing::SizeIs(1));
+    EXPECT_EQ(watch.value()->facts()->uses,
+              (std::set<MarkUse>{{"nftables ip mangle PREROUTING", MarkAction::Set, 0xffffffff, 0x1}}));
+    EXPECT_TRUE(looked()) << "no longer refused";
+    EXPECT_THAT(watch.value()->facts()->unread, IsEmpty());
   });
 }
 

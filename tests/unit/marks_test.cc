@@ -24,7 +24,8 @@ std::vector<Problem> collisions(std::set<MarkUse> uses) {
 }
 
 TEST(StampHarm, WhatIsClearOfTheStampDoesNone) {
-  for (const auto action : {MarkAction::Set, MarkAction::Overwrite, MarkAction::Match, MarkAction::Test, MarkAction::Save})
+  for (const auto action :
+       {MarkAction::Set, MarkAction::Overwrite, MarkAction::Match, MarkAction::Test, MarkAction::Save})
     for (const std::uint32_t mask : {0xff0000U, 0xc000U, 0x30000U, 0x2000U, 0xffe000U})
       EXPECT_EQ(harm(action, mask, mask), StampHarm::None);
 }
@@ -91,11 +92,12 @@ TEST(StampCollisions, RulesThatDoTheSameAreOne) {
   const auto problems = collisions({{"a", MarkAction::Match, 0xff, 0x1},
                                     {"b", MarkAction::Match, 0xff, 0x1},
                                     {"c", MarkAction::Match, 0xff, 0x1},
-                                    {"d", MarkAction::Match, 0xff, 0x2},
+                                    {"c", MarkAction::Match, 0xff, 0x2},
+                                    {"d", MarkAction::Match, 0xf, 0x2},
                                     {"e", MarkAction::Match, 0xff0000, 0x80000}});
   ASSERT_EQ(problems.size(), 2U);
-  EXPECT_EQ(problems[0].field, "a and others");
-  EXPECT_EQ(problems[1].field, "d");
+  EXPECT_EQ(problems[0].field, "d");
+  EXPECT_EQ(problems[1].field, "a and others");
 }
 
 TEST(StampCollisions, NoMaskHelpsAgainstOneWhoTakesAllBits) {
