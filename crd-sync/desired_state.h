@@ -4,6 +4,8 @@
 
 #include "crd-sync/resources.h"
 
+#include <set>
+#include <string>
 #include <vector>
 
 namespace grantd {
@@ -13,6 +15,8 @@ struct DesiredState {
   std::vector<Grant> grants;        // sorted by key()
   std::vector<Workload> workloads;  // sorted by name
   std::vector<Problem> problems;    // in order of file and line
+  // Kubernetes: namespaces that carry the realm's label, and those that are no guests', by label or name.
+  std::set<std::string> labelled_namespaces, ordinary_namespaces;
 };
 
 }  // namespace grantd

@@ -51,7 +51,9 @@ ManifestDirectory::ManifestDirectory(ManifestDirectory&&) noexcept = default;
 ManifestDirectory& ManifestDirectory::operator=(ManifestDirectory&&) noexcept = default;
 ManifestDirectory::~ManifestDirectory() = default;
 
-DesiredState ManifestDirectory::load() {
+std::string ManifestDirectory::place() const { return parts_->path; }
+
+std::optional<DesiredState> ManifestDirectory::load() {
   parts_->watch.renew();
   std::vector<std::shared_ptr<const ReadResult>> reads;
   auto paths = list_manifests(parts_->path);
@@ -77,8 +79,7 @@ std::optional<Problem> ManifestDirectory::keep() {
   return std::nullopt;
 }
 
-int ManifestDirectory::watch_fd() const { return parts_->watch.events_fd(); }
-int ManifestDirectory::settle_fd() const { return parts_->watch.settle_fd(); }
+std::vector<int> ManifestDirectory::fds() const { return {parts_->watch.events_fd(), parts_->watch.settle_fd()}; }
 bool ManifestDirectory::drain() { return parts_->watch.drain(); }
 
 DesiredState load_manifests(const std::vector<std::string>& paths) {

@@ -1,7 +1,7 @@
 // Standalone mode's source: a directory of manifests, watched with inotify.
 #pragma once
 
-#include "crd-sync/desired_state.h"
+#include "crd-sync/source.h"
 #include "maps/result.h"
 
 #include <memory>
@@ -13,7 +13,7 @@ namespace grantd {
 
 // Reads *.yaml, *.yml and *.json directly in the directory: regular files and links to such, so
 // that a mounted ConfigMap works. Hidden files and editors' backups are left out.
-class ManifestDirectory {
+class ManifestDirectory final : public Source {
  public:
   // An error where the directory is not there or cannot be read. `state_directory` keeps the last
   // good version of each object; "" for none.
@@ -21,23 +21,20 @@ class ManifestDirectory {
 
   ManifestDirectory(ManifestDirectory&&) noexcept;
   ManifestDirectory& operator=(ManifestDirectory&&) noexcept;
-  ~ManifestDirectory();
+  ~ManifestDirectory() override;
+
+  const char* kind() const override { return "manifests"; }
+  std::string place() const override;
 
   // Everything anew; files whose content is the same as last time are not parsed again. When the
-  // directory has vanished, what was in force stays and a Problem says so.
-  DesiredState load();
+  // directory has vanished, what was in force stays and a Problem says so. Never nothing.
+  std::optional<DesiredState> load() override;
+  std::optional<Problem> keep() override;
 
-  // Writes what load() took for good to the state directory, if it differs from what is there. Apart
-  // from load(), so that no edit waits for the disk: call it once the edit is in force. What went
-  // wrong is to be told; the next call tries again.
-  std::optional<Problem> keep();
-
-  // Both for one epoll loop, edge or level triggered: whenever either is readable, call drain().
-  int watch_fd() const;   // inotify
-  int settle_fd() const;  // a timer: an editor saves by several steps, which are waited for
-
-  // True: something may have changed, and has been quiet since: load(). Never blocks.
-  bool drain();
+  // inotify, and a timer: an editor saves by several steps, which are waited for.
+  std::vector<int> fds() const override;
+  // True once after changes, when it has been quiet since.
+  bool drain() override;
 
  private:
   struct Parts;

@@ -145,7 +145,7 @@ Grant read_grant(Fields& spec, ObjectProblems& problems) {
   if (auto hard = spec.map("hard")) read_hard(*hard, grant, problems);
   if (auto bandwidth = spec.map("bandwidth")) read_bandwidth(*bandwidth, grant, problems);
   if (auto policy = spec.map("networkPolicy")) read_policy(*policy, grant, problems);
-  if (auto selector = spec.map("selector")) check_selector(*selector, problems);
+  if (auto selector = spec.map("selector")) read_selector(*selector, grant, problems);
   if (auto validity = spec.map("validity")) read_validity(*validity, grant, problems);
   grant.revoked = spec.boolean("revoked").value_or(false);
   if (auto revocation = spec.map("revocation")) {

@@ -1,4 +1,4 @@
-// A Grant's selector. It chooses Pods, so in standalone mode its form is all that counts.
+// A Grant's selector. It chooses pods; in standalone mode its form is all that counts.
 #pragma once
 
 #include "crd-sync/fields.h"
@@ -6,6 +6,6 @@
 namespace grantd {
 
 // {namespaceSelector, podSelector}, each a metav1.LabelSelector.
-void check_selector(Fields& selector, ObjectProblems& problems);
+void read_selector(Fields& selector, Grant& grant, ObjectProblems& problems);
 
 }  // namespace grantd

@@ -3,6 +3,7 @@
 // is compile's (agent/compile).
 #pragma once
 
+#include "crd-sync/label_selector.h"
 #include "maps/address.h"
 
 #include <chrono>
@@ -90,6 +91,7 @@ struct Grant {
   std::vector<Destination> destinations;  // also kept when egress_allowed is false; then ignored
   std::vector<Party> ingress_from = {Party::Grantee, Party::Grantor, Party::LocalNode, Party::SameGrant};
   bool dns_cluster = false;
+  LabelSelector namespace_selector, pod_selector;  // the pods that it may govern; both must choose them
   std::optional<WallTime> valid_from, valid_until;
   bool revoked = false;
   std::chrono::seconds notice_period{0};
@@ -99,15 +101,31 @@ struct Grant {
   std::string key() const { return namespace_name + "/" + name; }
 };
 
-// Standalone mode: ties a local interface, or a cgroup, to a Grant.
+// What the API server says of a guest that is a pod. Which Grant governs it is compile's to say, because that
+// depends on the time; where it is attached is found on the node, by its uid.
+struct GuestPod {
+  std::string uid;
+  std::string realm;            // "" where the guest is in quarantine
+  std::string namespace_grant;  // name of a Grant, by the namespace's label: the grantor's choice; "" for none
+  std::string own_grant;        // by the pod's own label, which the guest may write; "" for none
+  Labels labels, namespace_labels;  // for Grants' selectors
+  bool host_network = false;
+  enum class Qos : std::uint8_t { Guaranteed, Burstable, BestEffort } qos = Qos::BestEffort;
+};
+
+// A guest. Standalone mode: ties a local interface, or a cgroup, to a Grant. Kubernetes: a pod.
 struct Workload {
-  std::string name;
+  std::string name;                  // NAMESPACE/NAME of a pod
   std::string grant;                 // NAMESPACE/NAME; a bare name means keystone-system/NAME
   std::string interface;             // "" for a guest on the host network
   std::vector<IpAddress> addresses;  // at most 4 of each family; at most one link-local
   std::optional<MacAddress> mac;     // where the kernel cannot tell (not a veth)
   std::string cgroup;                // path below the cgroup v2 root, "" for none
+  std::string quarantine;            // why no Grant governs it, whatever there is; "" where one may
+  std::optional<GuestPod> pod;       // of Kubernetes; then grant, interface, mac and cgroup are empty
   SourcePosition position;
+
+  std::string text() const { return (pod ? "Pod " : "Workload ") + name; }  // as Problem::object
 };
 
 }  // namespace grantd

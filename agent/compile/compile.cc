@@ -152,7 +152,8 @@ CompiledPolicy compile(const DesiredState& desired, const NodeFacts& node, const
   policy.flows_per_table = limits.flows_per_grant;
   std::set<std::string> known_grants;
   for (const Grant& grant : desired.grants) known_grants.insert(grant.key());
-  policy.endpoints = compile_endpoints(desired.workloads, node, known_grants, policy.problems);
+  policy.endpoints = compile_endpoints(desired.workloads, node, known_grants, GrantChoice(desired.grants, time),
+                                       policy.problems);
   std::sort(policy.endpoints.begin(), policy.endpoints.end(),
             [](const CompiledEndpoint& one, const CompiledEndpoint& other) { return one.guest < other.guest; });
   give_records(limits, node, policy.endpoints, policy.bounds[GRANTD_BOUND_ENDPOINTS]);

@@ -93,7 +93,8 @@ struct CompiledPrefix {
 };
 
 struct CompiledEndpoint {
-  std::string guest;      // a Workload's name
+  std::string guest;      // a Workload's name, or NAMESPACE/NAME of a pod
+  std::string uid;        // of the pod; "" for a Workload. Another uid is another guest
   std::string interface;  // "" on the host network
   std::uint32_t ifindex = 0;
   bool layer3 = false;

@@ -11,34 +11,112 @@ namespace {
 
 class EndpointCompiler {
  public:
-  EndpointCompiler(const NodeFacts& node, const std::set<std::string>& known_grants, std::vector<Problem>& problems)
-      : node_(node), known_grants_(known_grants), problems_(problems), own_(node_addresses(node)) {
-    for (const InterfaceFact& each : node.interfaces) by_name_[each.name] = &each;
+  EndpointCompiler(const NodeFacts& node, const std::set<std::string>& known_grants, const GrantChoice& choice,
+                   std::vector<Problem>& problems)
+      : node_(node), known_grants_(known_grants), choice_(choice), problems_(problems), own_(node_addresses(node)) {
+    for (const InterfaceFact& each : node.interfaces) {
+      by_name_[each.name] = &each;
+      by_index_[each.ifindex] = &each;
+    }
   }
 
   void add(const Workload& workload, std::vector<CompiledEndpoint>& endpoints) {
-    CompiledEndpoint endpoint;
-    endpoint.guest = workload.name;
-    endpoint.position = workload.position;
-    endpoint.addresses.reserve(workload.addresses.size());
-    for (const IpAddress& address : workload.addresses) {
-      if (address.is_link_local())
-        endpoint.link_local = address;
-      else
-        endpoint.addresses.push_back(address);
+    if (workload.pod) {
+      add_pod(workload, endpoints);
+      return;
     }
+    CompiledEndpoint endpoint = named(workload);
+    set_addresses(workload.addresses, endpoint);
     endpoint.host_network = workload.interface.empty();
     if (!take_cgroup(workload, endpoint) || !take_interface(workload, endpoint)) return;
-    if (endpoint.quarantine.empty()) take_grant(workload, endpoint);
-    if (!endpoint.quarantine.empty()) endpoint.grant.clear();
-    endpoints.push_back(std::move(endpoint));
+    finish(workload, std::move(endpoint), endpoints);
   }
 
  private:
   void report(Severity severity, const Workload& workload, std::string field, std::string value, std::string message,
               std::string accepted = "") {
-    problems_.push_back({severity, workload.position, "Workload " + workload.name, std::move(field), std::move(value),
+    problems_.push_back({severity, workload.position, workload.text(), std::move(field), std::move(value),
                          std::move(message), std::move(accepted)});
+  }
+
+  static CompiledEndpoint named(const Workload& workload) {
+    CompiledEndpoint endpoint;
+    endpoint.guest = workload.name;
+    endpoint.position = workload.position;
+    endpoint.quarantine = workload.quarantine;
+    return endpoint;
+  }
+
+  static void set_addresses(const std::vector<IpAddress>& addresses, CompiledEndpoint& endpoint) {
+    endpoint.addresses.reserve(addresses.size());
+    for (const IpAddress& address : addresses) {
+      if (address.is_link_local())
+        endpoint.link_local = address;
+      else
+        endpoint.addresses.push_back(address);
+    }
+  }
+
+  void finish(const Workload& workload, CompiledEndpoint endpoint, std::vector<CompiledEndpoint>& endpoints) {
+    if (endpoint.quarantine.empty()) take_grant(workload, endpoint);
+    if (!endpoint.quarantine.empty()) endpoint.grant.clear();
+    endpoints.push_back(std::move(endpoint));
+  }
+
+  // One endpoint for each of its interfaces; on the host network one for its cgroup.
+  void add_pod(const Workload& workload, std::vector<CompiledEndpoint>& endpoints) {
+    const GuestPod& pod = *workload.pod;
+    if (!workload.quarantine.empty())
+      report(Severity::Warning, workload, "", "", workload.quarantine + "; the guest is in quarantine");
+    if (pod.host_network) {
+      add_host_pod(workload, endpoints);
+      return;
+    }
+    const auto found = node_.pod_interfaces.find(pod.uid);
+    if (found == node_.pod_interfaces.end()) {
+      report(Severity::Warning, workload, "", "", "its interface is not found on this node yet");
+      return;
+    }
+    const std::string doubt = doubt_of_addresses(workload, found->second);
+    for (const PodInterface& interface : found->second) {
+      const auto fact = by_index_.find(interface.ifindex);
+      if (fact == by_index_.end()) continue;
+      CompiledEndpoint endpoint = named(workload);
+      endpoint.uid = pod.uid;
+      set_addresses(interface.addresses, endpoint);
+      for (const std::string& each : {interface.doubt, doubt}) {
+        if (each.empty()) continue;
+        if (endpoint.quarantine.empty()) endpoint.quarantine = each;
+        report(Severity::Error, workload, "", "", each + "; the guest is in quarantine");
+      }
+      if (take_fact(workload, *fact->second, endpoint)) finish(workload, std::move(endpoint), endpoints);
+    }
+  }
+
+  void add_host_pod(const Workload& workload, std::vector<CompiledEndpoint>& endpoints) {
+    const auto found = node_.pod_cgroups.find(workload.pod->uid);
+    report(Severity::Warning, workload, "spec.hostNetwork", "true",
+           found == node_.pod_cgroups.end()
+               ? "a guest on the host network whose cgroup is not found: not enforced"
+               : "a guest on the host network is held back by its cgroup only, which packet sockets pass by: not "
+                 "enforced");
+    if (found == node_.pod_cgroups.end()) return;
+    CompiledEndpoint endpoint = named(workload);
+    endpoint.uid = workload.pod->uid;
+    endpoint.host_network = true;
+    endpoint.cgroup_id = found->second;
+    finish(workload, std::move(endpoint), endpoints);
+  }
+
+  // What the API server says of the pod must be what the node has found.
+  static std::string doubt_of_addresses(const Workload& workload, const std::vector<PodInterface>& interfaces) {
+    for (const IpAddress& address : workload.addresses) {
+      const bool there = std::any_of(interfaces.begin(), interfaces.end(), [&](const PodInterface& each) {
+        return std::find(each.addresses.begin(), each.addresses.end(), address) != each.addresses.end();
+      });
+      if (!there) return "the API server says address " + address.text() + ", which none of its interfaces has";
+    }
+    return "";
   }
 
   bool take_cgroup(const Workload& workload, CompiledEndpoint& endpoint) {
@@ -63,9 +141,12 @@ class EndpointCompiler {
       report(Severity::Warning, workload, "spec.interface", workload.interface, "no such interface on this node yet");
       return false;
     }
-    const InterfaceFact& interface = *found->second;
+    return take_fact(workload, *found->second, endpoint);
+  }
+
+  bool take_fact(const Workload& workload, const InterfaceFact& interface, CompiledEndpoint& endpoint) {
     if (interface.loopback || is_uplink(interface.name)) {
-      report(Severity::Error, workload, "spec.interface", workload.interface,
+      report(Severity::Error, workload, workload.pod ? "" : "spec.interface", interface.name,
              interface.loopback ? "is the loopback interface" : "is an uplink of this node",
              "the host's side of an interface that only this guest uses");
       return false;
@@ -92,8 +173,9 @@ class EndpointCompiler {
     } else if (interface.peer_mac) {
       endpoint.mac = *interface.peer_mac;
     } else {
-      endpoint.quarantine = "the MAC address of the guest's end is not known; give spec.mac";
-      report(Severity::Error, workload, "spec.mac", "",
+      endpoint.quarantine = "the MAC address of the guest's end is not known";
+      if (!workload.pod) endpoint.quarantine += "; give spec.mac";
+      report(Severity::Error, workload, workload.pod ? "" : "spec.mac", "",
              "the kernel does not tell the MAC address of the guest's end of " + interface.name +
                  "; the guest is in quarantine",
              "the MAC address, as aa:bb:cc:dd:ee:ff");
@@ -106,12 +188,20 @@ class EndpointCompiler {
     for (const IpAddress& address : endpoint.addresses) {
       if (!std::binary_search(own_.begin(), own_.end(), IpPrefix{address, address.bits()})) continue;
       endpoint.quarantine = "the address " + address.text() + " is the node's own";
-      report(Severity::Error, workload, "spec.addresses", address.text(),
+      report(Severity::Error, workload, workload.pod ? "status.podIPs" : "spec.addresses", address.text(),
              "is an address of this node itself; the guest is in quarantine", "addresses of the guest");
     }
   }
 
   void take_grant(const Workload& workload, CompiledEndpoint& endpoint) {
+    if (workload.pod) {
+      ChosenGrant chosen = choice_.of(*workload.pod);
+      endpoint.grant = std::move(chosen.key);
+      endpoint.quarantine = std::move(chosen.why);
+      if (endpoint.grant.empty())
+        report(Severity::Warning, workload, "", "", endpoint.quarantine + "; the guest is in quarantine");
+      return;
+    }
     endpoint.grant = workload.grant;
     if (known_grants_.contains(workload.grant)) return;
     endpoint.quarantine = "there is no Grant " + workload.grant;
@@ -126,10 +216,28 @@ class EndpointCompiler {
 
   const NodeFacts& node_;
   const std::set<std::string>& known_grants_;
+  const GrantChoice& choice_;
   std::vector<Problem>& problems_;
   std::vector<IpPrefix> own_;
   std::map<std::string, const InterfaceFact*> by_name_;
+  std::map<std::uint32_t, const InterfaceFact*> by_index_;
 };
+
+// Admission has seen to it for Workloads. Of pods the node has found it out: neither can be told from the other.
+void refuse_shared_addresses(std::vector<CompiledEndpoint>& endpoints, std::vector<Problem>& problems) {
+  std::map<IpAddress, CompiledEndpoint*> owners;
+  for (CompiledEndpoint& endpoint : endpoints)
+    for (const IpAddress& address : endpoint.addresses) {
+      const auto [owner, first] = owners.try_emplace(address, &endpoint);
+      if (first || owner->second == &endpoint) continue;
+      for (CompiledEndpoint* each : {owner->second, &endpoint}) {
+        each->grant.clear();
+        each->quarantine = "another guest has its address " + address.text();
+      }
+      problems.push_back({Severity::Error, endpoint.position, endpoint.guest, "", address.text(),
+                          "is also an address of " + owner->second->guest + "; both guests are in quarantine", ""});
+    }
+}
 
 }  // namespace
 
@@ -154,11 +262,12 @@ bool matches_glob(const std::string& glob, const std::string& text) {
 }
 
 std::vector<CompiledEndpoint> compile_endpoints(const std::vector<Workload>& workloads, const NodeFacts& node,
-                                                const std::set<std::string>& known_grants,
+                                                const std::set<std::string>& known_grants, const GrantChoice& choice,
                                                 std::vector<Problem>& problems) {
   std::vector<CompiledEndpoint> endpoints;
-  EndpointCompiler compiler(node, known_grants, problems);
+  EndpointCompiler compiler(node, known_grants, choice, problems);
   for (const Workload& workload : workloads) compiler.add(workload, endpoints);
+  refuse_shared_addresses(endpoints, problems);
   return endpoints;
 }
 

@@ -1,6 +1,7 @@
 // Guests' attachments and the host's uplinks on this node.
 #pragma once
 
+#include "agent/compile/choose_grant.h"
 #include "agent/compile/node_facts.h"
 
 #include <set>
@@ -9,10 +10,10 @@
 
 namespace grantd {
 
-// Workloads whose interface (or cgroup) is there. `known_grants`: accepted or refused here; a
-// workload of any other Grant is in quarantine. What is wrong goes into `problems`.
+// Workloads whose interface (or cgroup) is there, and each interface of a pod. `known_grants`: accepted or refused
+// here; a workload of any other Grant is in quarantine. `choice`: for pods. What is wrong goes into `problems`.
 std::vector<CompiledEndpoint> compile_endpoints(const std::vector<Workload>& workloads, const NodeFacts& node,
-                                                const std::set<std::string>& known_grants,
+                                                const std::set<std::string>& known_grants, const GrantChoice& choice,
                                                 std::vector<Problem>& problems);
 
 // Interfaces that an uplink rule names, and tunnels that none names, as untrusted. Guests'

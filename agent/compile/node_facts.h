@@ -19,9 +19,19 @@ struct InterfaceFact {
   bool tunnel = false;                // its kind decapsulates (vxlan, wireguard, tun, ...)
   MacAddress mac;                     // of the host's end
   std::optional<MacAddress> peer_mac; // of the guest's end of a veth, as the kernel tells it
+  std::uint32_t peer_ifindex = 0;     // of that end in its own network namespace; 0: none
+  int peer_netns_id = -1;             // what this network namespace calls that one; -1: it is this one, or has no name
   std::vector<IpAddress> link_local;  // of this interface and of the bridge it belongs to
   std::vector<IpAddress> addresses;   // global ones of this interface
   bool operator==(const InterfaceFact&) const = default;
+};
+
+// One attachment of a pod to this node, as a record names it and the kernel has confirmed it.
+struct PodInterface {
+  std::uint32_t ifindex = 0;
+  std::vector<IpAddress> addresses;  // as the record says; no link-local ones
+  std::string doubt;                 // what the kernel says against it: it is the pod's, and stays closed; "" for nothing
+  auto operator<=>(const PodInterface&) const = default;
 };
 
 struct UplinkRule {
@@ -50,6 +60,8 @@ struct NodeFacts {
   std::vector<UplinkRule> uplink_rules;
   std::vector<IpPrefix> pod_cidrs, service_cidrs;
   std::map<std::string, std::uint64_t> cgroup_ids;  // path as in Workload -> id; absent: no such cgroup
+  std::map<std::string, std::vector<PodInterface>> pod_interfaces;  // uid -> those that were found
+  std::map<std::string, std::uint64_t> pod_cgroups;                 // uid -> id, of pods on the host network
   InForce in_force;
 };
 

@@ -107,7 +107,9 @@ InterfaceFact describe(nl_sock* socket, nl_cache* links, rtnl_link* link) {
   const int peer = rtnl_link_get_link(link);
   if (kind && (std::string_view(kind) == "veth" || std::string_view(kind) == "netkit") && peer > 0) {
     int netns_id = -1;
+    fact.peer_ifindex = static_cast<std::uint32_t>(peer);
     if (rtnl_link_get_link_netnsid(link, &netns_id) == 0 && netns_id >= 0) {
+      fact.peer_netns_id = netns_id;
       fact.peer_mac = mac_elsewhere(socket, netns_id, peer);
     } else if (rtnl_link* other = rtnl_link_get(links, peer)) {
       fact.peer_mac = mac_of(other);

@@ -117,6 +117,7 @@ grantd_slotname encode_slot_name(const CompiledGrant& grant) {
 grantd_guest encode_guest(const CompiledEndpoint& endpoint, std::uint32_t slot) {
   auto record = zeroed<grantd_guest>();
   copy_text(record.guest, endpoint.guest);
+  copy_text(record.uid, endpoint.uid);
   copy_text(record.interface, endpoint.interface);
   copy_text(record.file, endpoint.position.file);
   record.line = line_of(endpoint.position);

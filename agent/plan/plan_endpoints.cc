@@ -56,7 +56,7 @@ void Planner::plan_endpoints() {
 }
 
 void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
-  const std::string subject = "Workload " + endpoint.guest;
+  const std::string subject = "guest " + endpoint.guest;
   // An attachment without a record drops everything, so it comes first.
   bool attached = true;
   if (!endpoint.host_network)
@@ -84,7 +84,9 @@ void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
   if (current) {
     const auto guest = kernel_.guests.find(current->endpoint_id);
     // An interface that was made again under the same index has no program: another endpoint.
-    const bool same = attached && guest != kernel_.guests.end() && text_of(guest->second.guest) == endpoint.guest;
+    // So is one under the same name that is another pod.
+    const bool same = attached && guest != kernel_.guests.end() && text_of(guest->second.guest) == endpoint.guest &&
+                      text_of(guest->second.uid) == endpoint.uid;
     record.endpoint_id = same ? current->endpoint_id : take_endpoint_id();
   } else {
     record.endpoint_id = take_endpoint_id();
@@ -119,7 +121,7 @@ void Planner::attach_cgroup(const CompiledEndpoint& endpoint) {
 }
 
 void Planner::plan_host_guest(const CompiledEndpoint& endpoint, std::uint32_t slot, std::uint32_t endpoint_id) {
-  const std::string subject = "Workload " + endpoint.guest;
+  const std::string subject = "guest " + endpoint.guest;
   if (slot) used_slots_.insert(slot);
   grantd_endpoint record = encode_endpoint(endpoint);
   record.ifindex = 0;
@@ -151,7 +153,7 @@ void Planner::close_abandoned_endpoints() {
     if (have == kernel_.guests.end()) continue;
     grantd_guest guest = have->second;
     guest.slot = 0;
-    copy_text(guest.quarantine, "its Workload is gone");
+    copy_text(guest.quarantine, "its Workload or pod is gone, or is no guest any more");
     put_guest(record.endpoint_id, guest, subject);
   }
   // Pins of interfaces that are gone.
@@ -177,7 +179,7 @@ void Planner::close_abandoned_host_guests() {
         have != kernel_.guests.end() && !used_guests_.contains(record.endpoint_id)) {
       grantd_guest guest = have->second;
       guest.slot = 0;
-      copy_text(guest.quarantine, "its Workload is gone");
+      copy_text(guest.quarantine, "its Workload or pod is gone, or is no guest any more");
       put_guest(record.endpoint_id, guest, subject);
     }
   }

@@ -1,10 +1,13 @@
 #include "agent/run/agent.h"
 
 #include "agent/compile/compile.h"
+#include "agent/guests/pod_cgroup.h"
+#include "agent/handover/guest_namespaces.h"
 #include "agent/marks/collisions.h"
 #include "agent/node/cgroups.h"
 #include "agent/plan/in_force.h"
 #include "agent/run/log.h"
+#include "agent/run/open_source.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -89,24 +92,35 @@ Result<void> Agent::open_sources() {
   auto interfaces = InterfaceWatch::open();
   if (!interfaces) return interfaces.error();
   interfaces_.emplace(std::move(interfaces).value());
-  auto manifests = ManifestDirectory::open(settings_.manifests, settings_.state_dir);
-  if (!manifests) return manifests.error();
-  manifests_.emplace(std::move(manifests).value());
+  auto source = open_source(settings_);
+  if (!source) return source.error();
+  source_ = std::move(source).value();
+  if (settings_.kubernetes) {
+    auto guests = GuestFinder::open(settings_.cni_records, settings_.cni_cache);
+    if (!guests) return guests.error();
+    guests_.emplace(std::move(guests).value());
+  }
   auto marks = MarkWatch::open();
   if (!marks) return marks.error();
   marks_ = std::move(marks).value();
+  return watch_sources();
+}
 
+Result<void> Agent::watch_sources() {
   if (auto watched = loop_.watch(marks_->fd(), [this] { judge_marks(); }); !watched) return watched;
-  if (auto watched = loop_.watch(time_->fd(), [this] { time_->drain(); }); !watched) return watched;
+  if (auto watched = loop_.watch(time_->fd(), [this] { clock_changed_ |= time_->drain(); }); !watched) return watched;
   if (auto watched = loop_.watch(interfaces_->fd(), [this] { interfaces_changed_ |= interfaces_->drain(); }); !watched)
     return watched;
-  for (int fd : {manifests_->watch_fd(), manifests_->settle_fd()})
-    if (auto watched = loop_.watch(fd, [this] { manifests_changed_ |= manifests_->drain(); }); !watched) return watched;
+  for (int fd : source_->fds())
+    if (auto watched = loop_.watch(fd, [this] { source_changed_ |= source_->drain(); }); !watched) return watched;
+  if (!guests_) return {};
+  for (int fd : guests_->fds())
+    if (auto watched = loop_.watch(fd, [this] { records_changed_ |= guests_->drain(); }); !watched) return watched;
   return {};
 }
 
 void Agent::open_metrics() {
-  status_.sources.push_back({"manifests", 0, 0});
+  status_.sources.push_back({source_->kind(), 0, 0});
   if (settings_.listen.empty()) return;
   auto server = MetricsServer::start(settings_.listen, settings_.pin_root);
   if (!server) {
@@ -118,16 +132,21 @@ void Agent::open_metrics() {
 }
 
 Result<void> Agent::run() {
-  log_info("grantd " GRANTD_VERSION " runs", {{"node", settings_.node}, {"manifests", settings_.manifests}});
+  log_info("grantd " GRANTD_VERSION " runs", {{"node", settings_.node}, {source_->kind(), source_->place()}});
   while (true) {
-    converge();
+    if (is_due()) converge();
     auto woken = loop_.wait();
     if (!woken) return woken.error();
     if (woken.value() == EventLoop::Woken::Stop) break;
-    if (woken.value() == EventLoop::Woken::Reload) manifests_changed_ = interfaces_changed_ = marks_due_ = true;
+    if (woken.value() == EventLoop::Woken::Reload) source_changed_ = interfaces_changed_ = marks_due_ = true;
   }
   log_info("grantd stops; what is attached goes on enforcing");
   return {};
+}
+
+// An API server says much that changes nothing here.
+bool Agent::is_due() const {
+  return source_changed_ || interfaces_changed_ || records_changed_ || clock_changed_ || marks_changed_ || boot_now() >= alarm_;
 }
 
 void Agent::read_node() {
@@ -172,23 +191,36 @@ void Agent::keep_macs() {
   }
 }
 
+void Agent::read_source() {
+  source_changed_ = false;
+  auto desired = source_->load();
+  if (!desired) return;
+  desired_ = std::move(desired);
+  const bool wrong = std::any_of(desired_->problems.begin(), desired_->problems.end(),
+                                 [](const Problem& each) { return each.severity == Severity::Error; });
+  if (wrong)
+    status_.sources[0].errors++;
+  else
+    status_.sources[0].last_success_seconds = wall_seconds();
+}
+
 void Agent::read_changes() {
+  const bool find = source_changed_ || interfaces_changed_ || records_changed_;
+  clock_changed_ = records_changed_ = marks_changed_ = false;
   if (interfaces_changed_) read_node();
-  if (manifests_changed_) {
-    manifests_changed_ = false;
-    desired_ = manifests_->load();
-    const bool wrong = std::any_of(desired_.problems.begin(), desired_.problems.end(),
-                                   [](const Problem& each) { return each.severity == Severity::Error; });
-    if (wrong)
-      status_.sources[0].errors++;
-    else
-      status_.sources[0].last_success_seconds = wall_seconds();
-  }
+  if (source_changed_) read_source();
+  if (!desired_) return;
+  if (guests_ && find) guests_->find(desired_->workloads, node_);
   // Cgroups come and go without a word; there are few.
   node_.cgroup_ids.clear();
-  for (const Workload& workload : desired_.workloads)
+  node_.pod_cgroups.clear();
+  for (const Workload& workload : desired_->workloads) {
     if (!workload.cgroup.empty())
       if (const auto id = cgroup_id(workload.cgroup)) node_.cgroup_ids[workload.cgroup] = *id;
+    if (workload.pod && workload.pod->host_network)
+      for (const std::string& path : pod_cgroup_paths(workload.pod->uid, workload.pod->qos))
+        if (const auto id = cgroup_id(path)) node_.pod_cgroups[workload.pod->uid] = *id;
+  }
 }
 
 void Agent::check_drift() {
@@ -209,6 +241,7 @@ void Agent::check_drift() {
 
 void Agent::judge_marks() {
   if (!marks_->drain()) return;
+  marks_changed_ = true;
   const auto stamp = stamp_settings(settings_.stamp_mask);
   if (!stamp) return;  // the datapath would not have loaded
   mark_problems_ = stamp_collisions(stamp.value(), *marks_->facts());
@@ -224,7 +257,7 @@ PlanFacts Agent::plan_facts(const TimeFacts& time) const {
   facts.slots = datapath_->slots();
   facts.node = settings_.node;
   facts.version = GRANTD_VERSION;
-  facts.manifests = settings_.manifests;
+  facts.manifests = source_->place();
   facts.stamp_mask = settings_.stamp_mask;
   facts.pid = static_cast<std::uint32_t>(getpid());
   facts.boot_to_wall_ns = time_->boot_to_wall_ns();
@@ -251,6 +284,17 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time) {
   return report;
 }
 
+// Before anything else: whatever starts in a new namespace of guests is closed by the plugin, with no help from here.
+bool Agent::hand_over_namespaces(std::vector<Problem>& problems) {
+  if (!settings_.kubernetes) return true;
+  const GuestNamespaces wanted{settings_.guest_namespaces, desired_->labelled_namespaces, desired_->ordinary_namespaces};
+  const auto kept = keep_guest_namespaces(settings_.state_dir, wanted);
+  if (!kept)
+    problems.push_back({Severity::Error, {settings_.state_dir, 0, 0}, "", "", "",
+                        "grantd-cni cannot be told which namespaces are guests': " + kept.error().message, ""});
+  return kept.ok();
+}
+
 // Each problem once, when it comes up, and once more when it is over.
 void Agent::tell_problems(const std::vector<Problem>& problems) {
   std::set<std::string> now;
@@ -265,19 +309,25 @@ void Agent::converge() {
   std::vector<Problem> problems = unheld_limits(settings_.limits, datapath_->limits());
   check_drift();
   read_changes();
-  const TimeFacts time = time_->facts(desired_.grants, problems);
+  if (!desired_) {
+    set_alarm(drift_due_);
+    return;
+  }
+  const bool told = hand_over_namespaces(problems);
+  const TimeFacts time = time_->facts(desired_->grants, problems);
   node_.in_force = in_force(applier_->state());
-  const CompiledPolicy compiled = compile(desired_, node_, time, datapath_->limits());
+  const CompiledPolicy compiled = compile(*desired_, node_, time, datapath_->limits());
   const Plan plan = grantd::plan(applier_->state(), compiled, plan_facts(time));
   const ApplyReport report = carry_out(plan, time);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
   problems.insert(problems.end(), mark_problems_.begin(), mark_problems_.end());
-  if (auto not_kept = manifests_->keep()) problems.push_back(std::move(*not_kept));
+  if (guests_) problems.insert(problems.end(), guests_->problems().begin(), guests_->problems().end());
+  if (auto not_kept = source_->keep()) problems.push_back(std::move(*not_kept));
   tell_problems(problems);
   applied_once_ = applied_once_ || report.complete();
   publish_status(compiled);
-  set_alarm(compiled, time, plan, report.complete());
+  set_alarm(next_due(compiled, time, plan, report.complete() && told));
   if (std::exchange(marks_due_, false)) marks_->look();  // after everything that enforces
 }
 
@@ -290,7 +340,8 @@ void Agent::publish_status(const CompiledPolicy& compiled) {
   if (metrics_) metrics_->publish(status_);
 }
 
-void Agent::set_alarm(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete) {
+BootNanoseconds Agent::next_due(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan,
+                                bool complete) {
   retry_ns_ = complete ? 0 : std::clamp(retry_ns_ * 2, kRetryFirst, kRetryLongest);
   BootNanoseconds due = std::min(drift_due_, plan.next_due);
   if (retry_ns_) due = std::min(due, time.boot_now + retry_ns_);
@@ -298,6 +349,11 @@ void Agent::set_alarm(const CompiledPolicy& compiled, const TimeFacts& time, con
   for (const CompiledGrant& grant : compiled.grants)
     for (BootNanoseconds edge : {grant.not_before, grant.not_after})
       if (edge > time.boot_now) due = std::min(due, edge);
+  return due;
+}
+
+void Agent::set_alarm(BootNanoseconds due) {
+  alarm_ = due;
   loop_.set_alarm(due);
 }
 

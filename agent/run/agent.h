@@ -3,13 +3,14 @@
 
 #include "agent/apply/applier.h"
 #include "agent/apply/bpf_kernel.h"
+#include "agent/guests/guest_finder.h"
 #include "agent/marks/mark_watch.h"
 #include "agent/metrics/metrics_server.h"
 #include "agent/node/interfaces.h"
 #include "agent/run/event_loop.h"
 #include "agent/run/node_time.h"
 #include "agent/settings/settings.h"
-#include "crd-sync/manifest_directory.h"
+#include "crd-sync/source.h"
 
 #include <memory>
 #include <set>
@@ -19,7 +20,7 @@ namespace grantd {
 
 class Agent {
  public:
-  // Loads the datapath, adopts what is attached, and reads the manifests. Enforces nothing new yet.
+  // Loads the datapath, adopts what is attached, and opens the source. Enforces nothing new yet.
   static Result<std::unique_ptr<Agent>> start(const Settings& settings);
   // Until SIGTERM or SIGINT. What is attached goes on enforcing.
   Result<void> run();
@@ -28,22 +29,27 @@ class Agent {
   explicit Agent(const Settings& settings) : settings_(settings) {}
   Result<void> load_datapath();
   Result<void> open_sources();
+  Result<void> watch_sources();
   // Not being able to serve metrics is no reason not to enforce.
   void open_metrics();
 
+  bool is_due() const;
   // One pass: read what changed, compile, plan, apply.
   void converge();
   void read_changes();
   void read_node();
+  void read_source();
   void count_lost(const std::set<Attachment>& before);
   void keep_macs();
   void check_drift();
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
   ApplyReport carry_out(const Plan& plan, const TimeFacts& time);
+  bool hand_over_namespaces(std::vector<Problem>& problems);  // false: to be tried again
   void tell_problems(const std::vector<Problem>& problems);
   void publish_status(const CompiledPolicy& compiled);
-  void set_alarm(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete);
+  BootNanoseconds next_due(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete);
+  void set_alarm(BootNanoseconds due);
 
   Settings settings_;
   EventLoop loop_;
@@ -51,13 +57,17 @@ class Agent {
   std::unique_ptr<Attacher> attacher_;
   std::unique_ptr<BpfKernel> kernel_;
   std::unique_ptr<Applier> applier_;
-  std::optional<ManifestDirectory> manifests_;
+  std::unique_ptr<Source> source_;
+  std::optional<GuestFinder> guests_;  // with Kubernetes
   std::optional<InterfaceWatch> interfaces_;
   std::optional<NodeTime> time_;
   std::unique_ptr<MarkWatch> marks_;
 
-  bool manifests_changed_ = true, interfaces_changed_ = true, marks_due_ = true;
-  DesiredState desired_;
+  bool source_changed_ = true, interfaces_changed_ = true, records_changed_ = true, clock_changed_ = true;
+  bool marks_due_ = true, marks_changed_ = false;
+  // Nothing before the source has said everything once: then nothing is planned, and what is pinned goes on.
+  std::optional<DesiredState> desired_;
+  BootNanoseconds alarm_ = 0;  // when to look again though nothing has happened
   NodeFacts node_;
   std::vector<Problem> mark_problems_;
   std::set<std::string> told_;  // problems that were logged and still hold

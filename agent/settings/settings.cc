@@ -103,22 +103,38 @@ void add_log_options(CLI::App& command, Given& given) {
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
 }
 
-// They have their place in the design, and will be there.
-void refuse_kubernetes(CLI::App& command) {
-  const auto refuse = [] {
-    throw CLI::ValidationError("--kubernetes", "is not in this version; accepted: --manifests DIRECTORY");
-  };
-  command.add_flag_callback("--kubernetes", refuse, "Not in this version")->envname("GRANTD_KUBERNETES");
-  command
-      .add_option_function<std::string>(
-          "--kubeconfig", [refuse](const std::string&) { refuse(); }, "Not in this version")
-      ->envname("GRANTD_KUBECONFIG");
+void add_sources(CLI::App& command, Given& given) {
+  add(command, "manifests", given.settings.manifests,
+      "Directory of Realms, Grants and Workloads, watched for changes; this or --kubernetes");
+  command.add_flag("--kubernetes", given.settings.kubernetes, "Realms, Grants and guests from the API server")
+      ->envname("GRANTD_KUBERNETES");
+  add(command, "kubeconfig", given.settings.kubeconfig,
+      "Where the API server is (default: as the service account of this pod)");
+  add(command, "guest-namespaces", given.settings.guest_namespaces,
+      "Names of guests' namespaces; * stands for the realm")
+      ->capture_default_str()
+      ->check(check_guest_namespaces);
+  add(command, "cni-records", given.settings.cni_records, "Where grantd-cni writes down whose each interface is")
+      ->capture_default_str()
+      ->check(check_absolute_path);
+  add(command, "cni-cache", given.settings.cni_cache, "Where the runtime's CNI library keeps its results")
+      ->capture_default_str()
+      ->check(check_absolute_path);
+}
+
+// One of the two, and nothing that is of the other.
+void check_sources(const Settings& settings) {
+  if (settings.kubernetes == !settings.manifests.empty())
+    throw CLI::ValidationError("--manifests, --kubernetes",
+                               std::string(settings.kubernetes ? "both" : "none") +
+                                   " given; accepted: either --manifests DIRECTORY or --kubernetes");
+  if (!settings.kubeconfig.empty() && !settings.kubernetes)
+    throw CLI::ValidationError("--kubeconfig", "is of no use without --kubernetes; accepted: both or neither");
 }
 
 CLI::App* add_run(CLI::App& app, Given& given) {
   CLI::App* run = app.add_subcommand("run", "Holds the guests of this node to their Grants, until it is told to stop");
-  add(*run, "manifests", given.settings.manifests, "Directory of Realms, Grants and Workloads, watched for changes")
-      ->required();
+  add_sources(*run, given);
   add_node_options(*run, given);
   add_directories(*run, given);
   add(*run, "listen", given.settings.listen, "ADDRESS:PORT of /metrics, /healthz and /readyz; none: not at all")
@@ -135,9 +151,9 @@ CLI::App* add_run(CLI::App& app, Given& given) {
                 "Enforce dated Grants although the clock is not synchronised")
       ->envname("GRANTD_TRUST_CLOCK");
   add_log_options(*run, given);
-  refuse_kubernetes(*run);
   run->footer(
-      "example:\n  grantd run --manifests /etc/grantd/manifests --uplink tailscale0=tailnet --uplink 'eth*=lan'\n");
+      "example:\n  grantd run --manifests /etc/grantd/manifests --uplink tailscale0=tailnet --uplink 'eth*=lan'\n"
+      "  grantd run --kubernetes --kubeconfig /etc/rancher/k3s/k3s.yaml --uplink 'eth*=lan'\n");
   return run;
 }
 
@@ -210,6 +226,7 @@ ParsedSettings parse_settings(int count, const char* const* arguments) {
   ParsedSettings parsed;
   try {
     app.parse(count, arguments);
+    if (*run) check_sources(for_run.settings);
   } catch (const CLI::ParseError& error) {
     const auto extras = app.remaining();
     if (error.get_exit_code() != 0 && app.get_subcommands().empty())

@@ -2,6 +2,9 @@
 #pragma once
 
 #include "agent/compile/node_facts.h"
+#include "agent/guests/cni_cache.h"
+#include "agent/handover/cni_record.h"
+#include "agent/handover/guest_namespaces.h"
 
 #include <cstdint>
 #include <string>
@@ -14,7 +17,11 @@ enum class LogFormat { Text, Json };
 
 struct Settings {
   enum class Command { Run, Check, Uninstall } command = Command::Run;
-  std::string manifests;           // directory, for run
+  std::string manifests;           // directory, for run; "" with kubernetes
+  bool kubernetes = false;         // for run: from the API server
+  std::string kubeconfig;          // "": as a pod of the cluster
+  std::string guest_namespaces = kDefaultNamespacePattern;
+  std::string cni_records = kDefaultRecordDir, cni_cache = kDefaultCniCache;
   std::vector<std::string> paths;  // files and directories, for check
   std::string node;                // default: the host's name
   std::string pin_root = "/sys/fs/bpf/grantd";

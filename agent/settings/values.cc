@@ -1,5 +1,6 @@
 #include "agent/settings/values.h"
 
+#include "crd-sync/kubernetes/guest_pattern.h"
 #include "crd-sync/names.h"
 #include "maps/stamp_settings.h"
 
@@ -77,6 +78,12 @@ std::string check_absolute_path(const std::string& text) {
 
 std::string check_node_name(const std::string& text) {
   return is_dns_subdomain(text) ? "" : "node '" + text + "': accepted: " + std::string(kAcceptedDnsSubdomain);
+}
+
+std::string check_guest_namespaces(const std::string& text) {
+  return is_guest_pattern(text)
+             ? ""
+             : "guests' namespaces '" + text + "': accepted: " + std::string(kAcceptedGuestNamespaces);
 }
 
 std::string check_stamp_mask(const std::string& text) {

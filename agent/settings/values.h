@@ -16,6 +16,7 @@ std::string check_prefix(const std::string& text);
 std::string check_listen(const std::string& text);  // ADDRESS:PORT or none
 std::string check_absolute_path(const std::string& text);
 std::string check_node_name(const std::string& text);
+std::string check_guest_namespaces(const std::string& text);  // a pattern with one *
 
 std::string check_stamp_mask(const std::string& text);  // 0x... or decimal
 std::uint32_t read_stamp_mask(const std::string& text);

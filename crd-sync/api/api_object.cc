@@ -1,5 +1,7 @@
 #include "crd-sync/api/api_object.h"
 
+#include "crd-sync/read_object.h"
+
 #include <string>
 #include <utility>
 
@@ -74,7 +76,8 @@ ReflectorSettings keystone_reflector(ResourceKind kind) {
   ReflectorSettings settings;
   settings.api_version = "keystone.io/v1alpha1";
   settings.kind = kind == ResourceKind::Realm ? "Realm" : "Grant";
-  settings.path = std::string("/apis/keystone.io/v1alpha1/") + (kind == ResourceKind::Realm ? "realms" : "grants");
+  settings.path = "/apis/keystone.io/v1alpha1/";
+  settings.path += kind == ResourceKind::Realm ? "realms" : "namespaces/" + std::string(kDefaultNamespace) + "/grants";
   return settings;
 }
 

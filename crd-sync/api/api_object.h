@@ -25,7 +25,8 @@ ReadResult read_api_object(const nlohmann::json& object);
 using ApiObjects = ObjectStore<ReadResult>;
 ApiObjects::Projection keep_api_object();
 
-// All objects of a kind of keystone.io.
+// All objects of a kind of keystone.io. Of Grants those in keystone-system: one that somebody makes elsewhere, a
+// guest in a namespace of its own, grants nothing.
 ReflectorSettings keystone_reflector(ResourceKind kind);
 
 }  // namespace grantd

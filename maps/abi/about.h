@@ -9,6 +9,7 @@
 #define GRANTD_GRANT_NAME_BYTES 320 /* NAMESPACE/NAME: 63 + 1 + 253 */
 #define GRANTD_PATH_BYTES 256
 #define GRANTD_TEXT_BYTES 128
+#define GRANTD_UID_BYTES 64 /* a pod's is at most 63 here, 36 as Kubernetes makes them */
 
 enum grantd_phase {
 	GRANTD_PHASE_PENDING = 0,
@@ -45,6 +46,7 @@ GRANTD_ASSERT_SIZE(grantd_idname, 324);
 /* grantd_guest: HASH, key endpoint_id (u32). */
 struct grantd_guest {
 	char guest[GRANTD_GRANT_NAME_BYTES]; /* NAMESPACE/NAME of a pod, or a Workload's name */
+	char uid[GRANTD_UID_BYTES]; /* of the pod; empty for a Workload. The same name with another uid is another guest */
 	char interface[16]; /* IFNAMSIZ; empty on the host network */
 	char file[GRANTD_PATH_BYTES];
 	__u32 line;
@@ -53,7 +55,7 @@ struct grantd_guest {
 	__u32 pad;
 	char quarantine[GRANTD_TEXT_BYTES]; /* why, where slot is 0; else empty */
 };
-GRANTD_ASSERT_SIZE(grantd_guest, 736);
+GRANTD_ASSERT_SIZE(grantd_guest, 800);
 
 /* grantd_source: HASH, where a range came from. */
 struct grantd_source_key {

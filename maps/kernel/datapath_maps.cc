@@ -19,7 +19,9 @@ const std::vector<std::string>& map_names() {
 }
 
 std::string map_pin(const std::string& pin_root, const std::string& map_name) {
-  return pin_root + "/maps/" + map_name + "_v1";
+  // Of the layout, of each map by itself.
+  const bool second = map_name == "grantd_guest";
+  return pin_root + "/maps/" + map_name + (second ? "_v2" : "_v1");
 }
 
 std::string program_pin(const std::string& pin_root, const std::string& program_name) {

@@ -24,7 +24,7 @@ inline constexpr const char* kDefaultPinRoot = "/sys/fs/bpf/grantd";
 
 // Every map by name, in the order of docs/maps.md.
 const std::vector<std::string>& map_names();
-std::string map_pin(const std::string& pin_root, const std::string& map_name);  // PINROOT/maps/NAME_v1
+std::string map_pin(const std::string& pin_root, const std::string& map_name);  // PINROOT/maps/NAME_vVERSION
 std::string program_pin(const std::string& pin_root, const std::string& program_name);
 
 using FlowTable = TypedMap<grantd_flow_key, grantd_flow>;

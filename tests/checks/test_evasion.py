@@ -13,7 +13,7 @@ CPP_TEST = re.compile(r"\b(?:TEST(?:_F|_P)?|RC_GTEST_(?:FIXTURE_)?PROP)\(\s*(\w+
 def existing_tests():
     there = set()
     for path in tracked_files():
-        if str(path).startswith("tests/netns/test_"):
+        if str(path).startswith(("tests/netns/test_", "tests/e2e/test_")):
             there |= {f"{path.name}::{name}" for name in re.findall(r"^def (test_\w+)", read(path), re.M)}
         elif str(path).startswith("tests/") and path.suffix == ".cc":
             there |= {".".join(found) for found in CPP_TEST.findall(read(path))}

@@ -216,7 +216,7 @@ TEST(ApiObject, IsRefusedWhereItsManifestIs) {
 }
 
 TEST(ApiObject, HasItsOwnPath) {
-  EXPECT_EQ(keystone_reflector(ResourceKind::Grant).path, "/apis/keystone.io/v1alpha1/grants");
+  EXPECT_EQ(keystone_reflector(ResourceKind::Grant).path, "/apis/keystone.io/v1alpha1/namespaces/keystone-system/grants");
   EXPECT_EQ(keystone_reflector(ResourceKind::Realm).kind, "Realm");
 }
 

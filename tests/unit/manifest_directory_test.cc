@@ -40,7 +40,8 @@ std::vector<std::string> errors(const DesiredState& desired) {
 bool told_of_change(ManifestDirectory& manifests, std::chrono::milliseconds limit) {
   const auto end = Clock::now() + limit;
   while (Clock::now() < end) {
-    pollfd wait[] = {{manifests.watch_fd(), POLLIN, 0}, {manifests.settle_fd(), POLLIN, 0}};
+    const auto fds = manifests.fds();
+    pollfd wait[] = {{fds[0], POLLIN, 0}, {fds[1], POLLIN, 0}};
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
     if (poll(wait, 2, static_cast<int>(left.count()) + 1) > 0 && manifests.drain()) return true;
   }
@@ -64,7 +65,7 @@ class ManifestDirectoryTest : public testing::Test {
   // An edit must be told, and what it left must be what is loaded.
   DesiredState after_change(ManifestDirectory& manifests) {
     EXPECT_TRUE(told_of_change(manifests, 2s));
-    return manifests.load();
+    return manifests.load().value();
   }
 
   TemporaryDirectory root_;
@@ -80,7 +81,7 @@ TEST_F(ManifestDirectoryTest, ReadsManifestsAndNothingElse) {
   std::filesystem::create_directory(path("inside"));
   root_.write("manifests/inside/d.yaml", "{");
   auto manifests = open();
-  const DesiredState desired = manifests.load();
+  const DesiredState desired = manifests.load().value();
   EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home", "carol"));
   EXPECT_THAT(desired.problems, IsEmpty());
 }
@@ -97,14 +98,14 @@ TEST_F(ManifestDirectoryTest, FilesThatCannotBeReadAreErrorsAndKeepWhatTheyHad) 
   write("a.yaml", kAlice);
   write("b.yaml", kBob);
   auto manifests = open();
-  manifests.load();
+  manifests.load().value();
   std::filesystem::remove(path("b.yaml"));
   ASSERT_EQ(mkfifo(path("b.yaml").c_str(), 0600), 0);
   std::filesystem::create_symlink("nowhere", path("c.yaml"));
   std::filesystem::create_directory(path("d.yaml"));
   write("e.yaml", std::string((4U << 20) + 1, '#'));
   write("f\n.yaml", "");
-  const DesiredState desired = manifests.load();
+  const DesiredState desired = manifests.load().value();
   EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home"));
   EXPECT_THAT(errors(desired), ElementsAre(HasSubstr("b.yaml: is no regular file"), HasSubstr("c.yaml: No such file"),
                                            HasSubstr("d.yaml: is no regular file"), HasSubstr("has more than 4194304"),
@@ -113,7 +114,7 @@ TEST_F(ManifestDirectoryTest, FilesThatCannotBeReadAreErrorsAndKeepWhatTheyHad) 
 
 TEST_F(ManifestDirectoryTest, TellsOfEveryWayToEdit) {
   auto manifests = open();
-  manifests.load();
+  manifests.load().value();
   EXPECT_FALSE(told_of_change(manifests, 50ms));
 
   write("a.yaml", kAlice);
@@ -138,7 +139,7 @@ TEST_F(ManifestDirectoryTest, AnEditIsToldInTime) {
   auto manifests = open();
   auto fastest = Clock::duration::max();  // of several: the machine may be busy
   for (int attempt = 0; attempt < 5; ++attempt) {
-    manifests.load();
+    manifests.load().value();
     write("a.yaml", kAlice + "# " + std::to_string(attempt));
     const auto start = Clock::now();
     ASSERT_TRUE(told_of_change(manifests, 2s));
@@ -152,14 +153,14 @@ TEST_F(ManifestDirectoryTest, AnEditorsSavingLooksLikeOneChange) {
   for (int attempt = 0; attempt < 3 && good == 0; ++attempt) {
     write("a.yaml", kAlice);
     auto manifests = open();
-    manifests.load();
+    manifests.load().value();
     // What vim does: the old file aside, a new one, and the old one away.
     std::filesystem::rename(path("a.yaml"), path("a.yaml~"));
     const bool told_too_early = told_of_change(manifests, 15ms);
     write("a.yaml", kAlice + kBob);
     std::filesystem::remove(path("a.yaml~"));
     const bool told = told_of_change(manifests, 2s);
-    EXPECT_THAT(names(manifests.load()), ElementsAre("alice", "bob-home"));
+    EXPECT_THAT(names(manifests.load().value()), ElementsAre("alice", "bob-home"));
     if (!told_too_early && told && !told_of_change(manifests, 100ms)) ++good;
   }
   EXPECT_EQ(good, 1);
@@ -167,7 +168,7 @@ TEST_F(ManifestDirectoryTest, AnEditorsSavingLooksLikeOneChange) {
 
 TEST_F(ManifestDirectoryTest, ChangesWithoutEndAreToldAllTheSame) {
   auto manifests = open();
-  manifests.load();
+  manifests.load().value();
   const auto end = Clock::now() + 400ms;
   int told = 0;
   for (int number = 0; Clock::now() < end; ++number) {
@@ -183,7 +184,7 @@ TEST_F(ManifestDirectoryTest, SwapsOfAMountedConfigMapAreSeen) {
   std::filesystem::create_symlink("..one", path("..data"));
   std::filesystem::create_symlink("..data/a.yaml", path("a.yaml"));
   auto manifests = open();
-  EXPECT_THAT(names(manifests.load()), ElementsAre("alice"));
+  EXPECT_THAT(names(manifests.load().value()), ElementsAre("alice"));
   std::filesystem::create_directory(path("..two"));
   root_.write("manifests/..two/a.yaml", kBob);
   std::filesystem::create_symlink("..two", path("..data_tmp"));
@@ -194,7 +195,7 @@ TEST_F(ManifestDirectoryTest, SwapsOfAMountedConfigMapAreSeen) {
 TEST_F(ManifestDirectoryTest, ADirectoryThatVanishesTakesNothingAway) {
   write("a.yaml", kAlice);
   auto manifests = open();
-  manifests.load();
+  manifests.load().value();
   std::filesystem::rename(path(), root_.path("elsewhere"));
   const DesiredState gone = after_change(manifests);
   EXPECT_THAT(names(gone), ElementsAre("alice"));
@@ -216,7 +217,7 @@ TEST_F(ManifestDirectoryTest, ALinkToADirectoryMayBeTurned) {
   std::filesystem::create_directory_symlink("one", root_.path("link"));
   auto manifests = ManifestDirectory::open(root_.path("link"), "");
   ASSERT_TRUE(manifests);
-  EXPECT_THAT(names(manifests.value().load()), ElementsAre("alice"));
+  EXPECT_THAT(names(manifests.value().load().value()), ElementsAre("alice"));
   std::filesystem::create_directory_symlink("two", root_.path("next"));
   std::filesystem::rename(root_.path("next"), root_.path("link"));
   EXPECT_THAT(names(after_change(manifests.value())), ElementsAre("bob-home"));
@@ -224,7 +225,7 @@ TEST_F(ManifestDirectoryTest, ALinkToADirectoryMayBeTurned) {
 
 TEST_F(ManifestDirectoryTest, AnOverflowOfEventsIsAChange) {
   auto manifests = open();
-  manifests.load();
+  manifests.load().value();
   // Names that count for nothing, beside the directory, until the queue is full: 16,384 by default.
   for (int number = 0; number < 9'000; ++number) {
     root_.write("x", "");
@@ -238,18 +239,18 @@ TEST_F(ManifestDirectoryTest, WhatWasGoodOutlivesARestart) {
   write("a.yaml", kAlice + kBob);
   {
     auto first = open();
-    first.load();
+    first.load().value();
     EXPECT_FALSE(first.keep());
   }
   write("a.yaml", kAlice + realm_text("bob-home", "198.51.100.1/24"));
   auto manifests = open();
-  const DesiredState desired = manifests.load();
+  const DesiredState desired = manifests.load().value();
   EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home"));
   EXPECT_EQ(errors(desired).size(), 1u);
 
   root_.write("state/last-good", "damaged");
   auto again = open();
-  const DesiredState lost = again.load();
+  const DesiredState lost = again.load().value();
   EXPECT_THAT(names(lost), ElementsAre("alice"));
   ASSERT_FALSE(lost.problems.empty());
   EXPECT_THAT(lost.problems[0].text(), HasSubstr("the last good manifests are lost"));
@@ -259,12 +260,12 @@ TEST_F(ManifestDirectoryTest, WithoutAStateDirectoryItWorksAndWithABadOneItSays)
   write("a.yaml", kAlice);
   auto none = ManifestDirectory::open(path(), "");
   ASSERT_TRUE(none);
-  EXPECT_THAT(none.value().load().problems, IsEmpty());
+  EXPECT_THAT(none.value().load().value().problems, IsEmpty());
   EXPECT_FALSE(none.value().keep());
   root_.write("file", "");
   auto bad = ManifestDirectory::open(path(), root_.path("file/state"));
   ASSERT_TRUE(bad);
-  EXPECT_THAT(names(bad.value().load()), ElementsAre("alice"));
+  EXPECT_THAT(names(bad.value().load().value()), ElementsAre("alice"));
   for (int attempt = 0; attempt < 2; ++attempt) {
     const auto problem = bad.value().keep();
     ASSERT_TRUE(problem);
@@ -279,25 +280,25 @@ TEST_F(ManifestDirectoryTest, WithoutAStateDirectoryItWorksAndWithABadOneItSays)
 TEST_F(ManifestDirectoryTest, EditsOfTheSameSizeInOneInstantAreSeen) {
   write("a.yaml", kAlice);
   auto manifests = open();
-  manifests.load();
+  manifests.load().value();
   for (const char* prefix : {"192.0.3.0/24", "192.0.4.0/24", "192.0.5.0/24"}) {
     write("a.yaml", realm_text("alice", prefix));
-    EXPECT_EQ(manifests.load().realms.at(0).addresses.at(0).prefix.text(), prefix);
+    EXPECT_EQ(manifests.load().value().realms.at(0).addresses.at(0).prefix.text(), prefix);
   }
 }
 
 TEST_F(ManifestDirectoryTest, AnEmptyFileIsTakenForAnAccident) {
   write("a.yaml", kAlice);
   auto manifests = open();
-  manifests.load();
+  manifests.load().value();
   for (const char* nothing : {"", " \n\n"}) {
     write("a.yaml", nothing);
-    const DesiredState desired = manifests.load();
+    const DesiredState desired = manifests.load().value();
     EXPECT_THAT(names(desired), ElementsAre("alice"));
     EXPECT_THAT(errors(desired), ElementsAre(HasSubstr("a.yaml: is empty; delete the file")));
   }
   write("a.yaml", "# nothing, on purpose\n");
-  EXPECT_THAT(names(manifests.load()), IsEmpty());
+  EXPECT_THAT(names(manifests.load().value()), IsEmpty());
 }
 
 // Documents that were read before are moved, not read again.
@@ -308,9 +309,9 @@ TEST_F(ManifestDirectoryTest, PositionsFollowWhatIsWrittenAboveThem) {
   const std::string wrong = realm_text("carol", "203.0.113.1/24");
   write("a.yaml", kAlice + kBob + grant + wrong);
   auto manifests = open();
-  const DesiredState before = manifests.load();
+  const DesiredState before = manifests.load().value();
   write("a.yaml", "# one more\n" + realm_text("dave", "") + kAlice + kBob + grant + wrong);
-  const DesiredState after = manifests.load();
+  const DesiredState after = manifests.load().value();
   const auto& was = before.grants.at(0).destinations.at(0).position;
   const auto& is = after.grants.at(0).destinations.at(0).position;
   EXPECT_EQ(was.line, 16);
@@ -325,9 +326,9 @@ TEST_F(ManifestDirectoryTest, PositionsFollowWhatIsWrittenAboveThem) {
 TEST_F(ManifestDirectoryTest, OneDocumentThatDoesNotParseHoldsBackItsWholeFile) {
   write("a.yaml", kAlice + kBob);
   auto manifests = open();
-  manifests.load();
+  manifests.load().value();
   write("a.yaml", realm_text("alice", "203.0.113.0/24") + "---\n{\n");
-  const DesiredState desired = manifests.load();
+  const DesiredState desired = manifests.load().value();
   EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home"));
   EXPECT_EQ(desired.realms.at(0).addresses.at(0).prefix.text(), "192.0.2.0/24");
   EXPECT_EQ(errors(desired).size(), 1u);

@@ -158,6 +158,24 @@ TEST_F(PlanTest, AnInterfaceMadeAgainUnderTheSameIndexIsAnotherEndpoint) {
   EXPECT_NE(applier_.state().endpoints.at(10).endpoint_id, before);
 }
 
+TEST_F(PlanTest, APodMadeAgainUnderTheSameNameIsAnotherEndpoint) {
+  DesiredState desired = world();
+  desired.grants = {grant("g", {})};
+  desired.workloads = {workload("guest-bob/web", "g", "", {})};
+  const auto converge_with = [&](const std::string& uid) {
+    desired.workloads[0].pod = GuestPod{};
+    desired.workloads[0].pod->uid = uid;
+    desired.workloads[0].pod->realm = "bob";
+    node_.pod_interfaces = {{uid, {{10, {desired::address("10.42.0.7")}, ""}}}};
+    converge(desired);
+    return applier_.state().endpoints.at(10).endpoint_id;
+  };
+  const auto first = converge_with("uid-1");
+  EXPECT_NE(applier_.state().endpoints.at(10).slot, 0U);
+  EXPECT_EQ(converge_with("uid-1"), first);
+  EXPECT_NE(converge_with("uid-2"), first);
+}
+
 TEST_F(PlanTest, ARealmThatLosesAddressesPutsItsFlowsInDoubt) {
   converge(with_grant());
   const auto epoch = [&] { return applier_.state().policies.at(published()).realm_epoch; };

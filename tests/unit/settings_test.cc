@@ -303,7 +303,7 @@ TEST_F(SettingsTest, TheFileIsReadStrictly) {
       {"stamp-mask = \"0x1\"\n", "13 contiguous bits"},
       {"uplink = [\"eth0=wan\"]\n", "eth0=wan"},
       {"help = true\n", "no setting is named 'help'"},
-      {"kubernetes = true\n", "not in this version"},
+      {"kubernetes = true\n", "both given"},
   };
   for (const auto& each : cases) {
     file(each.text);
@@ -325,10 +325,16 @@ TEST_F(SettingsTest, WrongUsageIsTold) {
   EXPECT_THAT(refused({"uninstall", "--manifests", "/m"}), HasSubstr("--manifests"));
 }
 
-TEST_F(SettingsTest, KubernetesIsRefusedUntilItIsThere) {
-  EXPECT_THAT(refused({"run", "--kubernetes"}), AllOf(HasSubstr("not in this version"), HasSubstr("--manifests")));
-  EXPECT_THAT(refused_run({"--kubernetes"}), HasSubstr("not in this version"));
-  EXPECT_THAT(refused_run({"--kubeconfig", "/k"}), HasSubstr("not in this version"));
+TEST_F(SettingsTest, ThereIsExactlyOneSource) {
+  const Settings settings = accepted({"run", "--kubernetes", "--kubeconfig", "/k", "--guest-namespaces", "visitor-*"});
+  EXPECT_TRUE(settings.kubernetes);
+  EXPECT_EQ(settings.kubeconfig, "/k");
+  EXPECT_EQ(settings.guest_namespaces, "visitor-*");
+  EXPECT_EQ(accepted({"run", "--kubernetes"}).guest_namespaces, "guest-*");
+  EXPECT_THAT(refused({"run"}), AllOf(HasSubstr("none given"), HasSubstr("--manifests"), HasSubstr("--kubernetes")));
+  EXPECT_THAT(refused_run({"--kubernetes"}), AllOf(HasSubstr("both given"), HasSubstr("--manifests")));
+  EXPECT_THAT(refused_run({"--kubeconfig", "/k"}), HasSubstr("without --kubernetes"));
+  EXPECT_THAT(refused({"run", "--kubernetes", "--guest-namespaces", "*"}), HasSubstr("one * stands for the realm"));
 }
 
 TEST_F(SettingsTest, HelpNamesEachSettingAndAnExample) {

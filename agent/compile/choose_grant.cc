@@ -1,0 +1,78 @@
+#include "agent/compile/choose_grant.h"
+
+#include "agent/compile/validity.h"
+#include "crd-sync/names.h"
+#include "crd-sync/problem.h"
+#include "crd-sync/read_object.h"
+
+#include <algorithm>
+
+namespace grantd {
+
+namespace {
+
+constexpr std::size_t kNamesShown = 3;
+constexpr std::size_t kNameBytes = 63;  // of a label's value
+
+bool is_active(const Grant& grant, const TimeFacts& time) {
+  CompiledGrant judged;
+  (void)judge_validity(grant, time, judged);
+  return judged.not_before <= time.boot_now && time.boot_now < judged.not_after;
+}
+
+bool admits(const Grant& grant, const GuestPod& pod) {
+  return selects(grant.namespace_selector, pod.namespace_labels) && selects(grant.pod_selector, pod.labels);
+}
+
+// The one that a label names, whoever wrote it.
+ChosenGrant named(const std::string& whose, const std::string& name, const std::string& why_not,
+                  const std::string& key) {
+  if (why_not.empty()) return {key, ""};
+  return {"", whose + " label names " + escape_text(name, kNameBytes) + ", which " + why_not};
+}
+
+}  // namespace
+
+GrantChoice::GrantChoice(const std::vector<Grant>& grants, const TimeFacts& time) {
+  for (const Grant& grant : grants) by_realm_[grant.grantee_realm].push_back({&grant, is_active(grant, time)});
+}
+
+ChosenGrant GrantChoice::of(const GuestPod& pod) const {
+  const auto found = by_realm_.find(pod.realm);
+  if (found == by_realm_.end()) return {"", "realm " + pod.realm + " has no Grant"};
+  const auto why_not = [&](const std::string& key, bool must_be_active) -> std::string {
+    const auto one = std::find_if(found->second.begin(), found->second.end(),
+                                  [&](const Candidate& each) { return each.grant->key() == key; });
+    if (one == found->second.end()) return "is no Grant of realm " + pod.realm;
+    if (!admits(*one->grant, pod)) return "leaves this pod out by its selector";
+    return must_be_active && !one->active ? "is not active" : "";
+  };
+  if (!pod.namespace_grant.empty()) {
+    const std::string key = std::string(kDefaultNamespace) + "/" + pod.namespace_grant;
+    return named("its namespace's", pod.namespace_grant, why_not(key, false), key);
+  }
+  if (!pod.own_grant.empty()) {
+    const std::string key = std::string(kDefaultNamespace) + "/" + pod.own_grant;
+    return named("its own", pod.own_grant, why_not(key, true), key);
+  }
+  return the_only_one(pod, found->second);
+}
+
+ChosenGrant GrantChoice::the_only_one(const GuestPod& pod, const std::vector<Candidate>& candidates) {
+  std::vector<const Grant*> active, all;
+  for (const Candidate& each : candidates) {
+    if (!admits(*each.grant, pod)) continue;
+    all.push_back(each.grant);
+    if (each.active) active.push_back(each.grant);
+  }
+  if (all.empty()) return {"", "no selector of the Grants of realm " + pod.realm + " chooses it"};
+  if (active.size() == 1) return {active.front()->key(), ""};
+  if (active.empty() && all.size() == 1) return {all.front()->key(), ""};
+  if (active.empty()) return {"", "no Grant of realm " + pod.realm + " is active"};
+  std::string why = "label it with one of " + std::to_string(active.size()) + " active Grants:";
+  for (std::size_t index = 0; index < std::min(active.size(), kNamesShown); index++)
+    why += (index > 0 ? ", " : " ") + active[index]->name;
+  return {"", why + (active.size() > kNamesShown ? ", ..." : "")};
+}
+
+}  // namespace grantd

@@ -1,0 +1,82 @@
+#include "agent/guests/guest_finder.h"
+
+#include "agent/guests/cni_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace grantd {
+
+namespace {
+
+// Without a uid, a record may be of an older pod by the same name: then the addresses must tell.
+bool is_of(const PodRecord& record, const Workload& guest) {
+  if (!record.pod_uid.empty()) return record.pod_uid == guest.pod->uid;
+  return std::any_of(guest.addresses.begin(), guest.addresses.end(), [&](const IpAddress& address) {
+    return std::find(record.addresses.begin(), record.addresses.end(), address) != record.addresses.end();
+  });
+}
+
+}  // namespace
+
+Result<GuestFinder> GuestFinder::open(const std::string& cni_records, const std::string& cni_cache) {
+  auto records = DirectoryWatch::open(cni_records);
+  if (!records) return records.error();
+  auto cache = DirectoryWatch::open(cni_cache);
+  if (!cache) return cache.error();
+  auto kernel = NetlinkPeer::open();
+  if (!kernel) return kernel.error();
+  return GuestFinder({cni_records, std::move(records).value()}, {cni_cache, std::move(cache).value()},
+                     std::move(kernel).value());
+}
+
+std::vector<int> GuestFinder::fds() const {
+  return {records_.watch.events_fd(), records_.watch.settle_fd(), cache_.watch.events_fd(), cache_.watch.settle_fd()};
+}
+
+bool GuestFinder::drain() {
+  const bool records = records_.watch.drain(), cache = cache_.watch.drain();
+  stale_ = stale_ || records || cache;
+  return records || cache;
+}
+
+// Both: what the plugin has written down may be less than all of a pod, and one confirms the other.
+void GuestFinder::read_records() {
+  if (!std::exchange(stale_, false)) return;
+  records_.watch.renew();
+  cache_.watch.renew();
+  by_pod_.clear();
+  problems_.clear();
+  const auto add = [this](PodRecord record) {
+    by_pod_[record.pod_namespace + "/" + record.pod_name].push_back(std::move(record));
+  };
+  const auto report = [this](const std::string& what) {
+    problems_.push_back(
+        {Severity::Error, {records_.path, 0, 0}, "", "", "", what, "records as grantd-cni writes them"});
+  };
+  auto written = read_cni_records(records_.path);
+  if (!written) {
+    report(written.error().message);
+  } else {
+    for (const CniRecord& record : written.value().records) add(pod_record(record));
+    for (const Error& damaged : written.value().damaged) report(damaged.message);
+  }
+  for (PodRecord& record : read_cni_cache(cache_.path)) add(std::move(record));
+}
+
+void GuestFinder::find(const std::vector<Workload>& guests, NodeFacts& node) {
+  node.pod_interfaces.clear();
+  read_records();
+  for (const Workload& guest : guests) {
+    if (!guest.pod || guest.pod->host_network) continue;
+    const auto known = by_pod_.find(guest.name);
+    if (known == by_pod_.end()) continue;
+    std::vector<PodRecord> records;
+    for (const PodRecord& record : known->second)
+      if (is_of(record, guest)) records.push_back(record);
+    auto found = match_pod(records, node.interfaces, kernel_);
+    if (!found.empty()) node.pod_interfaces[guest.pod->uid] = std::move(found);
+  }
+}
+
+}  // namespace grantd

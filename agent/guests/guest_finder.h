@@ -1,0 +1,47 @@
+// Finds where the guests that are pods are attached to this node.
+#pragma once
+
+#include "agent/guests/netlink_peer.h"
+#include "agent/guests/pod_record.h"
+#include "crd-sync/directory_watch.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+class GuestFinder {
+ public:
+  // `cni_records`: see agent/handover/cni_record.h; `cni_cache`: see cni_cache.h. Neither need be there yet.
+  static Result<GuestFinder> open(const std::string& cni_records, const std::string& cni_cache);
+
+  // For the event loop: whenever one of them is readable, call drain(). True: records may have changed.
+  std::vector<int> fds() const;
+  bool drain();
+
+  // Sets pod_interfaces of `node` for these guests, whose interfaces were read just before.
+  void find(const std::vector<Workload>& guests, NodeFacts& node);
+  // What of the records cannot be read.
+  const std::vector<Problem>& problems() const { return problems_; }
+
+ private:
+  // A directory of records, of one kind.
+  struct Place {
+    std::string path;
+    DirectoryWatch watch;
+  };
+
+  GuestFinder(Place records, Place cache, NetlinkPeer kernel)
+      : records_(std::move(records)), cache_(std::move(cache)), kernel_(std::move(kernel)) {}
+  void read_records();
+
+  Place records_, cache_;
+  NetlinkPeer kernel_;
+  std::vector<Problem> problems_;
+  bool stale_ = true;
+  std::map<std::string, std::vector<PodRecord>> by_pod_;  // NAMESPACE/NAME
+};
+
+}  // namespace grantd

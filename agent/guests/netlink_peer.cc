@@ -1,0 +1,78 @@
+#include "agent/guests/netlink_peer.h"
+
+#include "maps/descriptor.h"
+
+#include <fcntl.h>
+#include <linux/net_namespace.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+namespace grantd {
+
+namespace {
+
+std::optional<IpAddress> address_of(nlmsghdr* answer) {
+  const auto* header = static_cast<ifaddrmsg*>(nlmsg_data(answer));
+  nlattr* local = nlmsg_find_attr(answer, sizeof(ifaddrmsg), IFA_LOCAL);
+  if (!local) local = nlmsg_find_attr(answer, sizeof(ifaddrmsg), IFA_ADDRESS);
+  const bool version4 = header->ifa_family == AF_INET;
+  if (!local || nla_len(local) != (version4 ? 4 : 16)) return std::nullopt;
+  IpAddress address;
+  address.family = version4 ? Family::IPv4 : Family::IPv6;
+  std::memcpy(address.bytes.data(), nla_data(local), static_cast<std::size_t>(nla_len(local)));
+  return address;
+}
+
+}  // namespace
+
+Result<NetlinkPeer> NetlinkPeer::open() {
+  auto socket = connect_netlink();
+  if (!socket) return socket.error();
+  // Without it the kernel does not look at which network namespace and interface a dump is to be of.
+  const int on = 1;
+  if (setsockopt(nl_socket_get_fd(socket.value().get()), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on)) != 0)
+    return system_error("cannot make netlink strict", errno);
+  return NetlinkPeer(std::move(socket).value());
+}
+
+Result<int> NetlinkPeer::netns_id(const std::string& path) {
+  const Descriptor netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!netns.valid()) return system_error("open", errno);
+  rtgenmsg header{};
+  const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETNSID, 0));
+  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
+      nla_put_u32(request.get(), NETNSA_FD, static_cast<std::uint32_t>(netns.get())) < 0)
+    return Error{"netlink: no memory", ENOMEM};
+  int id = -1;
+  const auto asked = ask_netlink(socket_.get(), request.get(), [&](nlmsghdr* answer) {
+    nlattr* number = nlmsg_find_attr(answer, sizeof(rtgenmsg), NETNSA_NSID);
+    if (number) id = nla_get_s32(number);
+  });
+  if (!asked) return asked.error();
+  return id;
+}
+
+Result<std::vector<IpAddress>> NetlinkPeer::addresses(int netns_id, std::uint32_t ifindex) {
+  ifaddrmsg header{};
+  header.ifa_index = ifindex;
+  const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETADDR, NLM_F_DUMP));
+  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
+      nla_put_s32(request.get(), IFA_TARGET_NETNSID, netns_id) < 0)
+    return Error{"netlink: no memory", ENOMEM};
+  std::vector<IpAddress> all;
+  const auto asked = ask_netlink(socket_.get(), request.get(), [&](nlmsghdr* answer) {
+    if (answer->nlmsg_type != RTM_NEWADDR) return;
+    const auto* about = static_cast<ifaddrmsg*>(nlmsg_data(answer));
+    const auto address = address_of(answer);
+    if (address && about->ifa_index == ifindex && !address->is_link_local()) all.push_back(*address);
+  });
+  if (!asked) return asked.error();
+  return all;
+}
+
+}  // namespace grantd

@@ -1,0 +1,106 @@
+#include "crd-sync/kubernetes/core_objects.h"
+
+#include "crd-sync/api/json.h"
+#include "crd-sync/kubernetes/guest_pattern.h"
+
+#include <algorithm>
+
+namespace grantd {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t kMostUidBytes = 63;  // of a UUID: 36
+
+const Json& member(const Json& object, const char* name) {
+  static const Json none;
+  const Json* found = json_member(object, name);
+  return found != nullptr ? *found : none;
+}
+
+// An Error where they cannot be read: what a label says must not be lost.
+Result<Labels> labels_of(const Json& metadata) {
+  Labels labels;
+  const Json* found = json_member(metadata, "labels");
+  if (found == nullptr || found->is_null()) return labels;
+  if (!found->is_object()) return Error{"metadata.labels: is no map"};
+  for (const auto& [key, value] : found->items()) {
+    if (!value.is_string()) return Error{"metadata.labels: a value is no text"};
+    labels.emplace(key, value.get<std::string>());
+  }
+  return labels;
+}
+
+// It names a cgroup, and a record that grantctl shows.
+bool is_uid(const std::string& uid) {
+  return !uid.empty() && uid.size() <= kMostUidBytes && std::all_of(uid.begin(), uid.end(), [](char letter) {
+    return (letter >= '0' && letter <= '9') || (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
+           letter == '-';
+  });
+}
+
+// What is no address is left out: what counts is what the node finds, and that must agree with these.
+std::vector<IpAddress> addresses_of(const Json& status) {
+  std::vector<IpAddress> all;
+  const Json& list = member(status, "podIPs");
+  if (!list.is_array()) return all;
+  for (const Json& each : list)
+    if (const auto address = IpAddress::parse(json_text(each, "ip")))
+      if (std::find(all.begin(), all.end(), address.value()) == all.end()) all.push_back(address.value());
+  return all;
+}
+
+GuestPod::Qos qos_of(const std::string& text) {
+  if (text == "Guaranteed") return GuestPod::Qos::Guaranteed;
+  return text == "Burstable" ? GuestPod::Qos::Burstable : GuestPod::Qos::BestEffort;
+}
+
+}  // namespace
+
+Namespaces::Projection keep_namespace(std::string pattern) {
+  return [pattern = std::move(pattern)](const Json& object) -> Result<std::optional<NamespaceFacts>> {
+    const Json& metadata = member(object, "metadata");
+    auto labels = labels_of(metadata);
+    if (!labels) return labels.error();
+    const bool guests =
+        labels.value().contains(kRealmLabel) || realm_of_namespace(pattern, json_text(metadata, "name"));
+    return std::optional(NamespaceFacts{guests ? std::move(labels).value() : Labels()});
+  };
+}
+
+Pods::Projection keep_pod() {
+  return [](const Json& object) -> Result<std::optional<Pod>> {
+    const Json &metadata = member(object, "metadata"), &status = member(object, "status");
+    if (!is_uid(json_text(metadata, "uid"))) return Error{"metadata.uid: is no uid"};
+    const std::string phase = json_text(status, "phase");
+    if (phase == "Succeeded" || phase == "Failed") return std::optional<Pod>();
+    auto labels = labels_of(metadata);
+    if (!labels) return labels.error();
+    Pod pod;
+    pod.labels = std::move(labels).value();
+    const Json& host_network = member(member(object, "spec"), "hostNetwork");
+    pod.host_network = host_network.is_boolean() && host_network.get<bool>();
+    if (!pod.host_network) pod.addresses = addresses_of(status);
+    pod.qos = qos_of(json_text(status, "qosClass"));
+    return std::optional(std::move(pod));
+  };
+}
+
+ReflectorSettings namespace_reflector() {
+  ReflectorSettings settings;
+  settings.api_version = "v1";
+  settings.kind = "Namespace";
+  settings.path = "/api/v1/namespaces";
+  return settings;
+}
+
+ReflectorSettings pod_reflector(const std::string& node) {
+  ReflectorSettings settings;
+  settings.api_version = "v1";
+  settings.kind = "Pod";
+  settings.path = "/api/v1/pods";
+  settings.field_selector = "spec.nodeName=" + node;
+  return settings;
+}
+
+}  // namespace grantd

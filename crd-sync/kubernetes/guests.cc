@@ -1,0 +1,82 @@
+#include "crd-sync/kubernetes/guests.h"
+
+#include "crd-sync/api/api_object.h"
+#include "crd-sync/kubernetes/guest_pattern.h"
+#include "crd-sync/names.h"
+#include "crd-sync/problem.h"
+
+#include <algorithm>
+
+namespace grantd {
+namespace {
+
+const Labels kNoLabels;
+
+std::optional<std::string> label(const Labels& labels, const char* key) {
+  const auto found = labels.find(key);
+  return found == labels.end() ? std::nullopt : std::optional(found->second);
+}
+
+// Whose guests a namespace holds, or why that cannot be told.
+struct Owner {
+  std::string realm, doubt;
+};
+
+Owner owner_of(const std::string& name, const std::optional<std::string>& by_name,
+               const std::optional<std::string>& by_label) {
+  if (!by_label) return {by_name.value_or(""), ""};
+  if (by_name && *by_label != *by_name)
+    return {"", "the name of namespace " + name + " says realm " + *by_name + " and its label " +
+                    escape_text(*by_label, 63) + "; accepted: the same in both"};
+  if (!is_dns_subdomain(*by_label))
+    return {"", "label " + std::string(kRealmLabel) + " of namespace " + name + " is no Realm's name"};
+  return {*by_label, ""};
+}
+
+Workload guest(const ObjectKey& key, const std::string& uid, const Pod& pod, const Owner& owner,
+               const Labels& namespace_labels) {
+  Workload workload;
+  workload.name = key.namespace_name + "/" + key.name;
+  workload.addresses = pod.addresses;
+  workload.quarantine = owner.doubt;
+  workload.position.file = kApiPath;
+  GuestPod& facts = workload.pod.emplace();
+  facts.uid = uid;
+  facts.realm = owner.realm;
+  facts.namespace_grant = label(namespace_labels, kGrantLabel).value_or("");
+  facts.own_grant = label(pod.labels, kGrantLabel).value_or("");
+  facts.labels = pod.labels;
+  facts.namespace_labels = namespace_labels;
+  facts.host_network = pod.host_network;
+  facts.qos = pod.qos;
+  return workload;
+}
+
+}  // namespace
+
+std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pods::Objects& pods,
+                                const std::string& pattern) {
+  std::vector<Workload> guests;
+  for (const auto& [key, entry] : pods) {
+    const auto found = namespaces.find({"", key.namespace_name});
+    const auto by_name = realm_of_namespace(pattern, key.namespace_name);
+    // One that matches by name is a guests' namespace also where it is not known yet, or not any more.
+    const Labels& labels = found == namespaces.end() ? kNoLabels : found->second.object->labels;
+    const auto by_label = label(labels, kRealmLabel);
+    if (!by_name && !by_label) continue;
+    guests.push_back(guest(key, entry.uid, *entry.object, owner_of(key.namespace_name, by_name, by_label), labels));
+  }
+  std::sort(guests.begin(), guests.end(), [](const Workload& a, const Workload& b) { return a.name < b.name; });
+  return guests;
+}
+
+void sort_namespaces(const Namespaces::Objects& namespaces, const std::string& pattern, DesiredState& desired) {
+  for (const auto& [key, entry] : namespaces) {
+    if (entry.object->labels.contains(kRealmLabel))
+      desired.labelled_namespaces.insert(key.name);
+    else if (!realm_of_namespace(pattern, key.name))
+      desired.ordinary_namespaces.insert(key.name);
+  }
+}
+
+}  // namespace grantd

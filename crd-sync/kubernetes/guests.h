@@ -1,0 +1,20 @@
+// Which pods are guests, and what the API server says of each. Pure.
+#pragma once
+
+#include "crd-sync/desired_state.h"
+#include "crd-sync/kubernetes/core_objects.h"
+
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+// Every pod in a namespace that `pattern` matches or that carries the realm's label. A pod's own labels make no
+// guest and take none away: they only wish for a Grant. Sorted by name.
+std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pods::Objects& pods,
+                                const std::string& pattern);
+
+// Into labelled_namespaces and ordinary_namespaces.
+void sort_namespaces(const Namespaces::Objects& namespaces, const std::string& pattern, DesiredState& desired);
+
+}  // namespace grantd

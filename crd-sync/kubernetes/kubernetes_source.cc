@@ -1,0 +1,96 @@
+#include "crd-sync/kubernetes/kubernetes_source.h"
+
+#include "crd-sync/admission.h"
+#include "crd-sync/canonical.h"
+#include "crd-sync/kubernetes/guests.h"
+
+namespace grantd {
+
+KubernetesSource::KubernetesSource(std::string url, KubernetesOptions options, std::uint64_t seed)
+    : url_(std::move(url)),
+      options_(std::move(options)),
+      objects_(seed),
+      namespaces_(keep_namespace(options_.guest_namespaces)),
+      pods_(keep_pod()),
+      namespace_reflector_(grantd::namespace_reflector(), namespaces_, seed + 2),
+      pod_reflector_(grantd::pod_reflector(options_.node), pods_, seed + 3) {}
+
+Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(const ApiServer& server, KubernetesOptions options) {
+  const std::uint64_t seed = hash_text(options.node);
+  std::unique_ptr<KubernetesSource> source(new KubernetesSource(server.url, std::move(options), seed));
+  source->load_last_good();
+  auto client = ApiClient::open(server);
+  if (!client) return client.error();
+  source->client_ = std::move(client).value();
+  source->objects_.follow(*source->client_);
+  source->client_->follow(source->namespace_reflector_);
+  source->client_->follow(source->pod_reflector_);
+  return source;
+}
+
+void KubernetesSource::load_last_good() {
+  if (options_.state_directory.empty()) return;
+  file_.emplace(options_.state_directory);
+  auto kept = file_->load();
+  if (kept)
+    last_good_ = std::move(kept).value();
+  else
+    at_start_.push_back({Severity::Warning,
+                         {options_.state_directory, 0, 0},
+                         "",
+                         "",
+                         "",
+                         "the last good Realms and Grants are lost: " + kept.error().message,
+                         ""});
+}
+
+bool KubernetesSource::drain() {
+  client_->work();
+  const std::uint64_t now = objects_.revision() + namespaces_.revision() + pods_.revision();
+  if (now == revision_) return false;
+  revision_ = now;
+  return true;
+}
+
+// Only when one of them has changed: pods come and go more often.
+void KubernetesSource::admit_objects() {
+  if (objects_.revision() == objects_revision_) return;
+  objects_revision_ = objects_.revision();
+  Admitted admitted = admit(objects_.reads(), last_good_);
+  last_good_ = std::move(admitted.last_good);
+  admitted_ = std::move(admitted.desired);
+  admitted_.problems.insert(admitted_.problems.begin(), at_start_.begin(), at_start_.end());
+  to_keep_ = file_.has_value();
+}
+
+std::optional<DesiredState> KubernetesSource::load() {
+  if (!objects_.complete() || !namespaces_.complete() || !pods_.complete()) return std::nullopt;
+  admit_objects();
+  DesiredState desired = admitted_;
+  desired.workloads = guests_of(namespaces_.objects(), pods_.objects(), options_.guest_namespaces);
+  sort_namespaces(namespaces_.objects(), options_.guest_namespaces, desired);
+  return desired;
+}
+
+std::optional<Problem> KubernetesSource::keep() {
+  if (!to_keep_) return std::nullopt;
+  if (const auto saved = file_->save(last_good_); !saved)
+    return Problem{Severity::Warning,
+                   {options_.state_directory, 0, 0},
+                   "",
+                   "",
+                   "",
+                   "the last good Realms and Grants are not kept: " + saved.error().message,
+                   ""};
+  to_keep_ = false;
+  return std::nullopt;
+}
+
+std::vector<std::pair<std::string, const ReflectorCounters*>> KubernetesSource::counters() const {
+  return {{"realms", &objects_.realm_counters()},
+          {"grants", &objects_.grant_counters()},
+          {"namespaces", &namespace_reflector_.counters()},
+          {"pods", &pod_reflector_.counters()}};
+}
+
+}  // namespace grantd

@@ -1,0 +1,66 @@
+// The API server as a source of desired state: Realms, Grants, namespaces, and the pods of one node.
+#pragma once
+
+#include "crd-sync/api/keystone_objects.h"
+#include "crd-sync/kubernetes/core_objects.h"
+#include "crd-sync/last_good.h"
+#include "crd-sync/source.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace grantd {
+
+struct KubernetesOptions {
+  std::string node;              // whose pods
+  std::string guest_namespaces;  // see guest_pattern.h
+  std::string state_directory;   // keeps the last good version of each Realm and Grant; "" for none
+};
+
+class KubernetesSource final : public Source {
+ public:
+  // Needs no server that answers: until there is one, load() gives nothing.
+  static Result<std::unique_ptr<KubernetesSource>> open(const ApiServer& server, KubernetesOptions options);
+
+  const char* kind() const override { return "kubernetes"; }
+  std::string place() const override { return url_; }
+  std::vector<int> fds() const override { return {client_->fd()}; }
+  bool drain() override;
+
+  // Nothing until every kind was known whole once: what has not come yet is not what was deleted. From then on the
+  // last whole set of each kind counts, also while the server is away.
+  std::optional<DesiredState> load() override;
+  std::optional<Problem> keep() override;
+
+  // Each kind that is followed, for metrics.
+  std::vector<std::pair<std::string, const ReflectorCounters*>> counters() const;
+  // For requests of others: status, Events.
+  ApiClient& client() { return *client_; }
+
+ private:
+  KubernetesSource(std::string url, KubernetesOptions options, std::uint64_t seed);
+  void load_last_good();
+  void admit_objects();
+
+  const std::string url_;
+  const KubernetesOptions options_;
+  std::optional<LastGoodFile> file_;
+  LastGood last_good_;
+  std::vector<Problem> at_start_;  // reported with every load
+  bool to_keep_ = false;           // last_good_ may differ from the file
+
+  KeystoneObjects objects_;
+  Namespaces namespaces_;
+  Pods pods_;
+  Reflector namespace_reflector_, pod_reflector_;
+  std::uint64_t revision_ = 0;          // of everything, when drain() told of it last
+  std::uint64_t objects_revision_ = 0;  // of objects_, when they were admitted last
+  DesiredState admitted_;               // without guests
+  std::unique_ptr<ApiClient> client_;   // goes first: it points at the reflectors
+};
+
+}  // namespace grantd

@@ -1,0 +1,140 @@
+"""The agent follows a real API server on a real node: which pods are held, by which Grant, and from when on. Beside each
+denial something passes on the same path."""
+
+import datetime
+import signal
+
+import pytest
+
+from agent import FAR, Agent
+from node import OUTSIDE_LAN
+
+from cluster import wait_until
+
+GUEST, SPACE = "guest-dave/web", "guest-dave"
+
+
+@pytest.fixture(scope="module")
+def agent(node):
+    node.kubectl("create", "namespace", SPACE)
+    wait_until(lambda: node.kubectl("get", "serviceaccount", "default", "-n", SPACE, check=False).returncode == 0, "an account")
+    node.pod("plain")
+    node.pod("web", SPACE)
+    with Agent(node) as running:
+        yield running
+    node.kubectl("delete", "namespace", SPACE, "--wait=false")
+    node.kubectl("delete", "pod", "plain", "--grace-period=0", "--force")
+
+
+@pytest.fixture(autouse=True)
+def control(agent):
+    """A pod that is no guest is never touched."""
+    yield
+    assert agent.reaches("default/plain", FAR) and agent.reaches("default/plain", OUTSIDE_LAN)
+
+
+def test_a_guest_without_a_grant_is_in_quarantine(agent):
+    assert "realm dave has no Grant" in agent.held(GUEST, None)["message"]
+    assert not agent.reaches(GUEST, OUTSIDE_LAN)
+
+
+def test_a_grant_opens_its_realm_and_what_it_names(agent, node):
+    agent.grant()
+    agent.held(GUEST, "g")
+    address = node.get("pod", "web", "-n", SPACE)["status"]["podIP"]
+    assert agent.reaches(GUEST, OUTSIDE_LAN) and agent.is_reached(address)
+    assert not agent.reaches(GUEST, FAR)
+    agent.grant(destinations=[FAR])
+    wait_until(lambda: agent.reaches(GUEST, FAR), "the edit is in force")
+
+
+def test_an_edit_and_a_revocation_end_a_live_connection(agent):
+    for change, realm in (({"destinations": []}, True), ({"destinations": [FAR], "revoked": True}, False)):
+        agent.grant(destinations=[FAR])
+        wait_until(lambda: agent.reaches(GUEST, FAR), "it is open")
+        with agent.connection(GUEST) as arrives:
+            assert arrives()
+            agent.grant(**change)
+            wait_until(lambda: not arrives(), "nothing arrives any more")
+        assert agent.reaches(GUEST, OUTSIDE_LAN) == realm
+    agent.grant()
+
+
+def test_a_deleted_grant_leaves_quarantine(agent):
+    agent.grant()
+    agent.held(GUEST, "g")
+    agent.delete()
+    assert "has no Grant" in agent.held(GUEST, None)["message"]
+    assert not agent.reaches(GUEST, OUTSIDE_LAN)
+    agent.grant()
+    agent.held(GUEST, "g")
+    wait_until(lambda: agent.reaches(GUEST, OUTSIDE_LAN), "it is open again")
+
+
+def test_two_grants_want_a_label(agent, node):
+    agent.grant()
+    agent.grant("other", destinations=[FAR])
+    assert "label it" in agent.held(GUEST, None)["message"]
+    node.kubectl("label", "pod", "web", "-n", SPACE, "keystone.io/grant=other")
+    agent.held(GUEST, "other")
+    # The grantor's label goes before the guest's.
+    node.kubectl("label", "namespace", SPACE, "keystone.io/grant=g")
+    agent.held(GUEST, "g")
+    assert agent.reaches(GUEST, OUTSIDE_LAN) and not agent.reaches(GUEST, FAR)
+    node.kubectl("label", "namespace", SPACE, "keystone.io/grant-")
+    node.kubectl("label", "pod", "web", "-n", SPACE, "keystone.io/grant-")
+    agent.delete("other")
+    agent.held(GUEST, "g")
+
+
+def test_a_namespaces_label_makes_guests_and_its_loss_opens_none(agent, node):
+    agent.grant()
+    assert agent.reaches("default/plain", FAR)
+    node.kubectl("create", "namespace", "visitors")
+    wait_until(lambda: node.kubectl("get", "serviceaccount", "default", "-n", "visitors", check=False).returncode == 0, "an account")
+    node.pod("late", "visitors")
+    assert agent.reaches("visitors/late", FAR) and not agent.endpoints("visitors/late")
+    node.kubectl("label", "namespace", "visitors", "keystone.io/realm=dave")
+    agent.held("visitors/late", "g")
+    assert '"visitors"' in (agent.state / "guest-namespaces.json").read_text(encoding="utf-8")
+    assert agent.reaches("visitors/late", OUTSIDE_LAN) and not agent.reaches("visitors/late", FAR)
+    node.kubectl("label", "namespace", "visitors", "keystone.io/realm-")
+    agent.held("visitors/late", None)
+    assert not agent.reaches("visitors/late", OUTSIDE_LAN)
+    node.kubectl("label", "namespace", "visitors", "keystone.io/realm=dave")
+    agent.held("visitors/late", "g")
+    node.kubectl("delete", "namespace", "visitors", "--wait=false")
+    wait_until(lambda: not agent.endpoints("visitors/late"), "it is gone", 60)
+
+
+def test_a_pod_made_again_is_another_endpoint(agent, node):
+    agent.grant()
+    before = agent.held(GUEST, "g")
+    node.kubectl("delete", "pod", "web", "-n", SPACE, "--grace-period=0", "--force")
+    node.pod("web", SPACE)
+    wait_until(lambda: [each["endpoint_id"] for each in agent.endpoints(GUEST)] not in ([], [before["endpoint_id"]]), "another endpoint")
+    agent.held(GUEST, "g")
+    wait_until(lambda: agent.reaches(GUEST, OUTSIDE_LAN), "it is open")
+    assert not agent.reaches(GUEST, FAR)
+
+
+def test_without_the_api_server_all_goes_on(agent, node):
+    """Enforcement, the end of a Grant, and a restart of the agent in between."""
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=15)
+    agent.grant(destinations=[FAR], validity={"validUntil": end.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    wait_until(lambda: agent.reaches(GUEST, FAR), "it is open")
+    with agent.connection(GUEST) as arrives:
+        node.end("kube-apiserver", signal.SIGKILL)
+        agent.stop()
+        agent.start(ready=False)
+        assert arrives() and agent.reaches(GUEST, OUTSIDE_LAN)
+        assert datetime.datetime.now(datetime.timezone.utc) < end
+        wait_until(lambda: not arrives(), "the Grant has ended", 30)
+    assert not agent.is_ready(), "it cannot know everything"
+    assert not agent.reaches(GUEST, OUTSIDE_LAN)
+    assert agent.reaches("default/plain", FAR)
+    node.start_apiserver()
+    wait_until(agent.is_ready, "the agent has caught up", 60)
+    agent.held(GUEST, "g")
+    agent.grant()
+    wait_until(lambda: agent.reaches(GUEST, OUTSIDE_LAN), "another Grant opens it again", 30)

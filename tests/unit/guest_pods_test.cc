@@ -1,0 +1,169 @@
+// Which pods are guests, from namespaces and pods as the API server sends them; nothing that a guest may write opens
+// anything.
+#include "crd-sync/kubernetes/core_objects.h"
+#include "crd-sync/kubernetes/guest_pattern.h"
+#include "crd-sync/kubernetes/guests.h"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <functional>
+
+namespace grantd {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Json = nlohmann::json;
+
+const std::string kPattern = "guest-*";
+
+Json labelled(const Json& labels) { return {{"metadata", {{"labels", labels}}}}; }
+
+class GuestPodsTest : public testing::Test {
+ protected:
+  Result<void> put_namespace(const std::string& name, const Json& labels = Json::object()) {
+    Json object = labelled(labels);
+    object["metadata"]["name"] = name;
+    return namespaces_.put({{"", name}, "uid-" + name, next()}, object);
+  }
+  Result<void> put_pod(const std::string& space, const std::string& name, Json object = Json::object(),
+                       const std::string& uid = "uid-1") {
+    object["metadata"]["uid"] = uid;
+    return pods_.put({{space, name}, uid, next()}, object);
+  }
+  std::vector<Workload> guests() const { return guests_of(namespaces_.objects(), pods_.objects(), kPattern); }
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const Workload& each : guests()) names.push_back(each.name);
+    return names;
+  }
+  std::string next() { return std::to_string(++version_); }
+
+  Namespaces namespaces_{keep_namespace(kPattern)};
+  Pods pods_{keep_pod()};
+  int version_ = 0;
+};
+
+TEST_F(GuestPodsTest, AreThoseOfANamespaceThatMatchesOrIsLabelled) {
+  ASSERT_TRUE(put_namespace("guest-bob"));
+  ASSERT_TRUE(put_namespace("labelled", {{kRealmLabel, "carol"}}));
+  ASSERT_TRUE(put_namespace("ordinary", {{"team", "a"}}));
+  for (const char* space : {"guest-bob", "labelled", "ordinary", "guests", "my-guest-bob"})
+    ASSERT_TRUE(put_pod(space, "web"));
+  EXPECT_THAT(names(), ElementsAre("guest-bob/web", "labelled/web"));
+  EXPECT_EQ(guests()[0].pod->realm, "bob");
+  EXPECT_EQ(guests()[1].pod->realm, "carol");
+}
+
+TEST_F(GuestPodsTest, ANamespaceThatIsNotKnownYetIsJudgedByItsName) {
+  ASSERT_TRUE(put_pod("guest-bob", "web"));
+  EXPECT_THAT(names(), ElementsAre("guest-bob/web"));
+}
+
+TEST_F(GuestPodsTest, APodsOwnLabelsMakeNoGuestAndTakeNoneAway) {
+  ASSERT_TRUE(put_namespace("ordinary"));
+  ASSERT_TRUE(put_namespace("guest-bob"));
+  ASSERT_TRUE(put_pod("ordinary", "web", labelled({{kRealmLabel, "bob"}, {kGrantLabel, "g"}})));
+  ASSERT_TRUE(put_pod("guest-bob", "web", labelled({{kRealmLabel, "carol"}, {kGrantLabel, "mine"}})));
+  ASSERT_THAT(names(), ElementsAre("guest-bob/web"));
+  const GuestPod pod = *guests()[0].pod;
+  EXPECT_EQ(pod.realm, "bob") << "the namespace's, whatever the pod says of itself";
+  EXPECT_EQ(pod.namespace_grant, "");
+  EXPECT_EQ(pod.own_grant, "mine");
+}
+
+TEST_F(GuestPodsTest, ARealmThatCannotBeToldIsQuarantine) {
+  ASSERT_TRUE(put_namespace("guest-bob", {{kRealmLabel, "carol"}}));
+  ASSERT_TRUE(put_namespace("empty", {{kRealmLabel, ""}}));
+  ASSERT_TRUE(put_pod("guest-bob", "web"));
+  ASSERT_TRUE(put_pod("empty", "web"));
+  const auto all = guests();
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_THAT(all[0].quarantine, HasSubstr("is no Realm's name"));
+  EXPECT_THAT(all[1].quarantine, HasSubstr("says realm bob and its label carol"));
+}
+
+TEST_F(GuestPodsTest, PodsThatHaveEndedAreGone) {
+  for (const char* phase : {"Pending", "Running", "Succeeded", "Failed", "Unknown"})
+    ASSERT_TRUE(put_pod("guest-bob", std::string("p-") + phase, {{"status", {{"phase", phase}}}}));
+  EXPECT_THAT(names(), ElementsAre("guest-bob/p-Pending", "guest-bob/p-Running", "guest-bob/p-Unknown"));
+  ASSERT_TRUE(put_pod("guest-bob", "p-Running", {{"status", {{"phase", "Succeeded"}}}}));
+  EXPECT_THAT(names(), ElementsAre("guest-bob/p-Pending", "guest-bob/p-Unknown"));
+}
+
+TEST_F(GuestPodsTest, APodMadeAgainIsAnotherOne) {
+  ASSERT_TRUE(put_pod("guest-bob", "web", labelled({{kGrantLabel, "g"}}), "uid-1"));
+  ASSERT_TRUE(put_pod("guest-bob", "web", Json::object(), "uid-2"));
+  ASSERT_THAT(names(), ElementsAre("guest-bob/web"));
+  EXPECT_EQ(guests()[0].pod->uid, "uid-2");
+  EXPECT_EQ(guests()[0].pod->own_grant, "");
+}
+
+TEST_F(GuestPodsTest, OnTheHostNetworkAPodHasNoAddressesOfItsOwn) {
+  const Json status = {{"podIPs", {{{"ip", "10.42.0.7"}}, {{"ip", "fd00::7"}}, {{"ip", "nonsense"}}}}};
+  ASSERT_TRUE(put_pod("guest-bob", "a", {{"status", status}}));
+  ASSERT_TRUE(put_pod("guest-bob", "b", {{"status", status}, {"spec", {{"hostNetwork", true}}}}));
+  const auto all = guests();
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].addresses.size(), 2U);
+  EXPECT_THAT(all[1].addresses, IsEmpty());
+  EXPECT_TRUE(all[1].pod->host_network);
+}
+
+TEST_F(GuestPodsTest, AnObjectThatCannotBeReadKeepsItsLastVersion) {
+  ASSERT_TRUE(put_namespace("labelled", {{kRealmLabel, "carol"}}));
+  ASSERT_TRUE(put_pod("labelled", "web"));
+  for (const Json& labels : {Json("text"), Json::array({1}), Json{{kRealmLabel, 7}}})
+    EXPECT_FALSE(put_namespace("labelled", labels));
+  EXPECT_FALSE(put_pod("labelled", "web", labelled({{"a", nullptr}})));
+  EXPECT_FALSE(put_pod("labelled", "other", Json::object(), "../escape"));
+  EXPECT_THAT(names(), ElementsAre("labelled/web"));
+}
+
+TEST_F(GuestPodsTest, TheOrderOfEventsDecidesNothing) {
+  const std::vector<std::function<void()>> events = {
+      [this] {
+        (void)put_namespace("labelled", {{kRealmLabel, "carol"}});
+      },
+      [this] { (void)put_pod("labelled", "a"); },
+      [this] { (void)put_pod("guest-bob", "b"); },
+      [this] { (void)put_namespace("guest-bob"); },
+  };
+  std::vector<std::size_t> order = {0, 1, 2, 3};
+  do {
+    for (ObjectSink* store : {static_cast<ObjectSink*>(&namespaces_), static_cast<ObjectSink*>(&pods_)}) {
+      store->begin_replace();
+      store->end_replace();
+    }
+    ASSERT_THAT(names(), IsEmpty());
+    for (const std::size_t each : order) events[each]();
+    EXPECT_THAT(names(), ElementsAre("guest-bob/b", "labelled/a"));
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_F(GuestPodsTest, NamespacesAreSortedForThePlugin) {
+  ASSERT_TRUE(put_namespace("guest-bob"));
+  ASSERT_TRUE(put_namespace("labelled", {{kRealmLabel, "carol"}}));
+  ASSERT_TRUE(put_namespace("ordinary", {{"team", "a"}}));
+  DesiredState desired;
+  sort_namespaces(namespaces_.objects(), kPattern, desired);
+  EXPECT_THAT(desired.labelled_namespaces, ElementsAre("labelled"));
+  EXPECT_THAT(desired.ordinary_namespaces, ElementsAre("ordinary"));
+}
+
+TEST(GuestPattern, OnePartOfTheNameIsTheRealm) {
+  EXPECT_EQ(realm_of_namespace("guest-*", "guest-bob"), "bob");
+  EXPECT_EQ(realm_of_namespace("guest-*", "guest-"), std::nullopt);
+  EXPECT_EQ(realm_of_namespace("guest-*", "guestbob"), std::nullopt);
+  EXPECT_EQ(realm_of_namespace("g-*-x", "g-bob-x"), "bob");
+  EXPECT_EQ(realm_of_namespace("g-*-x", "g-x"), std::nullopt) << "the two ends do not overlap";
+  for (const char* good : {"guest-*", "*-guests", "a-*-b"}) EXPECT_TRUE(is_guest_pattern(good)) << good;
+  for (const char* bad : {"*", "", "guest", "g-*-*", "Guest-*", "g/*", "guest-[ab]*", "-*"})
+    EXPECT_FALSE(is_guest_pattern(bad)) << bad;
+}
+
+}  // namespace
+}  // namespace grantd

@@ -1,0 +1,212 @@
+// Guests that are pods: which Grant governs each, and which interface is held for it.
+#include "agent/compile/choose_grant.h"
+#include "agent/compile/compile.h"
+#include "agent/guests/pod_cgroup.h"
+#include "tests/unit/desired_samples.h"
+
+#include <gmock/gmock.h>
+
+namespace grantd {
+namespace {
+
+using desired::address;
+using desired::grant;
+using desired::node;
+using desired::noon;
+using desired::world;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+GuestPod of_bob() {
+  GuestPod pod;
+  pod.uid = "uid-1";
+  pod.realm = "bob";
+  return pod;
+}
+
+Workload pod(const std::string& name, GuestPod facts = of_bob()) {
+  Workload workload;
+  workload.name = "guest-bob/" + name;
+  workload.pod = std::move(facts);
+  return workload;
+}
+
+// "a", or "!" and why there is none.
+std::string chosen(const std::vector<Grant>& grants, const GuestPod& pod) {
+  const ChosenGrant choice = GrantChoice(grants, noon()).of(pod);
+  EXPECT_NE(choice.key.empty(), choice.why.empty());
+  return choice.key.empty() ? "!" + choice.why : choice.key.substr(choice.key.find('/') + 1);
+}
+
+Grant revoked(Grant grant) {
+  grant.revoked = true;
+  return grant;
+}
+
+Grant of_carol(Grant grant) {
+  grant.grantee_realm = "carol";
+  return grant;
+}
+
+TEST(ChooseGrant, TheOnlyActiveOneOfItsRealm) {
+  EXPECT_EQ(chosen({grant("a", {}), of_carol(grant("c", {}))}, of_bob()), "a");
+  EXPECT_EQ(chosen({grant("a", {}), revoked(grant("b", {}))}, of_bob()), "a");
+  EXPECT_EQ(chosen({of_carol(grant("c", {}))}, of_bob()), "!realm bob has no Grant");
+  EXPECT_THAT(chosen({revoked(grant("a", {})), revoked(grant("b", {}))}, of_bob()), HasSubstr("is active"));
+}
+
+TEST(ChooseGrant, TwoActiveOnesWantALabel) {
+  const std::vector<Grant> both = {grant("a", {}), grant("b", {})};
+  EXPECT_EQ(chosen(both, of_bob()), "!label it with one of 2 active Grants: a, b");
+  GuestPod pod = of_bob();
+  pod.own_grant = "b";
+  EXPECT_EQ(chosen(both, pod), "b");
+  pod.namespace_grant = "a";
+  EXPECT_EQ(chosen(both, pod), "a") << "the namespace's label, which the guest cannot write, goes first";
+}
+
+TEST(ChooseGrant, AGuestsLabelReachesActiveGrantsOfItsOwnRealmOnly) {
+  GuestPod pod = of_bob();
+  pod.own_grant = "c";
+  EXPECT_THAT(chosen({grant("a", {}), of_carol(grant("c", {}))}, pod), HasSubstr("is no Grant of realm bob"));
+  EXPECT_THAT(chosen({grant("a", {}), revoked(grant("c", {}))}, pod), HasSubstr("is not active"));
+  pod.own_grant = "a\x1b[2J";
+  EXPECT_THAT(chosen({grant("a", {})}, pod), testing::Not(HasSubstr("\x1b")));
+}
+
+TEST(ChooseGrant, ANamespacesLabelThatNamesNothingIsNoWayToAnother) {
+  GuestPod pod = of_bob();
+  pod.own_grant = "a";
+  pod.namespace_grant = "gone";
+  EXPECT_THAT(chosen({grant("a", {})}, pod), HasSubstr("its namespace's label names gone"));
+  pod.namespace_grant = "b";
+  EXPECT_EQ(chosen({grant("a", {}), revoked(grant("b", {}))}, pod), "b")
+      << "named: closed by its own end, not open by a";
+}
+
+TEST(ChooseGrant, ASelectorRestricts) {
+  Grant narrow = grant("a", {});
+  narrow.pod_selector = {{"tier", LabelRequirement::Operator::In, {"web", "api"}}};
+  narrow.namespace_selector = {{"closed", LabelRequirement::Operator::DoesNotExist, {}}};
+  GuestPod pod = of_bob();
+  EXPECT_THAT(chosen({narrow}, pod), HasSubstr("no selector"));
+  EXPECT_EQ(chosen({narrow, grant("b", {})}, pod), "b");
+  pod.namespace_grant = "a";
+  EXPECT_THAT(chosen({narrow}, pod), HasSubstr("leaves this pod out"));
+  pod.labels = {{"tier", "api"}};
+  EXPECT_EQ(chosen({narrow}, pod), "a");
+  pod.namespace_labels = {{"closed", ""}};
+  EXPECT_THAT(chosen({narrow}, pod), HasSubstr("leaves this pod out"));
+}
+
+TEST(LabelSelector, IsThatOfKubernetes) {
+  using Operator = LabelRequirement::Operator;
+  const Labels labels = {{"a", "1"}};
+  EXPECT_TRUE(selects({}, labels));
+  EXPECT_TRUE(selects({{"a", Operator::In, {"1", "2"}}}, labels));
+  EXPECT_FALSE(selects({{"b", Operator::In, {""}}}, labels)) << "absent is not empty";
+  EXPECT_TRUE(selects({{"b", Operator::NotIn, {"1"}}}, labels));
+  EXPECT_FALSE(selects({{"a", Operator::NotIn, {"1"}}}, labels));
+  EXPECT_FALSE(selects({{"a", Operator::Exists, {}}, {"b", Operator::Exists, {}}}, labels));
+}
+
+class PodEndpointsTest : public testing::Test {
+ protected:
+  PodEndpointsTest() {
+    desired_.grants = {grant("g", {})};
+    node_.pod_interfaces["uid-1"] = {{10, {address("10.42.0.7")}, ""}};
+  }
+  CompiledPolicy compiled(std::vector<Workload> guests) {
+    desired_.workloads = std::move(guests);
+    return compile(desired_, node_, noon());
+  }
+  // The only one.
+  CompiledEndpoint endpoint(Workload guest) {
+    const CompiledPolicy policy = compiled({std::move(guest)});
+    EXPECT_EQ(policy.endpoints.size(), 1U);
+    return policy.endpoints.empty() ? CompiledEndpoint{} : policy.endpoints[0];
+  }
+
+  DesiredState desired_ = world();
+  NodeFacts node_ = node();
+};
+
+TEST_F(PodEndpointsTest, AnInterfaceThatWasFoundIsHeld) {
+  Workload guest = pod("web");
+  guest.addresses = {address("10.42.0.7")};
+  const CompiledEndpoint held = endpoint(guest);
+  EXPECT_EQ(held.guest, "guest-bob/web");
+  EXPECT_EQ(held.uid, "uid-1");
+  EXPECT_EQ(held.interface, "veth-a");
+  EXPECT_EQ(held.grant, "keystone-system/g");
+  EXPECT_THAT(held.addresses, ElementsAre(address("10.42.0.7")));
+}
+
+TEST_F(PodEndpointsTest, AllOfItsInterfacesAreHeld) {
+  node_.pod_interfaces["uid-1"].push_back({11, {address("10.42.0.8")}, ""});
+  EXPECT_EQ(compiled({pod("web")}).endpoints.size(), 2U);
+}
+
+TEST_F(PodEndpointsTest, WhatTheKernelOrTheApiServerSaysAgainstItIsQuarantine) {
+  Workload guest = pod("web");
+  guest.addresses = {address("10.42.0.99")};
+  EXPECT_THAT(endpoint(guest).quarantine, HasSubstr("10.42.0.99"));
+  EXPECT_EQ(endpoint(guest).grant, "");
+  node_.pod_interfaces["uid-1"][0].doubt = "its network namespace cannot be opened";
+  const CompiledEndpoint doubtful = endpoint(pod("web"));
+  EXPECT_EQ(doubtful.quarantine, "its network namespace cannot be opened");
+  EXPECT_EQ(doubtful.grant, "");
+}
+
+TEST_F(PodEndpointsTest, AGuestOfNoRealmIsQuarantineWhateverGrantsThereAre) {
+  Workload guest = pod("web");
+  guest.quarantine = "its realm cannot be told";
+  EXPECT_EQ(endpoint(guest).grant, "");
+  EXPECT_EQ(endpoint(guest).quarantine, "its realm cannot be told");
+}
+
+TEST_F(PodEndpointsTest, OneThatIsNotFoundIsToldAndAnothersUidFindsNothing) {
+  GuestPod again = of_bob();
+  again.uid = "uid-2";
+  const CompiledPolicy policy = compiled({pod("web", again)});
+  EXPECT_THAT(policy.endpoints, IsEmpty());
+  EXPECT_THAT(policy.problems.back().text(), HasSubstr("Pod guest-bob/web: its interface is not found"));
+}
+
+TEST_F(PodEndpointsTest, AnUplinkIsNoGuestsInterface) {
+  node_.pod_interfaces["uid-1"] = {{2, {address("10.42.0.7")}, ""}};
+  EXPECT_THAT(compiled({pod("web")}).endpoints, IsEmpty());
+}
+
+TEST_F(PodEndpointsTest, TwoGuestsOfOneAddressAreBothInQuarantine) {
+  GuestPod other = of_bob();
+  other.uid = "uid-2";
+  node_.pod_interfaces["uid-2"] = {{11, {address("10.42.0.7")}, ""}};
+  for (const CompiledEndpoint& each : compiled({pod("a"), pod("b", other)}).endpoints) {
+    EXPECT_EQ(each.grant, "");
+    EXPECT_THAT(each.quarantine, HasSubstr("10.42.0.7"));
+  }
+}
+
+TEST_F(PodEndpointsTest, OnTheHostNetworkItsCgroupIsHeldAndItIsToldThatThisIsNotEnough) {
+  GuestPod host = of_bob();
+  host.host_network = true;
+  node_.pod_cgroups["uid-1"] = 4711;
+  const CompiledPolicy policy = compiled({pod("web", host)});
+  ASSERT_EQ(policy.endpoints.size(), 1U);
+  EXPECT_TRUE(policy.endpoints[0].host_network);
+  EXPECT_EQ(policy.endpoints[0].cgroup_id, 4711U);
+  EXPECT_THAT(policy.problems.back().text(), HasSubstr("not enforced"));
+}
+
+TEST(PodCgroup, IsWhereTheKubeletPutsIt) {
+  EXPECT_THAT(pod_cgroup_paths("a-b", GuestPod::Qos::Guaranteed),
+              ElementsAre("kubepods/poda-b", "kubepods.slice/kubepods-poda_b.slice"));
+  EXPECT_THAT(pod_cgroup_paths("a-b", GuestPod::Qos::BestEffort),
+              ElementsAre("kubepods/besteffort/poda-b",
+                          "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda_b.slice"));
+}
+
+}  // namespace
+}  // namespace grantd
