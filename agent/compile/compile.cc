@@ -52,10 +52,12 @@ class GrantsCompiler {
               [](const Grant* one, const Grant* other) { return one->key() < other->key(); });
     for (const Grant* grant : in_order) {
       auto compiled = compile_one(*grant);
-      if (compiled)
+      if (compiled) {
         policy_.grants.push_back(std::move(compiled).value());
-      else
-        refuse(*grant, compiled.error().message, policy_);
+        continue;
+      }
+      refuse(*grant, compiled.error().message, policy_);
+      if (!room_.holds(grant->key())) quarantine(grant->key(), "its Grant is refused");
     }
   }
 
@@ -63,10 +65,11 @@ class GrantsCompiler {
 
  private:
   Result<CompiledGrant> compile_one(const Grant& grant) {
-    // Also for a Grant that is refused below: its guests are under what was in force for it.
-    if (with_guests_.contains(grant.key()))
+    const bool with_guests = with_guests_.contains(grant.key()), held = room_.holds(grant.key());
+    // Also where it is refused below: its guests are under what was in force for it.
+    if (with_guests && held)
       if (auto table = room_.take_table(grant.key()); !table) {
-        quarantine(grant.key());
+        quarantine(grant.key(), "no flow table is left for its Grant");
         return table.error();
       }
     auto compiled = compile_grant(grant, realms_, protected_prefixes_, time_, policy_.problems);
@@ -74,15 +77,15 @@ class GrantsCompiler {
     if (const auto* realm = realm_without_identity(compiled.value(), room_.realms_without_identity()))
       return Error{
           "Realm " + *realm + " has no identity on this node; accepted: fewer Realms, or a higher --max-identities", 0};
-    if (auto taken = room_.take(compiled.value()); !taken) return taken.error();
+    if (auto taken = room_.take(compiled.value(), with_guests && !held); !taken) return taken.error();
     return compiled;
   }
 
-  void quarantine(const std::string& grant) {
+  void quarantine(const std::string& grant, const char* why) {
     for (CompiledEndpoint& each : policy_.endpoints) {
       if (each.grant != grant) continue;
       each.grant.clear();
-      each.quarantine = "no flow table is left for Grant " + grant;
+      each.quarantine = why;
     }
   }
 

@@ -61,8 +61,8 @@ Result<void> Room::take_table(const std::string& grant) {
   return {};
 }
 
-Result<void> Room::take(const CompiledGrant& grant) {
-  const bool in_force = in_force_.grants.contains(grant.key);
+Result<void> Room::take(const CompiledGrant& grant, bool with_table) {
+  const bool in_force = holds(grant.key);
   if (!in_force && grants_ >= limits_.grants) {
     refused_[GRANTD_BOUND_GRANTS]++;
     return Error{"no room for another Grant on this node: --max-grants is " + std::to_string(limits_.grants) +
@@ -84,6 +84,8 @@ Result<void> Room::take(const CompiledGrant& grant) {
                      "; accepted: fewer destinations, or a higher limit",
                  0};
   }
+  if (with_table)
+    if (auto table = take_table(grant.key); !table) return table;
   rules_ = rules_ - held + rules;
   grants_ += !in_force;
   identities_ += !in_force;
@@ -102,8 +104,12 @@ void give_records(const Limits& limits, const NodeFacts& node, std::vector<Compi
   const InForce& in_force = node.in_force;
   std::set<std::uint32_t> interfaces;
   std::set<std::uint64_t> cgroups;
-  for (const CompiledEndpoint& each : endpoints)
-    (each.host_network ? (void)cgroups.insert(each.cgroup_id) : (void)interfaces.insert(each.ifindex));
+  for (const CompiledEndpoint& each : endpoints) {
+    if (each.host_network)
+      cgroups.insert(each.cgroup_id);
+    else
+      interfaces.insert(each.ifindex);
+  }
   const auto has_record = [&](const CompiledEndpoint& each) {
     return each.host_network ? in_force.cgroups.contains(each.cgroup_id) : in_force.interfaces.contains(each.ifindex);
   };

@@ -19,9 +19,12 @@ class Room {
  public:
   Room(const Limits& limits, const DesiredState& desired, const InForce& in_force);
 
+  // Whether something is in force for this Grant, and so keeps its room.
+  bool holds(const std::string& grant) const { return in_force_.grants.contains(grant); }
   // Room for the Grant's flow table, where it has none yet.
   Result<void> take_table(const std::string& grant);
-  Result<void> take(const CompiledGrant& grant);
+  // All that the Grant needs, its flow table among it where that is asked for, or nothing.
+  Result<void> take(const CompiledGrant& grant, bool with_table);
 
   // Of Grants, rules, identities and flows; the others are left as they are.
   void tell(Bounds& bounds) const;

@@ -38,8 +38,20 @@ grantd_bound bound(const PrivateNode& node, grantd_bound_kind kind) {
   return read.value().bounds[kind];
 }
 
-std::size_t rules_of_default_state() {
-  const PrivateNode node(PrivateNode::default_state());
+// Grant bob opens many addresses, even or odd ones, so that nearly all rules are in one map.
+DesiredState with_many_rules(int odd) {
+  DesiredState desired = PrivateNode::default_state();
+  std::vector<Destination>& all = desired.grants[0].destinations;
+  for (int host = 1; host <= 50; host++) {
+    Destination more = all[0];
+    more.prefix = IpPrefix::parse("198.51.100." + std::to_string(128 + 2 * host + odd) + "/32").value();
+    all.push_back(more);
+  }
+  return desired;
+}
+
+std::size_t rules_of(DesiredState desired) {
+  const PrivateNode node(std::move(desired));
   return bound(node, GRANTD_BOUND_RULES).used;
 }
 
@@ -85,6 +97,7 @@ TEST_F(LimitsOfTheNode, TablesThatAreThereCountWithTheSizeTheyHave) {
   limits.flows_per_grant = 100;
   node.restart(limits);
   expect_aaa_passes(node);
+  node.apply();
   EXPECT_EQ(bound(node, GRANTD_BOUND_FLOWS).used, 2U * 1024 + 100);
 }
 
@@ -134,23 +147,21 @@ TEST_F(LimitsOfTheNode, ALoweredLimitTakesNothingAwayAndStopsNoRevocation) {
 
 TEST_F(LimitsOfTheNode, AllRulesAreReplacedAtOnceAtTheLimit) {
   Limits limits = PrivateNode::small_tables();
-  limits.rules = rules_of_default_state();
-  PrivateNode node(PrivateNode::default_state(), limits);
-  // Other protected ranges for every Grant; apply() throws where a step fails.
-  node.facts().pod_cidrs = {};
-  node.facts().service_cidrs = {};
-  Destination& only = node.desired().grants[0].destinations[0];
-  only.prefix = IpPrefix::parse("203.0.113.0/25").value();
-  node.apply();
+  limits.rules = rules_of(with_many_rules(0));
+  PrivateNode node(with_many_rules(0), limits);
+  EXPECT_TRUE(node.send("bob-web", "198.51.100.200", kHttps));
+  node.desired() = with_many_rules(1);
+  node.apply();  // throws where a step fails
   EXPECT_THAT(refused(node.compiled()), IsEmpty());
-  EXPECT_TRUE(node.send("bob-web", kOpen, kHttps));
-  EXPECT_FALSE(node.send("bob-web", "203.0.113.200", kHttps));
-  Destination more = only;
-  more.prefix = IpPrefix::parse("198.51.100.128/25").value();
-  node.desired().grants[0].destinations.push_back(more);
+  EXPECT_EQ(bound(node, GRANTD_BOUND_RULES).used, limits.rules);
+  EXPECT_TRUE(node.send("bob-web", "198.51.100.201", kHttps));
+  EXPECT_FALSE(node.send("bob-web", "198.51.100.200", kHttps));
+  std::vector<Destination>& destinations = node.desired().grants[0].destinations;
+  destinations.push_back(destinations.back());
+  destinations.back().prefix = IpPrefix::parse("198.51.100.200/32").value();
   node.apply();
   EXPECT_THAT(refused(node.compiled()), testing::ElementsAre("keystone-system/bob"));
-  EXPECT_TRUE(node.send("bob-web", kOpen, kHttps)) << "what was in force stays";
+  EXPECT_TRUE(node.send("bob-web", "198.51.100.201", kHttps)) << "what was in force stays";
   EXPECT_FALSE(node.send("bob-web", "198.51.100.200", kHttps));
 }
 

@@ -122,6 +122,32 @@ def test_what_is_wrong_in_a_manifest_is_named(node):
     assert UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5420).both()
 
 
+def test_limits_that_change_with_a_restart(node):
+    """Lowered, raised beyond the pinned maps, and taken back; what is in force stays all the time."""
+    agent, other = node.agent, node.world.add_guest("other")
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5003)
+    more = UdpPair(other, node.world.outside, 4, to=PARTIES["destination"][4], port=5004)
+    assert pair.both()
+    defaults = list(agent.options)
+    agent.kill()
+    agent.options = [*defaults, "--max-flows", "16384", "--max-grants", "5000"]
+    agent.grant("a")
+    agent.workload(other, "a")
+    agent.start()
+    for words in ("--max-grants", "hold 4096", "Grant keystone-system/a", "--max-flows 16384"):
+        eventually(lambda: words in agent.said(), 5, what=f"'{words}' in what grantd says: {agent.said()}")
+    assert "its Grant is refused" in agent.ctl("endpoints").stdout
+    limits = agent.json("status")["limits"]
+    assert limits["flows"] == {"limit": 16384, "used": 16384, "refused": 1}
+    assert limits["grants"]["limit"] == 4096
+    assert pair.both() and more.silent()
+    agent.kill()
+    agent.options = defaults
+    agent.start()
+    assert agent.json("status")["limits"]["flows"] == {"limit": 67108864, "used": 2 * 16384, "refused": 0}
+    assert pair.both() and more.both()
+
+
 def test_an_interface_made_again_is_closed_again(node):
     """Classes 4 and 5: the same name, the same index, and nothing inherited."""
     guest = node.guest

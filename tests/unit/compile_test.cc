@@ -78,7 +78,20 @@ TEST(Compile, AnUnknownRealmRefusesTheGrantWhole) {
   ASSERT_EQ(policy.refused.size(), 1U);
   EXPECT_THAT(policy.refused[0].why, HasSubstr("dave"));
   EXPECT_THAT(policy.problems.back().text(), HasSubstr("dave"));
-  EXPECT_EQ(policy.endpoints[0].grant, "keystone-system/g") << "plan keeps what is in force for it";
+  EXPECT_EQ(policy.endpoints[0].grant, "");
+  EXPECT_THAT(policy.endpoints[0].quarantine, HasSubstr("refused"));
+  EXPECT_EQ(policy.bounds[GRANTD_BOUND_FLOWS].used, 0U) << "it needs no table";
+}
+
+TEST(Compile, GuestsOfARefusedGrantStayUnderWhatIsInForceForIt) {
+  DesiredState desired = world();
+  desired.grants = {grant("g", {"realm:dave"})};
+  desired.workloads = {workload("web", "g", "veth-a", {"10.20.0.2"})};
+  NodeFacts facts = node();
+  facts.in_force.grants["keystone-system/g"] = {1, 100};
+  const CompiledPolicy policy = compile(desired, facts, noon());
+  EXPECT_EQ(policy.refused.size(), 1U);
+  EXPECT_EQ(policy.endpoints[0].grant, "keystone-system/g");
 }
 
 TEST(Compile, TooManySeparateRangesRefuseTheGrantAndAreNeverCut) {

@@ -2,6 +2,7 @@
 // and in the end the kernel holds what is desired.
 #include "agent/apply/applier.h"
 #include "agent/plan/encode.h"
+#include "agent/plan/in_force.h"
 #include "tests/unit/model_kernel.h"
 #include "tests/unit/desired_samples.h"
 
@@ -45,6 +46,22 @@ DesiredState arbitrary_world(std::mt19937& random) {
   return desired;
 }
 
+// Mostly enough; at times too little, also for what is in force.
+Limits arbitrary_limits(std::mt19937& random) {
+  Limits limits;
+  const auto maybe = [&](auto& limit, unsigned least, unsigned sides) {
+    if (random() % 4 == 0) limit = least + static_cast<unsigned>(random() % sides);
+  };
+  maybe(limits.grants, 1, 3);
+  maybe(limits.endpoints, 1, 3);
+  maybe(limits.rules, 1, 60);
+  maybe(limits.prefixes, 1, 30);
+  maybe(limits.identities, 2, 5);
+  maybe(limits.flows_per_grant, 64, 64);
+  maybe(limits.flows, 64, 256);
+  return limits;
+}
+
 std::set<std::pair<std::string, std::string>> ties(const DesiredState& desired) {
   std::set<std::pair<std::string, std::string>> all;
   for (const Workload& workload : desired.workloads) all.insert({workload.name, workload.grant});
@@ -55,6 +72,19 @@ std::string owner_of(const KernelState& state, const PrefixKey& key) {
   const auto number = state.prefixes.at(key);
   const auto name = state.identity_names.find(number);
   return name == state.identity_names.end() ? "" : name->second.name;
+}
+
+// Where there are too many, nobody has any that they do not have any more.
+void check_prefixes(const KernelState& state, const CompiledPolicy& compiled) {
+  std::map<PrefixKey, std::string> wanted;
+  for (const CompiledPrefix& each : compiled.prefixes) wanted[{each.uplink_class, each.prefix}] = each.identity.name;
+  if (!compiled.prefixes_refused) RC_ASSERT(state.prefixes.size() == wanted.size());
+  for (const auto& [key, number] : state.prefixes) {
+    const std::string owner = owner_of(state, key);
+    if (compiled.prefixes_refused && owner.empty()) continue;
+    RC_ASSERT(wanted.contains(key));
+    RC_ASSERT(owner == wanted.at(key));
+  }
 }
 
 // The kernel says what compile says, in every part that the datapath reads.
@@ -76,22 +106,25 @@ void check_agreement(const KernelState& state, const CompiledPolicy& compiled) {
     if (slots.contains(grant.key) && state.published.contains(slots[grant.key])) published++;
   RC_ASSERT(state.published.size() == published);
   for (const CompiledEndpoint& endpoint : compiled.endpoints) {
-    const grantd_endpoint& record = state.endpoints.at(endpoint.ifindex);
-    if (endpoint.grant.empty()) RC_ASSERT(record.slot == 0U);
     RC_ASSERT(state.attachments.contains({Hook::FromGuest, endpoint.ifindex, 0}));
     RC_ASSERT(state.attachments.contains({Hook::ToGuest, endpoint.ifindex, 0}));
+    RC_ASSERT(state.endpoints.contains(endpoint.ifindex) == !endpoint.without_record);
+    if (endpoint.without_record) continue;
+    const grantd_endpoint& record = state.endpoints.at(endpoint.ifindex);
+    if (endpoint.grant.empty()) RC_ASSERT(record.slot == 0U);
     if (record.slot) RC_ASSERT(state.tables.contains(record.slot));
   }
-  RC_ASSERT(state.prefixes.size() == compiled.prefixes.size());
-  for (const CompiledPrefix& prefix : compiled.prefixes)
-    RC_ASSERT(owner_of(state, {prefix.uplink_class, prefix.prefix}) == prefix.identity.name);
+  std::size_t flows = 0;
+  for (const auto& [slot, each] : state.tables) flows += each;
+  RC_ASSERT(flows == compiled.bounds[GRANTD_BOUND_FLOWS].used);
+  check_prefixes(state, compiled);
 }
 
 RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
   std::mt19937 random(*rc::gen::arbitrary<std::uint32_t>());
   ModelKernel kernel;
   auto applier = std::make_unique<Applier>(kernel);
-  const NodeFacts node = desired::node();
+  NodeFacts node = desired::node();
   TimeFacts time = desired::noon();
   PlanFacts facts;
   facts.interfaces = {2, 10, 11, 12};
@@ -101,6 +134,7 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
   std::set<std::pair<std::string, std::string>> before;
   for (int turn = 0; turn < 6; turn++) {
     const DesiredState desired = arbitrary_world(random);
+    const Limits limits = arbitrary_limits(random);
     const auto now = ties(desired);
     kernel.allow([&](const std::string& guest, const std::string& grant) {
       return before.contains({guest, grant}) || now.contains({guest, grant});
@@ -108,7 +142,8 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
     CompiledPolicy compiled;
     const auto converge = [&] {
       kernel.now = facts.now = time.boot_now;
-      compiled = compile(desired, node, time);
+      node.in_force = in_force(applier->state());
+      compiled = compile(desired, node, time, limits);
       applier->apply(plan(applier->state(), compiled, facts), facts.now);
     };
     fails = true;

@@ -97,7 +97,7 @@ TEST(Room, AGrantWithoutAFlowTableHasItsGuestsInQuarantine) {
   const CompiledPolicy policy = compile(three(), node(), noon(), limits);
   EXPECT_EQ(policy.endpoints[1].grant, "keystone-system/b");
   EXPECT_EQ(policy.endpoints[2].grant, "");
-  EXPECT_THAT(policy.endpoints[2].quarantine, HasSubstr("flow table"));
+  EXPECT_THAT(policy.endpoints[2].quarantine, HasSubstr("refused"));
 }
 
 TEST(Room, AGrantWithoutGuestsTakesNoFlows) {
