@@ -29,9 +29,14 @@ struct Performer {
       keys.push_back(key);
       values.push_back(ranges);
     }
+    std::vector<grantd_idrule_key> identity_keys;
+    std::vector<grantd_ranges> identity_values;
+    for (const auto& [key, ranges] : o.identity_rules) {
+      identity_keys.push_back(key);
+      identity_values.push_back(ranges);
+    }
     auto done = maps.rule.put_all(keys, values);
-    for (std::size_t index = 0; done && index < o.identity_rules.size(); index++)
-      done = maps.idrule.put(o.identity_rules[index].first, o.identity_rules[index].second);
+    if (done) done = maps.idrule.put_all(identity_keys, identity_values);
     if (done) return done;
     // Nobody reads these yet; what was put would only take room.
     for (const grantd_rule_key& key : keys) (void)maps.rule.erase(key).ok();
@@ -40,11 +45,15 @@ struct Performer {
   }
 
   Result<void> operator()(const PutSources& o) {
-    for (std::size_t index = 0; index < o.sources.size(); index++) {
-      auto done = maps.source.put(source_key(o.rules_id, index + 1), o.sources[index]);
-      if (!done) return done;
+    std::vector<grantd_source_key> keys;
+    std::vector<grantd_source> values;
+    keys.reserve(o.sources.size());
+    values.reserve(o.sources.size());
+    for (const CompiledSource& source : o.sources) {
+      keys.push_back(source_key(o.rules_id, keys.size() + 1));
+      values.push_back(encode_source(source));
     }
-    return {};
+    return maps.source.put_all(keys, values);
   }
   Result<void> operator()(const RemoveRules& o) {
     if (auto done = erase_all(maps.rule, o.rules); !done) return done;

@@ -3,6 +3,7 @@
 
 #include "agent/plan/kernel_state.h"
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -10,10 +11,22 @@
 
 namespace grantd {
 
+// A large record that never changes. Kept aside, so that it does not make every step of a plan its size.
+template <typename Record>
+class Boxed {
+ public:
+  Boxed(const Record& record) : record_(std::make_shared<const Record>(record)) {}
+  operator const Record&() const { return *record_; }
+  const Record* operator->() const { return record_.get(); }
+
+ private:
+  std::shared_ptr<const Record> record_;
+};
+
 namespace operation {
 
 struct PutNode {
-  grantd_node node;
+  Boxed<grantd_node> node;
 };
 struct Attach {
   Attachment attachment;
@@ -38,7 +51,7 @@ struct PutRules {
 struct PutSources {
   std::uint32_t rules_id;
   std::uint64_t digest;
-  std::vector<grantd_source> sources;  // the first one has the number 1
+  std::vector<CompiledSource> sources;  // the first one has the number 1
 };
 struct RemoveRules {  // with their sources
   std::uint32_t rules_id;
@@ -84,7 +97,7 @@ struct RemoveUplink {
 };
 struct PutSlotName {
   std::uint32_t slot;
-  grantd_slotname name;
+  Boxed<grantd_slotname> name;
 };
 struct RemoveSlotName {
   std::uint32_t slot;
@@ -98,7 +111,7 @@ struct RemoveIdentityName {
 };
 struct PutGuest {
   std::uint32_t endpoint_id;
-  grantd_guest guest;
+  Boxed<grantd_guest> guest;
 };
 struct RemoveGuest {
   std::uint32_t endpoint_id;

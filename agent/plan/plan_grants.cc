@@ -76,10 +76,8 @@ std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_polic
   for (const auto& [key, ranges] : put.identity_rules) put.digest += digest_rule(key, ranges);
 
   operation::PutSources sources{};
-  for (const CompiledSource& source : grant.sources) {
-    sources.sources.push_back(encode_source(source));
-    sources.digest += digest_source(static_cast<std::uint16_t>(sources.sources.size()), sources.sources.back());
-  }
+  for (std::size_t index = 0; index < grant.sources.size(); index++)
+    sources.digest += digest_source(static_cast<std::uint16_t>(index + 1), encode_source(grant.sources[index]));
   std::uint32_t rules_id = 0;
   std::uint64_t sources_digest = 0;
   if (current) {
@@ -101,6 +99,7 @@ std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_polic
   }
   if (sources.digest != sources_digest) {
     sources.rules_id = rules_id;
+    sources.sources = grant.sources;
     add(Fill, subject, std::move(sources));
   }
   return rules_id;

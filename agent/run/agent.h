@@ -34,6 +34,11 @@ class Agent {
   void open_metrics();
 
   bool is_due() const;
+  // When each part of one pass was over.
+  struct PassTimes {
+    BootNanoseconds begin = 0, read = 0, compiled = 0, planned = 0;
+  };
+
   // One pass: read what changed, compile, plan, apply.
   void converge();
   void read_changes();
@@ -44,7 +49,7 @@ class Agent {
   void check_drift();
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
-  ApplyReport carry_out(const Plan& plan, const TimeFacts& time);
+  ApplyReport carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times);
   bool hand_over_namespaces(std::vector<Problem>& problems);  // false: to be tried again
   void tell_problems(const std::vector<Problem>& problems);
   void publish_status(const CompiledPolicy& compiled);

@@ -1,7 +1,9 @@
-"""grantd's side of the benchmark: the real agent with the same Grant that the others' rules were written for."""
+"""grantd's side of the benchmark: the real agent, and the Grant that the others' rules were written for."""
 
+import itertools
 import json
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
@@ -17,32 +19,103 @@ def manifest(kind, name, spec, **metadata):
                        "spec": spec})
 
 
+def grant(name, destinations):
+    return manifest("Grant", name, {"grantorRealm": "alice-home", "granteeRealm": "bob-home", "networkPolicy": {
+        "egressAllowed": True, "allowedDestinations": destinations}}, namespace="keystone-system")
+
+
+def workload(guest, grant_name):
+    return manifest("Workload", f"guest-{guest.number}", {
+        "grantName": grant_name, "interface": guest.node_interface, "addresses": [guest.address]})
+
+
+REALMS = [manifest("Realm", "alice-home", {"identity": "alice.example.net", "addresses": ["203.0.113.128/25"]}),
+          manifest("Realm", "bob-home", {"identity": "bob.example.net", "addresses": [REALM]})]
+
+
 def manifests(world):
     destinations = [f"{DESTINATIONS}:{DESTINATION_PORT}/UDP"]
     destinations += [f"{prefix}:443/TCP" for prefix in filler_prefixes(world.rules - 1)]
-    yield manifest("Realm", "alice-home", {"identity": "alice.example.net", "addresses": ["203.0.113.128/25"]})
-    yield manifest("Realm", "bob-home", {"identity": "bob.example.net", "addresses": [REALM]})
-    yield manifest("Grant", "g", {"grantorRealm": "alice-home", "granteeRealm": "bob-home", "networkPolicy": {
-        "egressAllowed": True, "allowedDestinations": destinations}}, namespace="keystone-system")
-    for guest in world.all_guests:
-        yield manifest("Workload", f"guest-{guest.number}", {
-            "grantName": "g", "interface": guest.node_interface, "addresses": [guest.address]})
+    return [*REALMS, grant("g", destinations), *(workload(guest, "g") for guest in world.all_guests)]
+
+
+class Agent:
+    """grantd on the node of a world, with a pin root, a state directory and manifests of its own."""
+
+    def __init__(self, world):
+        self.world, self.process = world, None
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="grantd-bench-", dir="/run/netns"))
+        for part in ("manifests", "beside", "bpf"):
+            (self.directory / part).mkdir()
+        run(["mount", "-t", "bpf", "grantd-bench", str(self.directory / "bpf")])
+        self.pin_root = self.directory / "bpf" / "grantd"
+        self.log = self.directory / "log"
+        self.log.touch()
+
+    def prepare(self, name, objects):
+        """A file that put() moves into the manifests."""
+        (self.directory / "beside" / name).write_text("\n---\n".join(objects), encoding="utf-8")
+
+    def put(self, name):
+        """Moves it there; the moment before."""
+        moment = time.monotonic()
+        (self.directory / "beside" / name).rename(self.directory / "manifests" / name)
+        return moment
+
+    def command(self, what, *options):
+        return in_netns(self.world.netns["node"], [
+            GRANTD, what, "--pin-root", str(self.pin_root), "--state-dir", str(self.directory / "state"), *options])
+
+    def start(self):
+        """Starts it; the moment before. It has done nothing yet."""
+        with open(self.log, "w", encoding="utf-8") as stream:
+            moment = time.monotonic()
+            self.process = subprocess.Popen(self.command(  # pylint: disable=consider-using-with
+                "run", "--manifests", str(self.directory / "manifests"), "--uplink", "uplink0=lan", "--listen", "none",
+                "--trust-clock"), stderr=stream, stdout=stream)
+        return moment
+
+    def applied(self):
+        """Each change that was brought into force since the start, as milliseconds by part."""
+        lines = [line for line in self.log.read_text(encoding="utf-8").splitlines() if " applied " in line]
+        return [{name: float(value) for name, value in re.findall(r"(\w+)=([0-9.]+) ms", line)} for line in lines]
+
+    def wait_applied(self, more_than=0, seconds=60):
+        """The first change after so many."""
+        end = time.monotonic() + seconds
+        while len(self.applied()) <= more_than:
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise BenchError(f"grantd in {self.world.name}: {self.log.read_text(encoding='utf-8')[-2000:]}")
+            time.sleep(0.02)
+        return self.applied()[more_than]
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def uninstall(self):
+        self.kill()
+        run(self.command("uninstall"))
+
+    def memory_kib(self):
+        """{VmRSS, VmHWM, RssAnon, RssFile}"""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        return {name: int(kib) for name, kib in re.findall(r"(VmRSS|VmHWM|RssAnon|RssFile):\s*(\d+) kB", status)}
 
 
 def apply_grantd(world):
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="grantd-bench-", dir="/run/netns"))
-    for part in ("manifests", "bpf"):
-        (directory / part).mkdir()
-    run(["mount", "-t", "bpf", "grantd-bench", str(directory / "bpf")])
-    (directory / "manifests" / "all.yaml").write_text("\n---\n".join(manifests(world)), encoding="utf-8")
-    log = directory / "log"
-    with open(log, "w", encoding="utf-8") as stream:
-        agent = subprocess.Popen(in_netns(world.netns["node"], [  # pylint: disable=consider-using-with
-            GRANTD, "run", "--manifests", str(directory / "manifests"), "--pin-root", str(directory / "bpf" / "grantd"),
-            "--state-dir", str(directory / "state"), "--uplink", "uplink0=lan", "--listen", "none", "--trust-clock"]),
-            stderr=stream, stdout=stream)
-    end = time.monotonic() + 30
-    while "applied" not in log.read_text(encoding="utf-8"):
-        if agent.poll() is not None or time.monotonic() > end:
-            raise BenchError(f"grantd in {world.name}: {log.read_text(encoding='utf-8')[-2000:]}")
-        time.sleep(0.05)
+    agent = Agent(world)
+    agent.prepare("all.yaml", manifests(world))
+    agent.put("all.yaml")
+    agent.start()
+    agent.wait_applied()
+
+
+def grants(count, port, guests):
+    """Files of `count` Grants with ten destinations each; every guest has one of its own and may reach `port`."""
+    owners = itertools.chain(guests, itertools.repeat(None))
+    for number, guest in zip(range(count), owners):
+        fillers = [f"{prefix}:443/TCP" for prefix in filler_prefixes(9)]
+        yield grant(f"g-{number}", [f"{DESTINATIONS}:{port}/UDP", *fillers])
+        if guest:
+            yield workload(guest, f"g-{number}")

@@ -78,7 +78,7 @@ class ModelKernel : public Kernel {
       if (endpoint->endpoint.version != endpoint->endpoint.version_again) violated("versions differ");
     } else if (const auto* name = std::get_if<operation::PutSlotName>(&operation)) {
       const auto before = state_.slot_names.find(name->slot);
-      if (before != state_.slot_names.end() && text_of(before->second.grant) != text_of(name->name.grant))
+      if (before != state_.slot_names.end() && text_of(before->second.grant) != text_of(name->name->grant))
         violated("a slot changed its Grant");
     }
   }

@@ -1,0 +1,80 @@
+"""Tells by packets which of two policies a guest is under: two datagrams, and which of them arrives."""
+
+import contextlib
+import ctypes
+import ipaddress
+import os
+import socket
+import time
+
+from world import DESTINATIONS, BenchError
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+PORTS = (9000, 9001)
+EVERY_SECONDS = 0.0002
+# A datagram that a busy machine delivers late looks like a dropped one; three in a row do not.
+IN_A_ROW = 3
+
+
+@contextlib.contextmanager
+def entered(netns):
+    """Sockets made in here stay in that network namespace."""
+    with open("/proc/thread-self/ns/net", "rb") as back, open(f"/run/netns/{netns}", "rb") as there:
+        if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
+            raise BenchError(f"cannot enter {netns}: {os.strerror(ctypes.get_errno())}")
+        try:
+            yield
+        finally:
+            if LIBC.setns(back.fileno(), CLONE_NEWNET) != 0:
+                os._exit(1)  # everything after this would happen in the wrong place
+
+
+class Probe:
+    """From the measured guest of a world to both PORTS of the destination."""
+
+    def __init__(self, world):
+        address = str(ipaddress.ip_network(DESTINATIONS)[1])
+        self.number = 0
+        self.senders, self.receivers = [], []
+        for port in PORTS:
+            with entered(world.netns["peer"]):
+                receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                receiver.bind((address, port))
+                receiver.setblocking(False)
+                self.receivers.append(receiver)
+            with entered(world.netns["guest"]):
+                sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                sender.bind((world.measured.address, 0))
+                sender.connect((address, port))
+                self.senders.append(sender)
+
+    def _arrives(self, sender, receiver):
+        self.number += 1
+        payload = self.number.to_bytes(8, "big")
+        sender.send(payload)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                if receiver.recv(64) == payload:
+                    return True
+        return False
+
+    def verdicts(self):
+        """(first port, second port): whether a datagram arrives. A veth delivers before send() returns."""
+        return tuple(self._arrives(*ends) for ends in zip(self.senders, self.receivers))
+
+    def wait(self, wanted, seconds=60.0):
+        """When the first of the datagrams was sent that had these verdicts, and kept them."""
+        end = time.monotonic() + seconds
+        in_a_row, first = 0, 0.0
+        while in_a_row < IN_A_ROW:
+            sent = time.monotonic()
+            if sent > end:
+                raise BenchError(f"the policy did not come into force: {self.verdicts()} instead of {wanted}")
+            if self.verdicts() == wanted:
+                first = first if in_a_row else sent
+                in_a_row += 1
+            else:
+                in_a_row = 0
+            time.sleep(EVERY_SECONDS)
+        return first
