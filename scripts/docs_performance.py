@@ -54,14 +54,49 @@ def ratios(figures):
                  [[case, *(spread(to_base[case][metric], 2) for metric in metrics)] for case in CASES[1:]])
 
 
-def targets(figures):
+def targets_of(rows, digits):
     return table(["target", "at most", "measured", ""],
-                 [[row["target"], row["limit"], spread(row, 2), "met" if row["met"] else "**missed**"]
-                  for row in figures["forwarding"]["targets"]])
+                 [[row["target"], row["limit"], spread(row, digits), "met" if row["met"] else "**missed**"] for row in rows])
+
+
+def targets(figures):
+    return targets_of(figures["forwarding"]["targets"], 2)
+
+
+def control_targets(figures):
+    return targets_of(figures["control_plane"]["targets"], 2)
+
+
+def control(figures):
+    parts = figures["control_plane"]
+    rows = [[name, spread(parts[part][key], 1)] for name, part, key in (
+        ("change of 100 Grants, after the files are read", "change_100_grants", "after_reading_ms"),
+        ("change of 100 Grants, from `rename()` to a packet", "change_100_grants", "rename_to_packet_ms"),
+        ("10,000 prefixes, after the file is read", "prefixes_10000", "after_reading_ms"),
+        ("10,000 prefixes, with reading", "prefixes_10000", "with_reading_ms"),
+        ("`ipset restore` of the same", "prefixes_10000", "ipset_restore_ms"),
+        ("start, 1 Grant, no pins", "start_1_grant", "without_pins_ms"),
+        ("start, 1 Grant, on pins", "start_1_grant", "with_pins_ms"),
+        ("start, 1,000 Grants, no pins", "start_1000_grants", "without_pins_ms"),
+        ("start, 1,000 Grants, on pins", "start_1000_grants", "with_pins_ms"),
+        ("start, 1,000 Grants and 100 guests, no pins", "start_100_guests", "without_pins_ms"),
+        ("start, 1,000 Grants and 100 guests, on pins", "start_100_guests", "with_pins_ms"))]
+    edit = parts["edit"]
+    rows.append([f"edit of one Grant, from `rename()` to a packet, p50 / p99 / longest of {edit['count']}",
+                 f"{edit['p50']:.1f} / {edit['p99']:.1f} / {edit['max']:.1f}"])
+    return table(["", "ms"], rows)
+
+
+def memory(figures):
+    return table(["of the process, with 1,000 Grants and 100 guests", "MiB"],
+                 [[name, f"{kib / 1024:.1f}"] for name, kib in
+                  figures["control_plane"]["start_100_guests"]["memory_kib"].items()])
 
 
 def rendered(text):
-    figures = json.loads((ROOT / "docs/performance/forwarding.json").read_text(encoding="utf-8"))
+    figures = {}
+    for part in ("control-plane", "forwarding"):
+        figures |= json.loads((ROOT / f"docs/performance/{part}.json").read_text(encoding="utf-8"))
     return BLOCK.sub(lambda found: found[1] + globals()[found[2]](figures) + found[3], text)
 
 

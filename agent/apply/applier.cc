@@ -77,6 +77,7 @@ Result<void> Applier::refresh_attachments() {
 }
 
 ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
+  const auto begin = std::chrono::steady_clock::now();
   ApplyReport report;
   std::set<std::string> broken;
   for (const Step& step : plan.steps) {
@@ -89,6 +90,7 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
     if (done) {
       record(step.operation, now, state_);
       report.done++;
+      if (!step.afterwards) report.in_force = std::chrono::steady_clock::now() - begin;
       continue;
     }
     broken.insert(step.subject);

@@ -4,6 +4,7 @@
 #include "agent/apply/kernel.h"
 #include "agent/plan/plan.h"
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <string>
@@ -20,6 +21,7 @@ struct FailedStep {
 struct ApplyReport {
   std::size_t done = 0, left_out = 0;
   std::vector<FailedStep> failed;
+  std::chrono::nanoseconds in_force{};  // from the beginning until the last step that enforces; not the names for people
   bool complete() const { return failed.empty() && left_out == 0; }
 };
 

@@ -148,10 +148,16 @@ IdentityName decode_identity_name(const grantd_idname& record) {
 }
 
 std::uint64_t digest_bytes(const void* bytes, std::size_t count, std::uint64_t seed) {
-  // FNV-1a, and the finaliser of splitmix64 so that sums of digests do not cancel.
+  // FNV-1a by words, folded since it carries upwards only, and the finaliser of splitmix64 so that sums of digests do
+  // not cancel.
   std::uint64_t hash = 0xcbf29ce484222325ULL ^ seed;
   const auto* at = static_cast<const unsigned char*>(bytes);
-  for (std::size_t index = 0; index < count; index++) hash = (hash ^ at[index]) * 0x100000001b3ULL;
+  for (std::size_t done = 0; done < count; done += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, at + done, std::min(sizeof(word), count - done));
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+    hash ^= hash >> 32;
+  }
   hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9ULL;
   hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebULL;
   return hash ^ (hash >> 31);

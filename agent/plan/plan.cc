@@ -33,7 +33,7 @@ Plan Planner::run() {
 }
 
 void Planner::add(Phase phase, std::string subject, Operation operation) {
-  phases_[phase].push_back({std::move(operation), std::move(subject)});
+  phases_[phase].push_back({std::move(operation), std::move(subject), phase >= Names});
 }
 
 void Planner::report(std::string object, std::string message, std::string accepted) {

@@ -28,6 +28,7 @@ struct Step {
   // What the step is for ("Grant ns/name"). Where a step fails, later ones for the same subject are
   // left out and stay due.
   std::string subject;
+  bool afterwards = false;  // nothing that is enforced waits for it
 };
 
 struct Plan {

@@ -100,7 +100,7 @@ std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_polic
   if (sources.digest != sources_digest) {
     sources.rules_id = rules_id;
     sources.sources = grant.sources;
-    add(Fill, subject, std::move(sources));
+    add(Names, subject, std::move(sources));  // for people: nothing that is enforced waits for them
   }
   return rules_id;
 }

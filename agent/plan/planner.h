@@ -18,7 +18,7 @@ class Planner {
 
  private:
   // The order of the phases is the order of the steps.
-  enum Phase { Close, Fill, PublishPhase, Open, Retire, Phases };
+  enum Phase { Close, Fill, PublishPhase, Open, Names, Retire, Phases };
 
   void add(Phase phase, std::string subject, Operation operation);
   void report(std::string object, std::string message, std::string accepted);

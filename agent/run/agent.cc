@@ -289,8 +289,10 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
   }
   if (report.done > 0) {
     const BootNanoseconds end = boot_now();
-    status_.apply_durations.add(end - times.read);
+    const auto in_force = times.planned - times.read + static_cast<BootNanoseconds>(report.in_force.count());
+    status_.apply_durations.add(in_force);
     log_info("applied", {{"steps", std::to_string(report.done)},
+                         {"in_force", milliseconds(in_force)},
                          {"took", milliseconds(end - times.read)},
                          {"compile", milliseconds(times.compiled - times.read)},
                          {"plan", milliseconds(times.planned - times.compiled)},

@@ -8,8 +8,9 @@ import platform
 import subprocess
 import sys
 
+from control_plane import control_plane_report, measure_control_plane
 from forwarding import case_worlds, measure_all
-from report import forwarding_report, rounds_of, table
+from report import forwarding_report, rounds_of, table, targets_table
 from world import BenchError, mount_private
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -20,7 +21,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds: its figures mean little")
     parser.add_argument("--rounds", type=int, default=9, help="rounds that the spread is taken over (default 9)")
     parser.add_argument("--visits", type=int, default=5, help="visits to each case in a round (default 5)")
-    parser.add_argument("--json", type=pathlib.Path, help="where to write the figures as JSON")
+    parser.add_argument("--only", choices=["forwarding", "control-plane"], help="one of the two parts")
+    parser.add_argument("--json", type=pathlib.Path, help="directory for the figures, a file of JSON for each part")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="directory of the binaries")
     return parser.parse_args()
 
@@ -49,17 +51,22 @@ def programs(binary):
     return json.loads(done.stdout)
 
 
-def main():
-    options = arguments()
-    if options.quick:
-        options.rounds, options.visits = 3, 1
-    result = {"machine": machine()}
-    print(f"{result['machine']['cpu']}, {result['machine']['cpus']} CPUs, Linux {result['machine']['kernel']}, "
-          f"load {result['machine']['load_before']:.1f}\n")
+def keep(options, part, result):
+    if options.json:
+        options.json.mkdir(parents=True, exist_ok=True)
+        (options.json / f"{part}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def control_plane(options, result):
+    text, result["control_plane"] = control_plane_report(measure_control_plane(options.quick))
+    print(text + "\n\n" + targets_table(result["control_plane"]["targets"]) + "\n")
+    keep(options, "control-plane", result)
+
+
+def forwarding(options, result):
     result["programs_ns"] = programs(str(options.build / "tests/bench/grantd_bench_programs"))
     print("Nanoseconds of each program for one packet (BPF_PROG_TEST_RUN)")
     print(table(["program", "ns"], [[name, f"{value:.0f}"] for name, value in result["programs_ns"].items()]) + "\n")
-    mount_private()
     cases = case_worlds()
     for world, policies in cases:
         world.build()
@@ -69,9 +76,21 @@ def main():
                           counts_of(options))
     text, result["forwarding"] = forwarding_report(rounds_of(samples, options.rounds))
     print(text)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(options, "forwarding", result)
+
+
+def main():
+    options = arguments()
+    if options.quick:
+        options.rounds, options.visits = 3, 1
+    facts = machine()
+    print(f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}, load {facts['load_before']:.1f}\n")
+    mount_private()
+    # First: the worlds of the other part stay, and are in the way.
+    if options.only != "forwarding":
+        control_plane(options, {"machine": facts})
+    if options.only != "control-plane":
+        forwarding(options, {"machine": facts})
     return 0
 
 

@@ -75,6 +75,10 @@ class Agent:
                 "--trust-clock"), stderr=stream, stdout=stream)
         return moment
 
+    def put_and_start(self, name):
+        self.put(name)
+        return self.start()
+
     def applied(self):
         """Each change that was brought into force since the start, as milliseconds by part."""
         lines = [line for line in self.log.read_text(encoding="utf-8").splitlines() if " applied " in line]
