@@ -72,7 +72,7 @@ Result<void> make_pin_root(const std::string& root) {
                  0};
   }
   if (chmod(root.c_str(), 0700) != 0) return system_error("cannot close " + root + " to others", errno);
-  for (const char* part : {"/maps", "/programs", "/links"})
+  for (const char* part : {"/maps", "/maps/tables", "/programs", "/links"})
     if (auto made = make_directory(root + part); !made) return made;
   return {};
 }
@@ -185,7 +185,7 @@ Result<void> Datapath::pin_programs() {
 }
 
 Result<void> Datapath::open_maps() {
-  auto maps = DatapathMaps::open([&](const std::string& name) -> Result<Descriptor> {
+  auto maps = DatapathMaps::open(options_.pin_root, [&](const std::string& name) -> Result<Descriptor> {
     const int fd = bpf_object__find_map_fd_by_name(skeleton_->obj, name.c_str());
     Descriptor copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     if (!copy.valid()) return system_error("map " + name + ": cannot be opened", errno);
@@ -233,6 +233,9 @@ Result<void> Datapath::place_tables(const TypedMap<__u32, __u32>& outer, const T
     for (std::size_t index = begin; index < slots.size() && index < begin + kBatch; index++) {
       auto table = make_table(shape, slots[index]);
       if (!table) return table.error();
+      const std::string pin = table_pin(options_.pin_root, outer.raw().name(), slots[index]);
+      unlink(pin.c_str());  // of a table that is replaced
+      if (bpf_obj_pin(table.value().get(), pin.c_str()) != 0) return system_error("cannot pin " + pin, errno);
       keys.push_back(slots[index]);
       descriptors.push_back(static_cast<__u32>(table.value().get()));
       tables.push_back(std::move(table).value());
@@ -265,8 +268,10 @@ Result<void> Datapath::make_tables(const std::vector<std::uint32_t>& slots, std:
 
 Result<void> Datapath::remove_tables(const std::vector<std::uint32_t>& slots) {
   for (const auto* outer : {&maps_.flow, &maps_.frag, &maps_.counter})
-    for (std::uint32_t slot : slots)
+    for (std::uint32_t slot : slots) {
       if (auto erased = outer->erase(slot); !erased) return erased;
+      unlink(table_pin(options_.pin_root, outer->raw().name(), slot).c_str());
+    }
   return {};
 }
 

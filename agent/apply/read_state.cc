@@ -92,23 +92,19 @@ Result<void> read_names(const DatapathMaps& maps, KernelState& state) {
   return {};
 }
 
-// A slot has its tables when it has all three; slot 0 needs counters only.
+// A slot has its tables when it has all three; slot 0 needs counters only. One that may not be opened, because somebody
+// has removed its pin, is made again.
 Result<void> read_tables(const DatapathMaps& maps, KernelState& state) {
   for (std::uint32_t slot = 0; slot < maps.flow.raw().max_entries(); slot++) {
-    bool all = true;
+    std::optional<std::uint32_t> entries;
     for (const auto* outer : {&maps.counter, &maps.frag, &maps.flow}) {
       if (slot == 0 && outer != &maps.counter) continue;
-      auto table = outer->find(slot);
+      auto table = maps.table_size(*outer, slot);
       if (!table) return table.error();
-      all = all && table.value().has_value();
-      if (!all) break;
+      entries = table.value();
+      if (!entries) break;
     }
-    if (!all) continue;
-    state.tables[slot] = 0;
-    if (slot == 0) continue;
-    auto flows = maps.flow_table(slot);
-    if (!flows) return flows.error();
-    if (flows.value()) state.tables[slot] = flows.value()->raw().max_entries();
+    if (entries) state.tables[slot] = slot == 0 ? 0 : *entries;
   }
   return {};
 }

@@ -40,7 +40,7 @@ Result<void> uninstall(const std::string& pin_root, const std::string& state_dir
   for (const char* part : {"/links", "/programs", "/maps"})
     if (auto removed = remove_tree(pin_root + part); !removed) return removed;
   fs::remove(pin_root, failed);
-  for (const char* file : {"/latches.json", "/last-good"})
+  for (const char* file : {"/latches.json", "/last-good", "/guest-namespaces.json"})
     if (auto removed = remove_state_file(state_dir + file); !removed) return removed;
   fs::remove(state_dir, failed);
   return {};

@@ -10,11 +10,10 @@ namespace grantd {
 
 const std::vector<std::string>& map_names() {
   static const std::vector<std::string> names = {
-      "grantd_grant",   "grantd_policy", "grantd_endpoint", "grantd_hostguest", "grantd_identity",
-      "grantd_rule",    "grantd_idrule", "grantd_uplink",   "grantd_slotname",  "grantd_idname",
-      "grantd_guest",   "grantd_source", "grantd_node",     "grantd_bound",     "grantd_flow",
-      "grantd_frag",    "grantd_counter", "grantd_bucket",  "grantd_credit",    "grantd_clock",
-      "grantd_event"};
+      "grantd_grant",  "grantd_policy", "grantd_endpoint", "grantd_hostguest", "grantd_identity", "grantd_rule",
+      "grantd_idrule", "grantd_uplink", "grantd_slotname", "grantd_idname",    "grantd_guest",    "grantd_source",
+      "grantd_node",   "grantd_bound",  "grantd_flow",     "grantd_frag",      "grantd_counter",  "grantd_bucket",
+      "grantd_credit", "grantd_clock",  "grantd_event"};
   return names;
 }
 
@@ -22,6 +21,10 @@ std::string map_pin(const std::string& pin_root, const std::string& map_name) {
   // Of the layout, of each map by itself.
   const bool second = map_name == "grantd_guest";
   return pin_root + "/maps/" + map_name + (second ? "_v2" : "_v1");
+}
+
+std::string table_pin(const std::string& pin_root, const std::string& map_name, std::uint32_t slot) {
+  return pin_root + "/maps/tables/" + map_name + "_" + std::to_string(slot);
 }
 
 std::string program_pin(const std::string& pin_root, const std::string& program_name) {
@@ -42,19 +45,39 @@ Result<void> open_one(const Opener& opener, const std::string& name, Map& map) {
   return {};
 }
 
-// The table that stands in an array of maps at `slot`.
-template <typename Table>
-Result<std::optional<Table>> inner(const TypedMap<__u32, __u32>& outer, std::uint32_t slot) {
+Result<bpf_map_info> map_info(const Descriptor& map) {
+  bpf_map_info info{};
+  __u32 length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(map.get(), &info, &length) != 0) return system_error("cannot read its description", errno);
+  return info;
+}
+
+// The table that stands in an array of maps at `slot`; nothing where none does. By its pin, if that is the same table.
+Result<std::optional<Descriptor>> open_table(const std::string& pin_root, const TypedMap<__u32, __u32>& outer,
+                                             std::uint32_t slot) {
   auto id = outer.find(slot);
   if (!id) return id.error();
-  if (!id.value()) return std::optional<Table>();
-  const std::string name = outer.raw().name() + "[" + std::to_string(slot) + "]";
-  Descriptor descriptor(bpf_map_get_fd_by_id(*id.value()));
-  if (!descriptor.valid()) {
-    if (errno == ENOENT) return std::optional<Table>();  // replaced since
-    return system_error("map " + name + ": cannot open", errno);
+  if (!id.value()) return std::optional<Descriptor>();
+  const std::string name = "map " + outer.raw().name() + "[" + std::to_string(slot) + "]: ";
+  const std::string pin = table_pin(pin_root, outer.raw().name(), slot);
+  if (Descriptor pinned(bpf_obj_get(pin.c_str())); pinned.valid()) {
+    auto info = map_info(pinned);
+    if (!info) return Error{name + info.error().message, info.error().error_number};
+    if (info.value().id == *id.value()) return std::optional<Descriptor>(std::move(pinned));
   }
-  auto table = Table::adopt(std::move(descriptor), name);
+  Descriptor descriptor(bpf_map_get_fd_by_id(*id.value()));
+  if (descriptor.valid()) return std::optional<Descriptor>(std::move(descriptor));
+  if (errno == ENOENT) return std::optional<Descriptor>();  // replaced since
+  return system_error(name + "is not pinned at " + pin + ", and cannot be opened by its id", errno);
+}
+
+template <typename Table>
+Result<std::optional<Table>> inner(const std::string& pin_root, const TypedMap<__u32, __u32>& outer,
+                                   std::uint32_t slot) {
+  auto descriptor = open_table(pin_root, outer, slot);
+  if (!descriptor) return descriptor.error();
+  if (!descriptor.value()) return std::optional<Table>();
+  auto table = Table::adopt(*std::move(descriptor).value(), outer.raw().name() + "[" + std::to_string(slot) + "]");
   if (!table) return table.error();
   return std::optional<Table>(std::move(table).value());
 }
@@ -67,8 +90,9 @@ Result<int> cpu_count() {
 
 }  // namespace
 
-Result<DatapathMaps> DatapathMaps::open(const Opener& opener) {
+Result<DatapathMaps> DatapathMaps::open(const std::string& pin_root, const Opener& opener) {
   DatapathMaps maps;
+  maps.pin_root = pin_root;
   Result<void> steps[] = {
       open_one(opener, "grantd_grant", maps.grant),       open_one(opener, "grantd_policy", maps.policy),
       open_one(opener, "grantd_endpoint", maps.endpoint), open_one(opener, "grantd_hostguest", maps.hostguest),
@@ -90,7 +114,7 @@ Result<DatapathMaps> DatapathMaps::open(const Opener& opener) {
 }
 
 Result<DatapathMaps> DatapathMaps::open_pinned(const std::string& pin_root) {
-  return open([&](const std::string& name) -> Result<Descriptor> {
+  return open(pin_root, [&](const std::string& name) -> Result<Descriptor> {
     const std::string path = map_pin(pin_root, name);
     Descriptor descriptor(bpf_obj_get(path.c_str()));
     if (!descriptor.valid()) return system_error("cannot open " + path, errno);
@@ -98,16 +122,27 @@ Result<DatapathMaps> DatapathMaps::open_pinned(const std::string& pin_root) {
   });
 }
 
+Result<std::optional<std::uint32_t>> DatapathMaps::table_size(const TypedMap<__u32, __u32>& outer,
+                                                              std::uint32_t slot) const {
+  auto table = open_table(pin_root, outer, slot);
+  if (!table && table.error().error_number == EPERM) return std::optional<std::uint32_t>();
+  if (!table) return table.error();
+  if (!table.value()) return std::optional<std::uint32_t>();
+  auto info = map_info(*table.value());
+  if (!info) return info.error();
+  return std::optional<std::uint32_t>(info.value().max_entries);
+}
+
 Result<std::optional<FlowTable>> DatapathMaps::flow_table(std::uint32_t slot) const {
-  return inner<FlowTable>(flow, slot);
+  return inner<FlowTable>(pin_root, flow, slot);
 }
 
 Result<std::optional<FragmentTable>> DatapathMaps::fragment_table(std::uint32_t slot) const {
-  return inner<FragmentTable>(frag, slot);
+  return inner<FragmentTable>(pin_root, frag, slot);
 }
 
 Result<std::vector<grantd_counter>> DatapathMaps::counters(std::uint32_t slot) const {
-  auto table = inner<TypedMap<__u32, grantd_counter>>(counter, slot);
+  auto table = inner<TypedMap<__u32, grantd_counter>>(pin_root, counter, slot);
   if (!table) return table.error();
   if (!table.value()) return std::vector<grantd_counter>();
   auto cpus = cpu_count();

@@ -25,6 +25,9 @@ inline constexpr const char* kDefaultPinRoot = "/sys/fs/bpf/grantd";
 // Every map by name, in the order of docs/maps.md.
 const std::vector<std::string>& map_names();
 std::string map_pin(const std::string& pin_root, const std::string& map_name);  // PINROOT/maps/NAME_vVERSION
+// A slot's own table of an array of maps: PINROOT/maps/tables/NAME_SLOT. Who may not open a map by its id (that needs
+// CAP_SYS_ADMIN) finds it there.
+std::string table_pin(const std::string& pin_root, const std::string& map_name, std::uint32_t slot);
 std::string program_pin(const std::string& pin_root, const std::string& program_name);
 
 using FlowTable = TypedMap<grantd_flow_key, grantd_flow>;
@@ -52,11 +55,15 @@ struct DatapathMaps {
   TypedMap<__u32, grantd_credit> credit;  // per CPU: use read_credit()
   TypedMap<__u32, grantd_clock> clock;    // per CPU
   Descriptor event;
+  std::string pin_root;  // where the slots' tables are pinned
 
   // `descriptor` gives an open descriptor for a map's name.
-  static Result<DatapathMaps> open(const std::function<Result<Descriptor>(const std::string&)>& descriptor);
+  static Result<DatapathMaps> open(const std::string& pin_root,
+                                   const std::function<Result<Descriptor>(const std::string&)>& descriptor);
   static Result<DatapathMaps> open_pinned(const std::string& pin_root);
 
+  // How many entries a slot's table holds; nothing where it has none, or none that may be opened.
+  Result<std::optional<std::uint32_t>> table_size(const TypedMap<__u32, __u32>& outer, std::uint32_t slot) const;
   // The tables of a slot; nothing where it has none.
   Result<std::optional<FlowTable>> flow_table(std::uint32_t slot) const;
   Result<std::optional<FragmentTable>> fragment_table(std::uint32_t slot) const;

@@ -61,8 +61,9 @@ class Agent:
         self.node.outside(["ip", "addr", "del", FAR + "/32", "dev", "lo"])
 
     def start(self, ready=True):
+        # The rights that the DaemonSet gives it.
         self.node.start("grantd", [
-            GRANTD, "run", "--kubernetes", "--kubeconfig", self.node.kubeconfig, "--node", NAME, "--uplink", "lan0=lan",
+            "setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+net_admin,+perfmon", "--no-new-privs", GRANTD, "run", "--kubernetes", "--kubeconfig", self.node.kubeconfig, "--node", NAME, "--uplink", "lan0=lan",
             "--state-dir", self.state, "--trust-clock", "--listen", "127.0.0.1:9786", *self.options])
         if ready:
             wait_until(self.is_ready, "the agent is ready")
@@ -73,6 +74,9 @@ class Agent:
     def is_ready(self):
         self.node.alive("grantd")
         return run(["curl", "-sf", "http://127.0.0.1:9786/readyz"], check=False).returncode == 0
+
+    def metrics(self):
+        return run(["curl", "-sf", "http://127.0.0.1:9786/metrics"]).stdout
 
     def said(self):
         return self.node.log("grantd").read_text(encoding="utf-8")

@@ -46,6 +46,7 @@ def test_a_grant_opens_its_realm_and_what_it_names(agent, node):
     assert not agent.reaches(GUEST, FAR)
     agent.grant(destinations=[FAR])
     wait_until(lambda: agent.reaches(GUEST, FAR), "the edit is in force")
+    assert 'grantd_violations_total{grant="keystone-system/g"' in agent.metrics()
 
 
 def test_an_edit_and_a_revocation_end_a_live_connection(agent):

@@ -1,0 +1,120 @@
+// Records of a pod, and what this kernel says of them.
+#include "agent/guests/guest_finder.h"
+#include "agent/guests/netlink_peer.h"
+#include "agent/node/interfaces.h"
+#include "tests/kernel/sandbox.h"
+#include "tests/unit/temporary_directory.h"
+
+#include <gmock/gmock.h>
+
+namespace grantd::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+IpAddress address(const char* text) { return IpAddress::parse(text).value(); }
+
+// Two pods of the same addresses inside their ends: kf-a and kf-b.
+class GuestFinderTest : public testing::Test {
+ protected:
+  GuestFinderTest() {
+    for (const std::string which : {"a", "b"}) {
+      const std::string in = "ip -n kf-" + which + " ";
+      EXPECT_TRUE(run("ip netns add kf-" + which + " && ip link add kf-" + which +
+                      " type veth peer name eth0 netns kf-" + which + " && " + in +
+                      "addr add 10.42.0.7/24 dev eth0 && " + in + "addr add fd00::7/64 dev eth0 nodad && " + in +
+                      "link set eth0 up && ip link set kf-" + which + " up"));
+    }
+    guest_.name = "guest-bob/web";
+    guest_.pod.emplace().uid = "uid-1";
+    record_.container_id = "c0ffee";
+    record_.ifname = "eth0";
+    record_.netns = "/run/netns/kf-a";
+    record_.pod_namespace = "guest-bob";
+    record_.pod_name = "web";
+    record_.pod_uid = "uid-1";
+    record_.host_interface = "kf-a";
+    record_.ifindex = index_of("kf-a");
+    record_.addresses = {address("10.42.0.7"), address("fd00::7")};
+  }
+  ~GuestFinderTest() override {
+    run("ip link del kf-a 2>/dev/null; ip link del kf-b 2>/dev/null; ip netns del kf-a; ip netns del kf-b");
+  }
+
+  std::string records() const { return directory_.path("records"); }
+  std::vector<PodInterface> found(GuestFinder& finder) {
+    NodeFacts node;
+    node.interfaces = read_interfaces().value();
+    finder.find({guest_}, node);
+    return node.pod_interfaces["uid-1"];
+  }
+  std::vector<PodInterface> found() {
+    EXPECT_TRUE(write_cni_record(records(), record_));
+    auto finder = GuestFinder::open(records(), directory_.path("cache"));
+    EXPECT_TRUE(finder.ok());
+    return found(finder.value());
+  }
+
+  TemporaryDirectory directory_;
+  Workload guest_;
+  CniRecord record_;
+};
+
+TEST_F(GuestFinderTest, ARecordThatIsTrueIsWithoutDoubt) {
+  EXPECT_THAT(found(), ElementsAre(PodInterface{index_of("kf-a"), record_.addresses, ""}));
+}
+
+TEST_F(GuestFinderTest, ARecordThatNamesAnothersInterfaceDoesNotReachIt) {
+  record_.host_interface = "kf-b";
+  record_.ifindex = index_of("kf-b");
+  const auto all = found();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].ifindex, index_of("kf-a"));
+  EXPECT_NE(all[0].doubt, "");
+}
+
+TEST_F(GuestFinderTest, AnAddressThatIsNotThereIsADoubt) {
+  record_.addresses.push_back(address("10.42.0.8"));
+  ASSERT_EQ(found().size(), 1U);
+  EXPECT_THAT(found()[0].doubt, HasSubstr("10.42.0.8 is on record and not behind kf-a"));
+}
+
+TEST_F(GuestFinderTest, ANetworkNamespaceThatIsGoneLeavesADoubt) {
+  record_.netns = "/run/netns/kf-none";
+  ASSERT_EQ(found().size(), 1U);
+  EXPECT_THAT(found()[0].doubt, HasSubstr("cannot be opened: open"));
+}
+
+TEST_F(GuestFinderTest, OneOfAnOlderPodIsNotLookedAt) {
+  record_.pod_uid = "uid-0";
+  EXPECT_THAT(found(), IsEmpty());
+  // Where the runtime tells no uid, the API server's addresses must agree.
+  record_.pod_uid = "";
+  EXPECT_THAT(found(), IsEmpty());
+  guest_.addresses = {address("10.42.0.7")};
+  EXPECT_EQ(found().size(), 1U);
+}
+
+TEST_F(GuestFinderTest, ARecordThatComesLaterIsSeen) {
+  auto finder = GuestFinder::open(records(), directory_.path("cache"));
+  ASSERT_TRUE(finder.ok());
+  EXPECT_THAT(found(finder.value()), IsEmpty());
+  ASSERT_TRUE(write_cni_record(records(), record_));
+  for (int attempt = 0; attempt < 200 && !finder.value().drain(); attempt++) ASSERT_TRUE(run("sleep 0.01"));
+  EXPECT_EQ(found(finder.value()).size(), 1U);
+}
+
+TEST_F(GuestFinderTest, ADamagedRecordIsToldAndHidesNoOther) {
+  ASSERT_TRUE(write_cni_record(records(), record_));
+  ASSERT_TRUE(run("echo '{' > " + records() + "/bad:eth0.json"));
+  auto finder = GuestFinder::open(records(), directory_.path("cache"));
+  ASSERT_TRUE(finder.ok());
+  EXPECT_EQ(found(finder.value()).size(), 1U);
+  ASSERT_EQ(finder.value().problems().size(), 1U);
+  EXPECT_THAT(finder.value().problems()[0].text(), HasSubstr("bad:eth0"));
+}
+
+}  // namespace
+}  // namespace grantd::test
