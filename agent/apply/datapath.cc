@@ -3,15 +3,13 @@
 #include <grantd.skel.h>
 #include "agent/attach/attacher.h"
 #include "agent/attach/pin_lock.h"
+#include "agent/attach/pin_root.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -53,28 +51,6 @@ Error load_error(const std::string& what, int error_number) {
   for (char& each : said)
     if (each == '\n') each = ' ';
   return system_error(what + (said.empty() ? "" : ": " + said), error_number);
-}
-
-Result<void> make_directory(const std::string& path) {
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return system_error("cannot make " + path, errno);
-  return {};
-}
-
-Result<void> make_pin_root(const std::string& root) {
-  if (auto made = make_directory(root); !made) return made;
-  struct statfs filesystem {};
-  if (statfs(root.c_str(), &filesystem) != 0) return system_error("cannot look at " + root, errno);
-  if (static_cast<unsigned long>(filesystem.f_type) != BPF_FS_MAGIC) {
-    rmdir(root.c_str());
-    return Error{"pin root " + root +
-                     ": is not on a BPF file system; accepted: a path below one, such as after "
-                     "'mount -t bpf bpf /sys/fs/bpf'",
-                 0};
-  }
-  if (chmod(root.c_str(), 0700) != 0) return system_error("cannot close " + root + " to others", errno);
-  for (const char* part : {"/maps", "/maps/tables", "/programs", "/links"})
-    if (auto made = make_directory(root + part); !made) return made;
-  return {};
 }
 
 Result<std::uint32_t> program_id(int fd) {

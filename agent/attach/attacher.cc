@@ -2,6 +2,7 @@
 
 #include "agent/attach/clsact.h"
 #include "agent/attach/links.h"
+#include "agent/attach/pin_lock.h"
 
 #include <bpf/bpf.h>
 #include <unistd.h>
@@ -98,6 +99,8 @@ constexpr std::string_view kMoving = "moving-";
 // Pins a link, in one step also where another is pinned by that name, which ends with its last descriptor.
 Result<void> pin_over(const Descriptor& link, const std::string& directory, const std::string& name) {
   const std::string fresh = directory + "/" + std::string(kMoving) + name, path = directory + "/" + name;
+  if (bpf_obj_pin(link.get(), path.c_str()) == 0) return {};
+  if (errno != EEXIST) return system_error("cannot pin " + path, errno);
   if (auto removed = remove_pin(fresh); !removed) return removed;
   if (bpf_obj_pin(link.get(), fresh.c_str()) != 0) return system_error("cannot pin " + fresh, errno);
   if (std::rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);
@@ -118,6 +121,8 @@ bool is_gone(int error_number) { return error_number == ENOLINK || error_number 
 }  // namespace
 
 Result<void> Attacher::attach(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
+  auto lock = lock_links(links());
+  if (!lock) return lock.error();
   if (!is_interface_hook(attachment.hook)) return attach_cgroup(attachment, program_fd, program_id);
   return attach_interface(attachment, program_fd, program_id);
 }
@@ -191,6 +196,8 @@ Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_f
 }
 
 Result<void> Attacher::detach(const Attachment& attachment) {
+  auto lock = lock_links(links());
+  if (!lock) return lock.error();
   const std::string path = links() + "/" + link_name(attachment);
   if (const Descriptor link(bpf_obj_get(path.c_str())); link.valid()) bpf_link_detach(link.get());
   if (auto removed = remove_pin(path); !removed) return removed;
@@ -220,6 +227,8 @@ Result<void> Attacher::finish_moves() {
 }
 
 Result<std::size_t> Attacher::adopt(const std::map<Hook, int>& program_fds) {
+  auto lock = lock_links(links());
+  if (!lock) return lock.error();
   if (auto finished = finish_moves(); !finished) return finished.error();
   auto adopted_links = adopt_links(program_fds);
   if (!adopted_links) return adopted_links.error();
@@ -262,6 +271,8 @@ Result<std::size_t> Attacher::adopt_filters(const std::map<Hook, int>& program_f
 }
 
 Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_t>& program_ids) {
+  auto lock = lock_links(links());
+  if (!lock) return lock.error();
   std::set<Attachment> attachments;
   auto pinned = pinned_links(links());
   if (!pinned) return pinned.error();
@@ -288,11 +299,35 @@ Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_
   return attachments;
 }
 
+Result<bool> Attacher::is_held(const Attachment& attachment) const {
+  auto link = live_link(links() + "/" + link_name(attachment), attachment);
+  if (!link) return link.error();
+  if (link.value()) return is_first(attachment, link.value()->info.program_id);
+  auto filters = filters_on(attachment.ifindex, attachment.hook == Hook::ToGuest);
+  if (!filters) return filters.error();
+  for (const ClsactFilter& filter : filters.value())
+    if (filter.first && hook_of(filter) == attachment.hook) return true;
+  return false;
+}
+
+Result<void> Attacher::remove_defunct() const {
+  auto lock = lock_links(links());
+  if (!lock) return lock.error();
+  auto pinned = pinned_links(links());
+  if (!pinned) return pinned.error();
+  for (const PinnedLink& each : pinned.value())
+    if (each.defunct())
+      if (auto removed = remove_pin(each.path); !removed) return removed;
+  return {};
+}
+
 Result<void> Attacher::detach_all() {
   Result<void> first_failure;
   const auto note = [&](const Result<void>& done) {
     if (!done && first_failure) first_failure = done;
   };
+  auto lock = lock_links(links());
+  if (!lock) note(lock.error());
   if (auto finished = finish_moves(); !finished) note(finished);
   if (auto pinned = pinned_links(links()); !pinned) {
     note(pinned.error());

@@ -33,6 +33,11 @@ class Attacher {
   // Where these programs stand, each the first on its hook. Pins of links whose interface or cgroup is
   // gone are removed.
   Result<std::set<Attachment>> present(const std::map<Hook, std::uint32_t>& program_ids);
+  // Whether a program of ours, of any agent or a guard, stands first on a hook of an interface, so that it holds also
+  // when whoever asks is gone.
+  Result<bool> is_held(const Attachment& attachment) const;
+  // Removes the pins of links whose interface or cgroup is gone.
+  Result<void> remove_defunct() const;
   // Every link and filter of ours, of any agent; goes on after a failure and returns the first. Opens
   // the guests.
   Result<void> detach_all();

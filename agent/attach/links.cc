@@ -157,7 +157,7 @@ Result<Descriptor> load_guard(Hook hook) {
       {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, hook == Hook::FromUplink ? kNext : kDrop},
       {BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
   };
-  Descriptor program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "grantd_guard", "GPL", instructions, 2, nullptr));
+  Descriptor program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, hook_name(hook), "GPL", instructions, 2, nullptr));
   if (!program.valid()) return system_error("cannot load the guard", errno);
   return program;
 }

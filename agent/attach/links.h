@@ -26,7 +26,8 @@ Result<Descriptor> create_cgroup_link(Hook hook, std::uint64_t cgroup_id, int pr
 Result<LinkInfo> link_info(int link_fd);
 // Program ids on a tcx hook, in the order in which they run. Without tcx: none.
 Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex);
-// Holds the place of ours for a moment: drops everything, or on an uplink lets everything pass.
+// Holds the place of ours until it comes: drops everything, or on an uplink lets everything pass. Bears the name
+// of ours, by which a filter is recognised.
 Result<Descriptor> load_guard(Hook hook);
 // Whether this kernel has tcx, found out by asking the loopback interface.
 bool has_tcx();

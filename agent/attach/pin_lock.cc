@@ -22,4 +22,15 @@ Result<Descriptor> lock_pin_root(const std::string& pin_root) {
   return directory;
 }
 
+Result<Descriptor> lock_links(const std::string& directory) {
+  Descriptor opened(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened.valid()) {
+    if (errno == ENOENT) return opened;
+    return system_error("cannot open " + directory, errno);
+  }
+  while (flock(opened.get(), LOCK_EX) != 0)
+    if (errno != EINTR) return system_error("cannot lock " + directory, errno);
+  return opened;
+}
+
 }  // namespace grantd

@@ -1,4 +1,4 @@
-// One grantd at a pin root: two would take each other's programs away.
+// One grantd at a pin root, because two would take each other's programs away; and grantd-cni beside it.
 #pragma once
 
 #include "maps/descriptor.h"
@@ -11,5 +11,10 @@ namespace grantd {
 // Holds the directory until the descriptor is closed, which the kernel does for a process that dies. Waits a
 // moment for one that is on its way out; then another grantd runs, and that is the error.
 Result<Descriptor> lock_pin_root(const std::string& pin_root);
+
+// For as long as the descriptor is open nobody else changes what is pinned in this directory: else a pin that was
+// found to be of a gone interface may be another's by the time it is removed, and that one would be open. Waits.
+// An invalid descriptor where there is no such directory.
+Result<Descriptor> lock_links(const std::string& directory);
 
 }  // namespace grantd

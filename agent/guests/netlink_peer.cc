@@ -1,9 +1,9 @@
 #include "agent/guests/netlink_peer.h"
 
+#include "agent/netlink/netns_id.h"
 #include "maps/descriptor.h"
 
 #include <fcntl.h>
-#include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 #include <sys/socket.h>
@@ -43,18 +43,7 @@ Result<NetlinkPeer> NetlinkPeer::open() {
 Result<int> NetlinkPeer::netns_id(const std::string& path) {
   const Descriptor netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!netns.valid()) return system_error("open", errno);
-  rtgenmsg header{};
-  const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETNSID, 0));
-  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
-      nla_put_u32(request.get(), NETNSA_FD, static_cast<std::uint32_t>(netns.get())) < 0)
-    return Error{"netlink: no memory", ENOMEM};
-  int id = -1;
-  const auto asked = ask_netlink(socket_.get(), request.get(), [&](nlmsghdr* answer) {
-    nlattr* number = nlmsg_find_attr(answer, sizeof(rtgenmsg), NETNSA_NSID);
-    if (number) id = nla_get_s32(number);
-  });
-  if (!asked) return asked.error();
-  return id;
+  return grantd::netns_id(socket_.get(), netns.get());
 }
 
 Result<std::vector<IpAddress>> NetlinkPeer::addresses(int netns_id, std::uint32_t ifindex) {

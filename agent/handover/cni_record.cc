@@ -41,6 +41,7 @@ json to_json(const CniRecord& record) {
   json root = {{"version", kVersion},
                {"containerID", record.container_id},
                {"ifname", record.ifname},
+               {"network", record.network},
                {"netns", record.netns},
                {"pod", {{"namespace", record.pod_namespace}, {"name", record.pod_name}, {"uid", record.pod_uid}}},
                {"host", {{"interface", record.host_interface}, {"ifindex", record.ifindex}}},
@@ -59,6 +60,7 @@ class Reader {
     CniRecord record;
     record.container_id = text(root, "containerID");
     record.ifname = text(root, "ifname");
+    record.network = text(root, "network");
     record.netns = text(root, "netns");
     const json& pod = object(root, "pod");
     record.pod_namespace = text(pod, "namespace");

@@ -16,6 +16,7 @@ inline constexpr const char* kDefaultRecordDir = "/run/grantd/cni";
 
 struct CniRecord {
   std::string container_id, ifname;  // CNI_CONTAINERID and CNI_IFNAME: together the attachment's name
+  std::string network;               // the network's name in the runtime's configuration
   std::string netns;                 // path of the guest's network namespace, CNI_NETNS
   // K8S_POD_... of CNI_ARGS; the uid is "" where the runtime tells none.
   std::string pod_namespace, pod_name, pod_uid;

@@ -3,58 +3,24 @@
 import os
 import signal
 import socket
-import threading
 import time
 
 import pytest
 from agent import pins
-from traffic import TcpPair, UdpPair
+from traffic import Flood, TcpPair, UdpPair
 from world import PARTIES, eventually, run
 
 
-class Flood:
-    """A guest that sends what it may not, all the time; who receives it counts."""
-
-    def __init__(self, node, to="stranger", port=7777):
-        self.address = PARTIES[to][4]
-        self.receiver = node.world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.receiver.bind((self.address, port))
-        self.receiver.setblocking(False)
-        self.sender = node.guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.goal, self.sent, self.stop = (self.address, port), 0, threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self):
-        while not self.stop.is_set():
-            try:
-                self.sender.sendto(b"leak", self.goal)
-                self.sent += 1
-            except OSError:
-                pass
-            time.sleep(0.0001)
-
-    def arrived(self):
-        count = 0
-        try:
-            while self.receiver.recv(64):
-                count += 1
-        except BlockingIOError:
-            return count
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        self.thread.join()
+def flood_of(node, to="stranger"):
+    """The guest sends what it may not, all the time."""
+    return Flood(node.guest, node.world.outside, PARTIES[to][4])
 
 
 def test_the_flood_arrives_without_grantd(world):
     """The control of all that follows."""
     guest = world.add_guest("web")
     node = type("Node", (), {"world": world, "guest": guest})
-    with Flood(node) as flood:
+    with flood_of(node) as flood:
         eventually(lambda: flood.arrived() > 10, what="the flood at the stranger's")
 
 
@@ -64,7 +30,7 @@ def test_kill_and_restart_open_nothing_and_cut_nothing(node):
     into = TcpPair(node.world.outside, node.guest, 4, to=node.guest.addresses[4], source_address=PARTIES["grantee"][4])
     assert out.both() and into.both()
     policy = node.agent.policy()
-    with Flood(node) as flood:
+    with flood_of(node) as flood:
         for _ in range(3):
             node.agent.kill()
             assert out.both() and into.both()
@@ -106,7 +72,7 @@ def test_a_wrong_edit_leaves_what_was_in_force(node, spoil, says):
     assert pair.both()
     node.agent.restart()
     assert pair.both()
-    with Flood(node) as flood:
+    with flood_of(node) as flood:
         time.sleep(0.3)
         assert flood.sent > 100 and flood.arrived() == 0
 
@@ -160,7 +126,7 @@ def test_an_interface_made_again_is_closed_again(node):
     eventually(lambda: node.agent.json("endpoints")["endpoints"][0]["endpoint_id"] != before, what="another endpoint")
     fresh = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
     eventually(fresh.both, what="traffic of the interface made again")
-    with Flood(node) as flood:
+    with flood_of(node) as flood:
         time.sleep(0.3)
         assert flood.sent > 100 and flood.arrived() == 0
 
@@ -172,7 +138,7 @@ def test_an_interface_made_again_while_the_agent_was_dead(node):
     node.world.disconnect(guest)
     node.world.connect(guest, index)
     node.agent.start()
-    with Flood(node) as flood:
+    with flood_of(node) as flood:
         time.sleep(0.3)
         assert flood.sent > 100 and flood.arrived() == 0
     assert UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4]).both()
@@ -182,7 +148,7 @@ def test_guests_come_and_go_under_a_flood(node):
     """Class 15, and what compile, plan and apply leave behind: nothing."""
     other = node.world.add_guest("churn")
     kept = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
-    with Flood(node) as flood:
+    with flood_of(node) as flood:
         for turn in range(6):
             node.agent.grant("h", [] if turn % 2 else None)
             node.agent.workload(other, "h")
@@ -204,7 +170,7 @@ def test_drift_is_mended(node):
     os.unlink(link)
     node.agent.process.send_signal(signal.SIGHUP)
     eventually(lambda: os.path.exists(link), 5, what="the program back in its place")
-    with Flood(node) as flood:
+    with flood_of(node) as flood:
         time.sleep(0.3)
         assert flood.sent > 100 and flood.arrived() == 0
     assert eventually(UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4]).both)

@@ -5,6 +5,7 @@ import itertools
 import select
 import socket
 import struct
+import threading
 import time
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -123,6 +124,43 @@ class TcpPair:
 
     def silent(self, times=3):
         return not any(self.forward(SILENCE / 2) or self.backward(SILENCE / 2) for _ in range(times))
+
+
+class Flood:
+    """Somebody sends to an address all the time; who receives it counts."""
+
+    def __init__(self, source, destination, to, port=7777):
+        self.receiver = destination.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.receiver.bind((to, port))
+        self.receiver.setblocking(False)
+        self.sender = source.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.goal, self.sent, self.stop = (to, port), 0, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        while not self.stop.is_set():
+            try:
+                self.sender.sendto(b"leak", self.goal)
+                self.sent += 1
+            except OSError:
+                pass
+            time.sleep(0.0001)
+
+    def arrived(self):
+        count = 0
+        try:
+            while self.receiver.recv(64):
+                count += 1
+        except BlockingIOError:
+            return count
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
 
 
 def namespace_of(party):

@@ -20,6 +20,7 @@ CniRecord sample(const std::string& container_id = "c0ffee", const std::string& 
   CniRecord record;
   record.container_id = container_id;
   record.ifname = ifname;
+  record.network = "cbr0";
   record.netns = "/run/netns/cni-1";
   record.pod_namespace = "guest-bob";
   record.pod_name = "web";
