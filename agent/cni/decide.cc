@@ -1,0 +1,34 @@
+#include "agent/cni/decide.h"
+
+#include <fnmatch.h>
+
+namespace grantd {
+
+namespace {
+
+bool matches(const std::string& pattern, const std::string& name) {
+  return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+}
+
+}  // namespace
+
+CniDecision decide(const PluginSettings& settings, const std::string& pod_namespace,
+                   const Result<std::optional<GuestNamespaces>>& recorded) {
+  using Kind = CniDecision::Kind;
+  if (pod_namespace.empty()) {
+    if (settings.refuse_unknown) return {Kind::Unknown, "the runtime names no namespace (K8S_POD_NAMESPACE)"};
+    return {Kind::Ordinary, ""};  // no pod
+  }
+  const GuestNamespaces none{settings.namespace_pattern, {}, {}};
+  const GuestNamespaces& known = recorded && recorded.value() ? *recorded.value() : none;
+  if (matches(settings.namespace_pattern, pod_namespace) || matches(known.pattern, pod_namespace) ||
+      known.guests.contains(pod_namespace))
+    return {Kind::Guest, ""};
+  if (settings.ordinary.contains(pod_namespace) || known.ordinary.contains(pod_namespace)) return {Kind::Ordinary, ""};
+  if (!recorded) return {Kind::Unknown, recorded.error().message};
+  if (settings.refuse_unknown)
+    return {Kind::Unknown, "the agent has not recorded it, and the setting refuseUnknown is on"};
+  return {Kind::Ordinary, ""};
+}
+
+}  // namespace grantd

@@ -1,0 +1,195 @@
+#include "agent/cni/plugin.h"
+
+#include "agent/attach/attacher.h"
+#include "agent/attach/links.h"
+#include "agent/attach/pin_root.h"
+#include "agent/cni/decide.h"
+#include "agent/netlink/guest_link.h"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+#include <net/if.h>
+#include <nlohmann/json.hpp>
+
+#include <cerrno>
+#include <optional>
+
+namespace grantd {
+
+namespace {
+
+using nlohmann::json;
+// What a command failed with; nothing where it did not.
+using Failed = std::optional<CniFailure>;
+
+constexpr Hook kHooks[] = {Hook::FromGuest, Hook::ToGuest};
+
+std::string print(const json& value) { return value.dump(2, ' ', false, json::error_handler_t::replace) + "\n"; }
+
+PluginOutcome outcome_of(const CniFailure& failure, const std::string& cni_version) {
+  return {1, print({{"cniVersion", cni_version},
+                    {"code", static_cast<int>(failure.code)},
+                    {"msg", "grantd-cni: " + failure.message},
+                    {"details", failure.details}})};
+}
+
+std::string pod_of(const CniRequest& request) {
+  return "guest " + request.pod_namespace + "/" + request.pod_name + ", interface " + request.ifname;
+}
+
+Attacher attacher_of(const PluginSettings& settings) {
+  return {settings.pin_root, settings.attach == "tcx"      ? AttachMode::Tcx
+                             : settings.attach == "clsact" ? AttachMode::Clsact
+                                                           : AttachMode::Auto};
+}
+
+// Both directions drop everything, ARP too, and go on to when this process is gone. Where the agent, or an earlier
+// call, holds the interface already, that stays.
+Result<void> close_interface(const PluginSettings& settings, std::uint32_t ifindex) {
+  if (auto made = make_pin_root(settings.pin_root); !made) return made;
+  Attacher attacher = attacher_of(settings);
+  for (Hook hook : kHooks) {
+    const Attachment attachment{hook, ifindex, 0};
+    auto held = attacher.is_held(attachment);
+    if (!held) return held.error();
+    if (held.value()) continue;
+    auto guard = load_guard(hook);
+    if (!guard) return guard.error();
+    bpf_prog_info info{};
+    __u32 length = sizeof(info);
+    if (bpf_obj_get_info_by_fd(guard.value().get(), &info, &length) != 0)
+      return system_error("cannot read the guard's id", errno);
+    if (auto attached = attacher.attach(attachment, guard.value().get(), info.id); !attached) return attached;
+  }
+  return {};
+}
+
+Failed record(const CniRequest& request, const GuestLink& link, std::vector<IpAddress> addresses) {
+  CniRecord record;
+  record.container_id = request.container_id;
+  record.ifname = request.ifname;
+  record.network = request.network;
+  record.netns = request.netns;
+  record.pod_namespace = request.pod_namespace;
+  record.pod_name = request.pod_name;
+  record.pod_uid = request.pod_uid;
+  record.host_interface = link.host_interface;
+  record.ifindex = link.host_ifindex;
+  record.guest_mac = link.guest_mac;
+  record.addresses = std::move(addresses);
+  auto written = write_cni_record(request.settings.record_dir, record);
+  if (written) return {};
+  return CniFailure{CniCode::Io, pod_of(request) + ": cannot be recorded for the agent", written.error().message};
+}
+
+CniDecision decide(const CniRequest& request) {
+  return decide(request.settings, request.pod_namespace, read_guest_namespaces(request.settings.state_dir));
+}
+
+Failed add(const CniRequest& request) {
+  const CniDecision decision = decide(request);
+  if (decision.kind == CniDecision::Kind::Ordinary) return {};
+  if (decision.kind == CniDecision::Kind::Unknown)
+    return CniFailure{CniCode::TryAgainLater,
+                      "namespace '" + request.pod_namespace + "': cannot tell whether it is a guest's", decision.why};
+  auto addresses = read_addresses(request);
+  if (const auto* failure = std::get_if<CniFailure>(&addresses)) return *failure;
+  auto link = read_guest_link(request.netns, request.ifname);
+  if (!link) return CniFailure{CniCode::CannotClose, pod_of(request) + ": cannot be closed", link.error().message};
+  if (auto closed = close_interface(request.settings, link.value().host_ifindex); !closed)
+    return CniFailure{CniCode::CannotClose, pod_of(request) + ": cannot be closed", closed.error().message};
+  return record(request, link.value(), std::get<std::vector<IpAddress>>(std::move(addresses)));
+}
+
+Failed check(const CniRequest& request) {
+  if (decide(request).kind != CniDecision::Kind::Guest) return {};
+  auto link = read_guest_link(request.netns, request.ifname);
+  if (!link) return CniFailure{CniCode::NotHeld, pod_of(request), link.error().message};
+  const Attacher attacher = attacher_of(request.settings);
+  for (Hook hook : kHooks) {
+    auto held = attacher.is_held({hook, link.value().host_ifindex, 0});
+    if (!held) return CniFailure{CniCode::NotHeld, pod_of(request), held.error().message};
+    if (!held.value())
+      return CniFailure{CniCode::NotHeld, pod_of(request) + ": is not held",
+                        std::string(hook_name(hook)) + " is not first on interface " + link.value().host_interface};
+  }
+  return {};
+}
+
+// The interface is there for as long as the plugins before this one have not removed it, and stays closed: a pin
+// goes with its interface.
+Failed remove(const CniRequest& request) {
+  auto removed = remove_cni_record(request.settings.record_dir, request.container_id, request.ifname);
+  if (removed) return {};
+  return CniFailure{CniCode::Io, "container " + request.container_id, removed.error().message};
+}
+
+bool is_there(const CniRecord& record) {
+  char name[IF_NAMESIZE] = {};
+  return if_indextoname(record.ifindex, name) != nullptr && record.host_interface == name;
+}
+
+// What is not valid any more goes once its interface is gone: until then the record helps the agent to hold it.
+Failed collect(const CniRequest& request) {
+  std::string wrong;
+  const auto note = [&](const std::string& message) { wrong += (wrong.empty() ? "" : "; ") + message; };
+  auto records = read_cni_records(request.settings.record_dir);
+  if (!records) return CniFailure{CniCode::Io, "cannot read the records", records.error().message};
+  for (const CniRecord& each : records.value().records) {
+    if (each.network != request.network || request.valid.contains({each.container_id, each.ifname}) || is_there(each))
+      continue;
+    if (auto removed = remove_cni_record(request.settings.record_dir, each.container_id, each.ifname); !removed)
+      note(removed.error().message);
+  }
+  for (const Error& each : records.value().damaged) note(each.message);
+  if (auto removed = attacher_of(request.settings).remove_defunct(); !removed) note(removed.error().message);
+  if (wrong.empty()) return {};
+  return CniFailure{CniCode::Io, "some of what is in use no more could not be removed", wrong};
+}
+
+Failed status(const CniRequest& request) {
+  const auto not_available = [](const Error& error) {
+    return CniFailure{CniCode::NotAvailable, "guests cannot be closed", error.message};
+  };
+  if (auto made = make_pin_root(request.settings.pin_root); !made) return not_available(made.error());
+  for (Hook hook : kHooks)
+    if (auto guard = load_guard(hook); !guard) return not_available(guard.error());
+  if (auto recorded = read_guest_namespaces(request.settings.state_dir); !recorded)
+    return not_available(recorded.error());
+  return {};
+}
+
+PluginOutcome version(const CniRequest& request) {
+  return {0, print({{"cniVersion", request.cni_version}, {"supportedVersions", kCniVersions}})};
+}
+
+Failed perform(const CniRequest& request) {
+  switch (request.command) {
+    case CniCommand::Add:
+      return add(request);
+    case CniCommand::Check:
+      return check(request);
+    case CniCommand::Del:
+      return remove(request);
+    case CniCommand::Gc:
+      return collect(request);
+    case CniCommand::Status:
+      return status(request);
+    case CniCommand::Version:
+      break;
+  }
+  return {};
+}
+
+}  // namespace
+
+PluginOutcome run_plugin(const Environment& environment, std::string_view input) {
+  const auto read = read_request(environment, input);
+  if (const auto* failure = std::get_if<CniFailure>(&read)) return outcome_of(*failure, kNewestCniVersion);
+  const auto& request = std::get<CniRequest>(read);
+  if (request.command == CniCommand::Version) return version(request);
+  if (const Failed failed = perform(request)) return outcome_of(*failed, request.cni_version);
+  return {0, request.command == CniCommand::Add ? print(*request.previous) : ""};
+}
+
+}  // namespace grantd
