@@ -26,7 +26,7 @@ class Admission {
     for (const auto& read : reads_) collect(*read);
     for (auto& [id, found] : found_) place(id, found);
     for (const auto& [id, kept] : last_good_)
-      if (!found_.contains(id) && may_still_be_there(kept.position.file)) fall_back(id);
+      if (!found_.contains(id) && may_still_be_there(kept.position.file.text())) fall_back(id);
     refuse_changes_of_fixed_fields();
     settle(realm_conflicts);
     settle(grant_conflicts);

@@ -110,7 +110,7 @@ bool names_unknown_realm(const Grant& grant, const std::set<std::string>& realms
 }  // namespace
 
 std::string place_text(const SourcePosition& position) {
-  return position.file + (position.line > 0 ? ":" + std::to_string(position.line) : "");
+  return position.file.text() + (position.line > 0 ? ":" + std::to_string(position.line) : "");
 }
 
 std::vector<Conflict> realm_conflicts(const StandingObjects& objects) {

@@ -40,7 +40,7 @@ std::string Problem::text() const {
     if (!result.empty()) result += ": ";
     result += escape_text(part, kShownPartBytes);
   };
-  std::string place = position.file;
+  std::string place = position.file.text();
   if (position.line > 0) place += ":" + std::to_string(position.line);
   if (position.document > 0) place += " (document " + std::to_string(position.document) + ")";
   add(place);

@@ -71,6 +71,7 @@ void read_bandwidth(Fields& bandwidth, Grant& grant, ObjectProblems& problems) {
 void read_destinations(Fields& policy, Grant& grant, ObjectProblems& problems) {
   const auto texts = policy.texts("allowedDestinations");
   if (!texts) return;
+  grant.destinations.reserve(texts->size());
   for (const TextField& text : *texts) {
     auto destination = parse_destination(text.text);
     if (!destination) {

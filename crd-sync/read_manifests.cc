@@ -91,7 +91,7 @@ void move_lines(YamlNode& node, int by) {
 
 class FileReader {
  public:
-  explicit FileReader(const ManifestFile& file) : file_(file) { result_.path = file.path; }
+  explicit FileReader(const ManifestFile& file) : file_(file), path_(file.path) { result_.path = file.path; }
 
   ReadResult read() {
     const auto error = read_yaml(file_.text, {}, [this](int document, YamlNode&& root) {
@@ -105,7 +105,7 @@ class FileReader {
       const int document = error->document > 0 ? error->document + file_.first_document - 1 : 0;
       const int line = error->line > 0 ? error->line + file_.first_line - 1 : 0;
       result_.problems.push_back(
-          {Severity::Error, {file_.path, document, line}, "", "", "", error->message, error->accepted});
+          {Severity::Error, {path_, document, line}, "", "", "", error->message, error->accepted});
     }
     return take_result();
   }
@@ -119,7 +119,7 @@ class FileReader {
   ReadResult take_result() {
     if (result_.problems.size() >= kMaxProblemsPerFile)
       result_.problems.push_back(
-          {Severity::Warning, {file_.path, 0, 0}, "", "", "", "has more problems than are shown", ""});
+          {Severity::Warning, {path_, 0, 0}, "", "", "", "has more problems than are shown", ""});
     return std::move(result_);
   }
 
@@ -254,9 +254,10 @@ class FileReader {
     return workload;
   }
 
-  SourcePosition at(int line) const { return {file_.path, document_, line}; }
+  SourcePosition at(int line) const { return {path_, document_, line}; }
 
   const ManifestFile& file_;
+  const SharedText path_;
   ReadResult result_;
   int document_ = 0;
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "crd-sync/label_selector.h"
+#include "crd-sync/shared_text.h"
 #include "maps/address.h"
 
 #include <chrono>
@@ -19,7 +20,7 @@ using WallTime = std::chrono::sys_time<std::chrono::nanoseconds>;
 
 // Where a value was written: for messages, and for `grantctl explain`.
 struct SourcePosition {
-  std::string file;  // path as given, or "kubernetes"
+  SharedText file;   // path as given, or "kubernetes"
   int document = 0;  // 1-based within the file
   int line = 0;      // 1-based; 0 where unknown
 };

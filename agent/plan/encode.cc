@@ -86,8 +86,8 @@ PrefixKey decode_prefix_key(const grantd_identity_key& key) {
 grantd_endpoint encode_endpoint(const CompiledEndpoint& endpoint) {
   auto record = zeroed<grantd_endpoint>();
   record.ifindex = endpoint.ifindex;
-  record.flags = (endpoint.layer3 ? GRANTD_ENDPOINT_LAYER3 : 0U) |
-                 (endpoint.host_network ? GRANTD_ENDPOINT_HOST_NETWORK : 0U);
+  record.flags =
+      (endpoint.layer3 ? GRANTD_ENDPOINT_LAYER3 : 0U) | (endpoint.host_network ? GRANTD_ENDPOINT_HOST_NETWORK : 0U);
   std::copy(endpoint.mac.bytes.begin(), endpoint.mac.bytes.end(), record.mac);
   std::size_t ipv4 = 0, ipv6 = 0, gateway = 0;
   for (const IpAddress& address : endpoint.addresses) {
@@ -106,7 +106,7 @@ grantd_slotname encode_slot_name(const CompiledGrant& grant) {
   copy_text(record.grant, grant.key);
   copy_text(record.grantor, grant.grantor);
   copy_text(record.grantee, grant.grantee);
-  copy_text(record.file, grant.position.file);
+  copy_text(record.file, grant.position.file.text());
   record.line = line_of(grant.position);
   record.phase = grant.phase;
   record.valid_from_seconds = seconds_of(grant.valid_from);
@@ -119,7 +119,7 @@ grantd_guest encode_guest(const CompiledEndpoint& endpoint, std::uint32_t slot) 
   copy_text(record.guest, endpoint.guest);
   copy_text(record.uid, endpoint.uid);
   copy_text(record.interface, endpoint.interface);
-  copy_text(record.file, endpoint.position.file);
+  copy_text(record.file, endpoint.position.file.text());
   record.line = line_of(endpoint.position);
   record.ifindex = endpoint.ifindex;
   record.slot = slot;
@@ -130,7 +130,7 @@ grantd_guest encode_guest(const CompiledEndpoint& endpoint, std::uint32_t slot) 
 grantd_source encode_source(const CompiledSource& source) {
   auto record = zeroed<grantd_source>();
   copy_text(record.text, source.text);
-  copy_text(record.file, source.position.file);
+  copy_text(record.file, source.position.file.text());
   record.line = line_of(source.position);
   return record;
 }

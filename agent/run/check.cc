@@ -106,7 +106,7 @@ void print_policy(const CompiledPolicy& policy, const DesiredState& desired, std
 
 json problem_json(const Problem& problem) {
   return {{"severity", problem.severity == Severity::Error ? "error" : "warning"},
-          {"file", problem.position.file},
+          {"file", problem.position.file.text()},
           {"document", problem.position.document},
           {"line", problem.position.line},
           {"object", problem.object},
