@@ -5,38 +5,26 @@ namespace grantd {
 
 namespace {
 
-// Calls take(key, value) for each entry of a map.
-template <typename Map, typename Take>
-Result<void> for_each(const Map& map, Take take) {
-  auto entries = map.entries();
-  if (!entries) return entries.error();
-  for (const auto& [key, value] : entries.value()) take(key, value);
-  return {};
-}
-
 Result<void> read_published(const DatapathMaps& maps, KernelState& state) {
-  for (std::uint32_t slot = 0; slot < maps.grant.raw().max_entries(); slot++) {
-    auto grant = maps.grant.find(slot);
-    if (!grant) return grant.error();
-    if (grant.value() && grant.value()->policy_id) state.published[slot] = grant.value()->policy_id;
-  }
-  return {};
+  return maps.grant.for_each([&](__u32 slot, const grantd_grant& grant) {
+    if (grant.policy_id) state.published[slot] = grant.policy_id;
+  });
 }
 
 Result<void> read_rules(const DatapathMaps& maps, KernelState& state) {
-  auto done = for_each(maps.rule, [&](const grantd_rule_key& key, const grantd_ranges& ranges) {
+  auto done = maps.rule.for_each([&](const grantd_rule_key& key, const grantd_ranges& ranges) {
     RuleSet& set = state.rule_sets[key.rules_id];
     set.rules.push_back(key);
     set.digest += digest_rule(key, ranges);
   });
   if (!done) return done;
-  done = for_each(maps.idrule, [&](const grantd_idrule_key& key, const grantd_ranges& ranges) {
+  done = maps.idrule.for_each([&](const grantd_idrule_key& key, const grantd_ranges& ranges) {
     RuleSet& set = state.rule_sets[key.rules_id];
     set.identity_rules.push_back(key);
     set.digest += digest_rule(key, ranges);
   });
   if (!done) return done;
-  return for_each(maps.source, [&](const grantd_source_key& key, const grantd_source& source) {
+  return maps.source.for_each([&](const grantd_source_key& key, const grantd_source& source) {
     RuleSet& set = state.rule_sets[key.rules_id];
     set.sources.push_back(key.source);
     set.sources_digest += digest_source(key.source, source);
@@ -45,7 +33,7 @@ Result<void> read_rules(const DatapathMaps& maps, KernelState& state) {
 
 Result<void> read_policies(const DatapathMaps& maps, KernelState& state) {
   if (auto done = read_published(maps, state); !done) return done;
-  if (auto done = for_each(maps.policy, [&](__u64 id, const grantd_policy& policy) { state.policies[id] = policy; });
+  if (auto done = maps.policy.for_each([&](__u64 id, const grantd_policy& policy) { state.policies[id] = policy; });
       !done)
     return done;
   return read_rules(maps, state);
@@ -53,33 +41,31 @@ Result<void> read_policies(const DatapathMaps& maps, KernelState& state) {
 
 Result<void> read_endpoints(const DatapathMaps& maps, KernelState& state) {
   if (auto done =
-          for_each(maps.endpoint, [&](__u32 index, const grantd_endpoint& value) { state.endpoints[index] = value; });
+          maps.endpoint.for_each([&](__u32 index, const grantd_endpoint& value) { state.endpoints[index] = value; });
       !done)
     return done;
   if (auto done =
-          for_each(maps.hostguest, [&](__u64 id, const grantd_endpoint& value) { state.host_guests[id] = value; });
+          maps.hostguest.for_each([&](__u64 id, const grantd_endpoint& value) { state.host_guests[id] = value; });
       !done)
     return done;
-  if (auto done = for_each(maps.uplink, [&](__u32 index, const grantd_uplink& value) { state.uplinks[index] = value; });
+  if (auto done = maps.uplink.for_each([&](__u32 index, const grantd_uplink& value) { state.uplinks[index] = value; });
       !done)
     return done;
-  return for_each(maps.identity, [&](const grantd_identity_key& key, const grantd_identity& value) {
+  return maps.identity.for_each([&](const grantd_identity_key& key, const grantd_identity& value) {
     state.prefixes[decode_prefix_key(key)] = value.identity;
   });
 }
 
 Result<void> read_names(const DatapathMaps& maps, KernelState& state) {
   if (auto done =
-          for_each(maps.slotname, [&](__u32 slot, const grantd_slotname& name) { state.slot_names[slot] = name; });
+          maps.slotname.for_each([&](__u32 slot, const grantd_slotname& name) { state.slot_names[slot] = name; });
       !done)
     return done;
-  if (auto done = for_each(maps.idname,
-                           [&](__u32 number, const grantd_idname& name) {
-                             state.identity_names[number] = decode_identity_name(name);
-                           });
+  if (auto done = maps.idname.for_each(
+          [&](__u32 number, const grantd_idname& name) { state.identity_names[number] = decode_identity_name(name); });
       !done)
     return done;
-  if (auto done = for_each(maps.guest, [&](__u32 id, const grantd_guest& guest) { state.guests[id] = guest; }); !done)
+  if (auto done = maps.guest.for_each([&](__u32 id, const grantd_guest& guest) { state.guests[id] = guest; }); !done)
     return done;
   auto node = maps.node.find(0);
   if (!node) return node.error();

@@ -61,6 +61,12 @@ Result<void> RawMap::update_all(const void* keys, const void* values, std::uint3
   return {};
 }
 
+Result<bool> RawMap::next_entries(bool begins, void* place, void* keys, void* values, std::uint32_t& count) const {
+  if (bpf_map_lookup_batch(fd(), begins ? nullptr : place, place, keys, values, &count, nullptr) == 0) return true;
+  if (errno == ENOENT) return false;
+  return failed("batch lookup", errno);
+}
+
 Result<bool> RawMap::next_key(const void* key, void* next) const {
   if (bpf_map_get_next_key(fd(), key, next) == 0) return true;
   if (errno == ENOENT) return false;

@@ -3,6 +3,7 @@
 
 #include "maps/kernel/raw_map.h"
 
+#include <cerrno>
 #include <optional>
 #include <string>
 #include <vector>
@@ -53,21 +54,45 @@ class TypedMap {
     }
     return all;
   }
-  // Entries that vanish while the map is walked are left out.
-  Result<std::vector<std::pair<Key, Value>>> entries() const {
-    auto all = keys();
-    if (!all) return all.error();
-    std::vector<std::pair<Key, Value>> result;
-    result.reserve(all.value().size());
-    for (const Key& key : all.value()) {
-      auto value = find(key);
-      if (!value) return value.error();
-      if (value.value()) result.emplace_back(key, *value.value());
+  // Calls take(key, value) for each entry. Entries that vanish meanwhile are left out.
+  template <typename Take>
+  Result<void> for_each(Take take) const {
+    std::uint32_t piece = 256;  // at once; a bucket of a hash must fit
+    std::vector<Key> keys(piece);
+    std::vector<Value> values(piece);
+    Place place{};
+    bool begins = true;
+    for (std::uint64_t seen = 0; seen <= 2ULL * map_.max_entries();) {  // as keys() is bounded
+      std::uint32_t count = piece;
+      auto more = map_.next_entries(begins, &place, keys.data(), values.data(), count);
+      if (!more && more.error().error_number == ENOSPC && piece < map_.max_entries()) {
+        piece *= 2;
+        keys.resize(piece);
+        values.resize(piece);
+        continue;
+      }
+      if (!more) return more.error();
+      for (std::uint32_t at = 0; at < count; at++) take(keys[at], values[at]);
+      if (!more.value()) break;
+      begins = false;
+      seen += count;
     }
+    return {};
+  }
+  Result<std::vector<std::pair<Key, Value>>> entries() const {
+    std::vector<std::pair<Key, Value>> result;
+    auto done = for_each([&](const Key& key, const Value& value) { result.emplace_back(key, value); });
+    if (!done) return done.error();
     return result;
   }
 
  private:
+  // The kernel's note of a place: a key, or the number of a bucket.
+  union Place {
+    Key key;
+    std::uint32_t bucket;
+  };
+
   static Result<TypedMap> wrap(Result<RawMap> map) {
     if (!map) return map.error();
     return TypedMap(std::move(map).value());
