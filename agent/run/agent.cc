@@ -57,6 +57,8 @@ unsigned cpu_count() {
 }  // namespace
 
 Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
+  // One heap: each thread that serves metrics would keep one of its own, as large as the largest scrape.
+  mallopt(M_ARENA_MAX, 1);
   std::unique_ptr<Agent> agent(new Agent(settings));
   std::error_code failed;
   std::filesystem::create_directories(settings.state_dir, failed);
