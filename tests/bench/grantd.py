@@ -7,10 +7,13 @@ import re
 import subprocess
 import tempfile
 import time
+import urllib.request
 
+from probe import entered
 from world import DESTINATION_PORT, DESTINATIONS, REALM, BenchError, filler_prefixes, in_netns, run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+METRICS_PORT = 9786
 GRANTD = str(ROOT / "build" / "release" / "agent" / "grantd")
 
 
@@ -71,8 +74,8 @@ class Agent:
         with open(self.log, "w", encoding="utf-8") as stream:
             moment = time.monotonic()
             self.process = subprocess.Popen(self.command(  # pylint: disable=consider-using-with
-                "run", "--manifests", str(self.directory / "manifests"), "--uplink", "uplink0=lan", "--listen", "none",
-                "--trust-clock"), stderr=stream, stdout=stream)
+                "run", "--manifests", str(self.directory / "manifests"), "--uplink", "uplink0=lan", "--listen",
+                f"127.0.0.1:{METRICS_PORT}", "--trust-clock"), stderr=stream, stdout=stream)
         return moment
 
     def put_and_start(self, name):
@@ -100,6 +103,24 @@ class Agent:
     def uninstall(self):
         self.kill()
         run(self.command("uninstall"))
+
+    def scrape(self):
+        """As Prometheus does every some seconds: the text takes memory, too."""
+        with entered(self.world.netns["node"]):
+            with urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}/metrics", timeout=30) as answer:
+                if b"grantd_build_info" not in answer.read():
+                    raise BenchError(f"no metrics of grantd in {self.world.name}")
+
+    def map_kib(self):
+        """What the kernel holds for the maps: {"tables of Grants", "all other maps"}. Of the process none of it is."""
+        held = {"tables of Grants": 0, "all other maps": 0}
+        for path in self.pin_root.rglob("*"):
+            if not path.is_file() or path.parent.name in ("programs", "links"):
+                continue
+            shown = json.loads(run(["/usr/sbin/bpftool", "-j", "map", "show", "pinned", str(path)]))
+            kind = "tables of Grants" if path.parent.name != "maps" else "all other maps"
+            held[kind] += shown["bytes_memlock"] // 1024
+        return held
 
     def memory_kib(self):
         """{VmRSS, VmHWM, RssAnon, RssFile}"""
