@@ -15,6 +15,9 @@ struct DesiredState {
   std::vector<Grant> grants;        // sorted by key()
   std::vector<Workload> workloads;  // sorted by name
   std::vector<Problem> problems;    // in order of file and line
+  // Kubernetes. Grants that govern no guest of this node are not its business.
+  bool cluster = false;
+  std::vector<Workload> elsewhere;  // guests on other nodes that may share a Grant with one of this node
   // Kubernetes: namespaces that carry the realm's label, and those that are no guests', by label or name.
   std::set<std::string> labelled_namespaces, ordinary_namespaces;
 };

@@ -2,10 +2,12 @@
 
 #include "agent/compile/endpoints.h"
 #include "agent/compile/grants.h"
+#include "agent/compile/guests_elsewhere.h"
 #include "agent/compile/realm_prefixes.h"
 #include "agent/compile/room.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace grantd {
 
@@ -107,9 +109,9 @@ void report_excess(const char* object, const grantd_bound& bound, const char* me
   policy.problems.push_back(std::move(problem));
 }
 
-void compile_prefixes(const DesiredState& desired, const NodeFacts& node, const Limits& limits, const Room& room,
-                      CompiledPolicy& policy) {
-  policy.prefixes = realm_prefixes(desired.realms, policy.endpoints, node, policy.problems);
+void compile_prefixes(const DesiredState& desired, const std::map<IpAddress, std::string>& elsewhere,
+                      const NodeFacts& node, const Limits& limits, const Room& room, CompiledPolicy& policy) {
+  policy.prefixes = realm_prefixes(desired.realms, policy.endpoints, elsewhere, node, policy.problems);
   // Nobody's, and not left out: a wider prefix around them is somebody else's.
   for (CompiledPrefix& each : policy.prefixes)
     if (each.identity.kind == IdentityName::Kind::Realm && room.realms_without_identity().contains(each.identity.name))
@@ -123,6 +125,23 @@ void compile_prefixes(const DesiredState& desired, const NodeFacts& node, const 
   bound.refused = wanted - bound.used;
   report_excess("realms", bound, "addresses are more than this node holds; what was in force stays, nothing is added",
                 "--max-realm-prefixes", policy);
+}
+
+// Also of guests whose interface is not there yet.
+std::set<std::string> grants_of(const std::vector<Workload>& workloads, const GrantChoice& choice) {
+  std::set<std::string> grants;
+  for (const Workload& each : workloads)
+    if (each.quarantine.empty()) grants.insert(each.pod ? choice.of(*each.pod).key : each.grant);
+  grants.erase("");
+  return grants;
+}
+
+DesiredState limited_to(const std::set<std::string>& grants, const DesiredState& desired) {
+  DesiredState limited;
+  limited.realms = desired.realms;
+  std::copy_if(desired.grants.begin(), desired.grants.end(), std::back_inserter(limited.grants),
+               [&](const Grant& each) { return grants.contains(each.key()); });
+  return limited;
 }
 
 void report_limits(CompiledPolicy& policy) {
@@ -153,14 +172,17 @@ CompiledPolicy compile(const DesiredState& desired, const NodeFacts& node, const
   CompiledPolicy policy;
   policy.problems = desired.problems;
   policy.flows_per_table = limits.flows_per_grant;
+  const GrantChoice choice(desired.grants, time);
   std::set<std::string> known_grants;
   for (const Grant& grant : desired.grants) known_grants.insert(grant.key());
-  policy.endpoints = compile_endpoints(desired.workloads, node, known_grants, GrantChoice(desired.grants, time),
-                                       policy.problems);
+  policy.endpoints = compile_endpoints(desired.workloads, node, known_grants, choice, policy.problems);
   std::sort(policy.endpoints.begin(), policy.endpoints.end(),
             [](const CompiledEndpoint& one, const CompiledEndpoint& other) { return one.guest < other.guest; });
   give_records(limits, node, policy.endpoints, policy.bounds[GRANTD_BOUND_ENDPOINTS]);
-  GrantsCompiler grants(desired, node, time, limits, policy);
+  const std::set<std::string> here = grants_of(desired.workloads, choice);
+  DesiredState needed;
+  if (desired.cluster) needed = limited_to(here, desired);
+  GrantsCompiler grants(desired.cluster ? needed : desired, node, time, limits, policy);
   grants.compile_all();
   grants.room().tell(policy.bounds);
   if (const auto& without = grants.room().realms_without_identity(); !without.empty())
@@ -168,7 +190,8 @@ CompiledPolicy compile(const DesiredState& desired, const NodeFacts& node, const
                   "and Grants are more than this node has identities for; Realms that come last by name are nobody",
                   "--max-identities", policy);
   policy.uplinks = compile_uplinks(node, policy.endpoints, policy.problems);
-  compile_prefixes(desired, node, limits, grants.room(), policy);
+  compile_prefixes(desired, guests_elsewhere(desired.elsewhere, choice, here, node, policy.problems), node, limits,
+                   grants.room(), policy);
   report_limits(policy);
   return policy;
 }

@@ -64,7 +64,8 @@ std::vector<IpPrefix> protected_ranges(const NodeFacts& node) {
 }
 
 std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
-                                           const std::vector<CompiledEndpoint>& endpoints, const NodeFacts& node,
+                                           const std::vector<CompiledEndpoint>& endpoints,
+                                           const std::map<IpAddress, std::string>& elsewhere, const NodeFacts& node,
                                            std::vector<Problem>& problems) {
   std::map<std::uint8_t, Table> tables;
   std::set<IpPrefix> holes;  // belong to somebody else than the realm around them
@@ -88,6 +89,9 @@ std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
       holes.insert(address.prefix);
     }
   }
+  for (const auto& [address, grant] : elsewhere)
+    for (const std::uint8_t uplink_class : {GRANTD_UPLINK_DESTINATION, GRANTD_UPLINK_OVERLAY})
+      tables[uplink_class][host_prefix(address)] = {IdentityName::Kind::Grant, grant};
   for (const IpPrefix& own : node_addresses(node)) {
     for (auto& [uplink_class, table] : tables) table.erase(own);
     holes.insert(own);

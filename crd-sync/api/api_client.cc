@@ -41,6 +41,14 @@ void ApiClient::follow(Reflector& reflector) {
   drive();
 }
 
+void ApiClient::unfollow(Reflector& reflector) {
+  const auto found = std::find_if(followed_.begin(), followed_.end(),
+                                  [&](const Followed& each) { return each.reflector == &reflector; });
+  if (found == followed_.end()) return;
+  http_->cancel(found->id);
+  followed_.erase(found);
+}
+
 void ApiClient::send(const ApiRequest& request, Done done, int attempts) {
   sent_.push_back({request, std::move(done), attempts, Backoff(std::random_device()(), first_wait_), now(), false, {}});
   http_->set_alarm(now());  // answers come from work() only

@@ -28,8 +28,10 @@ class ApiClient {
   int fd() const { return http_->fd(); }
   void work();
 
-  // From now on. `reflector` outlives this.
+  // From now on. `reflector` outlives this, or is unfollowed first.
   void follow(Reflector& reflector);
+  // Not any more; its sink stays as it is. Not from a handler of the client.
+  void unfollow(Reflector& reflector);
 
   using Done = std::function<void(const ApiAnswer& answer)>;
   // Sends it again after a back-off, up to `attempts` times, where the server or the way to it fails, throttles,

@@ -103,4 +103,11 @@ ReflectorSettings pod_reflector(const std::string& node) {
   return settings;
 }
 
+ReflectorSettings elsewhere_reflector(const std::string& namespace_name, const std::string& node) {
+  ReflectorSettings settings = pod_reflector(node);
+  settings.path = "/api/v1/namespaces/" + percent_encoded(namespace_name) + "/pods";
+  settings.field_selector = "spec.nodeName!=" + node;
+  return settings;
+}
+
 }  // namespace grantd

@@ -37,6 +37,7 @@ Namespaces::Projection keep_namespace(std::string pattern);
 Pods::Projection keep_pod();
 
 ReflectorSettings namespace_reflector();
-ReflectorSettings pod_reflector(const std::string& node);  // of one node
+ReflectorSettings pod_reflector(const std::string& node);                                           // of one node
+ReflectorSettings elsewhere_reflector(const std::string& namespace_name, const std::string& node);  // of all others
 
 }  // namespace grantd

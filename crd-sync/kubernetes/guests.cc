@@ -6,6 +6,7 @@
 #include "crd-sync/problem.h"
 
 #include <algorithm>
+#include <map>
 
 namespace grantd {
 namespace {
@@ -68,6 +69,25 @@ std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pod
   }
   std::sort(guests.begin(), guests.end(), [](const Workload& a, const Workload& b) { return a.name < b.name; });
   return guests;
+}
+
+std::set<std::string> sharing_namespaces(const Namespaces::Objects& namespaces, const std::vector<Workload>& guests,
+                                         const std::string& pattern) {
+  // Realm -> the Grants that namespaces of guests here name; "": any.
+  std::map<std::string, std::set<std::string>> here;
+  for (const Workload& each : guests)
+    if (each.quarantine.empty()) here[each.pod->realm].insert(each.pod->namespace_grant);
+  std::set<std::string> sharing;
+  for (const auto& [key, entry] : namespaces) {
+    const Labels& labels = entry.object->labels;
+    const auto by_name = realm_of_namespace(pattern, key.name), by_label = label(labels, kRealmLabel);
+    if (!by_name && !by_label) continue;
+    const auto found = here.find(owner_of(key.name, by_name, by_label).realm);
+    if (found == here.end()) continue;
+    const std::string grant = label(labels, kGrantLabel).value_or("");
+    if (grant.empty() || found->second.contains("") || found->second.contains(grant)) sharing.insert(key.name);
+  }
+  return sharing;
 }
 
 void sort_namespaces(const Namespaces::Objects& namespaces, const std::string& pattern, DesiredState& desired) {

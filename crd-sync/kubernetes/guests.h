@@ -4,6 +4,7 @@
 #include "crd-sync/desired_state.h"
 #include "crd-sync/kubernetes/core_objects.h"
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,11 @@ namespace grantd {
 // guest and take none away: they only wish for a Grant. Sorted by name.
 std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pods::Objects& pods,
                                 const std::string& pattern);
+
+// Namespaces whose pods may be under one Grant with one of `guests`: of the same realm, and not labelled with different
+// Grants. Sorted.
+std::set<std::string> sharing_namespaces(const Namespaces::Objects& namespaces, const std::vector<Workload>& guests,
+                                         const std::string& pattern);
 
 // Into labelled_namespaces and ordinary_namespaces.
 void sort_namespaces(const Namespaces::Objects& namespaces, const std::string& pattern, DesiredState& desired);

@@ -13,7 +13,8 @@ KubernetesSource::KubernetesSource(std::string url, KubernetesOptions options, s
       namespaces_(keep_namespace(options_.guest_namespaces)),
       pods_(keep_pod()),
       namespace_reflector_(grantd::namespace_reflector(), namespaces_, seed + 2),
-      pod_reflector_(grantd::pod_reflector(options_.node), pods_, seed + 3) {}
+      pod_reflector_(grantd::pod_reflector(options_.node), pods_, seed + 3),
+      elsewhere_(options_.node, seed + 4) {}
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(const ApiServer& server, KubernetesOptions options) {
   const std::uint64_t seed = hash_text(options.node);
@@ -46,7 +47,7 @@ void KubernetesSource::load_last_good() {
 
 bool KubernetesSource::drain() {
   client_->work();
-  const std::uint64_t now = objects_.revision() + namespaces_.revision() + pods_.revision();
+  const std::uint64_t now = objects_.revision() + namespaces_.revision() + pods_.revision() + elsewhere_.revision();
   if (now == revision_) return false;
   revision_ = now;
   return true;
@@ -65,10 +66,27 @@ void KubernetesSource::admit_objects() {
 
 std::optional<DesiredState> KubernetesSource::load() {
   if (!objects_.complete() || !namespaces_.complete() || !pods_.complete()) return std::nullopt;
+  const std::string& pattern = options_.guest_namespaces;
+  auto guests = guests_of(namespaces_.objects(), pods_.objects(), pattern);
+  elsewhere_.want(sharing_namespaces(namespaces_.objects(), guests, pattern), *client_);
+  if (!settled_ && !elsewhere_.settled()) return std::nullopt;
+  settled_ = true;
   admit_objects();
   DesiredState desired = admitted_;
-  desired.workloads = guests_of(namespaces_.objects(), pods_.objects(), options_.guest_namespaces);
-  sort_namespaces(namespaces_.objects(), options_.guest_namespaces, desired);
+  desired.cluster = true;
+  desired.workloads = std::move(guests);
+  desired.elsewhere = guests_of(namespaces_.objects(), elsewhere_.objects(), pattern);
+  if (elsewhere_.left_out() > 0)
+    desired.problems.push_back({Severity::Error,
+                                {kApiPath, 0, 0},
+                                "namespaces",
+                                "",
+                                "",
+                                std::to_string(elsewhere_.left_out()) +
+                                    " share a Grant with guests of this node and are "
+                                    "too many; their guests on other nodes are nobody here",
+                                "at most " + std::to_string(PodsElsewhere::kMostNamespaces)});
+  sort_namespaces(namespaces_.objects(), pattern, desired);
   return desired;
 }
 

@@ -3,6 +3,7 @@
 
 #include "crd-sync/api/keystone_objects.h"
 #include "crd-sync/kubernetes/core_objects.h"
+#include "crd-sync/kubernetes/pods_elsewhere.h"
 #include "crd-sync/last_good.h"
 #include "crd-sync/source.h"
 
@@ -32,7 +33,8 @@ class KubernetesSource final : public Source {
   bool drain() override;
 
   // Nothing until every kind was known whole once: what has not come yet is not what was deleted. From then on the
-  // last whole set of each kind counts, also while the server is away.
+  // last whole set of each kind counts, also while the server is away. Guests elsewhere are waited for too, the first
+  // time, but not for a server that refuses to tell of them.
   std::optional<DesiredState> load() override;
   std::optional<Problem> keep() override;
 
@@ -57,6 +59,8 @@ class KubernetesSource final : public Source {
   Namespaces namespaces_;
   Pods pods_;
   Reflector namespace_reflector_, pod_reflector_;
+  PodsElsewhere elsewhere_;
+  bool settled_ = false;                // load() has given something
   std::uint64_t revision_ = 0;          // of everything, when drain() told of it last
   std::uint64_t objects_revision_ = 0;  // of objects_, when they were admitted last
   DesiredState admitted_;               // without guests

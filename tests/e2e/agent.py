@@ -62,9 +62,11 @@ class Agent:
 
     def start(self, ready=True):
         # The rights that the DaemonSet gives it.
+        rights = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+net_admin,+perfmon", "--no-new-privs"]
         self.node.start("grantd", [
-            "setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+net_admin,+perfmon", "--no-new-privs", GRANTD, "run", "--kubernetes", "--kubeconfig", self.node.kubeconfig, "--node", NAME, "--uplink", "lan0=lan",
-            "--state-dir", self.state, "--trust-clock", "--listen", "127.0.0.1:9786", *self.options])
+            *rights, GRANTD, "run", "--kubernetes", "--kubeconfig", self.node.kubeconfig, "--node", NAME,
+            "--uplink", "lan0=lan", "--uplink", "over0=overlay", "--state-dir", self.state, "--trust-clock",
+            "--listen", "127.0.0.1:9786", *self.options])
         if ready:
             wait_until(self.is_ready, "the agent is ready")
 
@@ -94,6 +96,9 @@ class Agent:
         self.made.discard(name)
 
     # What the pinned maps say, with or without an agent.
+
+    def grants(self):
+        return [each["grant"] for each in json.loads(run([GRANTCTL, "grants", "--output", "json"]).stdout)["grants"]]
 
     def endpoints(self, guest):
         told = json.loads(run([GRANTCTL, "endpoints", "--output", "json"]).stdout)

@@ -49,6 +49,21 @@ class Node(Cluster):
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=60s")
         return self.get("pod", name, "-n", namespace)["status"]["podIP"]
 
+    def namespace(self, name):
+        """Makes a namespace in which pods can be made. One of that name that is going away goes first."""
+        wait_until(lambda: "object is being deleted" not in self.kubectl("create", "namespace", name, check=False).stderr,
+                   f"the namespace {name} is gone", 60)
+        wait_until(lambda: self.kubectl("get", "serviceaccount", "default", "-n", name, check=False).returncode == 0,
+                   f"the namespace {name} has an account")
+
+    def start_network(self, name):
+        """A network namespace, as a process that does nothing there; its PID."""
+        self.start(name, ["unshare", "--net", "sleep", "infinity"])
+        pid = self.processes[name].pid
+        own = os.readlink("/proc/self/ns/net")
+        wait_until(lambda: os.readlink(f"/proc/{pid}/ns/net") != own, f"{name} has a network of its own")
+        return pid
+
     def execute(self, name, command, namespace="default", check=True):
         return self.kubectl("exec", name, "-n", namespace, "--", "sh", "-c", command, check=check)
 
@@ -97,10 +112,7 @@ class Node(Cluster):
                     (root / name).write_text((root.parent / name).read_text(encoding="utf-8"), encoding="utf-8")
 
     def _make_network(self):
-        self.start("outside", ["unshare", "--net", "sleep", "infinity"])
-        pid = self.processes["outside"].pid
-        own = os.readlink("/proc/self/ns/net")
-        wait_until(lambda: os.readlink(f"/proc/{pid}/ns/net") != own, "the outsider has a network of its own")
+        pid = self.start_network("outside")
         run(["ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan0", "netns", pid])
         run(["ip", "addr", "add", NODE_LAN + "/24", "dev", "lan0"])
         run(["ip", "link", "set", "lan0", "up"])

@@ -16,8 +16,7 @@ GUEST, SPACE = "guest-dave/web", "guest-dave"
 
 @pytest.fixture(scope="module")
 def agent(node):
-    node.kubectl("create", "namespace", SPACE)
-    wait_until(lambda: node.kubectl("get", "serviceaccount", "default", "-n", SPACE, check=False).returncode == 0, "an account")
+    node.namespace(SPACE)
     node.pod("plain")
     node.pod("web", SPACE)
     with Agent(node) as running:
@@ -91,8 +90,7 @@ def test_two_grants_want_a_label(agent, node):
 def test_a_namespaces_label_makes_guests_and_its_loss_opens_none(agent, node):
     agent.grant()
     assert agent.reaches("default/plain", FAR)
-    node.kubectl("create", "namespace", "visitors")
-    wait_until(lambda: node.kubectl("get", "serviceaccount", "default", "-n", "visitors", check=False).returncode == 0, "an account")
+    node.namespace("visitors")
     node.pod("late", "visitors")
     assert agent.reaches("visitors/late", FAR) and not agent.endpoints("visitors/late")
     node.kubectl("label", "namespace", "visitors", "keystone.io/realm=dave")

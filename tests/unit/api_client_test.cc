@@ -126,6 +126,20 @@ class ApiClientTest : public testing::Test {
   std::unique_ptr<ApiClient> client_;
 };
 
+TEST_F(ApiClientTest, LetsGoOfWhatIsUnfollowed) {
+  TestStream& one = streams_[0];
+  serve({stream(one)});
+  follow();
+  one.write(initial());
+  ASSERT_TRUE(until_known("a=x b=x"));
+  client_->unfollow(*reflector_);
+  reflector_.reset();  // nothing touches it any more
+  one.write(api_event("ADDED", api_pod("c", "3")));
+  EXPECT_FALSE(until([] { return false; }, 300ms));
+  EXPECT_EQ(known(store_), "a=x b=x");
+  EXPECT_EQ(requests().size(), 1U);
+}
+
 TEST_F(ApiClientTest, FollowsAStreamOverTls) {
   serve({stream(streams_[0])});
   follow();

@@ -154,6 +154,22 @@ TEST_F(GuestPodsTest, NamespacesAreSortedForThePlugin) {
   EXPECT_THAT(desired.ordinary_namespaces, ElementsAre("ordinary"));
 }
 
+TEST_F(GuestPodsTest, NamespacesThatMayShareAGrantAreTheRealmsOwn) {
+  ASSERT_TRUE(put_namespace("guest-bob"));
+  ASSERT_TRUE(put_namespace("bob-two", {{kRealmLabel, "bob"}, {kGrantLabel, "g"}}));
+  ASSERT_TRUE(put_namespace("bob-three", {{kRealmLabel, "bob"}, {kGrantLabel, "h"}}));
+  ASSERT_TRUE(put_namespace("guest-carol"));
+  ASSERT_TRUE(put_namespace("ordinary"));
+  const auto sharing = [this] { return sharing_namespaces(namespaces_.objects(), guests(), kPattern); };
+  EXPECT_THAT(sharing(), IsEmpty());
+  ASSERT_TRUE(put_pod("bob-two", "web"));
+  EXPECT_THAT(sharing(), ElementsAre("bob-two", "guest-bob"));
+  ASSERT_TRUE(put_pod("guest-bob", "web"));
+  EXPECT_THAT(sharing(), ElementsAre("bob-three", "bob-two", "guest-bob"));
+  ASSERT_TRUE(put_namespace("guest-bob", {{kRealmLabel, "carol"}}));
+  EXPECT_THAT(sharing(), ElementsAre("bob-two")) << "a realm in doubt is nobody's";
+}
+
 TEST(GuestPattern, OnePartOfTheNameIsTheRealm) {
   EXPECT_EQ(realm_of_namespace("guest-*", "guest-bob"), "bob");
   EXPECT_EQ(realm_of_namespace("guest-*", "guest-"), std::nullopt);

@@ -200,6 +200,78 @@ TEST_F(PodEndpointsTest, OnTheHostNetworkItsCgroupIsHeldAndItIsToldThatThisIsNot
   EXPECT_THAT(policy.problems.back().text(), HasSubstr("not enforced"));
 }
 
+// ---- guests elsewhere ----
+
+class GuestsElsewhereTest : public PodEndpointsTest {
+ protected:
+  GuestsElsewhereTest() {
+    desired_.cluster = true;
+    desired_.workloads = {pod("web")};
+  }
+  void add(const std::string& name, const std::string& at, GuestPod facts = of_bob()) {
+    facts.uid = name;
+    desired_.elsewhere.push_back(pod(name, std::move(facts)));
+    desired_.elsewhere.back().addresses = {address(at)};
+  }
+  CompiledPolicy compiled() const { return compile(desired_, node_, noon()); }
+  // The Grant that an address is known by there; "" for none.
+  std::string owner(int uplink_class, const std::string& at) const {
+    for (const CompiledPrefix& each : compiled().prefixes)
+      if (each.uplink_class == uplink_class && each.prefix == desired::prefix(at + "/32") &&
+          each.identity.kind == IdentityName::Kind::Grant)
+        return each.identity.name;
+    return "";
+  }
+};
+
+TEST_F(GuestsElsewhereTest, AreTheirGrantsOnOverlaysAndAsDestinationsOnly) {
+  add("far", "10.42.1.5");
+  EXPECT_EQ(owner(GRANTD_UPLINK_OVERLAY, "10.42.1.5"), "keystone-system/g");
+  EXPECT_EQ(owner(GRANTD_UPLINK_DESTINATION, "10.42.1.5"), "keystone-system/g");
+  EXPECT_EQ(owner(GRANTD_UPLINK_LAN, "10.42.1.5"), "");
+  EXPECT_EQ(owner(GRANTD_UPLINK_TAILNET, "10.42.1.5"), "");
+}
+
+TEST_F(GuestsElsewhereTest, OfAnotherGrantTheyAreNobody) {
+  desired_.grants.push_back(of_carol(grant("c", {})));
+  GuestPod of_another = of_bob();
+  of_another.realm = "carol";
+  add("far", "10.42.1.5", of_another);
+  EXPECT_EQ(owner(GRANTD_UPLINK_OVERLAY, "10.42.1.5"), "");
+  add("doubtful", "10.42.1.6");
+  desired_.elsewhere.back().quarantine = "its realm cannot be told";
+  EXPECT_EQ(owner(GRANTD_UPLINK_OVERLAY, "10.42.1.6"), "");
+}
+
+TEST_F(GuestsElsewhereTest, AnAddressOutsideOfThePodRangesIsNobodys) {
+  add("far", "192.168.1.77");
+  EXPECT_EQ(owner(GRANTD_UPLINK_OVERLAY, "192.168.1.77"), "");
+  EXPECT_THAT(compiled().problems.back().text(), HasSubstr("--pod-cidr"));
+}
+
+TEST_F(GuestsElsewhereTest, AnAddressOfTwoIsNobodysAndThatOfAGuestHereStaysItsOwn) {
+  desired_.grants.push_back(of_carol(grant("c", {})));
+  GuestPod of_another = of_bob();
+  of_another.realm = "carol";
+  add("one", "10.42.1.5");
+  add("two", "10.42.1.5", of_another);
+  EXPECT_EQ(owner(GRANTD_UPLINK_OVERLAY, "10.42.1.5"), "");
+  add("thief", "10.42.0.7");
+  EXPECT_EQ(owner(GRANTD_UPLINK_OVERLAY, "10.42.0.7"), "") << "a guest here does not come in from outside";
+  EXPECT_EQ(owner(GRANTD_UPLINK_DESTINATION, "10.42.0.7"), "keystone-system/g");
+}
+
+TEST_F(GuestsElsewhereTest, GrantsWithoutAGuestHereAreNotCompiled) {
+  desired_.grants.push_back(of_carol(grant("c", {})));
+  ASSERT_EQ(compiled().grants.size(), 1U);
+  EXPECT_EQ(compiled().grants[0].key, "keystone-system/g");
+  desired_.cluster = false;
+  EXPECT_EQ(compiled().grants.size(), 2U);
+  desired_.cluster = true;
+  node_.pod_interfaces.clear();
+  EXPECT_EQ(compiled().grants.size(), 1U) << "its guest is about to start";
+}
+
 TEST(PodCgroup, IsWhereTheKubeletPutsIt) {
   EXPECT_THAT(pod_cgroup_paths("a-b", GuestPod::Qos::Guaranteed),
               ElementsAre("kubepods/poda-b", "kubepods.slice/kubepods-poda_b.slice"));

@@ -1,0 +1,47 @@
+// The pods of other nodes, of some namespaces: each is followed by itself, and no longer than it is wanted.
+#pragma once
+
+#include "crd-sync/api/api_client.h"
+#include "crd-sync/kubernetes/core_objects.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+namespace grantd {
+
+class PodsElsewhere {
+ public:
+  // Each namespace is a connection of its own to the API server.
+  static constexpr std::size_t kMostNamespaces = 64;
+
+  PodsElsewhere(std::string node, std::uint64_t seed) : node_(std::move(node)), seed_(seed) {}
+
+  // Follows these from now on, and lets go of all others; of too many the first by name.
+  void want(const std::set<std::string>& namespaces, ApiClient& client);
+  std::size_t left_out() const { return left_out_; }
+
+  // Each namespace was known whole once, or there was an error: there is no use in waiting longer.
+  bool settled() const;
+  Pods::Objects objects() const;
+  // Changes whenever objects() or settled() does.
+  std::uint64_t revision() const;
+
+ private:
+  struct Followed {
+    Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed);
+    bool settled() const;
+    Pods pods;
+    Reflector reflector;
+  };
+
+  const std::string node_;
+  const std::uint64_t seed_;
+  std::map<std::string, std::unique_ptr<Followed>> followed_;
+  std::size_t left_out_ = 0;
+  std::uint64_t given_up_ = 0;  // revisions of those that are followed no longer
+};
+
+}  // namespace grantd
