@@ -59,7 +59,8 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 }  // namespace
 
 Result<ManifestObject> read_kept(const ObjectId& id, const KeptObject& kept) {
-  ReadResult read = read_manifests({kept.position.file.text(), kept.text, kept.position.document, kept.position.line});
+  ReadResult read =
+      read_manifests({kept.position.file.text(), kept.text.text(), kept.position.document, kept.position.line});
   if (read.objects.size() == 1 && read.objects[0].id == id) return std::move(read.objects[0]);
   return Error{id.text() + ": the version kept of it cannot be read" +
                (read.problems.empty() ? "" : ": " + read.problems[0].text())};
@@ -84,7 +85,7 @@ std::string last_good_text(const LastGood& objects) {
   std::string body;
   for (const auto& [id, kept] : objects)
     body += id.text() + " " + std::to_string(kept.position.line) + " " + std::to_string(kept.position.document) + " " +
-            std::to_string(kept.text.size()) + " " + kept.position.file.text() + "\n" + kept.text + "\n";
+            std::to_string(kept.text.text().size()) + " " + kept.position.file.text() + "\n" + kept.text.text() + "\n";
   return std::string(kHeader) + hash_digits(hash_text(body)) + "\n" + body;
 }
 

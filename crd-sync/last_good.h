@@ -18,7 +18,7 @@ inline constexpr const char* kUidField = "metadata.uid";
 
 struct KeptObject {
   SourcePosition position;  // where its text was read
-  std::string text;         // ManifestObject::text
+  SharedText text;          // ManifestObject::text
   FixedFields fixed;        // not on disk; empty until the object was read
 };
 

@@ -29,7 +29,7 @@ class Mover {
   }
   void operator()(Grant& grant) const {
     (*this)(grant.position);
-    for (Destination& destination : grant.destinations) (*this)(destination.position);
+    for (Destination& destination : grant.destinations.own()) (*this)(destination.position);
   }
   void operator()(Workload& workload) const { (*this)(workload.position); }
 

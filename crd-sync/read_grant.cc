@@ -71,15 +71,16 @@ void read_bandwidth(Fields& bandwidth, Grant& grant, ObjectProblems& problems) {
 void read_destinations(Fields& policy, Grant& grant, ObjectProblems& problems) {
   const auto texts = policy.texts("allowedDestinations");
   if (!texts) return;
-  grant.destinations.reserve(texts->size());
+  std::vector<Destination>& destinations = grant.destinations.own();
+  destinations.reserve(texts->size());
   for (const TextField& text : *texts) {
     auto destination = parse_destination(text.text);
     if (!destination) {
       problems.error(text.line, text.path, text.text, destination.error().message, kAcceptedDestination);
       continue;
     }
-    grant.destinations.push_back(std::move(destination).value());
-    grant.destinations.back().position = problems.at(text.line);
+    destinations.push_back(std::move(destination).value());
+    destinations.back().position = problems.at(text.line);
   }
   if (!grant.egress_allowed && !texts->empty())
     problems.warn(texts->front().line, policy.path("allowedDestinations"), "",

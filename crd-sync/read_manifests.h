@@ -28,8 +28,8 @@ struct ObjectId {
 struct ManifestObject {
   ObjectId id;
   std::variant<Realm, Grant, Workload> value;
-  std::string uid;   // of the API server; "" in manifests
-  std::string text;  // what its value was read from, in one form; lines relative to its first
+  std::string uid;  // of the API server; "" in manifests
+  SharedText text;  // what its value was read from, in one form; lines relative to its first
 
   const SourcePosition& position() const;
 };

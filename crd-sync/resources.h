@@ -4,6 +4,7 @@
 #pragma once
 
 #include "crd-sync/label_selector.h"
+#include "crd-sync/shared_list.h"
 #include "crd-sync/shared_text.h"
 #include "maps/address.h"
 
@@ -89,7 +90,7 @@ struct Grant {
   std::optional<std::uint64_t> egress_bps, ingress_bps;                  // bits per second
   std::optional<std::uint64_t> egress_burst_bytes, ingress_burst_bytes;  // bytes
   bool egress_allowed = false;
-  std::vector<Destination> destinations;  // also kept when egress_allowed is false; then ignored
+  SharedList<Destination> destinations;  // also kept when egress_allowed is false; then ignored
   std::vector<Party> ingress_from = {Party::Grantee, Party::Grantor, Party::LocalNode, Party::SameGrant};
   bool dns_cluster = false;
   LabelSelector namespace_selector, pod_selector;  // the pods that it may govern; both must choose them
@@ -106,9 +107,9 @@ struct Grant {
 // depends on the time; where it is attached is found on the node, by its uid.
 struct GuestPod {
   std::string uid;
-  std::string realm;            // "" where the guest is in quarantine
-  std::string namespace_grant;  // name of a Grant, by the namespace's label: the grantor's choice; "" for none
-  std::string own_grant;        // by the pod's own label, which the guest may write; "" for none
+  std::string realm;                // "" where the guest is in quarantine
+  std::string namespace_grant;      // name of a Grant, by the namespace's label: the grantor's choice; "" for none
+  std::string own_grant;            // by the pod's own label, which the guest may write; "" for none
   Labels labels, namespace_labels;  // for Grants' selectors
   bool host_network = false;
   enum class Qos : std::uint8_t { Guaranteed, Burstable, BestEffort } qos = Qos::BestEffort;

@@ -41,7 +41,7 @@ grantd_bound bound(const PrivateNode& node, grantd_bound_kind kind) {
 // Grant bob opens many addresses, even or odd ones, so that nearly all rules are in one map.
 DesiredState with_many_rules(int odd) {
   DesiredState desired = PrivateNode::default_state();
-  std::vector<Destination>& all = desired.grants[0].destinations;
+  std::vector<Destination>& all = desired.grants[0].destinations.own();
   for (int host = 1; host <= 50; host++) {
     Destination more = all[0];
     more.prefix = IpPrefix::parse("198.51.100." + std::to_string(128 + 2 * host + odd) + "/32").value();
@@ -82,7 +82,8 @@ TEST_F(LimitsOfTheNode, AGrantWithoutRoomForItsFlowsIsClosedAndHasNoTable) {
   PrivateNode node(PrivateNode::default_state(), limits);
   expect_only_aaa_refused(node, GRANTD_BOUND_FLOWS);
   std::size_t tables = 0;
-  for (std::uint32_t slot = 0; slot < node.datapath().slots(); slot++) tables += node.maps().flow_table(slot).value().has_value();
+  for (std::uint32_t slot = 0; slot < node.datapath().slots(); slot++)
+    tables += node.maps().flow_table(slot).value().has_value();
   EXPECT_EQ(tables, 2U);
   limits.flows = 3 * limits.flows_per_grant;
   node.restart(limits);
@@ -156,7 +157,7 @@ TEST_F(LimitsOfTheNode, AllRulesAreReplacedAtOnceAtTheLimit) {
   EXPECT_EQ(bound(node, GRANTD_BOUND_RULES).used, limits.rules);
   EXPECT_TRUE(node.send("bob-web", "198.51.100.201", kHttps));
   EXPECT_FALSE(node.send("bob-web", "198.51.100.200", kHttps));
-  std::vector<Destination>& destinations = node.desired().grants[0].destinations;
+  std::vector<Destination>& destinations = node.desired().grants[0].destinations.own();
   destinations.push_back(destinations.back());
   destinations.back().prefix = IpPrefix::parse("198.51.100.200/32").value();
   node.apply();

@@ -79,9 +79,9 @@ DesiredState PrivateNode::default_state() {
   Grant bob = grant("bob", "bob-home");
   bob.egress_allowed = true;
   bob.egress_bps = 10'000'000;
-  bob.destinations.push_back(must(parse_destination("203.0.113.0/24:443/TCP")));
-  bob.destinations[0].text = "203.0.113.0/24:443/TCP";
-  bob.destinations[0].position = {"grants.yaml", 1, 12};
+  Destination& destination = bob.destinations.own().emplace_back(must(parse_destination("203.0.113.0/24:443/TCP")));
+  destination.text = "203.0.113.0/24:443/TCP";
+  destination.position = {"grants.yaml", 1, 12};
   Grant carol = grant("carol", "carol");
   carol.valid_until = WallTime(std::chrono::seconds(1'700'000'000));
   desired.grants = {bob, carol};

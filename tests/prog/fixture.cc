@@ -64,8 +64,8 @@ DesiredState state() {
   Grant bob = grant("bob", "bob");
   bob.egress_allowed = true;
   for (const char* text : kDestinations) {
-    bob.destinations.push_back(must(parse_destination(text)));
-    bob.destinations.back().text = text;
+    bob.destinations.own().push_back(must(parse_destination(text)));
+    bob.destinations.own().back().text = text;
   }
   Grant late = grant("late", "bob"), early = grant("early", "bob"), slow = grant("slow", "bob");
   late.valid_until = now - hours(1);

@@ -147,8 +147,8 @@ int each_object(const std::string& folder, const Look& look) {
     if (!text.ok()) continue;
     const ReadResult file = read_manifests({entry.path(), text.value()});
     for (const ManifestObject& object : file.objects) {
-      const auto json = parse_json(object.text, {});
-      EXPECT_TRUE(json.has_value()) << object.text;
+      const auto json = parse_json(object.text.text(), {});
+      EXPECT_TRUE(json.has_value()) << object.text.text();
       if (json) look(object, read_api_object(*json)), ++looked;
     }
   }

@@ -47,7 +47,7 @@ inline Grant grant(const std::string& name, const std::vector<std::string>& dest
   grant.grantee_realm = "bob";
   grant.egress_allowed = true;
   grant.spec_hash = name;
-  for (const std::string& text : destinations) grant.destinations.push_back(destination(text));
+  for (const std::string& text : destinations) grant.destinations.own().push_back(destination(text));
   return grant;
 }
 

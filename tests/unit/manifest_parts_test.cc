@@ -16,7 +16,7 @@ struct Seen {
     parsed = parsed && read.parsed;
     for (const ManifestObject& object : read.objects)
       objects.push_back(object.id.text() + " " + std::to_string(object.position().line) + " " +
-                        std::to_string(object.position().document) + object.text);
+                        std::to_string(object.position().document) + object.text.text());
     for (const Problem& problem : read.problems) problems.push_back(problem.text());
   }
 };

@@ -237,7 +237,7 @@ TEST_F(PlanTest, MovedLinesOfAManifestPublishNothing) {
   const auto before = published();
   DesiredState desired = with_grant();
   desired.grants[0].position.line = 77;
-  desired.grants[0].destinations[0].position.line = 78;
+  desired.grants[0].destinations.own()[0].position.line = 78;
   const auto steps = names(next(desired));
   EXPECT_THAT(steps, testing::UnorderedElementsAre("put_slot_name", "put_sources"));
   converge(desired);
