@@ -14,8 +14,9 @@ from image import write_image
 NAME = "node1"
 NODE_LAN, OUTSIDE_LAN = "203.0.113.1", "203.0.113.2"
 IMAGE = "localhost/busybox:1"
-# What the kubelet, containerd and CNI write outside of our directory. Tmpfs of our mount namespace covers it.
-WRITTEN = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/run/containerd", "/run/netns")
+# What the kubelet, containerd, CNI and grantd write outside of our directory. Tmpfs of our mount namespace covers it.
+WRITTEN = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/run/containerd", "/run/netns",
+           "/var/lib/grantd", "/run/grantd")
 # The kubelet sets these for the whole machine, unless it reads them so already.
 SYSCTLS = {"vm/overcommit_memory": 1, "vm/panic_on_oom": 0, "kernel/panic": 10, "kernel/panic_on_oops": 1,
            "kernel/keys/root_maxkeys": 1000000, "kernel/keys/root_maxbytes": 25000000}
@@ -97,6 +98,8 @@ class Node(Cluster):
         for directory in WRITTEN:
             os.makedirs(directory, exist_ok=True)
             run(["mount", "-t", "tmpfs", "none", directory])
+        # As systemd makes everything: a pod sees what is mounted there later.
+        run(["mount", "--make-shared", "/run/netns"])
         run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"])
         for name, value in SYSCTLS.items():
             cover = self.directory / name.replace("/", "-")

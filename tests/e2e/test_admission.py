@@ -77,10 +77,13 @@ WAYS_OUT = {
         space, type="ExternalName", externalName="example.org", selector={"a": "b"})),
     "externalIPs": ("remove externalIPs", lambda space: service(space, externalIPs=["192.0.2.1"], selector={"a": "b"})),
     "hand-made EndpointSlice": ("by hand", slice_of),
+    "hand-made Endpoints": ("by hand", lambda space: {
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "service", "namespace": space},
+        "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]}),
     **{f"capability {name}": ("capabilities.add", lambda space, name=name: pod(
         space, security(capabilities={"add": ["CHOWN", name]}))) for name in ("NET_ADMIN", "NET_RAW", "CAP_NET_RAW", "ALL")},
     **{name: ("annotations", lambda space, name=name: pod(space, annotations={name: "1M"})) for name in (
-        "k8s.v1.cni.cncf.io/networks", "kubernetes.io/egress-bandwidth", "kubernetes.io/ingress-bandwidth")},
+        "k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network", "kubernetes.io/egress-bandwidth", "kubernetes.io/ingress-bandwidth")},
 }
 
 
@@ -106,6 +109,34 @@ def test_an_annotation_does_not_come_later(deployed):
     assert refused.returncode != 0 and "one interface" in refused.stderr
     deployed.kubectl("annotate", "pod", "pod", "-n", "guest-bob", "note=x")
     deployed.kubectl("delete", "pod", "pod", "-n", "guest-bob", "--grace-period=0", "--force")
+
+
+def test_an_ephemeral_container_gets_no_more(deployed):
+    """Debugging is a way in later on, as a guest's own right to `pods/ephemeralcontainers` is."""
+    for space, held in (("guest-bob", True), ("ordinary", False)):
+        deployed.apply(json.dumps(pod(space)))
+        for profile, refused in (("baseline", False), ("general", held), ("netadmin", held), ("sysadmin", held)):
+            done = deployed.kubectl("debug", "pod", "-n", space, "--image=x", f"--profile={profile}", "--attach=false", check=False)
+            assert (done.returncode != 0) == refused, f"{space}, {profile}: {done.stderr}"
+            assert not refused or "a guest " in done.stderr
+        deployed.kubectl("delete", "pod", "pod", "-n", space, "--grace-period=0", "--force")
+
+
+def test_the_clusters_controllers_write_endpoints(deployed):
+    for name in ("endpoint", "endpointslice"):
+        controller = f"system:serviceaccount:kube-system:{name}-controller"
+        assert "by hand" not in refusal(deployed, slice_of("guest-bob"), "--as", controller, "--as-group=system:masters")
+    other = "system:serviceaccount:guest-bob:endpointslice-controller"
+    assert "by hand" in refusal(deployed, slice_of("guest-bob"), "--as", other, "--as-group=system:masters")
+
+
+def test_a_selector_does_not_go_later(deployed):
+    deployed.apply(json.dumps(service("guest-bob", selector={"app": "web"})))
+    take = ("patch", "service", "service", "-n", "guest-bob", "--type=merge", "-p")
+    refused = deployed.kubectl(*take, '{"spec": {"selector": null}}', check=False)
+    assert refused.returncode != 0 and "add a selector" in refused.stderr
+    deployed.kubectl(*take, '{"spec": {"selector": {"app": "other"}}}')
+    deployed.kubectl("delete", "service", "service", "-n", "guest-bob")
 
 
 MAY = {

@@ -38,10 +38,8 @@ def agent_pod(node, manifests):
     container = spec["containers"][0]
     more = {"usr": "/usr", "lib": "/lib", "lib64": "/lib64", "build": str(ROOT / "build/release/agent"),
             "manifests": str(manifests)}
-    places = {**{name: "/" + name for name in more}, "state": "/var/lib/grantd"}
-    spec["volumes"] = [each for each in spec["volumes"] if each["name"] != "state"] + [{"name": "state", "emptyDir": {}}]
     spec["volumes"] += [{"name": name, "hostPath": {"path": path}} for name, path in more.items()]
-    container["volumeMounts"] += [{"name": name, "mountPath": places[name], "readOnly": True} for name in more]
+    container["volumeMounts"] += [{"name": name, "mountPath": "/" + name, "readOnly": True} for name in more]
     container.update(image=IMAGE, imagePullPolicy="Never", command=["/build/grantd"],
                      args=["run", "--manifests=/manifests", "--uplink=lan0=lan"])
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent", "namespace": "keystone-system"}, "spec": spec}

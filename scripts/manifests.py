@@ -1,0 +1,66 @@
+"""Everything in deploy/ that says again what deploy/crds and deploy/kubernetes say: the single file grantd.yaml, and
+the parts of the chart that no value but the namespaces changes.
+
+  /usr/bin/python3 scripts/manifests.py           writes them
+  /usr/bin/python3 scripts/manifests.py --check   fails where they say otherwise
+"""
+
+import pathlib
+import re
+import sys
+
+import yaml
+
+DEPLOY = pathlib.Path(__file__).resolve().parent.parent / "deploy"
+CHART = "chart/grantd"
+WRITTEN = "# Written by scripts/manifests.py from {}.\n"
+LABELS = re.compile(r"labels: \{app\.kubernetes\.io/name: grantd, app\.kubernetes\.io/component: (\w+), "
+                    r"app\.kubernetes\.io/part-of: grantd\}")
+
+
+def read(name):
+    return (DEPLOY / name).read_text(encoding="utf-8")
+
+
+def single_file():
+    names = yaml.safe_load(read("kustomization.yaml"))["resources"]
+    return WRITTEN.format("all of " + ", ".join(names)) + "".join("---\n" + read(name) for name in names)
+
+
+def template(name):
+    """A manifest as a template of the chart."""
+    text, labels = LABELS.subn(r'labels: {{- include "grantd.labels" (dict "root" . "component" "\1") | nindent 4 }}', read(name))
+    assert labels == text.count("\nkind: "), f"{name}: an object's labels are not in the form that the chart knows"
+    text = text.replace("keystone-system", "{{ .Release.Namespace }}")
+    text = text.replace("startsWith('guest-')", """startsWith('{{ trimSuffix "*" .Values.guestNamespaces }}')""")
+    return WRITTEN.format("deploy/" + name) + text
+
+
+def written():
+    """Path in deploy/ -> text."""
+    made = {"grantd.yaml": single_file()}
+    for path in sorted((DEPLOY / "crds").glob("*.yaml")):
+        made[f"{CHART}/crds/{path.name}"] = WRITTEN.format("deploy/crds/" + path.name) + path.read_text(encoding="utf-8")
+    for name in ("rbac", "admission"):
+        made[f"{CHART}/templates/{name}.yaml"] = template(f"kubernetes/{name}.yaml")
+    return made
+
+
+def main():
+    if sys.argv[1:] not in ([], ["--check"]):
+        sys.exit("usage: scripts/manifests.py [--check]")
+    stale = []
+    for name, text in written().items():
+        path = DEPLOY / name
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if not sys.argv[1:]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if sys.argv[1:] and stale:
+        sys.exit("not what the manifests say: " + ", ".join(stale) + "; run /usr/bin/python3 scripts/manifests.py")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The chart as Helm sees it: it says what deploy/grantd.yaml says, each value does what it is for, and what is no value
+is refused with a reason. The API server admits what it makes."""
+
+import json
+
+import pytest
+import yaml
+
+from cluster import ROOT, build, run
+
+CHART = ROOT / "deploy/chart/grantd"
+KUSTOMIZATION = ROOT / "deploy"
+# What only Helm says.
+OF_HELM = {"helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance"}
+# What only the DaemonSet says, outside of Helm.
+VERSION = "app.kubernetes.io/version"
+
+
+def helm(*arguments, check=True):
+    return run([build("helm"), *arguments], check=check)
+
+
+def template(*arguments, check=True, namespace="keystone-system"):
+    return helm("template", "grantd", CHART, "--namespace", namespace, "--kube-version", "1.32.0", *arguments, check=check)
+
+
+def documents(text):
+    """By kind and name."""
+    made = [each for each in yaml.safe_load_all(text) if each]
+    by_name = {(each["kind"], each["metadata"]["name"]): each for each in made}
+    assert len(by_name) == len(made) > 0
+    return by_name
+
+
+def daemonset(*arguments):
+    return documents(template(*arguments).stdout)["DaemonSet", "grantd"]
+
+
+def container(*arguments):
+    return daemonset(*arguments)["spec"]["template"]["spec"]["containers"][0]
+
+
+def without_labels(value, names):
+    if isinstance(value, list):
+        return [without_labels(each, names) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: {name: each for name, each in part.items() if name not in names} if key == "labels" and part else
+            without_labels(part, names) for key, part in value.items()}
+
+
+def test_lint_is_content():
+    done = helm("lint", "--strict", CHART)
+    assert "[WARNING]" not in done.stdout and "[ERROR]" not in done.stdout
+
+
+def test_it_says_what_the_plain_manifest_says():
+    plain = documents((ROOT / "deploy/grantd.yaml").read_text(encoding="utf-8"))
+    # `--create-namespace` makes it.
+    del plain["Namespace", "keystone-system"]
+    made = documents(template("--include-crds").stdout)
+    assert made.keys() == plain.keys()
+    for name, object_ in plain.items():
+        also = OF_HELM if name[0] == "DaemonSet" else OF_HELM | {VERSION}
+        assert without_labels(made[name], also) == without_labels(object_, ()), name
+
+
+def test_so_does_the_kustomization(api):
+    made = documents(api.kubectl("kustomize", KUSTOMIZATION).stdout)
+    assert made == documents((ROOT / "deploy/grantd.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_api_server_admits_all_of_it(crds):
+    made = template("--set", "metrics.listen=0.0.0.0:9786,metrics.annotations=true",
+                    "--values", CHART / "values-kubeadm.yaml").stdout
+    admitted = crds.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", text=made, check=False)
+    assert admitted.returncode == 0 and "daemonset.apps/grantd" in admitted.stdout, admitted.stderr
+    broken = crds.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-",
+                          text=made.replace("hostNetwork:", "hostNetwrk:"), check=False)
+    assert broken.returncode != 0 and "hostNetwrk" in broken.stderr
+
+
+EFFECTS = {
+    "image.tag": lambda: container("--set", "image.tag=v7")["image"] == "localhost/grantd:v7",
+    "image.digest": lambda: container("--set", f"image.digest=sha256:{'a' * 64}")["image"] == f"localhost/grantd@sha256:{'a' * 64}",
+    "image.repository": lambda: container("--set", "image.repository=r.example/g")["image"].startswith("r.example/g:"),
+    "image.pullPolicy": lambda: container("--set", "image.pullPolicy=Never")["imagePullPolicy"] == "Never",
+    "imagePullSecrets": lambda: daemonset("--set", "imagePullSecrets[0].name=s")["spec"]["template"]["spec"][
+        "imagePullSecrets"] == [{"name": "s"}],
+    "uplinks": lambda: [each for each in container("--set", "uplinks={a*=lan,b=overlay}")["args"] if "uplink" in each]
+    == ["--uplink=a*=lan", "--uplink=b=overlay"],
+    "podCidrs": lambda: "--pod-cidr=fd00::/48" in container("--set", "podCidrs={fd00::/48}")["args"],
+    "serviceCidrs": lambda: "--service-cidr=10.9.0.0/16" in container("--set", "serviceCidrs={10.9.0.0/16}")["args"],
+    "guestNamespaces": lambda: "--guest-namespaces=visitor-*" in container("--set", "guestNamespaces=visitor-*")["args"],
+    "stampMask": lambda: "--stamp-mask=0xff" in container("--set-string", "stampMask=0xff")["args"],
+    "log": lambda: {"--log-format=text", "--log-level=debug"} <= set(
+        container("--set", "log.format=text,log.level=debug")["args"]),
+    "resources": lambda: container("--set", "resources.limits.cpu=1")["resources"]["limits"] == {"cpu": 1},
+    "tolerations": lambda: daemonset("--set-json", "tolerations=[]")["spec"]["template"]["spec"]["tolerations"] == [],
+    "nodeSelector": lambda: daemonset("--set", "nodeSelector.x=y")["spec"]["template"]["spec"]["nodeSelector"]["x"] == "y",
+    "priorityClassName": lambda: daemonset("--set", "priorityClassName=p")["spec"]["template"]["spec"]["priorityClassName"] == "p",
+    "extraArgs": lambda: container("--set", "extraArgs={--trust-clock}")["args"][-1] == "--trust-clock",
+    "metrics.annotations": lambda: daemonset("--set", "metrics.annotations=true,metrics.listen=0.0.0.0:80")["spec"][
+        "template"]["metadata"]["annotations"]["prometheus.io/port"] == "80",
+}
+
+
+@pytest.mark.parametrize("value", EFFECTS)
+def test_each_value_does_what_it_is_for(value):
+    assert EFFECTS[value]()
+
+
+def test_every_value_has_a_test():
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    tested = {name.split(".")[0] for name in EFFECTS}
+    assert set(values) == tested
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    assert set(schema["properties"]) == set(values) | {"global"}
+
+
+def test_the_pattern_of_guests_is_the_policies_too():
+    text = template("--set", "guestNamespaces=visitor-*").stdout
+    assert text.count("startsWith('visitor-')") == 3 and "guest-'" not in text
+
+
+def test_the_probes_ask_where_the_agent_listens():
+    for listen, host, port in (("0.0.0.0:80", "127.0.0.1", 80), ("[::]:9786", "::1", 9786), ("192.0.2.1:99", "192.0.2.1", 99)):
+        made = container("--set-string", f"metrics.listen={listen}")
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert made[probe]["httpGet"]["host"] == host and made[probe]["httpGet"]["port"] == port
+        assert made["ports"] == [{"name": "metrics", "containerPort": port}]
+    assert "ports" not in container()
+
+
+def test_a_pod_monitor_finds_the_agents():
+    made = documents(template("--set", "metrics.podMonitor.enabled=true,metrics.listen=0.0.0.0:9786",
+                              "--set", "metrics.podMonitor.labels.release=mine").stdout)
+    monitor = made["PodMonitor", "grantd"]
+    assert monitor["metadata"]["labels"]["release"] == "mine"
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    pod = made["DaemonSet", "grantd"]["spec"]["template"]
+    assert wanted <= pod["metadata"]["labels"].items()
+    assert monitor["spec"]["podMetricsEndpoints"][0]["port"] == pod["spec"]["containers"][0]["ports"][0]["name"]
+    assert "PodMonitor" not in template().stdout
+
+
+REFUSED = {
+    "uplink=x": ("--set", "uplink=x", "uplink"),
+    "image.name": ("--set", "image.name=x", "name"),
+    "metrics.podMonitor.on": ("--set", "metrics.podMonitor.on=true", "on"),
+    "uplinks class": ("--set", "uplinks={eth0=wan}", "uplinks.0"),
+    "uplinks none": ("--set-json", "uplinks=[]", "uplinks"),
+    "podCidrs": ("--set", "podCidrs={10.42.0.0}", "podCidrs.0"),
+    "guestNamespaces": ("--set", "guestNamespaces=guests", "guestNamespaces"),
+    "stampMask a number": ("--set", "stampMask=255", "stampMask"),
+    "log.level": ("--set", "log.level=loud", "log.level"),
+    "pullPolicy": ("--set", "image.pullPolicy=Sometimes", "image.pullPolicy"),
+    "digest": ("--set", "image.digest=sha256:12", "image.digest"),
+    "listen without a port": ("--set", "metrics.listen=0.0.0.0", "metrics.listen"),
+    "metrics that nobody reaches": ("--set", "metrics.annotations=true", "set metrics.listen=0.0.0.0:9786"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_value_is_refused_with_its_name(what):
+    *arguments, named = REFUSED[what]
+    done = template(*arguments, check=False)
+    assert done.returncode != 0 and named in done.stderr, done.stderr
+
+
+def test_another_namespace_is_refused():
+    done = template(namespace="default", check=False)
+    assert done.returncode != 0 and "--namespace keystone-system" in done.stderr
