@@ -45,11 +45,12 @@ Result<std::string> read_whole_file(const std::string& path, std::size_t limit) 
   }
 }
 
-Result<void> replace_file(const std::string& path, std::string_view text) {
+Result<void> replace_file(const std::string& path, std::string_view text, unsigned mode) {
   const std::string fresh = path + ".new";
   {
     const Descriptor file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file.valid()) return system_error("open " + fresh, errno);
+    if (fchmod(file.get(), mode) != 0) return system_error("set the mode of " + fresh, errno);
     if (auto written = write_all(file.get(), text, fresh); !written) return written;
     if (fsync(file.get()) != 0) return system_error("fsync " + fresh, errno);
   }

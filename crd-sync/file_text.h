@@ -12,7 +12,7 @@ namespace grantd {
 // Regular files only, links to such included; never blocks on a pipe.
 Result<std::string> read_whole_file(const std::string& path, std::size_t limit);
 
-// Replaces the file: a temporary file beside it, fsync, rename.
-Result<void> replace_file(const std::string& path, std::string_view text);
+// Replaces the file: a temporary file beside it (PATH.new), fsync, rename.
+Result<void> replace_file(const std::string& path, std::string_view text, unsigned mode = 0600);
 
 }  // namespace grantd

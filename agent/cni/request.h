@@ -2,8 +2,8 @@
 #pragma once
 
 #include "agent/cni/failure.h"
+#include "agent/cni/plugin_settings.h"
 #include "agent/handover/cni_record.h"
-#include "agent/handover/guest_namespaces.h"
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -17,22 +17,7 @@
 
 namespace grantd {
 
-inline constexpr const char* kNewestCniVersion = "1.1.0";
-// Those whose results name interfaces, which a chained plugin needs.
-inline constexpr const char* kCniVersions[] = {"0.3.0", "0.3.1", "0.4.0", "1.0.0", kNewestCniVersion};
-
 enum class CniCommand { Add, Check, Del, Gc, Status, Version };
-
-// What stands in the plugin's entry of the chain. The agent writes it there.
-struct PluginSettings {
-  std::string pin_root = "/sys/fs/bpf/grantd";
-  std::string state_dir = "/var/lib/grantd";
-  std::string record_dir = kDefaultRecordDir;
-  std::string namespace_pattern = kDefaultNamespacePattern;
-  std::string attach = "auto";                       // as the agent's setting: auto, tcx or clsact
-  bool refuse_unknown = false;                       // pods of namespaces that the agent has not recorded do not start
-  std::set<std::string> ordinary = {"kube-system"};  // never guests', recorded or not, unless they are recorded as such
-};
 
 struct CniRequest {
   CniCommand command = CniCommand::Version;

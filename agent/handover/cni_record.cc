@@ -196,4 +196,20 @@ Result<void> remove_cni_record(const std::string& directory, const std::string& 
   return {};
 }
 
+Result<void> remove_cni_records(const std::string& directory) {
+  std::error_code failed;
+  std::vector<std::filesystem::path> paths;
+  for (std::filesystem::directory_iterator entry(directory, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    const std::string name = entry->path().filename().string();
+    if (name.ends_with(kSuffix) || name.ends_with(std::string(kSuffix) + ".new")) paths.push_back(entry->path());
+  }
+  if (failed && failed.value() != ENOENT) return system_error("list " + directory, failed.value());
+  for (const auto& path : paths)
+    if (!std::filesystem::remove(path, failed) && failed)
+      return system_error("remove " + path.string(), failed.value());
+  std::filesystem::remove(directory, failed);  // not where something else is in it
+  return {};
+}
+
 }  // namespace grantd

@@ -43,6 +43,9 @@ Result<void> write_cni_record(const std::string& directory, const CniRecord& rec
 Result<void> remove_cni_record(const std::string& directory, const std::string& container_id,
                                const std::string& ifname);
 
+// All of them, damaged and half-written ones too, and the directory if nothing else is in it.
+Result<void> remove_cni_records(const std::string& directory);
+
 // As the CNI specification has it. Neither it nor an interface's name can hold the colon that stands between them
 // in the file's name, so two attachments never share a file.
 bool is_container_id(const std::string& text);

@@ -54,6 +54,12 @@ struct AgentStatus {
   std::map<std::string, std::uint64_t> apply_errors;  // by operation_name()
   std::vector<SourceStatus> sources;
   std::uint64_t drift_repaired = 0;
+  // Where grantd-cni is kept in the node's chain.
+  struct ChainStatus {
+    bool in_place = false;
+    std::uint64_t restored = 0;
+  };
+  std::optional<ChainStatus> chain;
   std::optional<std::uint64_t> stamp_collisions;  // nothing before the first look at the marks in use
 };
 

@@ -203,6 +203,13 @@ void add_agent(const AgentStatus& status, Families& families) {
   if (status.stamp_collisions)
     families.one("grantd_stamp_collisions", kGauge, "Ways in which marks of others collide with the stamp.", {},
                  *status.stamp_collisions);
+  if (status.chain) {
+    families.one("grantd_cni_chain_in_place", kGauge, "1 while grantd-cni stands in the chain that the runtime takes.",
+                 {}, status.chain->in_place);
+    families.one("grantd_cni_chain_restored_total", kCounter,
+                 "Times that grantd-cni or its configuration was missing or changed, and was put back.", {},
+                 status.chain->restored);
+  }
   families.one("grantd_ready", kGauge, "1 once the first full apply is done.", {}, status.ready);
   families.one("grantd_build_info", kGauge, "Always 1; what runs is in the labels.",
                {{"version", GRANTD_VERSION}, {"attach", status.mechanism}}, 1);

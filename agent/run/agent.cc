@@ -109,6 +109,9 @@ Result<void> Agent::open_sources() {
     if (!guests) return guests.error();
     guests_.emplace(std::move(guests).value());
   }
+  auto chain = open_chain(settings_);
+  if (!chain) return chain.error();
+  chain_ = std::move(chain).value();
   auto marks = MarkWatch::open();
   if (!marks) return marks.error();
   marks_ = std::move(marks).value();
@@ -122,6 +125,8 @@ Result<void> Agent::watch_sources() {
     return watched;
   for (int fd : source_->fds())
     if (auto watched = loop_.watch(fd, [this] { source_changed_ |= source_->drain(); }); !watched) return watched;
+  for (int fd : chain_ ? chain_->fds() : std::vector<int>())
+    if (auto watched = loop_.watch(fd, [this] { chain_due_ |= chain_->drain(); }); !watched) return watched;
   if (!guests_) return {};
   for (int fd : guests_->fds())
     if (auto watched = loop_.watch(fd, [this] { records_changed_ |= guests_->drain(); }); !watched) return watched;
@@ -150,7 +155,7 @@ Result<void> Agent::run() {
     auto woken = loop_.wait();
     if (!woken) return woken.error();
     if (woken.value() == EventLoop::Woken::Stop) break;
-    if (woken.value() == EventLoop::Woken::Reload) source_changed_ = interfaces_changed_ = marks_due_ = true;
+    if (woken.value() == EventLoop::Woken::Reload) source_changed_ = interfaces_changed_ = marks_due_ = chain_due_ = true;
   }
   log_info("grantd stops; what is attached goes on enforcing");
   return {};
@@ -158,7 +163,8 @@ Result<void> Agent::run() {
 
 // An API server says much that changes nothing here.
 bool Agent::is_due() const {
-  return source_changed_ || interfaces_changed_ || records_changed_ || clock_changed_ || marks_changed_ || boot_now() >= alarm_;
+  return source_changed_ || interfaces_changed_ || records_changed_ || clock_changed_ || marks_changed_ || chain_due_ ||
+         boot_now() >= alarm_;
 }
 
 void Agent::read_node() {
@@ -239,7 +245,7 @@ void Agent::check_drift() {
   const BootNanoseconds now = boot_now();
   if (now < drift_due_) return;
   drift_due_ = now + kDriftEvery;
-  marks_due_ = true;
+  marks_due_ = chain_due_ = true;
   interfaces_changed_ = true;  // a guest's end changes in another namespace, without a word here
   if (!applied_once_) return;
   auto drift = applier_->refresh(now);
@@ -330,6 +336,7 @@ void Agent::converge() {
   PassTimes times;
   times.begin = boot_now();
   check_drift();
+  if (std::exchange(chain_due_, false) && chain_) keep_chain(*chain_, status_);
   read_changes();
   if (!desired_) {
     set_alarm(drift_due_);
@@ -348,6 +355,7 @@ void Agent::converge() {
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
   problems.insert(problems.end(), mark_problems_.begin(), mark_problems_.end());
   if (guests_) problems.insert(problems.end(), guests_->problems().begin(), guests_->problems().end());
+  if (chain_) problems.insert(problems.end(), chain_->problems().begin(), chain_->problems().end());
   if (auto not_kept = source_->keep()) problems.push_back(std::move(*not_kept));
   tell_problems(problems);
   applied_once_ = applied_once_ || report.complete();

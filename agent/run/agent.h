@@ -8,6 +8,7 @@
 #include "agent/metrics/metrics_server.h"
 #include "agent/node/interfaces.h"
 #include "agent/run/event_loop.h"
+#include "agent/run/keep_chain.h"
 #include "agent/run/node_time.h"
 #include "agent/settings/settings.h"
 #include "crd-sync/source.h"
@@ -64,12 +65,13 @@ class Agent {
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<Source> source_;
   std::optional<GuestFinder> guests_;  // with Kubernetes
+  std::optional<ChainKeeper> chain_;
   std::optional<InterfaceWatch> interfaces_;
   std::optional<NodeTime> time_;
   std::unique_ptr<MarkWatch> marks_;
 
   bool source_changed_ = true, interfaces_changed_ = true, records_changed_ = true, clock_changed_ = true;
-  bool marks_due_ = true, marks_changed_ = false;
+  bool marks_due_ = true, marks_changed_ = false, chain_due_ = false;
   // Nothing before the source has said everything once: then nothing is planned, and what is pinned goes on.
   std::optional<DesiredState> desired_;
   BootNanoseconds alarm_ = 0;  // when to look again though nothing has happened

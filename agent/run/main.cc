@@ -22,8 +22,8 @@ int run(const grantd::Settings& settings) {
   return 0;
 }
 
-int uninstall(const grantd::Settings& settings) {
-  auto done = grantd::uninstall(settings.pin_root, settings.state_dir);
+int remove_all(const grantd::Settings& settings) {
+  auto done = grantd::uninstall(settings);
   if (!done) {
     std::cerr << "grantd uninstall: " << done.error().message << '\n';
     return 1;
@@ -39,7 +39,7 @@ int main(int count, char** arguments) {
   if (parsed.exit_code >= 0) return parsed.exit_code;
   switch (parsed.settings.command) {
     case grantd::Settings::Command::Check: return grantd::check(parsed.settings, std::cout, std::cerr);
-    case grantd::Settings::Command::Uninstall: return uninstall(parsed.settings);
+    case grantd::Settings::Command::Uninstall: return remove_all(parsed.settings);
     case grantd::Settings::Command::Run: break;
   }
   return run(parsed.settings);

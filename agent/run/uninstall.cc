@@ -2,6 +2,9 @@
 
 #include "agent/attach/attacher.h"
 #include "agent/attach/pin_lock.h"
+#include "agent/cni/chain_keeper.h"
+#include "agent/handover/cni_record.h"
+#include "agent/handover/guest_namespaces.h"
 
 #include <filesystem>
 
@@ -26,7 +29,8 @@ Result<void> remove_state_file(const std::string& path) {
 
 }  // namespace
 
-Result<void> uninstall(const std::string& pin_root, const std::string& state_dir) {
+Result<void> uninstall(const Settings& settings) {
+  const std::string &pin_root = settings.pin_root, &state_dir = settings.state_dir;
   std::error_code failed;
   Descriptor lock;
   if (fs::exists(pin_root, failed)) {
@@ -34,6 +38,8 @@ Result<void> uninstall(const std::string& pin_root, const std::string& state_dir
     if (!locked) return locked.error();
     lock = std::move(locked).value();
   }
+  if (!settings.cni_conf_dir.empty())
+    if (auto removed = remove_chain(settings.cni_conf_dir, settings.cni_bin_dir); !removed) return removed;
   // Filters are found without pins.
   if (auto detached = Attacher(pin_root, AttachMode::Auto).detach_all(); !detached) return detached;
   // Only what is ours: a directory itself goes when nothing else is in it.
@@ -42,6 +48,8 @@ Result<void> uninstall(const std::string& pin_root, const std::string& state_dir
   fs::remove(pin_root, failed);
   for (const char* file : {"/latches.json", "/last-good", "/guest-namespaces.json"})
     if (auto removed = remove_state_file(state_dir + file); !removed) return removed;
+  if (auto removed = remove_state_file(guest_namespaces_path(state_dir)); !removed) return removed;
+  if (auto removed = remove_cni_records(settings.cni_records); !removed) return removed;
   fs::remove(state_dir, failed);
   return {};
 }

@@ -1,13 +1,13 @@
-// Removes every trace: links and filters, pins, and what is remembered on disk.
+// Removes every trace: links and filters, pins, and what is remembered on disk, grantd-cni in the chain.
 #pragma once
 
+#include "agent/settings/settings.h"
 #include "maps/result.h"
-
-#include <string>
 
 namespace grantd {
 
-// In the network namespace of the caller. What is gone already is no error.
-Result<void> uninstall(const std::string& pin_root, const std::string& state_dir);
+// In the network namespace of the caller. What is gone already is no error. First of all what would close a guest that
+// starts now, so that none is left closed by nobody.
+Result<void> uninstall(const Settings& settings);
 
 }  // namespace grantd

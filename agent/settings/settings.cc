@@ -1,5 +1,6 @@
 #include "agent/settings/settings.h"
 
+#include "agent/cni/plugin_settings.h"
 #include "agent/settings/settings_file.h"
 #include "agent/settings/values.h"
 
@@ -7,6 +8,7 @@
 
 #include <array>
 #include <cctype>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -24,6 +26,12 @@ constexpr unsigned kMostTotalFlows = 1U << 28;
 std::string host_name() {
   std::array<char, 256> name{};
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+std::string beside_this_program(const char* name) {
+  std::error_code failed;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", failed);
+  return failed ? std::string() : (self.parent_path() / name).string();
 }
 
 // What one command was given; each has its own, because CLI11 reads the environment for all of them.
@@ -103,6 +111,12 @@ void add_log_options(CLI::App& command, Given& given) {
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
 }
 
+void add_records(CLI::App& command, Given& given) {
+  add(command, "cni-records", given.settings.cni_records, "Where grantd-cni writes down whose each interface is")
+      ->capture_default_str()
+      ->check(check_absolute_path);
+}
+
 void add_sources(CLI::App& command, Given& given) {
   add(command, "manifests", given.settings.manifests,
       "Directory of Realms, Grants and Workloads, watched for changes; this or --kubernetes");
@@ -114,12 +128,34 @@ void add_sources(CLI::App& command, Given& given) {
       "Names of guests' namespaces; * stands for the realm")
       ->capture_default_str()
       ->check(check_guest_namespaces);
-  add(command, "cni-records", given.settings.cni_records, "Where grantd-cni writes down whose each interface is")
-      ->capture_default_str()
-      ->check(check_absolute_path);
+  add_records(command, given);
   add(command, "cni-cache", given.settings.cni_cache, "Where the runtime's CNI library keeps its results")
       ->capture_default_str()
       ->check(check_absolute_path);
+}
+
+void add_chain_directories(CLI::App& command, Given& given) {
+  add(command, "cni-conf-dir", given.settings.cni_conf_dir,
+      "Where the runtime looks for network configurations; with --cni-bin-dir: grantd-cni is kept in its chain")
+      ->check(check_absolute_path);
+  add(command, "cni-bin-dir", given.settings.cni_bin_dir, "Where the runtime looks for CNI plugins")
+      ->check(check_absolute_path);
+}
+
+void add_chain(CLI::App& command, Given& given) {
+  add_chain_directories(command, given);
+  add(command, "cni-plugin", given.settings.cni_plugin,
+      "The grantd-cni to install (default: the one beside this program)")
+      ->check(check_absolute_path);
+  command
+      .add_flag("--cni-refuse-unknown", given.settings.cni_refuse_unknown,
+                "Pods of namespaces that the agent has not yet recorded do not start, instead of being no guests")
+      ->envname("GRANTD_CNI_REFUSE_UNKNOWN");
+}
+
+void check_chain(const Settings& settings) {
+  if (settings.cni_conf_dir.empty() != settings.cni_bin_dir.empty())
+    throw CLI::ValidationError("--cni-conf-dir, --cni-bin-dir", "one of two given; accepted: both or neither");
 }
 
 // One of the two, and nothing that is of the other.
@@ -135,6 +171,7 @@ void check_sources(const Settings& settings) {
 CLI::App* add_run(CLI::App& app, Given& given) {
   CLI::App* run = app.add_subcommand("run", "Holds the guests of this node to their Grants, until it is told to stop");
   add_sources(*run, given);
+  add_chain(*run, given);
   add_node_options(*run, given);
   add_directories(*run, given);
   add(*run, "listen", given.settings.listen, "ADDRESS:PORT of /metrics, /healthz and /readyz; none: not at all")
@@ -176,6 +213,8 @@ CLI::App* add_uninstall(CLI::App& app, Given& given) {
   CLI::App* uninstall =
       app.add_subcommand("uninstall", "Removes every program, map and file of grantd; the guests are open then");
   add_directories(*uninstall, given);
+  add_chain_directories(*uninstall, given);
+  add_records(*uninstall, given);
   uninstall->footer(
       "exit codes:\n  0  nothing of grantd is left\n  1  something could not be removed\n"
       "  2  wrong usage\n\nexample:\n  grantd uninstall\n");
@@ -192,6 +231,7 @@ std::vector<IpPrefix> prefixes(const std::vector<std::string>& given, const char
 Settings finish(Given given) {
   Settings settings = std::move(given.settings);
   if (settings.node.empty()) settings.node = host_name();
+  if (settings.cni_plugin.empty()) settings.cni_plugin = beside_this_program(kCniPlugin);
   if (settings.listen == "none") settings.listen.clear();
   for (const std::string& text : given.uplinks) settings.uplinks.push_back(read_uplink(text));
   settings.pod_cidrs = prefixes(given.pod_cidrs, "10.42.0.0/16");
@@ -227,6 +267,7 @@ ParsedSettings parse_settings(int count, const char* const* arguments) {
   try {
     app.parse(count, arguments);
     if (*run) check_sources(for_run.settings);
+    check_chain(*run ? for_run.settings : for_uninstall.settings);
   } catch (const CLI::ParseError& error) {
     const auto extras = app.remaining();
     if (error.get_exit_code() != 0 && app.get_subcommands().empty())

@@ -22,6 +22,9 @@ struct Settings {
   std::string kubeconfig;          // "": as a pod of the cluster
   std::string guest_namespaces = kDefaultNamespacePattern;
   std::string cni_records = kDefaultRecordDir, cni_cache = kDefaultCniCache;
+  std::string cni_conf_dir, cni_bin_dir;  // of the runtime; "": grantd-cni is not put into its chain
+  std::string cni_plugin;                 // default: grantd-cni beside this program
+  bool cni_refuse_unknown = false;
   std::vector<std::string> paths;  // files and directories, for check
   std::string node;                // default: the host's name
   std::string pin_root = "/sys/fs/bpf/grantd";

@@ -38,8 +38,10 @@ def manifest(kind, name, spec, **metadata):
 
 
 class Agent:
-    def __init__(self, node, *options):
+    def __init__(self, node, *options, chain=False):
         self.node, self.options, self.made = node, options, set()
+        # It puts grantd-cni into the runtime's chain.
+        self.chain = ["--cni-conf-dir", node.networks, "--cni-bin-dir", node.plugins] if chain else []
         self.state = node.directory / "state"
 
     def __enter__(self):
@@ -53,7 +55,7 @@ class Agent:
     def __exit__(self, *_):
         if "grantd" in self.node.processes:
             self.stop()
-        run([GRANTD, "uninstall", "--state-dir", self.state])
+        self.uninstall()
         for name in sorted(self.made):
             self.delete(name, check=False)
         self.node.kubectl("delete", "realm", *REALMS)
@@ -66,12 +68,15 @@ class Agent:
         self.node.start("grantd", [
             *rights, GRANTD, "run", "--kubernetes", "--kubeconfig", self.node.kubeconfig, "--node", NAME,
             "--uplink", "lan0=lan", "--uplink", "over0=overlay", "--state-dir", self.state, "--trust-clock",
-            "--listen", "127.0.0.1:9786", *self.options])
+            "--listen", "127.0.0.1:9786", *self.chain, *self.options])
         if ready:
             wait_until(self.is_ready, "the agent is ready")
 
     def stop(self):
         self.node.end("grantd")
+
+    def uninstall(self):
+        run([GRANTD, "uninstall", "--state-dir", self.state, *self.chain])
 
     def is_ready(self):
         self.node.alive("grantd")

@@ -29,6 +29,8 @@ class Node(Cluster):
     def __init__(self):
         super().__init__()
         self.socket = self.directory / "containerd.sock"
+        self.networks, self.plugins = self.directory / "cni", self.directory / "cni-bin"  # where the runtime looks
+        self.network = self.networks / "10-e2e.conflist"
 
     def start_node(self):
         run(["mount", "--make-rprivate", "/"])
@@ -36,7 +38,10 @@ class Node(Cluster):
         self._make_cgroups()
         self._make_network()
         self._start_controllers()
+        self._configure_containerd()
         self._start_containerd()
+        self._import_image()
+        self._configure_kubelet()
         self._start_kubelet()
         self._start_proxy()
         wait_until(self._is_ready, f"{NAME} is ready", 60)
@@ -141,14 +146,23 @@ class Node(Cluster):
                 f"--authorization-kubeconfig={config}", "--bind-address=127.0.0.1", "--leader-elect=false",
                 f"--cert-dir={self.directory}/{name}", *more])
 
-    def _start_containerd(self):
-        configuration, plugins = self.directory / "containerd.toml", self.directory / "cni"
-        plugins.mkdir()
-        (plugins / "10-e2e.conflist").write_text(json.dumps({"cniVersion": "1.0.0", "name": "e2e", "plugins": [
+    def write_network(self, **more):
+        """What a runtime or a network plugin writes for itself; `more` for its first plugin."""
+        fresh = self.network.with_suffix(".fresh")
+        fresh.write_text(json.dumps({"cniVersion": "1.0.0", "name": "e2e", "plugins": [
             {"type": "ptp", "ipMasq": False,
              "ipam": {"type": "host-local", "dataDir": f"{self.directory}/ipam", "ranges": [[{"subnet": PODS}]],
-                      "routes": [{"dst": "0.0.0.0/0"}]}},
+                      "routes": [{"dst": "0.0.0.0/0"}]}, **more},
             {"type": "portmap", "capabilities": {"portMappings": True}}]}), encoding="utf-8")
+        fresh.rename(self.network)
+
+    def _configure_containerd(self):
+        configuration = self.directory / "containerd.toml"
+        for each in (self.networks, self.plugins):
+            each.mkdir()
+        for each in pathlib.Path("/usr/lib/cni").iterdir():
+            (self.plugins / each.name).symlink_to(each)
+        self.write_network()
         configuration.write_text(f"""
 version = 2
 root = "{self.directory}/containerd/root"
@@ -162,13 +176,17 @@ state = "{self.directory}/containerd/state"
   disable_tcp_service = true
   restrict_oom_score_adj = true  # A container of ours may not lower it.
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "{plugins}"
+    bin_dir = "{self.plugins}"
+    conf_dir = "{self.networks}"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
 """, encoding="utf-8")
-        self.start("containerd", ["containerd", "--config", configuration])
+
+    def _start_containerd(self):
+        self.start("containerd", ["containerd", "--config", self.directory / "containerd.toml"])
         wait_until(lambda: self.alive("containerd") and self.ctr("version", check=False).returncode == 0, "containerd answers")
+
+    def _import_image(self):
         archive = self.directory / "busybox.tar"
         # Its own command is what a sandbox runs.
         write_image(archive, IMAGE, ["sleep", "2147483647"])
@@ -177,7 +195,23 @@ state = "{self.directory}/containerd/state"
     def ctr(self, *arguments, check=True):
         return run(["ctr", f"--address={self.socket}", "--namespace=k8s.io", *arguments], check=check)
 
-    def _start_kubelet(self):
+    def boot(self):
+        """As after the node was switched off: no process of a pod and no network of one is left, and the runtime and
+        the kubelet start. They make the pods again."""
+        for name in ("kubelet", "containerd"):
+            self.end(name, signal.SIGKILL)
+        processes = _cgroup_processes(self.directory.name)
+        for process in processes:
+            os.kill(int(process), signal.SIGKILL)
+        wait_until(lambda: not _cgroup_processes(self.directory.name), "the pods' processes are gone")
+        run(["pkill", "-KILL", "containerd-shim"], check=False)
+        for path in pathlib.Path("/run/netns").iterdir():
+            run(["umount", path], check=False)
+            path.unlink()
+        self._start_containerd()
+        self._start_kubelet()
+
+    def _configure_kubelet(self):
         pki, directory = self.pki, self.directory
         pki.client(NAME, f"/O=system:nodes/CN=system:node:{NAME}")
         pki.server("kubelet", f"/O=system:nodes/CN=system:node:{NAME}", "IP:" + NODE_ADDRESS)
@@ -196,12 +230,14 @@ state = "{self.directory}/containerd/state"
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
             "nodeStatusUpdateFrequency": "2s", "syncFrequency": "2s", "volumeStatsAggPeriod": "0s",
         }
-        path = directory / "kubelet.yaml"
-        path.write_text(json.dumps(configuration), encoding="utf-8")
+        (directory / "kubelet.yaml").write_text(json.dumps(configuration), encoding="utf-8")
+
+    def _start_kubelet(self):
+        directory = self.directory
         self.start("kubelet", [
-            self.binary, "kubelet", f"--config={path}", f"--kubeconfig={pki.kubeconfig(NAME, self.url)}",
-            f"--hostname-override={NAME}", f"--root-dir={directory}/kubelet", f"--cert-dir={directory}/kubelet/pki",
-            f"--node-ip={NODE_ADDRESS}"])
+            self.binary, "kubelet", f"--config={directory}/kubelet.yaml",
+            f"--kubeconfig={self.pki.kubeconfig(NAME, self.url)}", f"--hostname-override={NAME}",
+            f"--root-dir={directory}/kubelet", f"--cert-dir={directory}/kubelet/pki", f"--node-ip={NODE_ADDRESS}"])
 
     def _start_proxy(self):
         path = self.directory / "kube-proxy.yaml"
@@ -228,10 +264,15 @@ def _cgroup_roots(name):
     return [each / name for each in HIERARCHIES.iterdir() if (each / "cgroup.procs").exists()]
 
 
-def _remove_cgroups(name):
+def _cgroup_processes(name):
     roots = [root for root in _cgroup_roots(name) if root.exists()]
     inside = [path.read_text(encoding="utf-8") for root in roots for path in root.rglob("cgroup.procs")]
-    for process in {line for text in inside for line in text.split() if line != "0"}:
+    return {line for text in inside for line in text.split() if line != "0"}
+
+
+def _remove_cgroups(name):
+    roots = [root for root in _cgroup_roots(name) if root.exists()]
+    for process in _cgroup_processes(name):
         try:
             os.kill(int(process), signal.SIGKILL)
         except ProcessLookupError:

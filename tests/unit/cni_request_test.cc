@@ -34,8 +34,9 @@ Environment environment(const std::string& command = "ADD") {
           {"CNI_CONTAINERID", "c0ffee"},
           {"CNI_NETNS", "/run/netns/cni-1"},
           {"CNI_IFNAME", "eth0"},
-          {"CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=guest-bob;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=c0ffee;"
-                       "K8S_POD_UID=0a1b"}};
+          {"CNI_ARGS",
+           "IgnoreUnknown=1;K8S_POD_NAMESPACE=guest-bob;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=c0ffee;"
+           "K8S_POD_UID=0a1b"}};
 }
 
 CniRequest read(const json& config, const Environment& environment) {
@@ -170,8 +171,7 @@ TEST(CniRequest, GarbageCollectionTellsWhatIsInUse) {
 
 TEST(CniRequest, NewCommandsNeedTheNewVersion) {
   json given = {{"cniVersion", "1.0.0"}, {"name", "cbr0"}, {"cni.dev/valid-attachments", json::array()}};
-  for (const char* command : {"GC", "STATUS"})
-    EXPECT_THAT(refused(given, {{"CNI_COMMAND", command}}), HasSubstr("1 "));
+  for (const char* command : {"GC", "STATUS"}) EXPECT_THAT(refused(given, {{"CNI_COMMAND", command}}), HasSubstr("1 "));
   given["cniVersion"] = "1.1.0";
   for (const char* command : {"GC", "STATUS"}) EXPECT_EQ(refused(given, {{"CNI_COMMAND", command}}), "");
 }

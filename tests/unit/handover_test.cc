@@ -68,6 +68,21 @@ TEST(CniRecord, IsReplacedAndRemovedByItsName) {
   EXPECT_THAT(read_cni_records(directory.path()).value().records, ElementsAre(sample("c0ffee", "net1")));
 }
 
+TEST(CniRecord, AllAreRemovedAndNothingElse) {
+  TemporaryDirectory directory;
+  const std::string records = directory.path("records");
+  EXPECT_TRUE(remove_cni_records(records).ok());
+  ASSERT_TRUE(write_cni_record(records, sample()).ok());
+  directory.write("records/damaged.json", "{");
+  directory.write("records/half.json.new", "{");
+  directory.write("records/another", "");
+  EXPECT_TRUE(remove_cni_records(records).ok());
+  EXPECT_THAT(directory.names("records"), ElementsAre("another"));
+  std::filesystem::remove(records + "/another");
+  EXPECT_TRUE(remove_cni_records(records).ok());
+  EXPECT_THAT(directory.names(), IsEmpty());
+}
+
 TEST(CniRecord, TwoAttachmentsNeverShareAFile) {
   TemporaryDirectory directory;
   ASSERT_TRUE(write_cni_record(directory.path(), sample("a-b", "c")).ok());

@@ -1,0 +1,154 @@
+"""grantd-cni in the runtime's chain, put there by the agent: a guest is closed before its first process starts, also
+where no agent runs. Beside each guest an ordinary pod does the same, and passes."""
+
+import collections
+import contextlib
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from agent import Agent
+from node import OUTSIDE_LAN
+
+from cluster import run, wait_until
+
+SPACE, GUEST = "guest-dave", "guest-dave/web"
+CHAIN = "00-grantd.conflist"
+FLOOD = f"while :; do ping -i 0.02 {OUTSIDE_LAN}; done"
+# Writes down who has sent each echo request that comes to the outsider.
+SNIFF = """
+import socket
+packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+print("ready", flush=True)
+while True:
+    packet, address = packets.recvfrom(2048)
+    if address[2] != socket.PACKET_OUTGOING and packet[9] == 1 and packet[20] == 8:
+        print(socket.inet_ntoa(packet[12:16]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def agent(node):
+    node.namespace(SPACE)
+    with Agent(node, chain=True) as running:
+        wait_until(lambda: is_in_place(running), "the chain is in place")
+        yield running
+    node.kubectl("delete", "namespace", SPACE, "--wait=false")
+
+
+@pytest.fixture
+def heard(node):
+    """How many echo requests of an address the outsider has had."""
+    log = node.directory / "heard"
+    net = f"--net=/proc/{node.processes['outside'].pid}/ns/net"
+    with open(log, "wb") as file, subprocess.Popen(["nsenter", net, "/usr/bin/python3", "-c", SNIFF], stdout=file) as sniffer:
+        try:
+            wait_until(lambda: log.read_text(encoding="ascii").startswith("ready"), "the sniffer listens")
+            yield lambda: collections.Counter(log.read_text(encoding="ascii").splitlines())
+        finally:
+            sniffer.kill()
+
+
+def is_in_place(agent):
+    return "grantd_cni_chain_in_place 1\n" in agent.metrics()
+
+
+def restored(agent):
+    return next(int(line.split()[1]) for line in agent.metrics().splitlines() if line.startswith("grantd_cni_chain_restored_total"))
+
+
+def chain(node):
+    path = node.networks / CHAIN
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"plugins": []}
+
+
+@contextlib.contextmanager
+def pods(node, **spaces):
+    """Pods that flood the outsider from their first instant; their addresses."""
+    try:
+        yield {name: node.pod(name, space, FLOOD) for name, space in spaces.items()}
+    finally:
+        for name, space in spaces.items():
+            node.kubectl("delete", "pod", name, "-n", space, "--grace-period=0", "--force")
+
+
+def test_a_guest_is_closed_from_its_first_packet_without_an_agent(agent, node, heard):
+    agent.grant()
+    agent.stop()
+    with pods(node, web=SPACE, plain="default") as addresses:
+        wait_until(lambda: heard()[addresses["plain"]] > 20, "the ordinary pod's flood arrives")
+        assert heard()[addresses["web"]] == 0
+        assert not agent.is_reached(addresses["web"]) and agent.is_reached(addresses["plain"])
+        agent.start()
+        agent.held(GUEST, "g")
+        wait_until(lambda: heard()[addresses["web"]] > 20, "the Grant has opened it")
+
+
+def test_the_runtimes_own_configuration_is_followed(agent, node):
+    assert [each["type"] for each in chain(node)["plugins"]] == ["ptp", "portmap", "grantd-cni"]
+    node.write_network(mtu=1300)
+    wait_until(lambda: chain(node)["plugins"][0].get("mtu") == 1300, "it is followed")
+    address = node.pod("narrow", "default")
+    with_link = run([*agent.inside("default/narrow"), "ip", "-j", "link", "show", "eth0"]).stdout
+    assert json.loads(with_link)[0]["mtu"] == 1300 and address
+    node.kubectl("delete", "pod", "narrow", "--grace-period=0", "--force")
+    node.write_network()
+    wait_until(lambda: "mtu" not in chain(node)["plugins"][0], "it is followed again")
+
+
+def test_what_somebody_takes_out_is_put_back(agent, node, heard):
+    before, text = restored(agent), (node.networks / CHAIN).read_text(encoding="utf-8")
+    (node.networks / CHAIN).unlink()
+    wait_until(lambda: (node.networks / CHAIN).exists(), "it is back")
+    (node.plugins / "grantd-cni").unlink()
+    wait_until(lambda: (node.plugins / "grantd-cni").exists(), "the plugin is back")
+    assert (node.networks / CHAIN).read_text(encoding="utf-8") == text
+    wait_until(lambda: restored(agent) == before + 2, "both are counted")
+    overtaking = node.networks / "00-first.conflist"
+    overtaking.write_text(node.network.read_text(encoding="utf-8"), encoding="utf-8")
+    wait_until(lambda: not is_in_place(agent), "it is told that another goes first")
+    assert "sorts before 00-grantd.conflist" in agent.said()
+    overtaking.unlink()
+    wait_until(lambda: is_in_place(agent), "it is in place again")
+
+
+def test_after_a_boot_guests_are_closed_before_the_agent_runs(agent, node, heard):
+    """bpffs is empty then, and the kubelet starts all pods at once."""
+    agent.grant()
+    spaces = {**{f"boot-{number}": SPACE for number in range(4)}, "plain": "default"}
+    with pods(node, **spaces) as old:
+        wait_until(lambda: all(heard()[address] for address in old.values()), "all flood")
+        agent.node.end("grantd", signal.SIGKILL)
+        run(["rm", "-r", "/sys/fs/bpf/grantd"])
+        node.boot()
+        begin = heard()
+
+        def addresses():
+            found = {name: node.get("pod", name, "-n", space)["status"] for name, space in spaces.items()}
+            fresh = {name: status.get("podIP") for name, status in found.items()
+                     if status["phase"] == "Running" and all(each["ready"] and each["restartCount"] for each in status["containerStatuses"])}
+            return fresh if len(fresh) == len(spaces) and not set(fresh.values()) & {*old.values(), None} else None
+        new = wait_until(addresses, "the pods run again", 120)
+        wait_until(lambda: heard()[new["plain"]] > 20, "the ordinary pod's flood arrives")
+        time.sleep(1)
+        now = heard()
+        assert {name: now[address] for name, address in new.items() if name != "plain"} == dict.fromkeys(set(spaces) - {"plain"}, 0)
+        assert begin[new["plain"]] == 0
+        agent.start()
+        for name in set(spaces) - {"plain"}:
+            agent.held(f"{SPACE}/{name}", "g")
+        wait_until(lambda: all(heard()[address] for address in new.values()), "the Grant has opened them")
+
+
+def test_uninstalled_nothing_of_it_is_left(agent, node, heard):
+    agent.stop()
+    agent.uninstall()
+    assert sorted(each.name for each in node.networks.iterdir()) == [node.network.name]
+    assert not (node.plugins / "grantd-cni").exists()
+    with pods(node, web=SPACE) as addresses:
+        wait_until(lambda: heard()[addresses["web"]] > 20, "who was a guest is open")
+    agent.start()
+    wait_until(lambda: is_in_place(agent), "the chain is in place again")
