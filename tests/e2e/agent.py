@@ -38,8 +38,8 @@ def manifest(kind, name, spec, **metadata):
 
 
 class Agent:
-    def __init__(self, node, *options, chain=False):
-        self.node, self.options, self.made = node, options, set()
+    def __init__(self, node, *options, name=NAME, chain=False):
+        self.node, self.options, self.name, self.made = node, options, name, set()
         # It puts grantd-cni into the runtime's chain.
         self.chain = ["--cni-conf-dir", node.networks, "--cni-bin-dir", node.plugins] if chain else []
         self.state = node.directory / "state"
@@ -66,7 +66,7 @@ class Agent:
         # The rights that the DaemonSet gives it.
         rights = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+net_admin,+perfmon", "--no-new-privs"]
         self.node.start("grantd", [
-            *rights, GRANTD, "run", "--kubernetes", "--kubeconfig", self.node.kubeconfig, "--node", NAME,
+            *rights, GRANTD, "run", "--kubernetes", "--kubeconfig", self.node.kubeconfig, "--node", self.name,
             "--uplink", "lan0=lan", "--uplink", "over0=overlay", "--state-dir", self.state, "--trust-clock",
             "--listen", "127.0.0.1:9786", *self.chain, *self.options])
         if ready:
@@ -105,9 +105,10 @@ class Agent:
     def grants(self):
         return [each["grant"] for each in json.loads(run([GRANTCTL, "grants", "--output", "json"]).stdout)["grants"]]
 
-    def endpoints(self, guest):
+    def endpoints(self, guest=None):
+        """Of all guests, or of one."""
         told = json.loads(run([GRANTCTL, "endpoints", "--output", "json"]).stdout)
-        return [each for each in told["endpoints"] if each["guest"] == guest]
+        return [each for each in told["endpoints"] if guest in (None, each["guest"])]
 
     def held(self, guest, grant):
         """Waits until its one endpoint is under that Grant; None: in quarantine."""
@@ -137,14 +138,27 @@ class Agent:
     def is_reached(self, address):
         return self.node.outside(["ping", "-c", "1", "-W", "1", address], check=False).returncode == 0
 
+    def connects(self, guest, address):
+        """Whether a TCP connection to PORT there comes to be."""
+        code = f"import socket; socket.create_connection(('{address}', {PORT}), 1)"
+        return run([*self.inside(guest), "/usr/bin/python3", "-c", code], check=False).returncode == 0
+
     @contextlib.contextmanager
-    def connection(self, guest):
-        """A live one to FAR; gives a function that tells whether anything arrives now."""
+    def listener(self):
+        """Somebody listens on PORT of FAR; gives the file with what came."""
         net = f"--net=/proc/{self.node.processes['outside'].pid}/ns/net"
         arrived = self.node.directory / "arrived"
         with open(arrived, "wb") as file, \
-                subprocess.Popen(["nsenter", net, "/usr/bin/python3", "-c", LISTEN], stdout=file) as listener, \
-                subprocess.Popen([*self.inside(guest), "/usr/bin/python3", "-c",
+                subprocess.Popen(["nsenter", net, "/usr/bin/python3", "-c", LISTEN], stdout=file) as listener:
+            try:
+                yield arrived
+            finally:
+                listener.kill()
+
+    @contextlib.contextmanager
+    def connection(self, guest):
+        """A live one to FAR; gives a function that tells whether anything arrives now."""
+        with self.listener() as arrived, subprocess.Popen([*self.inside(guest), "/usr/bin/python3", "-c",
                                   f"import time; time.sleep(0.5)\n{TALK}"]) as talker:
             try:
                 wait_until(lambda: arrived.stat().st_size > 0, f"{guest} has a connection")
@@ -155,7 +169,6 @@ class Agent:
                 yield grows
             finally:
                 talker.kill()
-                listener.kill()
 
 
 def wait_until_true(condition, seconds):

@@ -1,16 +1,13 @@
 """Guests of one Grant on two nodes know each other by their addresses on the overlay. The other node is an object of the
 API server and a network namespace behind an uplink of the class overlay; the agent is real, and so is its own node."""
 
-import concurrent.futures
-import http.client
 import json
 import re
-import ssl
-import threading
 
 import pytest
 
 from agent import Agent, manifest
+from direct import Direct
 
 from cluster import run, wait_until
 
@@ -87,27 +84,6 @@ def test_a_guest_elsewhere_is_known_again_after_a_restart(agent, node):
     agent.start()
     assert agent.reaches(GUEST, FAR), "ready means that it is known too"
     delete_far(node)
-
-
-class Direct:
-    """Many objects quickly: connections that stay open, a few of them side by side."""
-
-    def __init__(self, node):
-        self.context = ssl.create_default_context(cafile=node.pki.certificate("ca"))
-        self.context.load_cert_chain(node.pki.certificate("admin"), node.pki.key("admin"))
-        self.local = threading.local()
-
-    def post(self, path, made):
-        if not hasattr(self.local, "connection"):
-            self.local.connection = http.client.HTTPSConnection("127.0.0.1", 6443, context=self.context, timeout=60)
-        self.local.connection.request("POST", path, json.dumps(made), {"Content-Type": "application/json"})
-        answer = self.local.connection.getresponse()
-        body = answer.read()
-        assert answer.status == 201, body
-
-    def post_all(self, path, objects):
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda made: self.post(path, made), objects))
 
 
 def memory_mib(node):

@@ -2,11 +2,12 @@
 denial something passes on the same path."""
 
 import datetime
+import json
 import signal
 
 import pytest
 
-from agent import FAR, Agent
+from agent import FAR, PORT, Agent
 from node import OUTSIDE_LAN
 
 from cluster import wait_until
@@ -58,6 +59,27 @@ def test_an_edit_and_a_revocation_end_a_live_connection(agent):
             wait_until(lambda: not arrives(), "nothing arrives any more")
         assert agent.reaches(GUEST, OUTSIDE_LAN) == realm
     agent.grant()
+
+
+def test_a_service_of_the_guests_own_is_no_way_out(agent, node):
+    """Its address leads to FAR, which the Grant does not name; for others it works. No admission policy is here."""
+    agent.grant()
+    agent.held(GUEST, "g")
+    port = {"port": PORT, "protocol": "TCP"}
+    for kind, spec in (("Service", {"spec": {"ports": [port]}}),
+                       ("EndpointSlice", {"addressType": "IPv4", "endpoints": [{"addresses": [FAR]}], "ports": [port]})):
+        version = "v1" if kind == "Service" else "discovery.k8s.io/v1"
+        labels = {} if kind == "Service" else {"kubernetes.io/service-name": "out"}
+        node.apply(json.dumps({"apiVersion": version, "kind": kind, "metadata": {"name": "out", "namespace": SPACE, "labels": labels}, **spec}))
+    address = node.get("service", "out", "-n", SPACE)["spec"]["clusterIP"]
+    with agent.listener():
+        wait_until(lambda: agent.connects("default/plain", address), "the Service works")
+        assert not agent.connects(GUEST, address)
+        agent.grant(destinations=[FAR])
+        wait_until(lambda: agent.connects(GUEST, FAR), "FAR itself is open")
+        assert not agent.connects(GUEST, address), "the address that the guest names is judged"
+    agent.grant()
+    node.kubectl("delete", "service,endpointslice", "out", "-n", SPACE)
 
 
 def test_a_deleted_grant_leaves_quarantine(agent):

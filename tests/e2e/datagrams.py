@@ -1,0 +1,109 @@
+"""Datagrams of many pods at once, each pod's told apart by what is in them, also where an address is in use again; and
+who hears them outside."""
+
+import collections
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+import threading
+import time
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+PORT = 9
+EVERY_SECONDS = 0.01
+MARK = b"grantd"
+
+
+@contextlib.contextmanager
+def entered(path):
+    """Sockets made in here, and processes started, stay in that network namespace."""
+    with open("/proc/thread-self/ns/net", "rb") as back, open(path, "rb") as there:
+        if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter {path}")
+        try:
+            yield
+        finally:
+            if LIBC.setns(back.fileno(), CLONE_NEWNET) != 0:
+                os._exit(1)  # everything after this would happen in the wrong place
+
+
+class Flood:
+    """Everybody in it sends to each destination without end."""
+
+    def __init__(self, *destinations):
+        self.destinations = destinations
+        self.sockets, self.lock, self.ending = {}, threading.Lock(), threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.thread.join()
+        for each in list(self.sockets):
+            self.drop(each)
+
+    def join(self, number, netns):
+        with entered(netns):
+            sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.setblocking(False)
+        with self.lock:
+            self.sockets[number] = sender
+
+    def drop(self, number):
+        with self.lock:
+            self.sockets.pop(number).close()
+
+    def _run(self):
+        while not self.ending.wait(EVERY_SECONDS):
+            with self.lock:
+                for number, sender in self.sockets.items():
+                    for destination in self.destinations:
+                        # Without an address yet, refused by a cgroup program, or its ARP unanswered.
+                        with contextlib.suppress(OSError):
+                            sender.sendto(MARK + struct.pack("!I", number), (destination, PORT))
+
+
+class Ears:
+    """Counts what comes to a network namespace: {(number of the sender, destination): datagrams}."""
+
+    def __init__(self, netns):
+        self.heard = collections.Counter()
+        with entered(netns):
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.socket.settimeout(0.1)
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.thread.join()
+        self.socket.close()
+
+    def _run(self):
+        while not self.ending.is_set():
+            with contextlib.suppress(TimeoutError):
+                packet, address = self.socket.recvfrom(2048)
+                if address[2] == socket.PACKET_OUTGOING or packet[9] != socket.IPPROTO_UDP:
+                    continue
+                payload = packet[(packet[0] & 15) * 4 + 8:]
+                if payload.startswith(MARK):
+                    number, = struct.unpack_from("!I", payload, len(MARK))
+                    self.heard[number, socket.inet_ntoa(packet[16:20])] += 1
+
+    def wait_more(self, number, destination, seconds=15):
+        """Waits for a datagram that comes from now on."""
+        before, end = self.heard[number, destination], time.monotonic() + seconds
+        while self.heard[number, destination] == before:
+            assert time.monotonic() < end, f"nothing of {number} to {destination} within {seconds} s"
+            time.sleep(0.002)

@@ -1,0 +1,150 @@
+"""Pods come and go in any order, all of them flooding from their first instant, while Grants change and the agent is
+killed. GRANTD_E2E_POD_STARTS says how many start (500); GRANTD_E2E_SEED replays a run."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from agent import FAR, Agent
+from datagrams import Ears, Flood
+from direct import Direct
+from node import OUTSIDE_LAN
+from stand_in import NAME, StandIn
+
+from cluster import wait_until
+
+STARTS = int(os.environ.get("GRANTD_E2E_POD_STARTS", "500"))
+SEED = int(os.environ.get("GRANTD_E2E_SEED", str(random.randrange(1 << 32))))
+MOST_AT_ONCE = 24
+GUESTS, NOBODYS, ORDINARY = "guest-dave", "guest-nobody", "churn"
+
+
+class Churn:
+    """Guests of the Grant g reach the realm (OUTSIDE_LAN) and never FAR, guests without a Grant reach nothing,
+    ordinary pods reach all."""
+
+    def __init__(self, agent, stand_in, flood, ears, chance):
+        self.agent, self.stand_in, self.flood, self.ears, self.chance = agent, stand_in, flood, ears, chance
+        self.alive, self.granted, self.dead, self.serial = [], True, False, 0
+        self.never = {}  # (number of a pod, destination) -> whose datagrams may not come there at all
+
+    def start(self):
+        space = self.chance.choices((GUESTS, NOBODYS, ORDINARY), (6, 2, 1))[0]
+        # A name is used again, half of the time.
+        name = f"pod-{self.chance.randrange(MOST_AT_ONCE) if self.chance.random() < 0.5 else 100 + self.serial}"
+        self.serial += 1
+        if any((pod.space, pod.name) == (space, name) for pod in self.alive):
+            return
+
+        def first_process(pod):
+            if space != ORDINARY:
+                self.never[pod.number, FAR] = pod.key
+            if space == NOBODYS:
+                self.never[pod.number, OUTSIDE_LAN] = pod.key
+            self.flood.join(pod.number, pod.netns_path)
+        # The guest's own labels make no difference.
+        labels = self.chance.choice(({}, {"keystone.io/realm": "alice"}, {"keystone.io/grant": "g"}))
+        pod = self.stand_in.start(space, name, labels, first_process)
+        self.alive.append(pod)
+        if space == ORDINARY:
+            self.ears.wait_more(pod.number, FAR)
+        elif space == GUESTS and self.granted and not self.dead:
+            self.ears.wait_more(pod.number, OUTSIDE_LAN)
+
+    def stop(self):
+        if not self.alive:
+            return
+        pod = self.alive.pop(self.chance.randrange(len(self.alive)))
+        self.flood.drop(pod.number)
+        self.stand_in.stop(pod)
+
+    def change_grant(self):
+        if self.dead:
+            return
+        self.granted = not self.granted
+        if self.granted:
+            self.agent.grant()
+            for pod in self.alive:
+                if pod.space == GUESTS:
+                    self.ears.wait_more(pod.number, OUTSIDE_LAN)
+        else:
+            self.agent.delete()
+            self.wait_endpoints()
+            time.sleep(0.05)  # what is on its way
+            guests = [pod.number for pod in self.alive if pod.space == GUESTS]
+            before = [self.ears.heard[number, OUTSIDE_LAN] for number in guests]
+            time.sleep(0.2)
+            assert [self.ears.heard[number, OUTSIDE_LAN] for number in guests] == before, "nothing passes after its Grant"
+
+    def kill_or_start(self):
+        if self.dead:
+            self.agent.start()
+        else:
+            self.agent.node.end("grantd", signal.SIGKILL)
+        self.dead = not self.dead
+
+    def step(self):
+        number = self.chance.random()
+        if number < 0.03:
+            self.kill_or_start()
+        elif number < 0.06:
+            self.change_grant()
+        elif len(self.alive) < MOST_AT_ONCE and number < 0.58:
+            self.start()
+        else:
+            self.stop()
+        self.check()
+
+    def check(self):
+        heard = {key: self.ears.heard[key] for key in self.never if self.ears.heard[key]}
+        assert not heard, f"came through: {[(self.never[key], key, count) for key, count in heard.items()]}"
+
+    def wait_endpoints(self):
+        """The kernel has an endpoint for each guest that lives, under the Grant that it should be, and no other."""
+        wanted = sorted((pod.key, "keystone-system/g" if pod.space == GUESTS and self.granted else None)
+                        for pod in self.alive if pod.space != ORDINARY)
+
+        def now():
+            return sorted((each["guest"], each["grant"] or None) for each in self.agent.endpoints() if each["guest"])
+        wait_until(lambda: now() == wanted, "the endpoints are those that live", 30)
+
+
+@pytest.fixture(scope="module")
+def agent(node):
+    for space in (GUESTS, NOBODYS, ORDINARY):
+        node.namespace(space)
+    with Agent(node, name=NAME) as running:
+        yield running
+    for space in (GUESTS, NOBODYS, ORDINARY):
+        node.kubectl("delete", "namespace", space, "--wait=false")
+
+
+def test_nothing_passes_outside_of_a_grant_whatever_comes_and_goes(agent, node):
+    agent.grant()
+    print(f"GRANTD_E2E_SEED={SEED} GRANTD_E2E_POD_STARTS={STARTS}")
+    outside = f"/proc/{node.processes['outside'].pid}/ns/net"
+    begin = time.monotonic()
+    with Ears(outside) as ears, Flood(OUTSIDE_LAN, FAR) as flood, StandIn(node, Direct(node), agent.state) as stand_in:
+        churn = Churn(agent, stand_in, flood, ears, random.Random(SEED))
+        while stand_in.started < STARTS:
+            churn.step()
+        if churn.dead:
+            churn.kill_or_start()
+        churn.wait_endpoints()
+        while churn.alive:
+            churn.stop()
+        churn.wait_endpoints()
+        churn.check()
+        told = {"seed": SEED, "pod_starts": stand_in.started, "seconds": round(time.monotonic() - begin, 1),
+                "datagrams_outside_of_grants": sum(ears.heard[key] for key in churn.never),
+                "datagrams_within_grants": sum(ears.heard.values())}
+    print(json.dumps(told))
+    kept = os.environ.get("GRANTD_E2E_POD_STARTS_JSON")
+    if kept:
+        with open(kept, "w", encoding="utf-8") as file:
+            json.dump(told, file, indent=1)
+            file.write("\n")
