@@ -38,8 +38,9 @@ def manifest(kind, name, spec, **metadata):
 
 
 class Agent:
-    def __init__(self, node, *options, name=NAME, chain=False):
+    def __init__(self, node, *options, name=NAME, kubeconfig=None, chain=False):
         self.node, self.options, self.name, self.made = node, options, name, set()
+        self.kubeconfig = kubeconfig or node.kubeconfig
         # It puts grantd-cni into the runtime's chain.
         self.chain = ["--cni-conf-dir", node.networks, "--cni-bin-dir", node.plugins] if chain else []
         self.state = node.directory / "state"
@@ -66,7 +67,7 @@ class Agent:
         # The rights that the DaemonSet gives it.
         rights = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+net_admin,+perfmon", "--no-new-privs"]
         self.node.start("grantd", [
-            *rights, GRANTD, "run", "--kubernetes", "--kubeconfig", self.node.kubeconfig, "--node", self.name,
+            *rights, GRANTD, "run", "--kubernetes", "--kubeconfig", self.kubeconfig, "--node", self.name,
             "--uplink", "lan0=lan", "--uplink", "over0=overlay", "--state-dir", self.state, "--trust-clock",
             "--listen", "127.0.0.1:9786", *self.chain, *self.options])
         if ready:

@@ -1,0 +1,151 @@
+"""Between the agent and the API server everything goes wrong in turn. What is enforced stays, a live connection lives,
+and what was changed meanwhile is in force when the way is clear again."""
+
+import datetime
+import json
+import time
+
+import pytest
+
+from agent import FAR, Agent, manifest
+from faults import Proxy, refusal
+from node import OUTSIDE_LAN
+
+from cluster import wait_until
+
+GUEST, SPACE = "guest-dave/web", "guest-dave"
+SPOILED_SECONDS, AWAY_SECONDS = 2.5, 130
+LATEST_SECONDS = 40  # the longest that the agent waits before it asks again, and some
+
+OPEN = {"egressAllowed": True, "allowedDestinations": ["0.0.0.0/0"]}
+
+
+def event(kind, what):
+    return json.dumps({"type": kind, "object": what}).encode() + b"\n"
+
+
+def grant(**change):
+    return {**json.loads(manifest("Grant", "g", {"grantorRealm": "alice", "granteeRealm": "dave", "networkPolicy": OPEN},
+                                  namespace="keystone-system", uid="another", resourceVersion="999999999")), **change}
+
+
+# Each is put into every watch. None may change anything: not by half, not by being another kind of thing.
+LIES = {
+    "no JSON": b"}{ nothing \x00\xff\n",
+    "half of an event": event("MODIFIED", grant())[:-40] + b"\n",
+    "no event": b"[]\n",
+    "an event without an object": b'{"type":"DELETED"}\n',
+    "an event of no known type": event("REPLACED", grant()),
+    "an object without a name": event("MODIFIED", grant(metadata={})),
+    "an object without a version": event("MODIFIED", grant(metadata={"name": "g", "namespace": "keystone-system"})),
+    "an object of another kind": event("MODIFIED", grant(kind="Secret")),
+    "a deep one": b'{"type":"MODIFIED","object":' + b"[" * 100_000 + b"\n",
+    "a long one": b'{"type":"MODIFIED","object":{"a":"' + b"x" * (4 << 20) + b'"}}\n',
+    "an error": event("ERROR", {"kind": "Status", "code": 500, "reason": "InternalError"}),
+    "a version that is gone": event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"}),
+}
+SPOILS = {
+    "streams are cut": {"cut_after": 700},
+    "streams are cut in the head": {"cut_after": 20},
+    "answers are slow": {"bytes_at_once": 64},
+    "nothing comes": {"stall": True},
+    "garbage": {"answer": b"\x16\x03\x01 this is not HTTP\r\n\r\n"},
+    "an empty list": {"answer": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"},
+    "half of a list": {"answer": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+                                 b'{"kind":"GrantList","metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"g"'},
+    "401": {"answer": refusal(401, "Unauthorized")},
+    "403": {"answer": refusal(403, "Forbidden")},
+    "404": {"answer": refusal(404, "NotFound")},
+    "410": {"answer": refusal(410, "Expired")},
+    "429": {"answer": refusal(429, "TooManyRequests", "Retry-After: 1")},
+    "500": {"answer": refusal(500, "InternalError")},
+}
+
+
+@pytest.fixture(scope="module")
+def proxy(node):
+    with Proxy(node) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def agent(node, proxy):
+    node.namespace(SPACE)
+    node.pod("web", SPACE)
+    node.pod("plain")
+    with Agent(node, kubeconfig=proxy.kubeconfig) as running:
+        running.grant()
+        running.held(GUEST, "g")
+        yield running
+    node.kubectl("delete", "namespace", SPACE, "--wait=false")
+    node.kubectl("delete", "pod", "plain", "--grace-period=0", "--force")
+
+
+def holds(agent):
+    """What the Grant says, and nothing else; beside it somebody who is no guest."""
+    assert agent.reaches(GUEST, OUTSIDE_LAN) and not agent.reaches(GUEST, FAR)
+    assert agent.reaches("default/plain", FAR)
+
+
+def narrows_and_widens(agent):
+    agent.grant(destinations=[FAR])
+    wait_until(lambda: agent.reaches(GUEST, FAR), f"an edit is in force again; grantd said: {agent.said()[-3000:]}", LATEST_SECONDS)
+    agent.grant()
+    wait_until(lambda: not agent.reaches(GUEST, FAR), "and the next one", LATEST_SECONDS)
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_what_is_enforced_stays_while_answers_are_bad(agent, proxy, spoil):
+    asked = proxy.requests
+    with proxy.spoiled(**SPOILS[spoil]):
+        end = time.monotonic() + SPOILED_SECONDS
+        while time.monotonic() < end:
+            holds(agent)
+        assert proxy.requests > asked, "it was asked"
+    narrows_and_widens(agent)
+
+
+def test_what_is_put_into_a_stream_is_heard(agent, proxy, node):
+    """So that the next test can fail: what could be true is believed."""
+    true = node.get("grant", "g", "-n", "keystone-system")
+    true["metadata"]["resourceVersion"] += "0"
+    true["spec"]["networkPolicy"] = OPEN
+    with proxy.spoiled(inject=[event("MODIFIED", true)]):
+        wait_until(lambda: agent.reaches(GUEST, FAR), "it is believed", LATEST_SECONDS)
+    with proxy.spoiled(inject=[LIES["a version that is gone"]]):  # no such version will ever come
+        wait_until(lambda: not agent.reaches(GUEST, FAR), "all is asked for again", LATEST_SECONDS)
+    narrows_and_widens(agent)
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_what_the_server_says_wrongly_changes_nothing(agent, proxy, lie):
+    before = proxy.injected
+    with proxy.spoiled(inject=[LIES[lie]]):
+        wait_until(lambda: proxy.injected >= before + 3, "it was said in every stream", LATEST_SECONDS)
+        time.sleep(0.5)
+        holds(agent)
+    narrows_and_widens(agent)
+
+
+def test_a_server_that_is_away_for_minutes(agent, proxy):
+    """A live connection lives until its Grant's end, which comes meanwhile; what changes meanwhile comes afterwards."""
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=AWAY_SECONDS / 2)
+    agent.grant(destinations=[FAR], validity={"validUntil": end.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    wait_until(lambda: agent.reaches(GUEST, FAR), "it is open")
+    begin = time.monotonic()
+    with agent.connection(GUEST) as arrives:
+        proxy.close()
+        try:
+            agent.grant(destinations=[])  # nobody hears it
+            while datetime.datetime.now(datetime.timezone.utc) < end - datetime.timedelta(seconds=3):
+                assert arrives() and agent.reaches(GUEST, OUTSIDE_LAN)
+                time.sleep(1)
+            wait_until(lambda: not arrives(), "the Grant has ended")
+            while time.monotonic() < begin + AWAY_SECONDS:
+                assert not agent.reaches(GUEST, OUTSIDE_LAN) and not arrives()
+                assert agent.reaches("default/plain", FAR)
+                time.sleep(1)
+        finally:
+            proxy.open()
+    wait_until(lambda: agent.reaches(GUEST, OUTSIDE_LAN), "the Grant as it is now is in force", LATEST_SECONDS)
+    holds(agent)
