@@ -1,5 +1,5 @@
-"""Everything in deploy/ that says again what deploy/crds and deploy/kubernetes say: the single file grantd.yaml, and
-the parts of the chart that no value but the namespaces changes.
+"""Everything in deploy/ that says again what deploy/crds and deploy/kubernetes say: the single file grantd.yaml,
+what takes all of it off a node again, and the parts of the chart that no value but the namespaces changes.
 
   /usr/bin/python3 scripts/manifests.py           writes them
   /usr/bin/python3 scripts/manifests.py --check   fails where they say otherwise
@@ -36,9 +36,28 @@ def template(name):
     return WRITTEN.format("deploy/" + name) + text
 
 
+def uninstall():
+    """The DaemonSet's pod on one node, with the same rights on the same directories, for one command."""
+    made = yaml.safe_load(read("kubernetes/daemonset.yaml"))
+    spec = made["spec"]["template"]["spec"]
+    container = spec["containers"][0]
+    kept = ("name", "image", "imagePullPolicy", "securityContext", "volumeMounts")
+    directories = [each for each in container["args"] if each.startswith(("--cni-conf-dir=", "--cni-bin-dir="))]
+    labels = {**made["metadata"]["labels"], "app.kubernetes.io/name": "grantd-uninstall", "app.kubernetes.io/component": "uninstall"}
+    pod = {"apiVersion": "v1", "kind": "Pod",
+           "metadata": {"name": "grantd-uninstall-NODE", "namespace": made["metadata"]["namespace"], "labels": labels},
+           "spec": {"nodeName": "NODE", "restartPolicy": "OnFailure", "hostNetwork": True, "automountServiceAccountToken": False,
+                    "tolerations": spec["tolerations"],
+                    "containers": [{**{name: container[name] for name in kept}, "args": ["uninstall", *directories]}],
+                    "volumes": spec["volumes"]}}
+    return (WRITTEN.format("deploy/kubernetes/daemonset.yaml") +
+            "# Once the DaemonSet is gone: `grantd uninstall` on the node whose name stands for NODE. Its guests are open then.\n" +
+            yaml.safe_dump(pod, sort_keys=False, width=120))
+
+
 def written():
     """Path in deploy/ -> text."""
-    made = {"grantd.yaml": single_file()}
+    made = {"grantd.yaml": single_file(), "uninstall.yaml": uninstall()}
     for path in sorted((DEPLOY / "crds").glob("*.yaml")):
         made[f"{CHART}/crds/{path.name}"] = WRITTEN.format("deploy/crds/" + path.name) + path.read_text(encoding="utf-8")
     for name in ("rbac", "admission"):

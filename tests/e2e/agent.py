@@ -54,7 +54,7 @@ class Agent:
         return self
 
     def __exit__(self, *_):
-        if "grantd" in self.node.processes:
+        if self.is_running():
             self.stop()
         self.uninstall()
         for name in sorted(self.made):
@@ -78,6 +78,9 @@ class Agent:
 
     def uninstall(self):
         run([GRANTD, "uninstall", "--state-dir", self.state, *self.chain])
+
+    def is_running(self):
+        return "grantd" in self.node.processes
 
     def is_ready(self):
         self.node.alive("grantd")

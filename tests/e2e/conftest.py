@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 
 import pytest
@@ -32,3 +33,18 @@ def node(crds):
     """The same cluster with everything that a node has; real pods run on it."""
     crds.start_node()
     return crds
+
+
+@pytest.fixture(scope="session")
+def agent_image(tmp_path_factory):
+    """The archive of the agent's image, made of the release build."""
+    path = tmp_path_factory.mktemp("image") / "grantd.tar"
+    make_image(path)
+    return path
+
+
+def make_image(path, seconds=1700000000):
+    done = subprocess.run(["/usr/bin/python3", "-B", ROOT / "scripts/image.py", ROOT / "build/release", path], check=False,
+                          env={**os.environ, "SOURCE_DATE_EPOCH": str(seconds)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -8,7 +8,7 @@ import pathlib
 import signal
 import time
 
-from cluster import NODE_ADDRESS, PODS, Cluster, run, wait_until
+from cluster import NODE_ADDRESS, PODS, SERVICES, Cluster, run, wait_until
 from image import write_image
 
 NAME = "node1"
@@ -16,7 +16,10 @@ NODE_LAN, OUTSIDE_LAN = "203.0.113.1", "203.0.113.2"
 IMAGE = "localhost/busybox:1"
 # What the kubelet, containerd, CNI and grantd write outside of our directory. Tmpfs of our mount namespace covers it.
 WRITTEN = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/run/containerd", "/run/netns",
-           "/var/lib/grantd", "/run/grantd")
+           "/var/lib/grantd", "/run/grantd", "/var/lib/rancher")
+# Where k3s has them.
+K3S = pathlib.Path("/var/lib/rancher/k3s")
+CNI_CONFIGURATION, CNI_PLUGINS = K3S / "agent/etc/cni/net.d", K3S / "data/cni"
 # The kubelet sets these for the whole machine, unless it reads them so already.
 SYSCTLS = {"vm/overcommit_memory": 1, "vm/panic_on_oom": 0, "kernel/panic": 10, "kernel/panic_on_oops": 1,
            "kernel/keys/root_maxkeys": 1000000, "kernel/keys/root_maxbytes": 25000000}
@@ -29,7 +32,7 @@ class Node(Cluster):
     def __init__(self):
         super().__init__()
         self.socket = self.directory / "containerd.sock"
-        self.networks, self.plugins = self.directory / "cni", self.directory / "cni-bin"  # where the runtime looks
+        self.networks, self.plugins = CNI_CONFIGURATION, CNI_PLUGINS  # where the runtime looks
         self.network = self.networks / "10-e2e.conflist"
 
     def start_node(self):
@@ -127,6 +130,8 @@ class Node(Cluster):
         self.outside(["ip", "addr", "add", OUTSIDE_LAN + "/24", "dev", "lan0"])
         self.outside(["ip", "link", "set", "lan0", "up"])
         self.outside(["ip", "link", "set", "lo", "up"])
+        # A node has a default route, without which it sends nothing to addresses that kube-proxy then rewrites.
+        run(["ip", "route", "add", SERVICES, "via", OUTSIDE_LAN])
         # As a LAN's router does: pods are behind the node.
         self.outside(["ip", "route", "add", "default", "via", NODE_LAN])
 
@@ -159,7 +164,7 @@ class Node(Cluster):
     def _configure_containerd(self):
         configuration = self.directory / "containerd.toml"
         for each in (self.networks, self.plugins):
-            each.mkdir()
+            each.mkdir(parents=True)
         for each in pathlib.Path("/usr/lib/cni").iterdir():
             (self.plugins / each.name).symlink_to(each)
         self.write_network()

@@ -80,6 +80,14 @@ def test_the_api_server_admits_all_of_it(crds):
     assert broken.returncode != 0 and "hostNetwrk" in broken.stderr
 
 
+def everywhere(name, path, made, argument):
+    """What the agent is told is what is mounted, from the same place."""
+    spec = made["spec"]["template"]["spec"]
+    mount = next(each for each in spec["containers"][0]["volumeMounts"] if each["name"] == name)
+    volume = next(each for each in spec["volumes"] if each["name"] == name)
+    return mount["mountPath"] == volume["hostPath"]["path"] == path and argument in spec["containers"][0]["args"]
+
+
 EFFECTS = {
     "image.tag": lambda: container("--set", "image.tag=v7")["image"] == "localhost/grantd:v7",
     "image.digest": lambda: container("--set", f"image.digest=sha256:{'a' * 64}")["image"] == f"localhost/grantd@sha256:{'a' * 64}",
@@ -92,6 +100,12 @@ EFFECTS = {
     "podCidrs": lambda: "--pod-cidr=fd00::/48" in container("--set", "podCidrs={fd00::/48}")["args"],
     "serviceCidrs": lambda: "--service-cidr=10.9.0.0/16" in container("--set", "serviceCidrs={10.9.0.0/16}")["args"],
     "guestNamespaces": lambda: "--guest-namespaces=visitor-*" in container("--set", "guestNamespaces=visitor-*")["args"],
+    "cni.enabled": lambda: not {"networks", "plugins"} & {
+        each["name"] for each in daemonset("--set", "cni.enabled=false")["spec"]["template"]["spec"]["volumes"]}
+    and "cni" not in " ".join(container("--set", "cni.enabled=false")["args"]),
+    "cni.refuseUnknown": lambda: "--cni-refuse-unknown" in container("--set", "cni.refuseUnknown=true")["args"],
+    "cni.confDir": lambda: everywhere("networks", "/c", daemonset("--set", "cni.confDir=/c"), "--cni-conf-dir=/c"),
+    "cni.binDir": lambda: everywhere("plugins", "/b", daemonset("--set", "cni.binDir=/b"), "--cni-bin-dir=/b"),
     "stampMask": lambda: "--stamp-mask=0xff" in container("--set-string", "stampMask=0xff")["args"],
     "log": lambda: {"--log-format=text", "--log-level=debug"} <= set(
         container("--set", "log.format=text,log.level=debug")["args"]),
@@ -152,6 +166,7 @@ REFUSED = {
     "uplinks none": ("--set-json", "uplinks=[]", "uplinks"),
     "podCidrs": ("--set", "podCidrs={10.42.0.0}", "podCidrs.0"),
     "guestNamespaces": ("--set", "guestNamespaces=guests", "guestNamespaces"),
+    "cni.confDir": ("--set", "cni.confDir=net.d", "cni.confDir"),
     "stampMask a number": ("--set", "stampMask=255", "stampMask"),
     "log.level": ("--set", "log.level=loud", "log.level"),
     "pullPolicy": ("--set", "image.pullPolicy=Sometimes", "image.pullPolicy"),
