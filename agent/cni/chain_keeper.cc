@@ -48,8 +48,10 @@ ChainKeeper::Done ChainKeeper::keep() {
   configuration_.renew();
   programs_.renew();
   const bool plugin = keep_plugin(done);
-  // Without the plugin no pod would start behind a configuration that names it; one that is there stays.
-  const bool chain = (plugin || !kept_.empty()) && keep_chain(done);
+  // Without the plugin no pod would start behind a configuration that names it, so none is written; one that is there
+  // stays, because without it guests would be open.
+  const bool usable = plugin || access((place_.bin_dir + "/" + kCniPlugin).c_str(), X_OK) == 0;
+  const bool chain = usable && keep_chain(done);
   in_place_ = plugin && chain;
   restored_ += done.restored.size();
   return done;

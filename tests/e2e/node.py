@@ -209,12 +209,25 @@ state = "{self.directory}/containerd/state"
         for process in processes:
             os.kill(int(process), signal.SIGKILL)
         wait_until(lambda: not _cgroup_processes(self.directory.name), "the pods' processes are gone")
-        run(["pkill", "-KILL", "containerd-shim"], check=False)
+        for process in self._shims():
+            os.kill(process, signal.SIGKILL)
         for path in pathlib.Path("/run/netns").iterdir():
             run(["umount", path], check=False)
             path.unlink()
         self._start_containerd()
         self._start_kubelet()
+
+    def _shims(self):
+        """Processes that containerd leaves when it ends, one for each pod."""
+        found = []
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().decode(errors="replace").split("\0")
+            except OSError:  # it has ended
+                continue
+            if "containerd-shim" in words[0] and str(self.socket) in words:
+                found.append(int(path.parent.name))
+        return found
 
     def _configure_kubelet(self):
         pki, directory = self.pki, self.directory

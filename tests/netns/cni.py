@@ -22,10 +22,10 @@ class Refused(AssertionError):
 
 
 class Chain:
-    def __init__(self, world, first="ptp", version="1.0.0", ours=True, **settings):
-        self.world, self.version, self.results = world, version, {}
+    def __init__(self, world, first="ptp", version="1.0.0", ours=True, subnets=SUBNETS, **settings):
+        self.world, self.version, self.subnets, self.results = world, version, subnets, {}
         self.prefix = []  # before the command of our plugin
-        ipam = {"type": "host-local", "dataDir": world.path("ipam"), "ranges": [[{"subnet": each}] for each in SUBNETS],
+        ipam = {"type": "host-local", "dataDir": world.path(f"ipam-{first}"), "ranges": [[{"subnet": each}] for each in subnets],
                 "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}
         kinds = {"ptp": {"type": "ptp", "ipam": ipam}, "bridge": {"type": "bridge", "isGateway": True, "ipam": ipam},
                  "macvlan": {"type": "macvlan", "master": "uplink0", "ipam": ipam}}
@@ -63,9 +63,10 @@ class Chain:
 
     # ---- the whole chain ----
 
-    def add(self, name, pod_namespace="guest-bob", change=None):
-        """A pod, as a Guest of the world. `change` is done to the result that our plugin gets."""
-        space = self.world.namespace(name)
+    def add(self, name, pod_namespace="guest-bob", change=None, space=None, done=None):
+        """A pod, as a Guest of the world. `change` is done to the result that our plugin gets; `done` once the last
+        plugin has returned."""
+        space = space or self.world.namespace(name)
         result = None
         for plugin in self.plugins:
             if result is not None and change:
@@ -73,6 +74,8 @@ class Chain:
             more = {} if result is None else {"prevResult": result}
             result = self.call(plugin, "ADD", self.environment(space, pod_namespace), **more)
             self.results[space] = result
+        if done:
+            done()
         return self._guest(name, space, result)
 
     def delete(self, guest, pod_namespace="guest-bob"):

@@ -245,6 +245,25 @@ TEST_F(ChainKeeperTest, NoConfigurationNamesAPluginThatIsNotThere) {
   EXPECT_THAT(keeper.problems().at(0).message, HasSubstr("grantd-cni"));
 }
 
+TEST_F(ChainKeeperTest, NoneIsWrittenAgainWhileThePluginIsAway) {
+  ChainKeeper keeper = this->keeper();
+  keeper.keep();
+  // An older plugin still closes guests, so the chain is put back behind it.
+  std::filesystem::remove(directory_.path("grantd-cni"));
+  std::filesystem::remove(directory_.path("conf/00-grantd.conflist"));
+  EXPECT_EQ(keeper.keep().restored.size(), 1U);
+  std::filesystem::remove(directory_.path("bin/grantd-cni"));
+  keeper.keep();
+  EXPECT_FALSE(keeper.in_place());
+  EXPECT_NE(chain(), "");
+  std::filesystem::remove(directory_.path("conf/00-grantd.conflist"));
+  keeper.keep();
+  EXPECT_THAT(directory_.names("conf"), ElementsAre("10-flannel.conflist"));
+  directory_.write("grantd-cni", "the plugin");
+  keeper.keep();
+  EXPECT_TRUE(keeper.in_place());
+}
+
 TEST_F(ChainKeeperTest, ToBeOvertakenIsNotToBeInPlace) {
   directory_.write("conf/00-first.conf", kSingle);
   ChainKeeper keeper = this->keeper();
