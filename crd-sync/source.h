@@ -26,6 +26,9 @@ class Source {
   // Everything as it is now. Nothing: it is not known yet, and nothing may be concluded from that.
   virtual std::optional<DesiredState> load() = 0;
 
+  // What has kept it for some time now from knowing more. Empty: nothing.
+  virtual std::vector<Problem> troubles() const { return {}; }
+
   // Writes what load() took for good to the state directory, if it differs from what is there. Apart
   // from load(), so that no edit waits for the disk: call it once the edit is in force. What went
   // wrong is to be told; the next call tries again.

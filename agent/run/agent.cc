@@ -24,6 +24,7 @@ namespace {
 
 constexpr BootNanoseconds kDriftEvery = 30 * GRANTD_NS_PER_SECOND;
 constexpr BootNanoseconds kRetryFirst = GRANTD_NS_PER_SECOND, kRetryLongest = 30 * GRANTD_NS_PER_SECOND;
+constexpr BootNanoseconds kAskedAgain = 2 * GRANTD_NS_PER_SECOND;  // a source that has told nothing yet
 
 AttachMode mode_of(AttachSetting setting) {
   switch (setting) {
@@ -339,7 +340,8 @@ void Agent::converge() {
   if (std::exchange(chain_due_, false) && chain_) keep_chain(*chain_, status_);
   read_changes();
   if (!desired_) {
-    set_alarm(drift_due_);
+    tell_problems(source_->troubles());
+    set_alarm(std::min(drift_due_, boot_now() + kAskedAgain));
     return;
   }
   times.read = boot_now();
@@ -356,6 +358,7 @@ void Agent::converge() {
   problems.insert(problems.end(), mark_problems_.begin(), mark_problems_.end());
   if (guests_) problems.insert(problems.end(), guests_->problems().begin(), guests_->problems().end());
   if (chain_) problems.insert(problems.end(), chain_->problems().begin(), chain_->problems().end());
+  for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
   if (auto not_kept = source_->keep()) problems.push_back(std::move(*not_kept));
   tell_problems(problems);
   applied_once_ = applied_once_ || report.complete();

@@ -90,6 +90,25 @@ std::optional<DesiredState> KubernetesSource::load() {
   return desired;
 }
 
+// A stream that ends is opened again at once, and that is no trouble.
+std::vector<Problem> KubernetesSource::troubles() const {
+  constexpr auto kShort = std::chrono::seconds(5);
+  std::vector<Problem> all;
+  for (const ReflectorCounters* each : {&objects_.realm_counters(), &objects_.grant_counters(),
+                                        &namespace_reflector_.counters(), &pod_reflector_.counters()}) {
+    if (each->following || each->last_error.empty()) continue;
+    if (const auto lag = each->lag(ApiTime::clock::now()); lag && *lag < kShort) continue;
+    all.push_back({Severity::Warning,
+                   {kApiPath, 0, 0},
+                   "",
+                   "",
+                   "",
+                   "the API server cannot be followed: " + each->last_error,
+                   ""});
+  }
+  return all;
+}
+
 std::optional<Problem> KubernetesSource::keep() {
   if (!to_keep_) return std::nullopt;
   if (const auto saved = file_->save(last_good_); !saved)

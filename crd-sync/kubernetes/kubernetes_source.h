@@ -36,6 +36,7 @@ class KubernetesSource final : public Source {
   // last whole set of each kind counts, also while the server is away. Guests elsewhere are waited for too, the first
   // time, but not for a server that refuses to tell of them.
   std::optional<DesiredState> load() override;
+  std::vector<Problem> troubles() const override;
   std::optional<Problem> keep() override;
 
   // Each kind that is followed, for metrics.

@@ -152,6 +152,7 @@ def test_without_the_api_server_all_goes_on(agent, node):
         assert datetime.datetime.now(datetime.timezone.utc) < end
         wait_until(lambda: not arrives(), "the Grant has ended", 30)
     assert not agent.is_ready(), "it cannot know everything"
+    assert "the API server cannot be followed: Realm: " in agent.said()
     assert not agent.reaches(GUEST, OUTSIDE_LAN)
     assert agent.reaches("default/plain", FAR)
     node.start_apiserver()
