@@ -10,6 +10,7 @@ import sys
 
 from control_plane import control_plane_report, measure_control_plane
 from forwarding import case_worlds, measure_all
+from pod_starts import measure_pod_starts, pod_starts_report
 from report import forwarding_report, rounds_of, table, targets_table
 from world import BenchError, mount_private
 
@@ -21,7 +22,9 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds: its figures mean little")
     parser.add_argument("--rounds", type=int, default=9, help="rounds that the spread is taken over (default 9)")
     parser.add_argument("--visits", type=int, default=5, help="visits to each case in a round (default 5)")
-    parser.add_argument("--only", choices=["forwarding", "control-plane"], help="one of the two parts")
+    parser.add_argument("--only", choices=["forwarding", "control-plane", "pod-starts"],
+                        help="one part; pod-starts is no part of the others")
+    parser.add_argument("--starts", type=int, default=10_000, help="pods that pod-starts makes (default 10000)")
     parser.add_argument("--json", type=pathlib.Path, help="directory for the figures, a file of JSON for each part")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="directory of the binaries")
     return parser.parse_args()
@@ -79,13 +82,25 @@ def forwarding(options, result):
     keep(options, "forwarding", result)
 
 
+def pod_starts(options, result):
+    result["pod_starts"] = measure_pod_starts(options.starts)
+    text, failures = pod_starts_report(result["pod_starts"])
+    print(text)
+    keep(options, "pod-starts", result)
+    if failures:
+        raise BenchError("; ".join(failures))
+
+
 def main():
     options = arguments()
     if options.quick:
-        options.rounds, options.visits = 3, 1
+        options.rounds, options.visits, options.starts = 3, 1, 100
     facts = machine()
     print(f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}, load {facts['load_before']:.1f}\n")
     mount_private()
+    if options.only == "pod-starts":
+        pod_starts(options, {"machine": facts})
+        return 0
     # First: the worlds of the other part stay, and are in the way.
     if options.only != "forwarding":
         control_plane(options, {"machine": facts})
