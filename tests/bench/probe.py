@@ -12,6 +12,7 @@ from world import DESTINATIONS, BenchError
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 PORTS = (9000, 9001)
+PROBED = str(ipaddress.ip_network(DESTINATIONS)[1])
 EVERY_SECONDS = 0.0002
 # A datagram that a busy machine delivers late looks like a dropped one; three in a row do not.
 IN_A_ROW = 3
@@ -31,23 +32,26 @@ def entered(netns):
 
 
 class Probe:
-    """From the measured guest of a world to both PORTS of the destination."""
+    """From the measured guest of a world to both PORTS of the destination. `receivers`: those of another probe, which
+    does not send at the same time."""
 
-    def __init__(self, world):
-        address = str(ipaddress.ip_network(DESTINATIONS)[1])
+    def __init__(self, world, receivers=None):
         self.number = 0
-        self.senders, self.receivers = [], []
+        self.senders, self.receivers = [], receivers or [self._receiver(world, port) for port in PORTS]
         for port in PORTS:
-            with entered(world.netns["peer"]):
-                receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                receiver.bind((address, port))
-                receiver.setblocking(False)
-                self.receivers.append(receiver)
             with entered(world.netns["guest"]):
                 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 sender.bind((world.measured.address, 0))
-                sender.connect((address, port))
+                sender.connect((PROBED, port))
                 self.senders.append(sender)
+
+    @staticmethod
+    def _receiver(world, port):
+        with entered(world.netns["peer"]):
+            receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind((PROBED, port))
+        receiver.setblocking(False)
+        return receiver
 
     def _arrives(self, sender, receiver):
         self.number += 1

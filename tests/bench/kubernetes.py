@@ -1,0 +1,157 @@
+"""scripts/bench --only kubernetes: from a request to the API server until a packet is judged by it. A whole cluster, the
+agent, and pods with interfaces of their own, which the plugin has closed and the agent has found."""
+
+import argparse
+import json
+import pathlib
+import random
+import statistics
+import sys
+import time
+import types
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+# pylint: disable=wrong-import-position
+from agent import Agent, manifest  # noqa: E402
+from bench import keep, machine  # noqa: E402
+from cluster import run, wait_until  # noqa: E402
+from direct import Direct  # noqa: E402
+from node import Node  # noqa: E402
+from probe import PORTS, PROBED, Probe  # noqa: E402
+from report import table, targets_table  # noqa: E402
+from stand_in import NAME, StandIn  # noqa: E402
+from world import DESTINATIONS  # noqa: E402
+
+GUESTS, EDITS, REVOCATIONS = 100, 300, 100
+PEER = "bench-outside"
+OPEN, SHUT = {PORTS[0]: (True, False), PORTS[1]: (False, True)}, (False, False)
+MILLISECOND = 1000.0
+
+
+def change(port, **more):
+    return {"spec": {"networkPolicy": {"egressAllowed": True, "allowedDestinations": [f"{DESTINATIONS}:{port}/UDP"]}, **more}}
+
+
+class Bench:
+    """Guest n is alone in its namespace and its realm, under a Grant of its own."""
+
+    def __init__(self, node, stand_in, direct, count):
+        self.node, self.stand_in, self.direct, self.count = node, stand_in, direct, count
+        self.probes, self.ports, self.chance, self.receivers = {}, {}, random.Random(1), None
+
+    def path(self, at):
+        return f"/apis/keystone.io/v1alpha1/namespaces/keystone-system/grants/bench-{at}"
+
+    def make(self):
+        for at in range(self.count):
+            space = f"guest-bench{at}"
+            self.direct.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})
+            # The first is the grantor's address, the second where the guests send to; these are nobody's.
+            self.direct.post("/apis/keystone.io/v1alpha1/realms", json.loads(manifest(
+                "Realm", f"bench{at}", {"identity": f"bench{at}.example.net", "addresses": [f"192.0.2.{at + 1}/32"]})))
+            self.direct.post(self.path(at).rpartition("/")[0], json.loads(manifest(
+                "Grant", f"bench-{at}", {"grantorRealm": "alice", "granteeRealm": f"bench{at}", **change(PORTS[0])["spec"]},
+                namespace="keystone-system")))
+        for at in range(self.count):
+            wait_until(lambda at=at: self.node.kubectl("get", "serviceaccount", "default", "-n", f"guest-bench{at}",
+                                                       check=False).returncode == 0, "an account", 60)
+            pod = self.stand_in.start(f"guest-bench{at}", "web")
+            ends = types.SimpleNamespace(netns={"peer": PEER, "guest": pod.netns}, measured=pod)
+            self.probes[at] = Probe(ends, self.receivers)
+            self.receivers = self.probes[at].receivers
+            self.ports[at] = PORTS[0]
+        for at, probe in self.probes.items():
+            probe.wait(OPEN[self.ports[at]])
+
+    def edit(self, ask):
+        """Milliseconds from before the request to the first packet under the new policy, which moves one guest from
+        one port to the other."""
+        at = self.chance.randrange(self.count)
+        self.ports[at] = PORTS[1] if self.ports[at] == PORTS[0] else PORTS[0]
+        begin = time.monotonic()
+        ask(at, change(self.ports[at]))
+        return (self.probes[at].wait(OPEN[self.ports[at]]) - begin) * MILLISECOND
+
+    def revoke(self, ask):
+        """Until the first packet that does not pass any more."""
+        at = self.chance.randrange(self.count)
+        begin = time.monotonic()
+        ask(at, change(self.ports[at], revoked=True))
+        taken = (self.probes[at].wait(SHUT) - begin) * MILLISECOND
+        self.direct.patch(self.path(at), change(self.ports[at], revoked=False))
+        self.probes[at].wait(OPEN[self.ports[at]])
+        return taken
+
+    def by_request(self, at, wanted):
+        self.direct.patch(self.path(at), wanted)
+
+    def by_kubectl(self, at, wanted):
+        self.node.kubectl("patch", "grant", f"bench-{at}", "-n", "keystone-system", "--type=merge", "-p", json.dumps(wanted))
+
+
+def quantiles(values):
+    values = sorted(values)
+    return {"count": len(values), "p50": statistics.median(values), "p99": values[min(len(values) - 1, len(values) * 99 // 100)],
+            "max": values[-1]}
+
+
+def measure(quick):
+    few = 10 if quick else 1
+    with Node() as node:
+        node.start_api()
+        node.kubectl("apply", "-f", str(pathlib.Path(__file__).resolve().parents[2] / "deploy/crds"))
+        node.kubectl("wait", "--for=condition=established", "crd", "--all", "--timeout=20s")
+        node.kubectl("create", "namespace", "keystone-system")
+        node.start_node()
+        run(["ip", "netns", "attach", PEER, node.processes["outside"].pid])
+        direct = Direct(node)
+        node.outside(["ip", "addr", "add", f"{PROBED}/32", "dev", "lo"])
+        run(["ip", "route", "add", DESTINATIONS, "via", "203.0.113.2"])
+        with Agent(node, name=NAME) as agent, StandIn(node, direct, agent.state) as stand_in:
+            bench = Bench(node, stand_in, direct, GUESTS // few)
+            bench.make()
+            result = {
+                "guests": bench.count, "grants": bench.count,
+                "edit_by_request": quantiles([bench.edit(bench.by_request) for _ in range(EDITS // few)]),
+                "revocation_by_request": quantiles([bench.revoke(bench.by_request) for _ in range(REVOCATIONS // few)]),
+                "edit_by_kubectl": quantiles([bench.edit(bench.by_kubectl) for _ in range(REVOCATIONS // few)]),
+                "agent_memory_kib": memory_kib(node),
+            }
+    return result
+
+
+def memory_kib(node):
+    with open(f"/proc/{node.processes['grantd'].pid}/status", encoding="utf-8") as file:
+        return {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in file)
+                if name in ("VmHWM", "VmRSS")}
+
+
+def targets(result):
+    rows = []
+    for name in ("edit", "revocation"):
+        for part, limit in (("p50", 100), ("p99", 500)):
+            value = result[f"{name}_by_request"][part]
+            rows.append({"target": f"{name} of a Grant by the API server, {part}, ms", "limit": limit, "median": value,
+                         "min": value, "max": value, "met": value <= limit})
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/bench --only kubernetes")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=pathlib.Path)
+    options = parser.parse_args()
+    facts = machine()
+    print(f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}, load {facts['load_before']:.1f}\n")
+    result = measure(options.quick)
+    result["targets"] = targets(result)
+    rows = [[name.replace("_", " "), *(f"{result[name][part]:.1f}" for part in ("p50", "p99", "max"))]
+            for name in ("edit_by_request", "revocation_by_request", "edit_by_kubectl")]
+    print(f"{result['grants']} Grants, {result['guests']} guests; ms until a packet is judged anew")
+    print(table(["", "p50", "p99", "longest"], rows) + "\n\n" + targets_table(result["targets"]))
+    keep(options, "kubernetes", {"machine": facts, "kubernetes": result})
+
+
+if __name__ == "__main__":
+    main()
