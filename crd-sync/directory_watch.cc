@@ -102,6 +102,13 @@ void DirectoryWatch::set_timer(Clock::duration wait) const {
   timerfd_settime(timer_.get(), 0, &when, nullptr);
 }
 
+void DirectoryWatch::look_again(std::chrono::milliseconds after) {
+  itimerspec when{};
+  when.it_value.tv_sec = after / 1s;
+  when.it_value.tv_nsec = std::chrono::nanoseconds(after % 1s).count();
+  timerfd_settime(timer_.get(), 0, &when, nullptr);
+}
+
 bool DirectoryWatch::elapsed() {
   std::uint64_t times = 0;
   return read(timer_.get(), &times, sizeof times) == static_cast<ssize_t>(sizeof times);

@@ -25,6 +25,9 @@ class DirectoryWatch {
   // Watches what stands at the path now. To be called before each reading of the directory.
   void renew();
 
+  // drain() gives true after this time, though nothing may have changed.
+  void look_again(std::chrono::milliseconds after);
+
   // True once after changes, when they have been quiet. Reads everything that is there to read.
   bool drain();
 

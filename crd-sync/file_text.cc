@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 
 namespace grantd {
@@ -22,14 +23,43 @@ Result<void> write_all(int fd, std::string_view text, const std::string& path) {
   return {};
 }
 
-}  // namespace
+// Nobody who opens the file for writing gets it before this ends (fcntl(2), "Leases"): a matter of milliseconds.
+class ReadLease {
+ public:
+  explicit ReadLease(int fd) : fd_(fd) {
+    // Sent to who holds a lease that somebody waits for. The usual SIGIO would end the process.
+    fcntl(fd_, F_SETSIG, SIGURG);
+    if (fcntl(fd_, F_SETLEASE, F_RDLCK) == 0)
+      held_ = true;
+    else
+      error_ = errno;
+  }
+  ReadLease(const ReadLease&) = delete;
+  ReadLease& operator=(const ReadLease&) = delete;
+  ~ReadLease() {
+    if (held_) fcntl(fd_, F_SETLEASE, F_UNLCK);
+  }
 
-Result<std::string> read_whole_file(const std::string& path, std::size_t limit) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  bool has_writer() const { return error_ == EAGAIN; }
+
+ private:
+  int fd_;
+  bool held_ = false;
+  int error_ = 0;
+};
+
+Result<Descriptor> open_regular(const std::string& path) {
+  Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file.valid()) return system_error("open " + path, errno);
   struct stat about {};
   if (fstat(file.get(), &about) != 0) return system_error("stat " + path, errno);
   if (!S_ISREG(about.st_mode)) return Error{"open " + path + ": is no regular file"};
+  return file;
+}
+
+Result<std::string> read_all(const Descriptor& file, const std::string& path, std::size_t limit) {
+  struct stat about {};
+  if (fstat(file.get(), &about) != 0) return system_error("stat " + path, errno);
   const Error too_large{"read " + path + ": has more than " + std::to_string(limit) + " bytes", EFBIG};
   if (about.st_size > 0 && static_cast<std::size_t>(about.st_size) > limit) return too_large;
   std::string text;
@@ -43,6 +73,21 @@ Result<std::string> read_whole_file(const std::string& path, std::size_t limit) 
     text.append(block.data(), static_cast<std::size_t>(count));
     if (text.size() > limit) return too_large;
   }
+}
+
+}  // namespace
+
+Result<std::string> read_whole_file(const std::string& path, std::size_t limit) {
+  const auto file = open_regular(path);
+  return file ? read_all(file.value(), path, limit) : file.error();
+}
+
+Result<std::string> read_finished_file(const std::string& path, std::size_t limit) {
+  const auto file = open_regular(path);
+  if (!file) return file.error();
+  const ReadLease lease(file.value().get());
+  if (lease.has_writer()) return Error{"read " + path + ": somebody has it open for writing", EAGAIN};
+  return read_all(file.value(), path, limit);
 }
 
 Result<void> replace_file(const std::string& path, std::string_view text, unsigned mode) {

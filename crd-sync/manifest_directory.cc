@@ -22,6 +22,8 @@ struct ManifestDirectory::Parts {
 
 namespace {
 
+constexpr std::chrono::seconds kLookAgain{1};
+
 Problem problem_with(const std::string& place, Severity severity, std::string message) {
   return {severity, {place, 0, 0}, "", "", "", std::move(message), ""};
 }
@@ -61,6 +63,8 @@ std::optional<DesiredState> ManifestDirectory::load() {
     reads = parts_->cache.read(paths.value());
   else
     reads.push_back(std::make_shared<const ReadResult>(unreadable_manifest(parts_->path, paths.error().message)));
+  // Its close is an event; but not where it was opened by a path outside of the directory.
+  if (parts_->cache.unfinished()) parts_->watch.look_again(kLookAgain);
   Admitted admitted = admit(reads, parts_->last_good);
   parts_->last_good = std::move(admitted.last_good);
   auto& problems = admitted.desired.problems;

@@ -84,16 +84,23 @@ ManifestCache::Parts ManifestCache::read_parts(const std::string& path, const st
 ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths) {
   std::map<std::string, Parts> fresh;
   Results results;
+  unfinished_ = false;
   for (const std::string& path : paths) {
     if (fresh.contains(path)) continue;  // named twice
     const auto unreadable = [&](const std::string& why) {
       results.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, why)));
     };
-    const auto text = is_printable(path) ? read_whole_file(path, YamlLimits{}.bytes)
+    const auto text = is_printable(path) ? read_finished_file(path, YamlLimits{}.bytes)
                                          : Error{"has control characters in its name", EINVAL};
     if (text)
       fresh[path] = read_parts(path, text.value(), std::move(known_[path]), results);
-    else if (text.error().error_number != ENOENT || !is_gone(path))
+    else if (text.error().error_number == EAGAIN) {
+      unfinished_ = true;
+      ReadResult written =
+          unreadable_manifest(path, "is being written; what was in force of it stays until it is closed");
+      for (Problem& each : written.problems) each.severity = Severity::Warning;
+      results.push_back(std::make_shared<const ReadResult>(std::move(written)));
+    } else if (text.error().error_number != ENOENT || !is_gone(path))
       unreadable(text.error().message);
   }
   known_ = std::move(fresh);

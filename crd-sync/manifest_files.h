@@ -29,6 +29,9 @@ class ManifestCache {
   // Forgets all other files.
   Results read(const std::vector<std::string>& paths);
 
+  // A file was open for writing when it was read last, and counted as one that cannot be read.
+  bool unfinished() const { return unfinished_; }
+
  private:
   // One document: text is told from text by size and hash, because times are too coarse.
   struct Part {
@@ -40,6 +43,7 @@ class ManifestCache {
   static Parts read_parts(const std::string& path, const std::string& text, Parts known, Results& results);
 
   std::map<std::string, Parts> known_;
+  bool unfinished_ = false;
 };
 
 }  // namespace grantd

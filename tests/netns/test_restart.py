@@ -77,6 +77,33 @@ def test_a_wrong_edit_leaves_what_was_in_force(node, spoil, says):
         assert flood.sent > 100 and flood.arrived() == 0
 
 
+def test_half_a_file_is_not_read(node):
+    """Without its last lines a manifest may say more than with them. Written anew and in place, and others saved
+    meanwhile; an agent that starts in the middle of it reads no half either."""
+    more = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=6001)
+    kept = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5003)
+    named = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=6000)
+    path = node.agent.directory / "grant-g.yaml"
+    whole = path.read_text(encoding="utf-8").replace("198.51.100.128/25:ICMP", "198.51.100.128/25:6000/UDP")
+    as_yaml = whole.replace('"198.51.100.128/25:443/TCP"', '"198.51.100.128/25"')  # one half says all ports
+    for anew in (True, False):
+        if anew:
+            path.unlink()
+        with open(path, "w", encoding="utf-8") as writer:
+            writer.write(as_yaml)
+            writer.flush()
+            node.agent.realm("dora", ["203.0.113.251/32"])
+            eventually(lambda: "is being written" in node.agent.said(), what="a word on it")
+            assert kept.both() and more.silent()
+            node.agent.restart()
+            assert kept.both() and more.silent()
+            writer.seek(0)
+            writer.truncate()
+            writer.write(whole)
+        eventually(named.both, what="the whole")
+        assert kept.both() and more.silent()
+
+
 def test_what_is_wrong_in_a_manifest_is_named(node):
     """File, document, field, value and what is accepted (class 42)."""
     good = (node.agent.directory / "grant-g.yaml").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """A guest with every right inside its own namespace speaks for itself alone, whatever frames it makes (classes 16 to
 27, 34, 35). Each frame differs in one thing from one that arrives."""
 
+import json
 import mmap
 import socket
 import struct
@@ -102,6 +103,27 @@ def test_another_address(wire, who):
 def test_vlan_tags(wire, tags):
     """On a real veth the kernel may move the tag out of the frame before we see it (class 22)."""
     refused(wire, "vlan_tag", lambda payload: wire.frame(wire.packet(payload), tags=tags))
+
+
+def test_a_tagged_frame_on_an_uplink_is_nobodys(shared_node):
+    """The kernel takes VLAN 0 for untagged and delivers it; the realm's address in it proves nothing (class 51)."""
+    node, outside = shared_node, shared_node.world.outside
+    source, to, port = PARTIES["grantee"][4], node.guest.addresses[4], next_port()
+    receiver = node.guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind((to, port))
+    sender = outside.packet_socket("eth0")
+    macs = [json.loads(space.run("ip", "-json", "link", "show", name))[0]["address"]
+            for space, name in ((node.world.node, "uplink0"), (outside, "eth0"))]
+
+    def arrives(tags):
+        payload = mark_bytes()
+        packet = frames.ipv4(source, to, frames.udp(source, to, 5555, port, payload))
+        sender.send(frames.ethernet(*macs, 0x0800, packet, tags))
+        return receives(receiver, payload, 0.5) is not None
+    for _ in range(3):
+        assert arrives(())
+        with Counted(node.agent, "nobody", "ingress"):
+            assert not arrives([(0x8100, 0)])
 
 
 def test_other_ethertypes(wire):

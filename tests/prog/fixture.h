@@ -63,6 +63,20 @@ class Prog : public testing::Test {
   std::uint32_t identity_of(const std::string& name);  // of a realm or Grant
   std::uint32_t stamp_of(const std::string& name);     // the mark that says so
   grantd_counter counter(std::uint32_t slot, grantd_direction direction, grantd_reason reason);
+  std::uint64_t policy_id() { return node().maps().grant.find(slot_of("bob")).value()->policy_id; }
+  // Grant bob's policy under a new id, changed by `change`. Returns the id before.
+  template <typename Change>
+  std::uint64_t republish(Change change) {
+    const std::uint64_t before = policy_id();
+    grantd_policy policy = *node().maps().policy.find(before).value();
+    change(policy);
+    const std::uint64_t after = next_policy_++;
+    EXPECT_TRUE(node().maps().policy.put(after, policy).ok());
+    node().datapath().publish(slot_of("bob"), after);
+    return before;
+  }
+  void restore(std::uint64_t policy_id) { node().datapath().publish(slot_of("bob"), policy_id); }
+
   // A source port that no other flow of this run has.
   static std::uint16_t fresh_port();
 
@@ -71,6 +85,7 @@ class Prog : public testing::Test {
 
   static std::unique_ptr<PrivateNode> node_;
   static std::unique_ptr<DryRun> dry_run_;
+  static inline std::uint64_t next_policy_ = 1'000'000;
 };
 
 // Asserts verdict and reason at once.

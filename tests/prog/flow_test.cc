@@ -19,24 +19,8 @@ class Flow : public Prog {
   }
   Sent reply_out(std::uint8_t flags) { return from_guest(frame_out(kWeb4, kBob4, kTcp, tcp(8080, port_, flags))); }
 
-  std::uint64_t policy_id() { return node().maps().grant.find(slot_of("bob")).value()->policy_id; }
-  // The same policy under a new id, changed by `change`. Returns the id before.
-  template <typename Change>
-  std::uint64_t republish(Change change) {
-    const std::uint64_t before = policy_id();
-    grantd_policy policy = *node().maps().policy.find(before).value();
-    change(policy);
-    const std::uint64_t after = next_policy_++;
-    EXPECT_TRUE(node().maps().policy.put(after, policy).ok());
-    node().datapath().publish(slot_of("bob"), after);
-    return before;
-  }
-  void restore(std::uint64_t policy_id) { node().datapath().publish(slot_of("bob"), policy_id); }
-
   std::uint16_t port_ = 0;
-  static std::uint64_t next_policy_;
 };
-std::uint64_t Flow::next_policy_ = 1'000'000;
 
 TEST_F(Flow, AHandshakeAndWhatFollows) {
   expect(out(kSyn), GRANTD_REASON_NEW_FLOW);

@@ -11,9 +11,7 @@ class IcmpError : public Prog {
     expect(from_guest(frame_out(kWeb4, kBob4, kTcp, tcp(port_, 80, kSyn))), GRANTD_REASON_NEW_FLOW);
     expect(from_guest(frame_out(kWeb6, kBob6, kUdp, udp(port_, 53))), GRANTD_REASON_NEW_FLOW);
   }
-  Bytes quote4(std::size_t payload = 0) {
-    return ipv4({kWeb4, kBob4, kTcp, 0, 0, {}}, tcp(port_, 80, kSyn, payload));
-  }
+  Bytes quote4(std::size_t payload = 0) { return ipv4({kWeb4, kBob4, kTcp, 0, 0, {}}, tcp(port_, 80, kSyn, payload)); }
   Bytes quote6() { return ipv6({kWeb6, kBob6, kUdp, 64}, udp(port_, 53)); }
   Bytes error4(const Bytes& quoted, std::uint8_t type = 3, const char* from = "198.18.0.1", const char* to = kWeb4) {
     return frame_in(from, to, kIcmp4, icmp(type, 4, 0, quoted));
@@ -45,6 +43,17 @@ TEST_F(IcmpError, ThatQuotesNoFlowDrops) {
   Bytes later = quote4();
   later[7] = 1;
   expect(to_guest(error4(later), ""), GRANTD_REASON_ICMP_ERROR_UNRELATED, "a quoted later fragment");
+}
+
+TEST_F(IcmpError, ThatQuotesAFlowOfAnOlderPolicyDrops) {
+  expect(to_guest(error4(quote4()), ""), GRANTD_REASON_ICMP_ERROR);
+  const auto before = republish([](grantd_policy&) {});
+  expect(to_guest(error4(quote4()), ""), GRANTD_REASON_ICMP_ERROR_UNRELATED);
+  expect(from_guest(frame_out(kWeb4, kBob4, kTcp, tcp(port_, 80, kAck))), GRANTD_REASON_ESTABLISHED,
+         "judged anew, and current again");
+  expect(to_guest(error4(quote4()), ""), GRANTD_REASON_ICMP_ERROR);
+  restore(before);
+  expect(to_guest(error4(quote4()), ""), GRANTD_REASON_ICMP_ERROR_UNRELATED);
 }
 
 TEST_F(IcmpError, TheOtherWayRoundIsNoFlow) {

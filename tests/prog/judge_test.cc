@@ -80,7 +80,8 @@ TEST_F(Judge, AForeignMarkIsNoStamp) {
   expect(in(stamp_of("bob")), GRANTD_REASON_NEW_FLOW);
   expect(in(identity_of("bob")), GRANTD_REASON_NOBODY, "the number without the tag");
   expect(in(stamp_of("bob") ^ 0x01000000), GRANTD_REASON_NOBODY, "another tag");
-  expect(in((stamp_of("bob") & ~0x1fffU) | GRANTD_IDENTITY_LOCAL_NODE), GRANTD_REASON_NOBODY, "LOCAL_NODE is never stamped");
+  expect(in((stamp_of("bob") & ~0x1fffU) | GRANTD_IDENTITY_LOCAL_NODE), GRANTD_REASON_NOBODY,
+         "LOCAL_NODE is never stamped");
   expect(in(stamp_of("bob") | 0x00ffe000), GRANTD_REASON_NEW_FLOW, "bits of others beside the stamp");
 }
 
@@ -150,11 +151,14 @@ TEST_F(Judge, WithoutItsPolicyAGrantIsClosed) {
 TEST_F(Judge, WithoutItsTablesAGrantIsClosed) {
   const auto slot = slot_of("other");
   const Bytes frame = frame_out("10.20.0.7", kCarol4, kTcp, tcp(fresh_port(), 80, kSyn));
+  const auto passes = [&] { return run(Hook::FromGuest, frame, interface_of("far"), {}).passes; };
   expect(from_guest(frame, "far"), GRANTD_REASON_NEW_FLOW);
+  ASSERT_TRUE(node().maps().counter.erase(slot).ok());
+  EXPECT_FALSE(passes()) << "what cannot be counted, though its flow is there";
+  ASSERT_TRUE(node().datapath().make_tables({slot}, 1024).ok());
+  EXPECT_TRUE(passes());
   ASSERT_TRUE(node().maps().flow.erase(slot).ok());
   expect(from_guest(frame, "far"), GRANTD_REASON_TABLE_MISSING);
-  ASSERT_TRUE(node().maps().counter.erase(slot).ok());
-  EXPECT_FALSE(run(Hook::FromGuest, frame, interface_of("far"), {}).passes) << "what cannot be counted";
   ASSERT_TRUE(node().datapath().make_tables({slot}, 1024).ok());
   expect(from_guest(frame, "far"), GRANTD_REASON_NEW_FLOW);
 }

@@ -15,6 +15,7 @@ namespace grantd {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -285,6 +286,39 @@ TEST_F(ManifestDirectoryTest, EditsOfTheSameSizeInOneInstantAreSeen) {
     write("a.yaml", realm_text("alice", prefix));
     EXPECT_EQ(manifests.load().value().realms.at(0).addresses.at(0).prefix.text(), prefix);
   }
+}
+
+TEST_F(ManifestDirectoryTest, AFileCountsWhenNobodyHasItOpenForWriting) {
+  write("bob.yaml", kBob);
+  auto manifests = open();
+  EXPECT_THAT(names(manifests.load().value()), ElementsAre("bob-home"));
+  for (const char* name : {"bob.yaml", "fresh.yaml"}) {
+    std::ofstream writer(path(name));
+    writer << realm_text("half", "203.0.113.0/24") << std::flush;  // a document may follow, or more of this one
+    write("alice.yaml", kAlice);
+    const DesiredState meanwhile = after_change(manifests);
+    EXPECT_THAT(names(meanwhile), ElementsAre("alice", "bob-home")) << name;
+    EXPECT_THAT(errors(meanwhile), IsEmpty());
+    ASSERT_EQ(meanwhile.problems.size(), 1U);
+    EXPECT_THAT(meanwhile.problems[0].text(), AllOf(HasSubstr(name), HasSubstr("being written")));
+    EXPECT_TRUE(told_of_change(manifests, 2s)) << "looks again, for nothing yet";
+    manifests.load();
+    if (name == std::string("bob.yaml")) writer << "---\n" << kBob;
+    writer.close();
+    EXPECT_THAT(names(after_change(manifests)), ElementsAre("alice", "bob-home", "half"));
+    write(name, kBob);
+    after_change(manifests);
+  }
+}
+
+TEST_F(ManifestDirectoryTest, AFileThatIsWrittenFromElsewhereIsLookedAtAgain) {
+  write("bob.yaml", kBob);
+  std::filesystem::create_hard_link(path("bob.yaml"), root_.path("elsewhere"));
+  std::ofstream writer(root_.path("elsewhere"), std::ios::app);
+  auto manifests = open();
+  EXPECT_THAT(names(manifests.load().value()), IsEmpty()) << "it was never seen whole";
+  writer.close();
+  EXPECT_THAT(names(after_change(manifests)), ElementsAre("bob-home"));
 }
 
 TEST_F(ManifestDirectoryTest, AnEmptyFileIsTakenForAnAccident) {
