@@ -111,10 +111,25 @@ def add_costs(figures):
                   for case, costs in figures["pod_starts"]["add"].items()])
 
 
+def enforcement(figures):
+    parts = figures["kubernetes"]
+    rows = [[name, *(f"{parts[part][key]:.0f}" for key in ("p50", "p99", "max")), parts[part]["count"]] for name, part in (
+        ("edit of a Grant, from the request to a packet", "edit_by_request"),
+        ("revocation, from the request to a packet", "revocation_by_request"),
+        ("edit by `kubectl patch`, its own start included", "edit_by_kubectl"))]
+    return table([f"{parts['grants']} Grants, {parts['guests']} guests; ms", "p50", "p99", "longest", "of"], rows)
+
+
+def enforcement_targets(figures):
+    return table(["target, ms", "at most", "measured", ""],
+                 [[row["target"].removesuffix(", ms"), row["limit"], f"{row['median']:.0f}", "met" if row["met"] else "**missed**"]
+                  for row in figures["kubernetes"]["targets"]])
+
+
 def rendered(text):
     figures = {}
     # The last one tells the machine.
-    for part in ("pod-starts", "control-plane", "forwarding"):
+    for part in ("pod-starts", "control-plane", "forwarding", "kubernetes"):
         figures |= json.loads((ROOT / f"docs/performance/{part}.json").read_text(encoding="utf-8"))
     return BLOCK.sub(lambda found: found[1] + globals()[found[2]](figures) + found[3], text)
 

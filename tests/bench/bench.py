@@ -22,8 +22,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds: its figures mean little")
     parser.add_argument("--rounds", type=int, default=9, help="rounds that the spread is taken over (default 9)")
     parser.add_argument("--visits", type=int, default=5, help="visits to each case in a round (default 5)")
-    parser.add_argument("--only", choices=["forwarding", "control-plane", "pod-starts"],
-                        help="one part; pod-starts is no part of the others")
+    parser.add_argument("--only", choices=["forwarding", "control-plane", "pod-starts", "kubernetes"],
+                        help="one part; the last two are made only if asked for")
     parser.add_argument("--starts", type=int, default=10_000, help="pods that pod-starts makes (default 10000)")
     parser.add_argument("--json", type=pathlib.Path, help="directory for the figures, a file of JSON for each part")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="directory of the binaries")
@@ -91,12 +91,24 @@ def pod_starts(options, result):
         raise BenchError("; ".join(failures))
 
 
+def kubernetes(options, result):
+    from kubernetes import kubernetes_report, measure_kubernetes  # pylint: disable=import-outside-toplevel
+
+    # Needs a network namespace of its own, and what a cluster needs.
+    text, result["kubernetes"] = kubernetes_report(measure_kubernetes(options.quick))
+    print(text)
+    keep(options, "kubernetes", result)
+
+
 def main():
     options = arguments()
     if options.quick:
         options.rounds, options.visits, options.starts = 3, 1, 100
     facts = machine()
     print(f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}, load {facts['load_before']:.1f}\n")
+    if options.only == "kubernetes":
+        kubernetes(options, {"machine": facts})
+        return 0
     mount_private()
     if options.only == "pod-starts":
         pod_starts(options, {"machine": facts})

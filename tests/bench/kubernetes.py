@@ -1,7 +1,6 @@
 """scripts/bench --only kubernetes: from a request to the API server until a packet is judged by it. A whole cluster, the
 agent, and pods with interfaces of their own, which the plugin has closed and the agent has found."""
 
-import argparse
 import json
 import pathlib
 import random
@@ -14,7 +13,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 # pylint: disable=wrong-import-position
 from agent import Agent, manifest  # noqa: E402
-from bench import keep, machine  # noqa: E402
 from cluster import run, wait_until  # noqa: E402
 from direct import Direct  # noqa: E402
 from node import Node  # noqa: E402
@@ -96,7 +94,7 @@ def quantiles(values):
             "max": values[-1]}
 
 
-def measure(quick):
+def measure_kubernetes(quick):
     few = 10 if quick else 1
     with Node() as node:
         node.start_api()
@@ -137,21 +135,10 @@ def targets(result):
     return rows
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench --only kubernetes")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
-    facts = machine()
-    print(f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}, load {facts['load_before']:.1f}\n")
-    result = measure(options.quick)
+def kubernetes_report(result):
+    """(text, JSON)"""
     result["targets"] = targets(result)
     rows = [[name.replace("_", " "), *(f"{result[name][part]:.1f}" for part in ("p50", "p99", "max"))]
             for name in ("edit_by_request", "revocation_by_request", "edit_by_kubectl")]
-    print(f"{result['grants']} Grants, {result['guests']} guests; ms until a packet is judged anew")
-    print(table(["", "p50", "p99", "longest"], rows) + "\n\n" + targets_table(result["targets"]))
-    keep(options, "kubernetes", {"machine": facts, "kubernetes": result})
-
-
-if __name__ == "__main__":
-    main()
+    text = f"{result['grants']} Grants, {result['guests']} guests; ms until a packet is judged anew\n"
+    return text + table(["", "p50", "p99", "longest"], rows) + "\n\n" + targets_table(result["targets"]), result

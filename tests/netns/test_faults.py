@@ -1,0 +1,91 @@
+"""Each bpf() call of the agent fails in turn, as a kernel that is out of memory or of another version would have it
+(class 3). strace makes it fail at the system call; the binary is the real one."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+import pytest
+from agent import GRANTD, OPEN
+from traffic import Flood, UdpPair
+from world import PARTIES, eventually
+
+POINTS = 24  # of some hundred calls, spread over all of them
+STRANGER = PARTIES["stranger"][4]
+
+
+def strace(node, inject, log):
+    """The agent under strace; its options are those of node.agent."""
+    agent = node.agent
+    return agent.world.spawn(
+        agent.world.node, "strace", "-f", "-qq", "-e", "trace=bpf", *inject, "-o", str(log), GRANTD, "run", "--manifests",
+        str(agent.directory), "--pin-root", agent.world.pin_root, "--state-dir", agent.world.path("state"), "--uplink",
+        "uplink0=lan", "--uplink", "tail0=tailnet", "--trust-clock", *agent.options,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def end(process):
+    """strace ends with what it traces; killed by itself it would leave that running."""
+    def ended():
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):
+                if f"TracerPid:\t{process.pid}\n" in status.read_text(encoding="utf-8"):
+                    os.kill(int(status.parent.name), signal.SIGKILL)
+        return process.poll() is not None
+    eventually(ended, 20, every=0.1, what="the agent ends")
+
+
+def change(node, other, turn):
+    """Something to do at each start: a guest that comes or goes with its Grant, and a destination more or less."""
+    agent = node.agent
+    if turn % 2:
+        agent.remove("workload-other")
+        agent.remove("grant-h")
+    else:
+        agent.grant("h", [])
+        agent.workload(other, "h")
+    agent.grant("g", OPEN + (["198.51.100.128/25:6000/UDP"] if turn % 2 else []))
+
+
+def calls(node, other, log):
+    """How many bpf() calls a start makes that has such a change to bring into force."""
+    change(node, other, 0)
+    process = strace(node, (), log)
+    try:
+        eventually(lambda: node.agent.policy("h"), 30, what="the change is in force")
+    finally:
+        end(process)
+    return sum(1 for line in log.read_text(encoding="utf-8").splitlines() if re.search(r"\bbpf\(", line))
+
+
+@pytest.mark.parametrize("errno", ["ENOMEM", "EPERM"])
+def test_a_call_that_fails_opens_nothing(node, tmp_path, errno):
+    other = node.world.add_guest("other")
+    log = tmp_path / "strace"
+    granted = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5004)
+    assert granted.both()
+    node.agent.kill()
+    count = calls(node, other, log)
+    assert count > POINTS
+    failed = 0
+    with Flood(node.guest.namespace, node.world.outside, STRANGER) as flood, \
+            Flood(other.namespace, node.world.outside, STRANGER, port=7778) as second:
+        for turn, point in enumerate(range(1, count, max(1, count // POINTS)), 1):
+            change(node, other, turn)
+            process = strace(node, ("-e", f"inject=bpf:error={errno}:when={point}"), log)
+            try:
+                # It starts and repairs, or gives up and says why; either way what is pinned goes on.
+                eventually(lambda: "INJECTED" in log.read_text(encoding="utf-8") or process.poll() is not None, 30,
+                           what=f"call {point} fails")
+                failed += "INJECTED" in log.read_text(encoding="utf-8")
+                assert granted.both(), f"call {point} took away what is granted"
+            finally:
+                end(process)
+            assert flood.arrived() == 0 and second.arrived() == 0, f"call {point} opened a guest"
+        assert flood.sent > 1000 and second.sent > 1000 and failed > POINTS / 2
+        node.agent.start()
+        eventually(lambda: node.agent.ctl("verify").returncode == 0, 10, what="all is repaired")
+        assert granted.both() and flood.arrived() == 0 and second.arrived() == 0
