@@ -161,6 +161,9 @@ class Admission {
       if (const auto* grant = std::get_if<Grant>(&object.value)) desired.grants.push_back(*grant);
       if (const auto* workload = std::get_if<Workload>(&object.value)) desired.workloads.push_back(*workload);
     }
+    for (const auto& read : reads_)
+      for (const auto& [id, head] : read->heads)
+        if (id.kind == ResourceKind::Grant) desired.grant_heads[id.key] = head;
     desired.problems = std::move(problems_);
     std::stable_sort(desired.problems.begin(), desired.problems.end(), [](const Problem& a, const Problem& b) {
       return std::tie(a.position.file, a.position.line) < std::tie(b.position.file, b.position.line);

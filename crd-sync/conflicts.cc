@@ -136,7 +136,7 @@ std::vector<Conflict> grant_conflicts(const StandingObjects& objects) {
     Claim claim{&standing, {}, "", ""};
     if (!names_unknown_realm(grant, realms, claim)) return;
     conflicts.push_back({{Severity::Error, claim.position, id_of(claim).text(), claim.field, escape_text(claim.value),
-                          "there is no such Realm, or it is refused", "the name of a Realm"},
+                          kNoSuchRealm, "the name of a Realm"},
                          {id_of(claim)}});
   });
   return conflicts;

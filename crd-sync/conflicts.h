@@ -8,6 +8,8 @@
 
 namespace grantd {
 
+inline constexpr const char* kNoSuchRealm = "there is no such Realm, or it is refused";
+
 // One object as it stands for now.
 struct Standing {
   const ManifestObject* object = nullptr;

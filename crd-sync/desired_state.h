@@ -4,6 +4,7 @@
 
 #include "crd-sync/resources.h"
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct DesiredState {
   std::vector<Workload> elsewhere;  // guests on other nodes that may share a Grant with one of this node
   // Kubernetes: namespaces that carry the realm's label, and those that are no guests', by label or name.
   std::set<std::string> labelled_namespaces, ordinary_namespaces;
+  // By key(), as they stand at the source, be they refused. Of those that no version of is in force too.
+  std::map<std::string, ObjectHead> grant_heads;
 };
 
 }  // namespace grantd

@@ -71,7 +71,7 @@ FixedFields fixed_fields(const ManifestObject& object) {
   if (const auto* realm = std::get_if<Realm>(&object.value)) fields = {{"spec.identity", realm->identity}};
   if (const auto* grant = std::get_if<Grant>(&object.value))
     fields = {{"spec.grantorRealm", grant->grantor_realm}, {"spec.granteeRealm", grant->grantee_realm}};
-  if (!object.uid.empty()) fields[kUidField] = object.uid;
+  if (!object.head.uid.empty()) fields[kUidField] = object.head.uid;
   return fields;
 }
 

@@ -6,6 +6,7 @@
 #include "crd-sync/read_object.h"
 
 #include <array>
+#include <charconv>
 #include <optional>
 
 namespace grantd {
@@ -52,6 +53,20 @@ std::optional<ObjectId> identify(const YamlNode& root) {
   return ObjectId{*known, std::string(space) + "/" + std::string(name)};
 }
 
+ObjectHead head_of(const YamlNode& root) {
+  ObjectHead head;
+  const YamlNode* metadata = root.find("metadata");
+  head.uid = peek(metadata, "uid");
+  const YamlNode* generation =
+      metadata != nullptr && metadata->type == YamlNode::Type::Map ? metadata->find("generation") : nullptr;
+  if (generation == nullptr || generation->type != YamlNode::Type::Scalar || generation->quoted) return head;
+  const std::string& digits = generation->text;
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error == std::errc() && end == digits.data() + digits.size() && number > 0) head.generation = number;
+  return head;
+}
+
 // How messages call an object whose name or kind is wrong.
 std::string object_name(const YamlNode& root) {
   const std::string_view kind = peek(&root, "kind"), name = peek(root.find("metadata"), "name");
@@ -75,7 +90,7 @@ YamlNode essence(const YamlNode& root) {
     metadata = YamlNode{all.type, false, all.line, "", {}, {}};
     for (std::size_t at = 0; at < all.keys.size(); ++at) {
       const std::string& field = all.keys[at].text;
-      if (field != "name" && field != "namespace" && field != "uid") continue;
+      if (field != "name" && field != "namespace" && field != "uid" && field != "generation") continue;
       metadata.keys.push_back(std::move(all.keys[at]));
       metadata.items.push_back(std::move(all.items[at]));
     }
@@ -166,7 +181,9 @@ class FileReader {
       return;
     }
     report_duplicate_keys(root, prefix, problems);
+    const ObjectHead head = head_of(root);
     ManifestObject object = read_fields(root, prefix, id, problems);
+    if (id && head != ObjectHead{}) result_.heads[*id] = head;
     if (problems.errors() > 0) {
       if (id)
         result_.refused.push_back(*id);
@@ -174,7 +191,8 @@ class FileReader {
         result_.all_known = false;
     } else if (id) {
       object.id = *id;
-      object.uid = peek(root.find("metadata"), "uid");
+      object.head = head;
+      if (auto* grant = std::get_if<Grant>(&object.value)) grant->head = head;
       object.text = tree_text(essence(root));
       result_.objects.push_back(std::move(object));
     }

@@ -5,6 +5,7 @@
 #include "crd-sync/yaml_tree.h"
 
 #include <compare>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,7 +29,7 @@ struct ObjectId {
 struct ManifestObject {
   ObjectId id;
   std::variant<Realm, Grant, Workload> value;
-  std::string uid;  // of the API server; "" in manifests
+  ObjectHead head;
   SharedText text;  // what its value was read from, in one form; lines relative to its first
 
   const SourcePosition& position() const;
@@ -43,10 +44,11 @@ struct ManifestFile {
 
 struct ReadResult {
   std::string path;
-  std::vector<ManifestObject> objects;  // in the order of the file
-  std::vector<ObjectId> refused;        // objects with errors, as far as they could be told
-  bool parsed = true;                   // false: not YAML, or not readable; then `objects` is empty
-  bool all_known = true;                // false: it holds an object whose kind or name cannot be told
+  std::vector<ManifestObject> objects;   // in the order of the file
+  std::vector<ObjectId> refused;         // objects with errors, as far as they could be told
+  std::map<ObjectId, ObjectHead> heads;  // of both, where they say
+  bool parsed = true;                    // false: not YAML, or not readable; then `objects` is empty
+  bool all_known = true;                 // false: it holds an object whose kind or name cannot be told
   std::vector<Problem> problems;
 };
 

@@ -81,6 +81,13 @@ struct Destination {
   SourcePosition position;
 };
 
+// What tells versions of one name apart, as the API server counts them.
+struct ObjectHead {
+  std::string uid;              // "" in manifests
+  std::int64_t generation = 0;  // grows with the spec; 0 where unknown
+  bool operator==(const ObjectHead&) const = default;
+};
+
 enum class Party { Grantee, Grantor, LocalNode, SameGrant };
 
 struct Grant {
@@ -98,6 +105,7 @@ struct Grant {
   bool revoked = false;
   std::chrono::seconds notice_period{0};
   std::string spec_hash;  // of the spec as written, canonical: "until its spec changes"
+  ObjectHead head;        // of this version
   SourcePosition position;
 
   std::string key() const { return namespace_name + "/" + name; }

@@ -34,10 +34,25 @@ class DurationHistogram {
   double sum_seconds_ = 0;
 };
 
+// One kind of the API server's, as it is followed. Times are Unix time in nanoseconds; 0: never.
+struct FollowedStatus {
+  std::uint64_t relists = 0;
+  std::int64_t last_contact_ns = 0;
+  std::int64_t current_ns = 0;  // when what is known was last known to be current
+  bool following = false;       // it is current now
+};
+
 struct SourceStatus {
-  std::string source;                    // "manifests"
-  std::uint64_t errors = 0;              // loads that had an error in them, since the start
-  std::int64_t last_success_seconds = 0; // Unix time of the last load without one; 0: none yet
+  std::string source;                     // "manifests", "kubernetes", or a kind of the API server's: "pods"
+  std::uint64_t errors = 0;               // loads that had an error in them, since the start
+  std::int64_t last_success_seconds = 0;  // Unix time of the last load without one; 0: none yet
+  std::optional<FollowedStatus> followed;
+};
+
+// What was written to the API server.
+struct WrittenStatus {
+  std::uint64_t status_done = 0, status_failed = 0;
+  std::uint64_t events_done = 0, events_failed = 0, events_held_back = 0;
 };
 
 // A Grant that compile refused. It has no slot unless an earlier version of it is in force.
@@ -61,6 +76,7 @@ struct AgentStatus {
   };
   std::optional<ChainStatus> chain;
   std::optional<std::uint64_t> stamp_collisions;  // nothing before the first look at the marks in use
+  std::optional<WrittenStatus> written;           // where there is an API server
 };
 
 }  // namespace grantd

@@ -5,6 +5,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <limits>
 
 namespace grantd {
@@ -116,29 +117,16 @@ void add_buckets(const Snapshot& snapshot, Families& families) {
   }
 }
 
-// The datapath's clock may be ahead of what the agent compiled last.
-grantd_phase phase_of(const Snapshot& snapshot, std::uint32_t slot, const grantd_slotname& name) {
-  switch (standing(snapshot, slot)) {
-    case GRANTD_REASON_ESTABLISHED: return GRANTD_PHASE_ACTIVE;
-    case GRANTD_REASON_EXPIRED: return GRANTD_PHASE_EXPIRED;
-    case GRANTD_REASON_REVOKED: return GRANTD_PHASE_REVOKED;
-    case GRANTD_REASON_NOT_YET_VALID: return GRANTD_PHASE_PENDING;
-    default: break;
-  }
-  // Nothing is in force: what was compiled, but never active.
-  return name.phase == GRANTD_PHASE_ACTIVE ? GRANTD_PHASE_PENDING : static_cast<grantd_phase>(name.phase);
-}
-
 void add_grants(const Snapshot& snapshot, const AgentStatus& status, Families& families) {
   const auto phase = families.open("grantd_grant_phase", kGauge, "1 for the phase that the Grant is in, else 0.");
   const auto until = families.open("grantd_grant_valid_until_timestamp_seconds", kGauge,
                                    "When the Grant ends; absent where it has no end.");
   for (const auto& [slot, name] : snapshot.slot_names) {
     const std::string grant = text_of(name.grant);
-    const grantd_phase now = phase_of(snapshot, slot, name);
-    for (const auto& [each, text] : {std::pair{GRANTD_PHASE_PENDING, "Pending"}, {GRANTD_PHASE_ACTIVE, "Active"},
-                                     {GRANTD_PHASE_REVOKED, "Revoked"}, {GRANTD_PHASE_EXPIRED, "Expired"}})
-      families.add(phase, {{"grant", grant}, {"phase", text}}, each == now);
+    const grantd_phase now = phase_now(snapshot, slot, name);
+    for (const grantd_phase each :
+         {GRANTD_PHASE_PENDING, GRANTD_PHASE_ACTIVE, GRANTD_PHASE_REVOKED, GRANTD_PHASE_EXPIRED})
+      families.add(phase, {{"grant", grant}, {"phase", phase_name(each)}}, each == now);
     if (name.valid_until_seconds) families.add(until, {{"grant", grant}}, name.valid_until_seconds);
   }
   const auto refused = families.open("grantd_grant_refused", kGauge,
@@ -182,7 +170,39 @@ void add_limits(const Snapshot& snapshot, Families& families) {
   }
 }
 
-void add_agent(const AgentStatus& status, Families& families) {
+// What the API server tells of each kind.
+void add_followed(const Snapshot& snapshot, const AgentStatus& status, Families& families) {
+  const auto contact = families.open("grantd_source_last_contact_timestamp_seconds", kGauge,
+                                     "When anything came from the API server of this kind.");
+  const auto relists = families.open("grantd_source_relists_total", kCounter,
+                                     "Times that the whole set of this kind was asked for again.");
+  const auto lag = families.open("grantd_source_lag_seconds", kGauge,
+                                 "How old what is known of this kind may be; 0 while the API server is followed.");
+  for (const SourceStatus& source : status.sources) {
+    if (!source.followed) continue;
+    const FollowedStatus& followed = *source.followed;
+    const Labels labels = {{"source", source.source}};
+    families.add(relists, labels, followed.relists);
+    if (followed.last_contact_ns) families.add(contact, labels, static_cast<double>(followed.last_contact_ns) / 1e9);
+    if (!followed.current_ns) continue;  // never known whole
+    const std::int64_t age_ns = followed.following ? 0 : snapshot.clock.wall_ns - followed.current_ns;
+    families.add(lag, labels, static_cast<double>(std::max<std::int64_t>(age_ns, 0)) / 1e9);
+  }
+}
+
+void add_written(const AgentStatus& status, Families& families) {
+  if (!status.written) return;
+  const WrittenStatus& written = *status.written;
+  const auto writes = families.open("grantd_status_writes_total", kCounter, "Writes of this node's GrantNodeStatus.");
+  families.add(writes, {{"result", "done"}}, written.status_done);
+  families.add(writes, {{"result", "failed"}}, written.status_failed);
+  const auto events = families.open("grantd_events_total", kCounter, "Events for the API server.");
+  families.add(events, {{"result", "done"}}, written.events_done);
+  families.add(events, {{"result", "failed"}}, written.events_failed);
+  families.add(events, {{"result", "held_back"}}, written.events_held_back);
+}
+
+void add_agent(const Snapshot& snapshot, const AgentStatus& status, Families& families) {
   families.add_histogram(families.open("grantd_apply_duration_seconds", MetricType::Histogram,
                                        "Time that it took to bring a change into force."),
                          status.apply_durations);
@@ -195,9 +215,10 @@ void add_agent(const AgentStatus& status, Families& families) {
                                      "When the source was last loaded without an error.");
   for (const SourceStatus& source : status.sources) {
     families.add(source_errors, {{"source", source.source}}, source.errors);
-    if (source.last_success_seconds)
-      families.add(success, {{"source", source.source}}, source.last_success_seconds);
+    if (source.last_success_seconds) families.add(success, {{"source", source.source}}, source.last_success_seconds);
   }
+  add_followed(snapshot, status, families);
+  add_written(status, families);
   families.one("grantd_drift_repaired_total", kCounter, "Places where the kernel was not as it was left.", {},
                status.drift_repaired);
   if (status.stamp_collisions)
@@ -225,7 +246,7 @@ std::string metrics_text(const Snapshot& snapshot, const AgentStatus& status) {
   add_endpoints(snapshot, families);
   add_limits(snapshot, families);
   add_maps(snapshot, families);
-  add_agent(status, families);
+  add_agent(snapshot, status, families);
   return families.text();
 }
 

@@ -8,6 +8,9 @@
 
 namespace grantd {
 
+std::string grant_subject(const std::string& key) { return "Grant " + key; }
+std::string guest_subject(const std::string& guest) { return "guest " + guest; }
+
 Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts) {
   return Planner(kernel, wanted, facts).run();
 }

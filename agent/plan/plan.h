@@ -33,11 +33,13 @@ struct Step {
 
 struct Plan {
   std::vector<Step> steps;
-  std::vector<Problem> problems;       // what found no room
-  BootNanoseconds next_due = ~0ULL;    // when to plan again, though nothing else changed
+  std::vector<Problem> problems;     // what found no room
+  BootNanoseconds next_due = ~0ULL;  // when to plan again, though nothing else changed
 };
 
 inline constexpr const char* kNodeSubject = "node";  // everything waits for it
+std::string grant_subject(const std::string& key);
+std::string guest_subject(const std::string& guest);
 inline constexpr BootNanoseconds kRetireAfter = GRANTD_NS_PER_SECOND;
 
 Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts);

@@ -56,7 +56,7 @@ void Planner::plan_endpoints() {
 }
 
 void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
-  const std::string subject = "guest " + endpoint.guest;
+  const std::string subject = guest_subject(endpoint.guest);
   // An attachment without a record drops everything, so it comes first.
   bool attached = true;
   if (!endpoint.host_network)
@@ -105,23 +105,22 @@ void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
 
 // Attached, and without a record: every frame and every connect is refused.
 void Planner::plan_closed(const CompiledEndpoint& endpoint) {
-  const std::string subject = "Workload " + endpoint.guest;
-  if (kernel_.endpoints.contains(endpoint.ifindex))
-    add(Close, subject, operation::RemoveEndpoint{endpoint.ifindex});
+  const std::string subject = guest_subject(endpoint.guest);
+  if (kernel_.endpoints.contains(endpoint.ifindex)) add(Close, subject, operation::RemoveEndpoint{endpoint.ifindex});
   if (kernel_.host_guests.contains(endpoint.cgroup_id))
     add(Close, subject, operation::RemoveHostGuest{endpoint.cgroup_id});
   if (endpoint.cgroup_id) attach_cgroup(endpoint);
 }
 
 void Planner::attach_cgroup(const CompiledEndpoint& endpoint) {
-  const std::string hooks = "cgroup of Workload " + endpoint.guest;
+  const std::string hooks = "cgroup of " + guest_subject(endpoint.guest);
   for (Hook hook : kConnectHooks) attach({hook, 0, endpoint.cgroup_id}, hooks);
   if (endpoint.host_network)
     for (Hook hook : kSocketHooks) attach({hook, 0, endpoint.cgroup_id}, hooks);
 }
 
 void Planner::plan_host_guest(const CompiledEndpoint& endpoint, std::uint32_t slot, std::uint32_t endpoint_id) {
-  const std::string subject = "guest " + endpoint.guest;
+  const std::string subject = guest_subject(endpoint.guest);
   if (slot) used_slots_.insert(slot);
   grantd_endpoint record = encode_endpoint(endpoint);
   record.ifindex = 0;
@@ -173,8 +172,7 @@ void Planner::close_abandoned_host_guests() {
       add(Close, subject, operation::RemoveHostGuest{cgroup_id});
       continue;
     }
-    if (record.slot != 0)
-      add(Close, subject, operation::PutHostGuest{cgroup_id, with_slot(record, 0, take_version())});
+    if (record.slot != 0) add(Close, subject, operation::PutHostGuest{cgroup_id, with_slot(record, 0, take_version())});
     if (const auto have = kernel_.guests.find(record.endpoint_id);
         have != kernel_.guests.end() && !used_guests_.contains(record.endpoint_id)) {
       grantd_guest guest = have->second;
@@ -206,8 +204,7 @@ void Planner::plan_uplinks() {
     attach({Hook::FromUplink, uplink.ifindex, 0}, subject);
   }
   for (const auto& [ifindex, record] : kernel_.uplinks)
-    if (!wanted.contains(ifindex))
-      add(Close, "uplink " + std::to_string(ifindex), operation::RemoveUplink{ifindex});
+    if (!wanted.contains(ifindex)) add(Close, "uplink " + std::to_string(ifindex), operation::RemoveUplink{ifindex});
   for (const Attachment& attachment : kernel_.attachments)
     if (attachment.hook == Hook::FromUplink && !wanted.contains(attachment.ifindex))
       add(Retire, "uplink " + std::to_string(attachment.ifindex), operation::Detach{attachment});

@@ -30,7 +30,7 @@ void Planner::keep_refused(const RefusedGrant& grant) {
   if (!loses) return;
   grantd_policy policy = current->second;
   if (++policy.realm_epoch == 0) policy.realm_epoch = 1;
-  publish("Grant " + grant.key, slot->second, policy);
+  publish(grant_subject(grant.key), slot->second, policy);
 }
 
 void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy) {
@@ -46,7 +46,8 @@ void Planner::release_slots() {
   for (const auto& [slot, policy_id] : kernel_.published) {
     const auto name = kernel_.slot_names.find(slot);
     if (name != kernel_.slot_names.end() && wanted_grants_.contains(text_of(name->second.grant))) continue;
-    add(Close, name == kernel_.slot_names.end() ? "slot " + std::to_string(slot) : "Grant " + text_of(name->second.grant),
+    add(Close,
+        name == kernel_.slot_names.end() ? "slot " + std::to_string(slot) : grant_subject(text_of(name->second.grant)),
         operation::Publish{slot, 0});
     published_.erase(slot);
   }
@@ -106,7 +107,7 @@ std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_polic
 }
 
 void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
-  const std::string subject = "Grant " + grant.key;
+  const std::string subject = grant_subject(grant.key);
   const grantd_slotname name = encode_slot_name(grant);
   const auto named = kernel_.slot_names.find(slot);
   if (named == kernel_.slot_names.end() || !same_bytes(named->second, name))

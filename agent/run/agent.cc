@@ -28,9 +28,12 @@ constexpr BootNanoseconds kAskedAgain = 2 * GRANTD_NS_PER_SECOND;  // a source t
 
 AttachMode mode_of(AttachSetting setting) {
   switch (setting) {
-    case AttachSetting::Tcx: return AttachMode::Tcx;
-    case AttachSetting::Clsact: return AttachMode::Clsact;
-    case AttachSetting::Auto: break;
+    case AttachSetting::Tcx:
+      return AttachMode::Tcx;
+    case AttachSetting::Clsact:
+      return AttachMode::Clsact;
+    case AttachSetting::Auto:
+      break;
   }
   return AttachMode::Auto;
 }
@@ -104,8 +107,9 @@ Result<void> Agent::open_sources() {
   interfaces_.emplace(std::move(interfaces).value());
   auto source = open_source(settings_);
   if (!source) return source.error();
-  source_ = std::move(source).value();
-  if (settings_.kubernetes) {
+  source_ = std::move(source.value().source);
+  if (KubernetesSource* api = source.value().api) {
+    report_.emplace(settings_.node, *api, datapath_->maps());
     auto guests = GuestFinder::open(settings_.cni_records, settings_.cni_cache);
     if (!guests) return guests.error();
     guests_.emplace(std::move(guests).value());
@@ -135,7 +139,7 @@ Result<void> Agent::watch_sources() {
 }
 
 void Agent::open_metrics() {
-  status_.sources.push_back({source_->kind(), 0, 0});
+  status_.sources.push_back({source_->kind(), 0, 0, {}});
   if (settings_.listen.empty()) return;
   auto server = MetricsServer::start(settings_.listen, settings_.pin_root);
   if (!server) {
@@ -153,10 +157,15 @@ Result<void> Agent::run() {
       converge();
       return_memory();
     }
+    if (report_) {
+      report_->drive();
+      loop_.set_alarm(std::min(alarm_, report_->next_due()));
+    }
     auto woken = loop_.wait();
     if (!woken) return woken.error();
     if (woken.value() == EventLoop::Woken::Stop) break;
-    if (woken.value() == EventLoop::Woken::Reload) source_changed_ = interfaces_changed_ = marks_due_ = chain_due_ = true;
+    if (woken.value() == EventLoop::Woken::Reload)
+      source_changed_ = interfaces_changed_ = marks_due_ = chain_due_ = true;
   }
   log_info("grantd stops; what is attached goes on enforcing");
   return {};
@@ -165,7 +174,7 @@ Result<void> Agent::run() {
 // An API server says much that changes nothing here.
 bool Agent::is_due() const {
   return source_changed_ || interfaces_changed_ || records_changed_ || clock_changed_ || marks_changed_ || chain_due_ ||
-         boot_now() >= alarm_;
+         boot_now() >= alarm_ || (report_ && applied_once_ && report_->is_due(boot_now()));
 }
 
 void Agent::read_node() {
@@ -314,11 +323,17 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
 // Before anything else: whatever starts in a new namespace of guests is closed by the plugin, with no help from here.
 bool Agent::hand_over_namespaces(std::vector<Problem>& problems) {
   if (!settings_.kubernetes) return true;
-  const GuestNamespaces wanted{settings_.guest_namespaces, desired_->labelled_namespaces, desired_->ordinary_namespaces};
+  const GuestNamespaces wanted{settings_.guest_namespaces, desired_->labelled_namespaces,
+                               desired_->ordinary_namespaces};
   const auto kept = keep_guest_namespaces(settings_.state_dir, wanted);
   if (!kept)
-    problems.push_back({Severity::Error, {settings_.state_dir, 0, 0}, "", "", "",
-                        "grantd-cni cannot be told which namespaces are guests': " + kept.error().message, ""});
+    problems.push_back({Severity::Error,
+                        {settings_.state_dir, 0, 0},
+                        "",
+                        "",
+                        "",
+                        "grantd-cni cannot be told which namespaces are guests': " + kept.error().message,
+                        ""});
   return kept.ok();
 }
 
@@ -338,9 +353,11 @@ void Agent::converge() {
   times.begin = boot_now();
   check_drift();
   if (std::exchange(chain_due_, false) && chain_) keep_chain(*chain_, status_);
+  const bool news = source_changed_ || interfaces_changed_ || records_changed_ || clock_changed_;
   read_changes();
   if (!desired_) {
     tell_problems(source_->troubles());
+    publish_metrics();
     set_alarm(std::min(drift_due_, boot_now() + kAskedAgain));
     return;
   }
@@ -362,9 +379,19 @@ void Agent::converge() {
   if (auto not_kept = source_->keep()) problems.push_back(std::move(*not_kept));
   tell_problems(problems);
   applied_once_ = applied_once_ || report.complete();
+  report_to_cluster(compiled, time, news || report.done > 0);
   publish_status(compiled);
   set_alarm(next_due(compiled, time, plan, report.complete() && told));
   if (std::exchange(marks_due_, false)) marks_->look();  // after everything that enforces
+}
+
+// After everything that enforces. What the kernel lacks now is judged anew: some of it may have been mended.
+void Agent::report_to_cluster(const CompiledPolicy& compiled, const TimeFacts& time, bool changed) {
+  if (!report_) return;
+  if (changed) report_->changed();
+  if (!report_->is_due(boot_now())) return;
+  const Plan missing = grantd::plan(applier_->state(), compiled, plan_facts(time));
+  report_->look(*desired_, compiled, applier_->state(), missing, attacher_->mechanism());
 }
 
 void Agent::publish_status(const CompiledPolicy& compiled) {
@@ -373,6 +400,11 @@ void Agent::publish_status(const CompiledPolicy& compiled) {
   status_.refused.clear();
   for (const RefusedGrant& grant : compiled.refused) status_.refused.push_back({grant.key, grant.why});
   status_.apply_errors = applier_->errors_by_operation();
+  publish_metrics();
+}
+
+void Agent::publish_metrics() {
+  if (report_) report_->tell(status_);
   if (metrics_) metrics_->publish(status_);
 }
 

@@ -7,6 +7,7 @@
 #include "agent/marks/mark_watch.h"
 #include "agent/metrics/metrics_server.h"
 #include "agent/node/interfaces.h"
+#include "agent/run/cluster_report.h"
 #include "agent/run/event_loop.h"
 #include "agent/run/keep_chain.h"
 #include "agent/run/node_time.h"
@@ -54,6 +55,8 @@ class Agent {
   bool hand_over_namespaces(std::vector<Problem>& problems);  // false: to be tried again
   void tell_problems(const std::vector<Problem>& problems);
   void publish_status(const CompiledPolicy& compiled);
+  void publish_metrics();
+  void report_to_cluster(const CompiledPolicy& compiled, const TimeFacts& time, bool changed);
   BootNanoseconds next_due(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete);
   void set_alarm(BootNanoseconds due);
 
@@ -64,7 +67,8 @@ class Agent {
   std::unique_ptr<BpfKernel> kernel_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<Source> source_;
-  std::optional<GuestFinder> guests_;  // with Kubernetes
+  std::optional<GuestFinder> guests_;    // with Kubernetes
+  std::optional<ClusterReport> report_;  // with Kubernetes
   std::optional<ChainKeeper> chain_;
   std::optional<InterfaceWatch> interfaces_;
   std::optional<NodeTime> time_;

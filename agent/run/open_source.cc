@@ -1,6 +1,5 @@
 #include "agent/run/open_source.h"
 
-#include "crd-sync/kubernetes/kubernetes_source.h"
 #include "crd-sync/manifest_directory.h"
 
 #include <cstdlib>
@@ -19,24 +18,20 @@ Result<ApiServer> api_server(const Settings& settings) {
   return in_cluster_server(environment("KUBERNETES_SERVICE_HOST"), environment("KUBERNETES_SERVICE_PORT"));
 }
 
-template <typename Opened>
-Result<std::unique_ptr<Source>> as_source(Result<Opened> opened) {
-  if (!opened) return opened.error();
-  return std::unique_ptr<Source>(std::move(opened).value());
-}
-
 }  // namespace
 
-Result<std::unique_ptr<Source>> open_source(const Settings& settings) {
+Result<OpenedSource> open_source(const Settings& settings) {
   if (settings.kubernetes) {
     const auto server = api_server(settings);
     if (!server) return server.error();
-    return as_source(
-        KubernetesSource::open(server.value(), {settings.node, settings.guest_namespaces, settings.state_dir}));
+    auto api = KubernetesSource::open(server.value(), {settings.node, settings.guest_namespaces, settings.state_dir});
+    if (!api) return api.error();
+    KubernetesSource* source = api.value().get();
+    return OpenedSource{std::move(api).value(), source};
   }
   auto manifests = ManifestDirectory::open(settings.manifests, settings.state_dir);
   if (!manifests) return manifests.error();
-  return std::unique_ptr<Source>(std::make_unique<ManifestDirectory>(std::move(manifests).value()));
+  return OpenedSource{std::make_unique<ManifestDirectory>(std::move(manifests).value()), nullptr};
 }
 
 }  // namespace grantd

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/settings/settings.h"
+#include "crd-sync/kubernetes/kubernetes_source.h"
 #include "crd-sync/source.h"
 #include "maps/result.h"
 
@@ -9,6 +10,11 @@
 
 namespace grantd {
 
-Result<std::unique_ptr<Source>> open_source(const Settings& settings);
+struct OpenedSource {
+  std::unique_ptr<Source> source;
+  KubernetesSource* api = nullptr;  // the same, where it is the API server
+};
+
+Result<OpenedSource> open_source(const Settings& settings);
 
 }  // namespace grantd

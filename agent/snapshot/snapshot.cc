@@ -22,6 +22,37 @@ grantd_reason standing(const Snapshot& snapshot, std::uint32_t slot) {
   return GRANTD_REASON_ESTABLISHED;
 }
 
+grantd_phase phase_now(const Snapshot& snapshot, std::uint32_t slot, const grantd_slotname& name) {
+  switch (standing(snapshot, slot)) {
+    case GRANTD_REASON_ESTABLISHED:
+      return GRANTD_PHASE_ACTIVE;
+    case GRANTD_REASON_EXPIRED:
+      return GRANTD_PHASE_EXPIRED;
+    case GRANTD_REASON_REVOKED:
+      return GRANTD_PHASE_REVOKED;
+    case GRANTD_REASON_NOT_YET_VALID:
+      return GRANTD_PHASE_PENDING;
+    default:
+      break;
+  }
+  // Nothing is in force: what was compiled, but never active.
+  return name.phase == GRANTD_PHASE_ACTIVE ? GRANTD_PHASE_PENDING : static_cast<grantd_phase>(name.phase);
+}
+
+const char* phase_name(grantd_phase phase) {
+  switch (phase) {
+    case GRANTD_PHASE_ACTIVE:
+      return "Active";
+    case GRANTD_PHASE_REVOKED:
+      return "Revoked";
+    case GRANTD_PHASE_EXPIRED:
+      return "Expired";
+    case GRANTD_PHASE_PENDING:
+      break;
+  }
+  return "Pending";
+}
+
 std::uint64_t bucket_level_bytes(const BucketState& state, const grantd_limit& limit, std::uint64_t grant_epoch,
                                  std::uint64_t boot_now_ns) {
   using Wide = unsigned __int128;
@@ -66,31 +97,40 @@ const char* direction_name(std::uint32_t direction) { return direction == GRANTD
 
 const char* uplink_class_name(std::uint32_t uplink_class) {
   switch (uplink_class) {
-    case GRANTD_UPLINK_TAILNET: return "tailnet";
-    case GRANTD_UPLINK_LAN: return "lan";
-    case GRANTD_UPLINK_OVERLAY: return "overlay";
-    case GRANTD_UPLINK_UNTRUSTED: return "untrusted";
-    default: return "destination";
+    case GRANTD_UPLINK_TAILNET:
+      return "tailnet";
+    case GRANTD_UPLINK_LAN:
+      return "lan";
+    case GRANTD_UPLINK_OVERLAY:
+      return "overlay";
+    case GRANTD_UPLINK_UNTRUSTED:
+      return "untrusted";
+    default:
+      return "destination";
   }
 }
 
 const char* reason_label(std::uint32_t reason) {
   switch (reason) {
 #define GRANTD_LABEL(number, name, label, verdict, sentence) \
-  case number: return label;
+  case number:                                               \
+    return label;
     GRANTD_REASONS(GRANTD_LABEL)
 #undef GRANTD_LABEL
-    default: return "";
+    default:
+      return "";
   }
 }
 
 const char* reason_sentence(std::uint32_t reason) {
   switch (reason) {
 #define GRANTD_SENTENCE(number, name, label, verdict, sentence) \
-  case number: return sentence;
+  case number:                                                  \
+    return sentence;
     GRANTD_REASONS(GRANTD_SENTENCE)
 #undef GRANTD_SENTENCE
-    default: return "";
+    default:
+      return "";
   }
 }
 

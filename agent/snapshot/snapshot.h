@@ -73,6 +73,10 @@ const grantd_policy* policy_in_force(const Snapshot& snapshot, std::uint32_t slo
 // ESTABLISHED (nothing against it), QUARANTINE, POLICY_MISSING, NOT_YET_VALID, EXPIRED, REVOKED.
 grantd_reason standing(const Snapshot& snapshot, std::uint32_t slot);
 
+// The phase that the Grant of this slot is in by the datapath's clock, which may be ahead of what was compiled last.
+grantd_phase phase_now(const Snapshot& snapshot, std::uint32_t slot, const grantd_slotname& name);
+const char* phase_name(grantd_phase phase);  // "Active"
+
 // Bytes in the bucket now; limit.rate_bps is not 0.
 std::uint64_t bucket_level_bytes(const BucketState& state, const grantd_limit& limit, std::uint64_t grant_epoch,
                                  std::uint64_t boot_now_ns);
@@ -82,10 +86,10 @@ std::string grant_name(const Snapshot& snapshot, std::uint32_t slot);
 std::string guest_name(const Snapshot& snapshot, std::uint32_t endpoint_id);
 std::string identity_name(const Snapshot& snapshot, std::uint32_t identity);
 
-const char* bound_name(std::uint32_t kind);               // "realm_prefixes"
-const char* direction_name(std::uint32_t direction);      // "egress"
+const char* bound_name(std::uint32_t kind);                 // "realm_prefixes"
+const char* direction_name(std::uint32_t direction);        // "egress"
 const char* uplink_class_name(std::uint32_t uplink_class);  // "tailnet"
-const char* reason_label(std::uint32_t reason);           // "" for a number without a reason
+const char* reason_label(std::uint32_t reason);             // "" for a number without a reason
 const char* reason_sentence(std::uint32_t reason);
 bool reason_passes(std::uint32_t reason);
 

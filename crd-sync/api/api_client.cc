@@ -122,6 +122,7 @@ void ApiClient::drive(Sending sent) {
 void ApiClient::end(Sending sent, const ApiEnd& end) {
   ApiAnswer& answer = sent->answer;
   answer.status = end.status;
+  answer.retry_after = end.retry_after;
   if (!answer.error) answer.error = end.broken;
   if (!answer.error && (end.status < 200 || end.status > 299)) answer.error = status_error(end.status, answer.body);
   sent->open = false;

@@ -16,7 +16,8 @@ namespace grantd {
 struct ApiAnswer {
   int status = 0;
   std::string body;
-  std::optional<ApiError> error;  // of anything but a whole answer with 2xx
+  std::optional<ApiError> error;             // of anything but a whole answer with 2xx
+  std::chrono::milliseconds retry_after{0};  // as the server asked
 };
 
 class ApiClient {

@@ -28,7 +28,7 @@ Json essence(const Json& object) {
       continue;
     }
     Json& metadata = result[key] = Json::object();
-    for (const char* name : {"name", "namespace", "uid"})
+    for (const char* name : {"name", "namespace", "uid", "generation"})
       if (const auto found = value.find(name); found != value.end()) metadata[name] = *found;
   }
   return result;

@@ -16,7 +16,7 @@ inline constexpr const char* kApiPath = "kubernetes";
 // Text is text, whatever it looks like. Without lines. `value` is no deeper than JsonLimits allow.
 YamlNode tree_of(const nlohmann::json& value);
 
-// What the server adds to an object (status, and of metadata all but name, namespace and uid) is let be;
+// What the server adds to an object (status, and of metadata all but name, namespace, uid and generation) is let be;
 // the rest is read as strictly as a manifest.
 ReadResult read_api_object(const nlohmann::json& object);
 

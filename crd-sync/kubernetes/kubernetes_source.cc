@@ -123,11 +123,13 @@ std::optional<Problem> KubernetesSource::keep() {
   return std::nullopt;
 }
 
-std::vector<std::pair<std::string, const ReflectorCounters*>> KubernetesSource::counters() const {
-  return {{"realms", &objects_.realm_counters()},
-          {"grants", &objects_.grant_counters()},
-          {"namespaces", &namespace_reflector_.counters()},
-          {"pods", &pod_reflector_.counters()}};
+std::vector<std::pair<std::string, ReflectorCounters>> KubernetesSource::counters() const {
+  std::vector<std::pair<std::string, ReflectorCounters>> all = {{"realms", objects_.realm_counters()},
+                                                                {"grants", objects_.grant_counters()},
+                                                                {"namespaces", namespace_reflector_.counters()},
+                                                                {"pods", pod_reflector_.counters()}};
+  if (auto elsewhere = elsewhere_.counters()) all.emplace_back("pods_elsewhere", std::move(*elsewhere));
+  return all;
 }
 
 }  // namespace grantd

@@ -40,7 +40,7 @@ class KubernetesSource final : public Source {
   std::optional<Problem> keep() override;
 
   // Each kind that is followed, for metrics.
-  std::vector<std::pair<std::string, const ReflectorCounters*>> counters() const;
+  std::vector<std::pair<std::string, ReflectorCounters>> counters() const;
   // For requests of others: status, Events.
   ApiClient& client() { return *client_; }
 

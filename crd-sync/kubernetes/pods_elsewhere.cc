@@ -6,6 +6,15 @@
 #include <utility>
 
 namespace grantd {
+namespace {
+
+void count_in(const ReflectorCounters& one, ReflectorCounters& all) {
+  all.lists += one.relists();
+  all.events += one.events;
+  for (std::size_t reason = 0; reason < kApiErrorReasons; ++reason) all.errors[reason] += one.errors[reason];
+}
+
+}  // namespace
 
 PodsElsewhere::Followed::Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed)
     : pods(keep_pod()), reflector(elsewhere_reflector(namespace_name, node), pods, seed + hash_text(namespace_name)) {}
@@ -26,6 +35,8 @@ void PodsElsewhere::want(const std::set<std::string>& namespaces, ApiClient& cli
       continue;
     }
     client.unfollow(each->second->reflector);
+    if (!counted_before_) counted_before_.emplace().lists = 1;
+    count_in(each->second->reflector.counters(), *counted_before_);
     given_up_ += each->second->pods.revision() + 2;
     each = followed_.erase(each);
   }
@@ -45,6 +56,24 @@ Pods::Objects PodsElsewhere::objects() const {
   Pods::Objects all;
   for (const auto& [name, followed] : followed_)
     all.insert(followed->pods.objects().begin(), followed->pods.objects().end());
+  return all;
+}
+
+std::optional<ReflectorCounters> PodsElsewhere::counters() const {
+  if (followed_.empty()) return counted_before_;
+  ReflectorCounters all = counted_before_.value_or(ReflectorCounters{});
+  all.lists = std::max<std::uint64_t>(all.lists, 1);
+  all.following = true;
+  const auto& first = followed_.begin()->second->reflector.counters();
+  all.last_contact = first.last_contact;
+  for (const auto& [name, followed] : followed_) {
+    const ReflectorCounters& one = followed->reflector.counters();
+    count_in(one, all);
+    all.last_contact = std::min(all.last_contact, one.last_contact);  // nothing comes first
+    if (one.following) continue;
+    all.followed_at = all.following ? one.followed_at : std::min(all.followed_at, one.followed_at);
+    all.following = false;
+  }
   return all;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -26,6 +27,9 @@ class PodsElsewhere {
   // Each namespace was known whole once, or there was an error: there is no use in waiting longer.
   bool settled() const;
   Pods::Objects objects() const;
+  // Of all namespaces together; last_contact and followed_at of the one that is furthest behind. Nothing where none
+  // is followed and none was.
+  std::optional<ReflectorCounters> counters() const;
   // Changes whenever objects() or settled() does.
   std::uint64_t revision() const;
 
@@ -41,7 +45,8 @@ class PodsElsewhere {
   const std::uint64_t seed_;
   std::map<std::string, std::unique_ptr<Followed>> followed_;
   std::size_t left_out_ = 0;
-  std::uint64_t given_up_ = 0;  // revisions of those that are followed no longer
+  std::optional<ReflectorCounters> counted_before_;  // of those that are followed no longer
+  std::uint64_t given_up_ = 0;                       // revisions of those that are followed no longer
 };
 
 }  // namespace grantd

@@ -105,6 +105,7 @@ class ApiAdmission : public testing::Test {
     for (const nlohmann::json& object : objects) reads.push_back(std::make_shared<ReadResult>(read_api_object(object)));
     Admitted result = admit(reads, last_good_);
     last_good_ = parse_last_good(last_good_text(result.last_good)).value();
+    desired_ = result.desired;
     std::string text;
     for (const Grant& grant : result.desired.grants) text += grant.grantee_realm + ".";
     for (const Problem& problem : result.desired.problems) text += problem.message + ".";
@@ -119,6 +120,7 @@ class ApiAdmission : public testing::Test {
   const nlohmann::json alice_ = realm("alice-home", "192.0.2.0/25"), bob_ = realm("bob-home", "192.0.2.128/26"),
                        carol_ = realm("carol", "192.0.2.192/26");
   LastGood last_good_;
+  DesiredState desired_;
 };
 
 TEST_F(ApiAdmission, KeepsTheLastGoodVersion) {
@@ -136,6 +138,33 @@ TEST_F(ApiAdmission, TellsAnEditFromAnotherObjectOfTheSameName) {
   EXPECT_THAT(admitted({alice_, bob_, carol_, grant}), testing::StartsWith("bob-home.cannot be changed."));
   grant["metadata"]["uid"] = "another";
   EXPECT_EQ(admitted({alice_, bob_, carol_, grant}), "carol.");
+}
+
+TEST_F(ApiAdmission, TellsTheGenerationInForceFromTheNewestOne) {
+  const std::string key = "keystone-system/alice-to-bob";
+  nlohmann::json grant = grant_of_the_api();
+  admitted({alice_, bob_, carol_, grant});
+  EXPECT_EQ(desired_.grants.at(0).head, (ObjectHead{"0e0f", 2}));
+  grant["spec"]["hard"] = "none";
+  grant["metadata"]["generation"] = 3;
+  admitted({alice_, bob_, carol_, grant});
+  EXPECT_EQ(desired_.grants.at(0).head, (ObjectHead{"0e0f", 2}));
+  EXPECT_EQ(desired_.grant_heads.at(key), (ObjectHead{"0e0f", 3}));
+  last_good_.clear();
+  admitted({alice_, bob_, carol_, grant});
+  EXPECT_TRUE(desired_.grants.empty());
+  EXPECT_EQ(desired_.grant_heads.at(key), (ObjectHead{"0e0f", 3}));
+  admitted({alice_, bob_, carol_});
+  EXPECT_TRUE(desired_.grant_heads.empty());
+}
+
+TEST_F(ApiAdmission, BelievesNoOddGeneration) {
+  for (const char* odd : {R"("3")", "-1", "0", "2.5", "1e30", "99999999999999999999", "[]", "{}", "null", "true"}) {
+    nlohmann::json grant = grant_of_the_api();
+    grant["metadata"]["generation"] = nlohmann::json::parse(odd);
+    EXPECT_EQ(admitted({alice_, bob_, carol_, grant}), "bob-home.") << odd;
+    EXPECT_EQ(desired_.grants.at(0).head.generation, 0) << odd;
+  }
 }
 
 // Each manifest of a folder with each object of it, as the API would hold it.
@@ -216,7 +245,8 @@ TEST(ApiObject, IsRefusedWhereItsManifestIs) {
 }
 
 TEST(ApiObject, HasItsOwnPath) {
-  EXPECT_EQ(keystone_reflector(ResourceKind::Grant).path, "/apis/keystone.io/v1alpha1/namespaces/keystone-system/grants");
+  EXPECT_EQ(keystone_reflector(ResourceKind::Grant).path,
+            "/apis/keystone.io/v1alpha1/namespaces/keystone-system/grants");
   EXPECT_EQ(keystone_reflector(ResourceKind::Realm).kind, "Realm");
 }
 

@@ -1,6 +1,6 @@
 // Values to the text that Prometheus reads, checked by Prometheus' own linter.
-#include "agent/metrics/listen_address.h"
 #include "agent/metrics/metrics_text.h"
+#include "agent/metrics/listen_address.h"
 #include "tests/unit/snapshot_samples.h"
 
 #include <gmock/gmock.h>
@@ -24,7 +24,7 @@ AgentStatus status() {
   status.apply_durations.add(2'000'000'000);
   status.apply_durations.add(20'000'000'000);
   status.apply_errors = {{"attach", 2}};
-  status.sources = {{"manifests", 4, 1'767'225'600}};
+  status.sources = {{"manifests", 4, 1'767'225'600, {}}};
   status.drift_repaired = 5;
   return status;
 }
@@ -54,6 +54,26 @@ TEST(Metrics, CountersHaveTheLabelsOfTheDesign) {
   EXPECT_THAT(text, Not(HasSubstr("grantd_packets_total{grant=\"(quarantine)\"")));
 }
 
+TEST(Metrics, EachKindOfTheApiServerHasItsOwn) {
+  AgentStatus with = status();
+  const std::int64_t now = samples::kWallNow, second = 1'000'000'000;
+  with.sources.push_back({"pods", 2, 0, FollowedStatus{3, now - 5 * second, now - 5 * second, true}});
+  with.sources.push_back({"grants", 0, 0, FollowedStatus{0, now - 40 * second, now - 40 * second, false}});
+  with.sources.push_back({"realms", 1, 0, FollowedStatus{}});
+  with.written = WrittenStatus{7, 1, 5, 2, 3};
+  const std::string text = metrics_text(full_node(), with);
+  EXPECT_THAT(text, HasSubstr("grantd_source_errors_total{source=\"pods\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_source_relists_total{source=\"pods\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_source_last_contact_timestamp_seconds{source=\"pods\"} 1767225595\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_source_lag_seconds{source=\"pods\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_source_lag_seconds{source=\"grants\"} 40\n"));
+  EXPECT_THAT(text, Not(HasSubstr("grantd_source_lag_seconds{source=\"realms\"}"))) << "never known";
+  EXPECT_THAT(text, Not(HasSubstr("grantd_source_relists_total{source=\"manifests\"}")));
+  EXPECT_THAT(text, HasSubstr("grantd_status_writes_total{result=\"failed\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_events_total{result=\"held_back\"} 3\n"));
+  EXPECT_THAT(metrics_text(full_node(), status()), Not(HasSubstr("grantd_events_total")));
+}
+
 TEST(Metrics, GrantsHaveOnePhaseThatIsTheKernels) {
   const std::string text = metrics_text(full_node(), status());
   EXPECT_THAT(text, HasSubstr("grantd_grant_phase{grant=\"keystone-system/alice-to-bob\",phase=\"Active\"} 1\n"));
@@ -70,8 +90,9 @@ TEST(Metrics, GrantsHaveOnePhaseThatIsTheKernels) {
 
 TEST(Metrics, BucketsAreThereWhereALimitIs) {
   const std::string text = metrics_text(full_node(), status());
-  EXPECT_THAT(text, HasSubstr("grantd_bandwidth_limit_bytes_per_second{grant=\"keystone-system/alice-to-bob\",grantor=\"alice-"
-                              "home\",grantee=\"bob-home\",direction=\"egress\"} 12500000\n"));
+  EXPECT_THAT(
+      text, HasSubstr("grantd_bandwidth_limit_bytes_per_second{grant=\"keystone-system/alice-to-bob\",grantor=\"alice-"
+                      "home\",grantee=\"bob-home\",direction=\"egress\"} 12500000\n"));
   EXPECT_THAT(text, HasSubstr("grantd_bucket_level_bytes{grant=\"keystone-system/alice-to-bob\""));
   EXPECT_THAT(text, Not(HasSubstr("grantd_bucket_level_bytes{grant=\"keystone-system/alice-to-carol\"")));
 }

@@ -1,0 +1,90 @@
+// Events of the API server about pods and Grants: each thing once, and again at most hourly while it lasts.
+// Knows nothing of sockets or clocks, so that tests are both.
+#pragma once
+
+#include "crd-sync/resources.h"
+#include "crd-sync/status/status_writer.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace grantd {
+
+struct EventObject {
+  std::string api_version, kind;
+  std::string namespace_name, name, uid;
+};
+
+// Something that holds now and that a person should know.
+struct Occasion {
+  EventObject about;
+  std::string reason;  // "Quarantined"
+  std::string detail;  // tells occasions of one object and reason apart; "" where there is one
+  std::string state;   // where this changes, it is told before the hour is over
+  std::string message;
+};
+
+struct EventCounters {
+  std::uint64_t done = 0, failed = 0;
+  std::uint64_t held_back = 0;  // by the limit of the whole agent; what still holds is told later
+  std::string last_error;       // "" after a success
+};
+
+class EventSender {
+ public:
+  using WallClock = std::function<WallTime()>;
+
+  static constexpr std::chrono::hours kAgain{1};  // as long as the API server keeps an Event
+  static constexpr std::chrono::minutes kChanged{1};
+  static constexpr double kBurst = 25, kPerSecond = 0.5;  // of the whole agent
+  static constexpr std::size_t kMostRemembered = 4096, kMostOpen = 4;
+
+  // Outlives what `send` sends by.
+  EventSender(std::string node, SendRequest send, ApiClock clock, WallClock wall, std::uint64_t seed);
+  EventSender(const EventSender&) = delete;
+  EventSender& operator=(const EventSender&) = delete;
+
+  // True: it is being told now. False: it was told already, or has to wait; to be offered again while it holds.
+  bool offer(const Occasion& occasion);
+
+  const EventCounters& counters() const { return counters_; }
+
+ private:
+  using Key = std::tuple<std::string, std::string, std::string>;  // uid, reason, detail
+  struct Told {
+    ApiTime at{};
+    std::string state;
+    std::uint64_t count = 0;  // as far as is known
+    bool there = false;       // the server has one of this name
+  };
+
+  bool is_due(const Told* told, const std::string& state, ApiTime now) const;
+  bool take_token(ApiTime now);
+  void forget_oldest();
+  void create(const Key& key, const Occasion& occasion);
+  void repeat(const Key& key, const Occasion& occasion, bool counted);
+  void send(const ApiRequest& request, const Key& key, const Occasion& occasion, bool creating);
+  void answered(const ApiAnswer& answer, const Key& key, const Occasion& occasion, bool creating);
+
+  const std::string node_;
+  const SendRequest send_;
+  const ApiClock clock_;
+  const WallClock wall_;
+  Backoff backoff_;
+  EventCounters counters_;
+  std::map<Key, Told> told_;
+  std::size_t open_ = 0;
+  double tokens_ = kBurst;
+  ApiTime tokens_at_{}, wait_until_{};
+};
+
+// The same for the same occasion, before and after a restart, so that none is ever there twice.
+std::string event_name(const std::string& node, const Occasion& occasion);
+
+}  // namespace grantd

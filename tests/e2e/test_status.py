@@ -1,0 +1,236 @@
+"""What the agent tells the API server, with the rights and the token that its DaemonSet has: its node's
+GrantNodeStatus, and Events on pods and Grants."""
+
+import datetime
+import json
+import signal
+import time
+
+import pytest
+
+from agent import FAR, GRANTCTL, Agent
+from node import NAME, OUTSIDE_LAN
+
+from cluster import ROOT, run, wait_until
+
+DEPLOY = ROOT / "deploy/kubernetes"
+GUEST, SPACE = "guest-dave/told", "guest-dave"
+SYSTEM = "keystone-system"
+KEY = f"{SYSTEM}/g"
+
+
+@pytest.fixture(scope="module")
+def deployed(node):
+    """The agent's account, and a token of it as the kubelet would give it to a pod on this node."""
+    for name in ("rbac", "admission"):
+        node.kubectl("apply", "-f", DEPLOY / f"{name}.yaml")
+    node.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "holder", "namespace": SYSTEM},
+                           "spec": {"nodeName": NAME, "serviceAccountName": "grantd",
+                                    "containers": [{"name": "main", "image": "localhost/never:1", "imagePullPolicy": "Never"}]}}))
+    yield node
+    node.kubectl("delete", "pod", "holder", "-n", SYSTEM, "--grace-period=0", "--force")
+    for name in ("admission", "rbac"):
+        node.kubectl("delete", "-f", DEPLOY / f"{name}.yaml")
+
+
+def kubeconfig(node):
+    token = node.kubectl("create", "token", "grantd", "-n", SYSTEM, "--bound-object-kind=Pod",
+                         "--bound-object-name=holder").stdout.strip()
+    path = node.directory / "agent.kubeconfig"
+    made = json.loads(node.kubeconfig.read_text(encoding="utf-8"))
+    made["users"][0]["user"] = {"token": token}
+    path.write_text(json.dumps(made), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def agent(deployed):
+    deployed.namespace(SPACE)
+    deployed.pod("told", SPACE)
+    with Agent(deployed, kubeconfig=kubeconfig(deployed)) as running:
+        yield running
+    deployed.kubectl("delete", "namespace", SPACE, "--wait=false")
+    deployed.kubectl("delete", "gns", NAME)
+
+
+def node_status(node):
+    done = node.kubectl("get", "gns", NAME, "-o", "json", check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else {}
+
+
+def told(node, name="g"):
+    """What the status says of a Grant."""
+    grants = node_status(node).get("status", {}).get("grants", [])
+    return next((each for each in grants if each["name"] == name), None)
+
+
+def condition(grant, kind):
+    return next(each for each in grant["conditions"] if each["type"] == kind)
+
+
+def wait_for(node, agent, holds, what, name="g"):
+    def is_so():
+        grant = told(node, name)
+        return grant if grant and holds(grant) else None
+    return wait_until(is_so, f"{what}: {told(node, name)}; grantd said: {agent.said()[-2000:]}", 20)
+
+
+def generation(node, name="g"):
+    return node.get("grant", name, "-n", SYSTEM)["metadata"]["generation"]
+
+
+def events(node, reason, space=SYSTEM):
+    return [each for each in node.get("events", "-n", space)["items"] if each["reason"] == reason]
+
+
+def wait_event(node, reason, holds=lambda event: True, space=SYSTEM, seconds=30):
+    return wait_until(lambda: [each for each in events(node, reason, space) if holds(each)], reason, seconds)[0]
+
+
+def test_quarantine_is_told_on_the_pod(agent, deployed):
+    agent.held(GUEST, None)
+    event = wait_event(deployed, "Quarantined", space=SPACE)
+    assert event["involvedObject"]["uid"] == deployed.get("pod", "told", "-n", SPACE)["metadata"]["uid"]
+    assert "no packet passes" in event["message"] and "realm dave has no Grant" in event["message"]
+    described = deployed.kubectl("describe", "pod", "told", "-n", SPACE).stdout
+    assert "Quarantined" in described and "realm dave has no Grant" in described
+    status = wait_until(lambda: node_status(deployed).get("status"), "a status")
+    quarantined = wait_until(lambda: node_status(deployed)["status"]["quarantined"], "it is listed")
+    assert quarantined[0]["guest"] == GUEST and status["summary"]["quarantined"] == 1
+
+
+def test_a_grant_in_force_as_read_back(agent, deployed):
+    agent.grant(destinations=[FAR], hard={"keystone.io/egress-bandwidth": "8M"})
+    agent.held(GUEST, "g")
+    grant = wait_for(deployed, agent, lambda grant: grant["enforced"], "in force")
+    assert {each["type"]: each["status"] for each in grant["conditions"]} == {
+        "Accepted": "True", "RealmResolved": "True", "Enforced": "True"}
+    in_force = next(each for each in json.loads(run([GRANTCTL, "grants", "--output", "json"]).stdout)["grants"] if each["grant"] == KEY)
+    assert grant["policyID"] == in_force["policy_id"] and grant["endpoints"] == 1
+    assert grant["observedGeneration"] == generation(deployed)
+    assert grant["policy"]["phase"] == "Active" and grant["policy"]["egressBitsPerSecond"] == 8_000_000
+    assert "ingressBitsPerSecond" not in grant["policy"] and grant["policy"]["rules"] > 0
+    # It goes with its node.
+    owner, = node_status(deployed)["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == ("Node", deployed.get("node", NAME)["metadata"]["uid"])
+    assert node_status(deployed)["status"]["quarantined"] == []
+    columns = deployed.kubectl("get", "gns").stdout.split()
+    assert columns[:2] == ["NAME", "GRANTS"] and NAME in columns
+
+
+def test_a_refused_edit_keeps_the_older_in_force(agent, deployed):
+    agent.grant(destinations=[FAR])
+    good = wait_for(deployed, agent, lambda grant: grant["enforced"] and grant["observedGeneration"] == generation(deployed), "in force")
+    agent.grant(destinations=[FAR, "realm:nobody-knows"])
+    refused = wait_for(deployed, agent, lambda grant: condition(grant, "Accepted")["status"] == "False", "refused")
+    accepted, enforced = condition(refused, "Accepted"), condition(refused, "Enforced")
+    assert accepted["observedGeneration"] == generation(deployed) == good["observedGeneration"] + 1
+    assert "nobody-knows" in accepted["message"] and "what was in force before stays" in accepted["message"]
+    assert enforced["status"] == "False" and enforced["reason"] == "OlderInForce"
+    assert refused["policyID"] == good["policyID"] and refused["observedGeneration"] == good["observedGeneration"]
+    realm = condition(refused, "RealmResolved")
+    assert (realm["status"], realm["reason"]) == ("False", "RealmMissing")
+    assert agent.reaches(GUEST, FAR)
+    event = wait_event(deployed, "GrantRefused")
+    assert event["involvedObject"]["name"] == "g" and "nobody-knows" in event["message"] and NAME in event["message"]
+    assert "GrantRefused" in deployed.kubectl("describe", "grant", "g", "-n", SYSTEM).stdout
+    agent.grant(destinations=[FAR])
+    again = wait_for(deployed, agent, lambda grant: grant["enforced"], "accepted again")
+    assert again["observedGeneration"] == generation(deployed)
+
+
+def test_a_first_violation_is_told_on_the_grant(agent, deployed):
+    agent.grant()
+    agent.held(GUEST, "g")
+    assert agent.reaches(GUEST, OUTSIDE_LAN)
+    assert not agent.reaches(GUEST, FAR)
+    event = wait_event(deployed, "Violations")
+    assert event["involvedObject"]["kind"] == "Grant" and event["involvedObject"]["name"] == "g"
+    assert "egress, destination" in event["message"] and "allowedDestinations" in event["message"]
+    before = len(events(deployed, "Violations"))
+    for _ in range(3):
+        assert not agent.reaches(GUEST, FAR)
+    time.sleep(12)  # The agent has looked again.
+    again = events(deployed, "Violations")
+    assert len(again) == before and all(each["count"] == 1 for each in again), "once in an hour"
+
+
+def test_an_end_within_a_day_is_told(agent, deployed):
+    assert not events(deployed, "GrantExpiresSoon")
+    end = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    agent.grant(destinations=[FAR], validity={"validUntil": end})
+    event = wait_event(deployed, "GrantExpiresSoon")
+    assert end in event["message"] and "spec.validity.validUntil" in event["message"]
+    grant = wait_for(deployed, agent, lambda grant: "notAfter" in grant.get("policy", {}), "it has an end")
+    told_end = datetime.datetime.fromisoformat(grant["policy"]["notAfter"].replace("Z", "+00:00"))
+    assert abs(told_end - datetime.datetime.fromisoformat(end.replace("Z", "+00:00"))) <= datetime.timedelta(seconds=1)
+    agent.grant(destinations=[FAR])
+
+
+def test_writes_are_coalesced(agent, deployed):
+    agent.grant(destinations=[FAR])
+    wait_for(deployed, agent, lambda grant: grant["enforced"] and grant["observedGeneration"] == generation(deployed), "settled")
+    time.sleep(11)  # Metrics are published with each look, every 10 s.
+    written = writes(agent)
+    begin = time.monotonic()
+    for number in range(50):
+        agent.grant(destinations=[FAR], hard={"keystone.io/egress-bandwidth": f"{number + 1}M"})
+    edits = time.monotonic() - begin
+    grant = wait_for(deployed, agent, lambda grant: grant["observedGeneration"] == generation(deployed), "the last edit is told")
+    took = time.monotonic() - begin
+    assert grant["policy"]["egressBitsPerSecond"] == 50_000_000
+    time.sleep(11)
+    assert 1 <= writes(agent) - written <= took / 5 + 1, f"50 edits in {edits} s, told after {took} s"
+
+
+def writes(agent, result="done"):
+    return metric(agent, f'grantd_status_writes_total{{result="{result}"}}')
+
+
+def metric(agent, name):
+    return float(next(line.split()[-1] for line in agent.metrics().splitlines() if line.startswith(name + " ")))
+
+
+def test_an_agent_writes_no_other_nodes_object(agent, deployed):
+    """The same account, as the node that its token is not bound to."""
+    agent.stop()
+    agent.name = "node2"
+    agent.start()
+    try:
+        wait_until(lambda: writes(agent, "failed") >= 1, "it was refused", 30)
+        wait_until(lambda: "of its own node only, not of node2" in agent.said(), "the log says why", 10)
+        assert deployed.kubectl("get", "gns", "node2", check=False).returncode != 0
+        assert writes(agent) == 0
+        time.sleep(5)
+        assert agent.said().count("this node's GrantNodeStatus cannot be written") == 1, "once"
+    finally:
+        agent.stop()
+        agent.name = NAME
+        agent.start()
+    agent.held(GUEST, "g")
+    wait_until(lambda: writes(agent) >= 1, "its own object is written again")
+
+
+def test_kinds_that_are_followed(agent):
+    for kind in ("realms", "grants", "namespaces", "pods"):
+        assert metric(agent, f'grantd_source_lag_seconds{{source="{kind}"}}') == 0
+        assert abs(metric(agent, f'grantd_source_last_contact_timestamp_seconds{{source="{kind}"}}') - time.time()) < 300
+
+
+def test_nothing_is_lost_while_the_server_is_away(agent, deployed):
+    agent.grant(destinations=[FAR])
+    wait_for(deployed, agent, lambda grant: grant["enforced"], "in force")
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=12)
+    agent.grant(destinations=[FAR], validity={"validUntil": end.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    wait_for(deployed, agent, lambda grant: "notAfter" in grant.get("policy", {}), "it has an end")
+    deployed.end("kube-apiserver", signal.SIGKILL)
+    wait_until(lambda: not agent.reaches(GUEST, OUTSIDE_LAN), "it ended by itself", 30)
+    wait_until(lambda: metric(agent, 'grantd_source_lag_seconds{source="grants"}') > 0, "the lag is told", 30)
+    wait_until(lambda: writes(agent, "failed") >= 1, "the write failed", 30)
+    deployed.start_apiserver()
+    grant = wait_until(lambda: (told(deployed) or {}).get("policy", {}).get("phase") == "Expired" and told(deployed),
+                       "the end is told", 60)
+    assert grant["enforced"]
+    wait_until(lambda: metric(agent, 'grantd_source_lag_seconds{source="grants"}') == 0, "it is followed again", 60)
+    agent.grant(destinations=[FAR])
+    wait_until(lambda: agent.reaches(GUEST, FAR), "it is open again", 30)

@@ -1,0 +1,264 @@
+// From what should be and what the kernel has to what people are told: real compile, plan and apply on a model kernel.
+#include "agent/status/assess.h"
+
+#include "agent/apply/applier.h"
+#include "agent/compile/compile.h"
+#include "agent/status/gaps.h"
+#include "agent/status/violations.h"
+#include "crd-sync/conflicts.h"
+#include "tests/unit/desired_samples.h"
+#include "tests/unit/model_kernel.h"
+
+#include <gmock/gmock.h>
+
+#include <functional>
+#include <string>
+
+namespace grantd {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+constexpr const char* kKey = "keystone-system/g";
+
+PlanFacts plan_facts() {
+  PlanFacts facts;
+  facts.now = desired::noon().boot_now;
+  facts.cpus = 2;
+  for (const InterfaceFact& each : desired::node().interfaces) facts.interfaces.insert(each.ifindex);
+  facts.slots = 16;
+  facts.node = "node-a";
+  return facts;
+}
+
+// A node with one Grant and one guest; each situation is what happened to it since.
+class Node {
+ public:
+  Node() {
+    desired_ = desired::world();
+    Grant grant = desired::grant("g", {"198.51.100.0/24:443/TCP"});
+    grant.egress_bps = 8'000'000;
+    grant.head = {"uid-g", 3};
+    desired_.grants = {grant};
+    desired_.grant_heads[kKey] = grant.head;
+    Workload pod = desired::workload("guest-bob/web", "g", "veth-a", {"10.42.0.9"});
+    desired_.workloads = {pod};
+    apply();
+  }
+
+  void apply() {
+    compiled_ = compile(desired_, node_, time_, Limits{});
+    EXPECT_TRUE(applier_.refresh(time_.boot_now).ok());
+    (void)applier_.apply(plan(applier_.state(), compiled_, plan_facts()), time_.boot_now);
+  }
+
+  // As an agent would say it that said `before_` last.
+  NodeStatus look() {
+    EXPECT_TRUE(applier_.refresh(time_.boot_now).ok());
+    snapshot_ = {};
+    const KernelState& state = applier_.state();
+    snapshot_.clock = {time_.boot_now, std::chrono::nanoseconds(time_.now.time_since_epoch()).count()};
+    snapshot_.published = state.published;
+    snapshot_.policies = state.policies;
+    snapshot_.slot_names = state.slot_names;
+    snapshot_.endpoints = state.endpoints;
+    missing_ = plan(state, compiled_, plan_facts());
+    before_ = assess(facts(), before_);
+    return before_;
+  }
+  StatusFacts facts() {
+    return {desired_, compiled_, snapshot_, applier_.state().rule_sets, missing_, "node-a", "0.1.0", "tcx"};
+  }
+  std::vector<Occasion> told() { return occasions(facts(), before_); }
+
+  Grant& grant() { return desired_.grants[0]; }
+  // A newer version at the API server, which is no good; the one in force stays desired.
+  void refuse_edit(const char* message) {
+    desired_.grant_heads[kKey].generation = grant().head.generation + 1;
+    desired_.problems.push_back({Severity::Error, {}, std::string("Grant ") + kKey, "spec.granteeRealm", "eve", message, ""});
+  }
+
+  DesiredState desired_;
+  NodeFacts node_ = desired::node();
+  TimeFacts time_ = desired::noon();
+  CompiledPolicy compiled_;
+  model::ModelKernel kernel_;
+  Applier applier_{kernel_};
+  Snapshot snapshot_;
+  Plan missing_;
+  NodeStatus before_;
+};
+
+struct Situation {
+  const char* what;
+  std::function<void(Node&)> happens;
+  ConditionState accepted, resolved, enforced;
+  const char* enforced_reason;
+  const char* message;  // part of what the status says in one line
+  const char* events;   // reasons of what people are told
+};
+
+constexpr ConditionState kYes = ConditionState::True, kNo = ConditionState::False;
+
+const Situation kSituations[] = {
+    {"in force", [](Node&) {}, kYes, kYes, kYes, "InForce", "is in force; 1 guest's interface is held to it", ""},
+    {"an edit is refused", [](Node& node) { node.refuse_edit("is no good"); }, kNo, kYes, kNo, "OlderInForce",
+     "eve: is no good; what was in force before stays", "GrantRefused "},
+    {"an edit names no Realm", [](Node& node) { node.refuse_edit(kNoSuchRealm); }, kNo, kNo, kNo, "OlderInForce",
+     "there is no such Realm", "GrantRefused "},
+    {"a program was taken away", [](Node& node) { node.kernel_.lose_attachments(10); }, kYes, kYes, kNo, "ProgramMissing",
+     "the program for packets from the guest is not attached to interface 10", "NotEnforced "},
+    {"the new policy cannot be written",
+     [](Node& node) {
+       node.grant().egress_bps = 1'000'000;
+       node.kernel_.fail("put_policy");
+       node.apply();
+     },
+     kYes, kYes, kNo, "PolicyDiffers", "the policy in force is not the one that should be", "NotEnforced "},
+    {"the Grant is gone and its policy is not",
+     [](Node& node) {
+       node.desired_.grants.clear();
+       node.desired_.grant_heads.clear();
+       node.kernel_.fail("publish");
+       node.apply();
+     },
+     kNo, ConditionState::Unknown, kNo, "StillInForce", "the Grant is gone", ""},
+    {"the grantee is nobody here",
+     [](Node& node) {
+       node.desired_.realms[1].addresses.clear();
+       node.apply();
+     },
+     kYes, kNo, kYes, "InForce", "Realm bob has no address that this node believes", ""},
+    {"it ends within a day",
+     [](Node& node) {
+       node.grant().valid_until = node.time_.now + 23h;
+       node.apply();
+     },
+     kYes, kYes, kYes, "InForce", "is in force", "GrantExpiresSoon "},
+    {"it ends in two days",
+     [](Node& node) {
+       node.grant().valid_until = node.time_.now + 48h;
+       node.apply();
+     },
+     kYes, kYes, kYes, "InForce", "is in force", ""},
+};
+
+class Assess : public testing::TestWithParam<Situation> {};
+
+TEST_P(Assess, Tells) {
+  const Situation& situation = GetParam();
+  SCOPED_TRACE(situation.what);
+  Node node;
+  const NodeStatus before = node.look();
+  ASSERT_TRUE(before.grant(kKey) != nullptr && before.grant(kKey)->enforced);
+  situation.happens(node);
+  const NodeStatus now = node.look();
+  const GrantStatus* grant = now.grant(kKey);
+  ASSERT_NE(grant, nullptr);
+  EXPECT_EQ(grant->condition("Accepted")->state, situation.accepted);
+  EXPECT_EQ(grant->condition("RealmResolved")->state, situation.resolved);
+  EXPECT_EQ(grant->condition("Enforced")->state, situation.enforced);
+  EXPECT_EQ(grant->condition("Enforced")->reason, situation.enforced_reason);
+  EXPECT_EQ(grant->enforced, situation.enforced == kYes);
+  EXPECT_THAT(grant->message, HasSubstr(situation.message));
+  EXPECT_EQ(has_broken(now, before), situation.enforced != kYes);
+  std::string events;
+  for (const Occasion& each : node.told()) events += each.reason + " ";
+  EXPECT_EQ(events, situation.events);
+}
+
+INSTANTIATE_TEST_SUITE_P(Situations, Assess, testing::ValuesIn(kSituations));
+
+TEST(AssessPolicy, IsReadBackAndKnowsItsVersion) {
+  Node node;
+  const GrantStatus good = *node.look().grant(kKey);
+  EXPECT_EQ(good.generation, 3);
+  ASSERT_TRUE(good.policy.has_value());
+  EXPECT_EQ(good.policy->egress_bps, 8'000'000U);
+  EXPECT_EQ(good.policy->ingress_bps, 0U);
+  EXPECT_EQ(good.policy->phase, "Active");
+  EXPECT_GT(good.policy->rules, 0U);
+  node.refuse_edit("is no good");
+  const GrantStatus older = *node.look().grant(kKey);
+  EXPECT_EQ(older.policy_id, good.policy_id);
+  EXPECT_EQ(older.generation, 3) << "what is in force comes from the older version";
+  EXPECT_EQ(older.condition("Accepted")->generation, 4);
+}
+
+TEST(AssessPolicy, AfterTheEndThePhaseIsTheKernels) {
+  Node node;
+  node.grant().valid_until = node.time_.now + 60s;
+  node.apply();
+  EXPECT_EQ(node.look().grant(kKey)->policy->phase, "Active");
+  node.time_.boot_now += 61 * GRANTD_NS_PER_SECOND;  // nobody compiled since
+  EXPECT_EQ(node.look().grant(kKey)->policy->phase, "Expired");
+}
+
+TEST(AssessGuests, QuarantineSaysWhyOnThePod) {
+  Node node;
+  node.desired_.grants.clear();
+  node.desired_.grant_heads.clear();
+  node.desired_.workloads[0].pod = GuestPod{};
+  node.desired_.workloads[0].pod->uid = "uid-web";
+  node.desired_.workloads[0].pod->realm = "bob";
+  node.desired_.workloads[0].grant.clear();
+  node.desired_.workloads[0].interface.clear();
+  node.node_.pod_interfaces["uid-web"] = {{10, {desired::address("10.42.0.9")}, ""}};
+  node.apply();
+  const NodeStatus status = node.look();
+  ASSERT_EQ(status.quarantined.size(), 1U);
+  EXPECT_EQ(status.quarantined[0].guest, "guest-bob/web");
+  const auto told = node.told();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].reason, "Quarantined");
+  EXPECT_EQ(told[0].about.uid, "uid-web");
+  EXPECT_EQ(told[0].about.namespace_name, "guest-bob");
+  EXPECT_THAT(told[0].message, HasSubstr("realm bob has no Grant"));
+}
+
+TEST(Gaps, NamesForPeopleAreNone) {
+  Plan plan;
+  plan.steps.push_back({operation::PutSlotName{1, grantd_slotname{}}, grant_subject(kKey)});
+  plan.steps.push_back({operation::RemovePolicy{7}, grant_subject(kKey)});
+  const Gaps gaps = gaps_of(plan);
+  EXPECT_TRUE(gaps.by_subject.empty() && gaps.by_slot.empty() && gaps.of_node.empty());
+}
+
+std::vector<grantd_counter> counted(std::uint32_t reason, std::uint64_t packets) {
+  std::vector<grantd_counter> counters(GRANTD_COUNTERS);
+  counters[GRANTD_COUNTER_INDEX(GRANTD_EGRESS, reason)].packets = packets;
+  return counters;
+}
+
+TEST(Violations, ThoseSinceTheyWereTold) {
+  ViolationWatch watch({"a/old"});
+  EXPECT_TRUE(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 100)).empty()) << "before this agent came";
+  const auto later = watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 103));
+  ASSERT_EQ(later.size(), 1U);
+  EXPECT_EQ(later[0].packets, 3U);
+  EXPECT_EQ(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 104))[0].packets, 4U) << "not told yet";
+  watch.told(later[0]);
+  EXPECT_TRUE(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 104)).empty());
+  EXPECT_EQ(watch.look("a/new", counted(GRANTD_REASON_DESTINATION, 2))[0].packets, 2U);
+  EXPECT_EQ(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 1))[0].packets, 1U) << "a new table";
+}
+
+TEST(Violations, SomeRefusalsAlarmNobody) {
+  ViolationWatch watch({});
+  for (const std::uint32_t reason : {GRANTD_REASON_LINK_CHATTER, GRANTD_REASON_RATE_LIMIT, GRANTD_REASON_QUARANTINE,
+                                     GRANTD_REASON_EXPIRED, GRANTD_REASON_ESTABLISHED})
+    EXPECT_TRUE(watch.look("a/g", counted(reason, 5)).empty()) << reason;
+}
+
+TEST(Violations, TellWhatToDo) {
+  const Occasion occasion = violation_occasion({"a/g", GRANTD_EGRESS, GRANTD_REASON_DESTINATION, 3}, "uid-g", "node-a");
+  EXPECT_EQ(occasion.about.name, "g");
+  EXPECT_EQ(occasion.detail, "egress, destination");
+  EXPECT_THAT(occasion.message, HasSubstr("3 packets refused on node node-a"));
+  EXPECT_THAT(occasion.message, HasSubstr("grantctl drops --grant a/g"));
+  EXPECT_THAT(occasion.message, HasSubstr("spec.networkPolicy.allowedDestinations"));
+}
+
+}  // namespace
+}  // namespace grantd

@@ -1,0 +1,155 @@
+#include "crd-sync/status/event_sender.h"
+
+#include "crd-sync/api/json.h"
+
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace grantd {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+Occasion quarantine(const std::string& uid = "u-1", const std::string& state = "no Grant") {
+  return {{"v1", "Pod", "guest-bob", "web", uid}, "Quarantined", "", state, "In quarantine: " + state};
+}
+
+class EventSenderTest : public testing::Test {
+ protected:
+  void answer(int status, std::string body = "{}", ApiErrorReason reason = ApiErrorReason::Server) {
+    ASSERT_FALSE(open_.empty());
+    ApiAnswer answer;
+    answer.status = status;
+    answer.body = std::move(body);
+    if (status < 200 || status > 299) answer.error = ApiError{reason, "said no"};
+    const auto done = std::move(open_.front().second);
+    open_.erase(open_.begin());
+    done(answer);
+  }
+
+  ApiTime now_{1h};
+  std::vector<std::pair<ApiRequest, ApiClient::Done>> open_;
+  EventSender sender_{"node-a", [this](const ApiRequest& request, ApiClient::Done done) { open_.emplace_back(request, std::move(done)); },
+                      [this] { return now_; }, [] { return WallTime(1'767'225'600s); }, 1};
+};
+
+TEST_F(EventSenderTest, SaysWhatAPersonSees) {
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  ASSERT_EQ(open_.size(), 1U);
+  const ApiRequest& request = open_.front().first;
+  EXPECT_EQ(request.method + " " + request.path, "POST /api/v1/namespaces/guest-bob/events");
+  const auto event = parse_json(request.body, {});
+  ASSERT_TRUE(event.has_value());
+  EXPECT_EQ((*event)["involvedObject"]["uid"], "u-1");
+  EXPECT_EQ((*event)["reason"], "Quarantined");
+  EXPECT_EQ((*event)["type"], "Warning");
+  EXPECT_EQ((*event)["message"], "In quarantine: no Grant");
+  EXPECT_EQ((*event)["source"]["host"], "node-a");
+  EXPECT_EQ((*event)["firstTimestamp"], "2026-01-01T00:00:00Z");
+  EXPECT_EQ((*event)["metadata"]["name"], event_name("node-a", quarantine()));
+}
+
+TEST_F(EventSenderTest, OnceAnHourWhileItLasts) {
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  answer(201, R"({"count":1})");
+  now_ += 59min;
+  EXPECT_FALSE(sender_.offer(quarantine()));
+  now_ += 1min;
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  EXPECT_EQ(open_.front().first.method, "PATCH");
+  EXPECT_THAT(open_.front().first.path, HasSubstr("/events/" + event_name("node-a", quarantine())));
+  EXPECT_THAT(open_.front().first.body, HasSubstr("\"count\":2"));
+  answer(200, R"({"count":2})");
+  EXPECT_EQ(sender_.counters().done, 2U);
+}
+
+TEST_F(EventSenderTest, AnotherReasonIsToldWithinAMinute) {
+  EXPECT_TRUE(sender_.offer(quarantine("u-1", "no Grant")));
+  answer(201);
+  now_ += 59s;
+  EXPECT_FALSE(sender_.offer(quarantine("u-1", "refused")));
+  now_ += 1s;
+  EXPECT_TRUE(sender_.offer(quarantine("u-1", "refused")));
+  EXPECT_THAT(open_.front().first.body, HasSubstr("In quarantine: refused"));
+}
+
+TEST_F(EventSenderTest, AnotherAgentsEventIsTakenOver) {
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  answer(409, "{}", ApiErrorReason::Refused);
+  ASSERT_EQ(open_.size(), 1U);
+  EXPECT_EQ(open_.front().first.method, "PATCH");
+  EXPECT_THAT(open_.front().first.body, testing::Not(HasSubstr("count")));
+  answer(200, R"({"count":7})");
+  EXPECT_EQ(sender_.counters().failed, 0U);
+}
+
+TEST_F(EventSenderTest, WhatTheServerForgotIsMadeAgain) {
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  answer(201);
+  now_ += 1h;
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  answer(404, "{}", ApiErrorReason::NotFound);
+  ASSERT_EQ(open_.size(), 1U);
+  EXPECT_EQ(open_.front().first.method, "POST");
+}
+
+TEST_F(EventSenderTest, AServerThatIsAwayGetsItLater) {
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  answer(0, "", ApiErrorReason::Connection);
+  EXPECT_EQ(sender_.counters().failed, 1U);
+  EXPECT_FALSE(sender_.offer(quarantine())) << "it waits";
+  now_ += 30s;
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  answer(201);
+  EXPECT_EQ(sender_.counters().last_error, "");
+}
+
+TEST_F(EventSenderTest, WhoMayNotIsNotAskedAgainForAnHour) {
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  answer(403, "{}", ApiErrorReason::Forbidden);
+  now_ += 30min;
+  EXPECT_FALSE(sender_.offer(quarantine()));
+  now_ += 30min;
+  EXPECT_TRUE(sender_.offer(quarantine()));
+}
+
+TEST_F(EventSenderTest, AFloodIsHeldBackAndToldLater) {
+  int told = 0;
+  for (int pod = 0; pod < 1000; ++pod) {
+    if (!sender_.offer(quarantine("u-" + std::to_string(pod)))) continue;
+    ++told;
+    answer(201);
+  }
+  EXPECT_EQ(told, 25);
+  EXPECT_EQ(sender_.counters().held_back, 975U);
+  now_ += 2s;
+  EXPECT_TRUE(sender_.offer(quarantine("u-999")));
+}
+
+TEST_F(EventSenderTest, TextsAreBounded) {
+  Occasion occasion = quarantine();
+  occasion.about.name = std::string(253, 'n');
+  occasion.message = std::string(5000, 'm');
+  EXPECT_LE(event_name("node-a", occasion).size(), 253U);
+  EXPECT_TRUE(sender_.offer(occasion));
+  const auto event = parse_json(open_.front().first.body, {});
+  ASSERT_TRUE(event.has_value());
+  EXPECT_LE((*event)["message"].get<std::string>().size(), 1024U);
+}
+
+TEST(EventName, TellsNodesAndOccasionsApart) {
+  Occasion other = quarantine();
+  other.detail = "egress";
+  EXPECT_EQ(event_name("a", quarantine()), event_name("a", quarantine()));
+  EXPECT_NE(event_name("a", quarantine()), event_name("b", quarantine()));
+  EXPECT_NE(event_name("a", quarantine()), event_name("a", quarantine("u-2")));
+  EXPECT_NE(event_name("a", quarantine()), event_name("a", other));
+}
+
+}  // namespace
+}  // namespace grantd
