@@ -3,6 +3,7 @@
 import datetime
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -298,7 +299,21 @@ def show(world):
     node.show("explain", "bob-web", f"{PARTIES['destination'][4]}:443/TCP")
 
 
+def stop_at_signals():
+    """The first signal ends the show, the others must not end the cleaning up behind it."""
+    signals = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+    def stop(number, _):
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    for each in signals:
+        signal.signal(each, stop)
+
+
 def main():
+    stop_at_signals()
     with World() as world:
         show(world)
     print()

@@ -49,5 +49,10 @@ def test_an_unknown_suite_is_wrong_usage():
     assert "no-such-suite" in result.stderr and "accepted:" in result.stderr
 
 
+def test_no_suite_is_passed_over_in_silence():
+    text = (ROOT / "scripts/test").read_text(encoding="utf-8")
+    assert "continue" not in text.split('for suite in "${suites[@]}"; do', 1)[1]
+
+
 def test_the_gate_runs_the_tests():
     assert "scripts/test" in pathlib.Path(ROOT / ".ci/run").read_text(encoding="utf-8")

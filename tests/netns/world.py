@@ -55,8 +55,15 @@ class Namespace:
 
     def __init__(self, name):
         self.name = name
-        run("ip", "netns", "add", name)
-        self.file = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._make()
+        except BaseException:
+            run("ip", "netns", "del", name, check=False)
+            raise
+
+    def _make(self):
+        run("ip", "netns", "add", self.name)
+        self.file = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
         self.open_sockets = []
         # DAD would make addresses unusable for a second; ping sockets need no privilege.
         for path, value in {"ipv6/conf/default/accept_dad": 0, "ipv6/conf/all/accept_dad": 0,
