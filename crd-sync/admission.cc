@@ -92,6 +92,7 @@ class Admission {
 
   void replace(const ObjectId& id) {
     replaced_.insert(id);
+    gone_.insert(id);
     fall_back(id);
   }
 
@@ -133,13 +134,17 @@ class Admission {
       std::set<ObjectId> refused;
       for (Conflict& conflict : conflicts) {
         refused.insert(conflict.refused.begin(), conflict.refused.end());
+        // One mistake, one error: the Realm's own says what to mend.
+        conflict.problem.consequence = conflict.because_of && gone_.contains(*conflict.because_of);
         refuse(std::move(conflict.problem));
       }
       for (const ObjectId& id : refused) {
-        if (standing_.at(id).fresh)
+        if (standing_.at(id).fresh) {
           replace(id);
-        else
+        } else {
+          gone_.insert(id);
           standing_.erase(id);
+        }
       }
     }
   }
@@ -179,6 +184,7 @@ class Admission {
   StandingObjects standing_;
   std::map<ObjectId, ManifestObject> kept_;  // last good versions that were read again
   std::set<ObjectId> replaced_;              // refused as they are now
+  std::set<ObjectId> gone_;                  // refused with an error; an older version may stand for one
   std::set<std::pair<std::string, std::string>> told_;
   std::vector<Problem> problems_;
 };

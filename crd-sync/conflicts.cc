@@ -137,7 +137,8 @@ std::vector<Conflict> grant_conflicts(const StandingObjects& objects) {
     if (!names_unknown_realm(grant, realms, claim)) return;
     conflicts.push_back({{Severity::Error, claim.position, id_of(claim).text(), claim.field, escape_text(claim.value),
                           kNoSuchRealm, "the name of a Realm"},
-                         {id_of(claim)}});
+                         {id_of(claim)},
+                         ObjectId{ResourceKind::Realm, claim.value}});
   });
   return conflicts;
 }

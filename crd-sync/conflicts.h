@@ -4,6 +4,7 @@
 #include "crd-sync/read_manifests.h"
 
 #include <map>
+#include <optional>
 #include <vector>
 
 namespace grantd {
@@ -21,6 +22,7 @@ using StandingObjects = std::map<ObjectId, Standing>;
 struct Conflict {
   Problem problem;
   std::vector<ObjectId> refused;  // who gives way
+  std::optional<ObjectId> because_of = std::nullopt;  // what is not there, and may have been refused itself
 };
 
 std::vector<Conflict> realm_conflicts(const StandingObjects& objects);     // identities, prefixes

@@ -12,7 +12,20 @@ namespace {
 
 constexpr std::array<std::pair<std::string_view, Protocol>, 4> kProtocols = {
     {{"TCP", Protocol::Tcp}, {"UDP", Protocol::Udp}, {"SCTP", Protocol::Sctp}, {"ICMP", Protocol::Icmp}}};
-constexpr std::uint16_t kEchoRequest4 = 8, kEchoRequest6 = 128;
+
+// What no packet that leaves a guest may go to (is_martian, is_multicast, is_broadcast in bpf/packet.h, and the
+// link-local addresses of IPv6): an entry that lies inside opens nothing.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kNeverGranted = {{
+    {"0.0.0.0/8", "\"this network\""},
+    {"127.0.0.0/8", "loopback"},
+    {"224.0.0.0/4", "multicast"},
+    {"255.255.255.255/32", "broadcast"},
+    {"240.0.0.0/4", "reserved"},
+    {"224.0.0.0/3", "multicast and reserved"},
+    {"::/127", "the unspecified address or loopback"},
+    {"fe80::/10", "link-local"},
+    {"ff00::/8", "multicast"},
+}};
 
 std::optional<Protocol> protocol(std::string_view text) {
   for (const auto& [name, value] : kProtocols)
@@ -36,8 +49,8 @@ Result<std::uint16_t> port(std::string_view text) {
   return static_cast<std::uint16_t>(value);
 }
 
-// What follows the colon. `host` decides which ICMP type is the echo request.
-Result<std::vector<PortRange>> ranges(std::string_view text, const Destination& host) {
+// What follows the colon.
+Result<std::vector<PortRange>> ranges(std::string_view text) {
   if (const auto alone = protocol(text)) return std::vector{PortRange{*alone}};
   const std::size_t slash = text.find('/');
   const std::string_view ports = text.substr(0, slash);
@@ -52,13 +65,8 @@ Result<std::vector<PortRange>> ranges(std::string_view text, const Destination& 
                        PortRange{Protocol::Udp, low.value(), high.value()}};
   const auto named = protocol(text.substr(slash + 1));
   if (!named) return Error{"the protocol is not TCP, UDP, SCTP or ICMP"};
-  if (*named != Protocol::Icmp) return std::vector{PortRange{*named, low.value(), high.value()}};
-  const bool prefix = host.kind == Destination::Kind::Prefix;
-  const bool echo4 = low.value() == kEchoRequest4 && !(prefix && host.prefix.address.family == Family::IPv6);
-  const bool echo6 = low.value() == kEchoRequest6 && !(prefix && host.prefix.address.family == Family::IPv4);
-  if (dash != std::string_view::npos || (!echo4 && !echo6))
-    return Error{"ICMP has no ports; write HOST:ICMP, which opens echo requests"};
-  return std::vector{PortRange{Protocol::Icmp}};
+  if (*named == Protocol::Icmp) return Error{"ICMP has no ports; write HOST:ICMP, which opens echo requests"};
+  return std::vector{PortRange{*named, low.value(), high.value()}};
 }
 
 Result<Destination> prefix_host(std::string_view text) {
@@ -66,10 +74,6 @@ Result<Destination> prefix_host(std::string_view text) {
   const Result<IpPrefix> prefix = IpPrefix::parse(text);
   if (!prefix) return prefix.error();
   host.prefix = prefix.value();
-  const auto& bytes = host.prefix.address.bytes;
-  const bool version4 = host.prefix.address.family == Family::IPv4;
-  if (version4 ? (host.prefix.length >= 4 && bytes[0] >> 4 == 0xe) : (host.prefix.length >= 8 && bytes[0] == 0xff))
-    return Error{"is multicast, which never leaves a guest"};
   return host;
 }
 
@@ -135,10 +139,18 @@ Result<Destination> parse_destination(std::string_view text) {
     return destination;
   }
   if (!take(rest, ":")) return Error{"what follows the bracket is not a port"};
-  Result<std::vector<PortRange>> opened = ranges(rest, destination);
+  Result<std::vector<PortRange>> opened = ranges(rest);
   if (!opened) return opened.error();
   destination.ranges = std::move(opened).value();
   return destination;
+}
+
+std::string never_granted(const Destination& destination) {
+  if (destination.kind != Destination::Kind::Prefix) return "";
+  for (const auto& [range, name] : kNeverGranted)
+    if (const auto parsed = IpPrefix::parse(range); parsed.ok() && parsed.value().contains(destination.prefix))
+      return "lies in " + std::string(range) + ", " + std::string(name) + ", to which nothing ever leaves a guest";
+  return "";
 }
 
 const char* protocol_name(Protocol value) {

@@ -66,13 +66,24 @@ void ObjectProblems::add(Problem problem) {
 
 void ObjectProblems::error(int line, std::string field, std::string_view value, std::string message,
                            std::string_view accepted) {
+  add_error({Severity::Error, at(line), object_, std::move(field), escape_text(value), std::move(message),
+             std::string(accepted)});
+}
+
+void ObjectProblems::error(const TextField& text, std::string message, std::string_view accepted) {
+  Problem problem{Severity::Error,   at(text.line),        object_, text.path, escape_text(text.text),
+                  std::move(message), std::string(accepted)};
+  problem.empty_value = text.text.empty();
+  add_error(std::move(problem));
+}
+
+void ObjectProblems::add_error(Problem problem) {
   ++errors_;
   if (errors_ > kMaxErrorsPerObject + 1) return;
   if (errors_ == kMaxErrorsPerObject + 1)
-    add({Severity::Error, at(line), object_, "", "", "has more errors, which are not shown", "an object with fewer"});
-  else
-    add({Severity::Error, at(line), object_, std::move(field), escape_text(value), std::move(message),
-         std::string(accepted)});
+    problem = {Severity::Error, problem.position, object_, "", "", "has more errors, which are not shown",
+               "an object with fewer"};
+  add(std::move(problem));
 }
 
 void ObjectProblems::warn(int line, std::string field, std::string_view value, std::string message) {
@@ -90,10 +101,17 @@ void Fields::missing(std::string_view name, std::string_view accepted) {
   problems_.error(map_.line, path(name), "", "is missing", accepted);
 }
 
+void Fields::wrong(const YamlNode& node, std::string path, int line, std::string message, std::string_view accepted) {
+  if (node.type == YamlNode::Type::Scalar)
+    problems_.error({node.text, std::move(path), line}, std::move(message), accepted);
+  else
+    problems_.error(line, std::move(path), "", std::move(message), accepted);
+}
+
 std::optional<TextField> Fields::read_text(const YamlNode& node, std::string path, int line, bool integers) {
   const std::string_view accepted = integers ? "text or a whole number" : "text";
   if (node.type != YamlNode::Type::Scalar) {
-    problems_.error(line, std::move(path), "", "is " + std::string(type_name(node)), accepted);
+    wrong(node, std::move(path), line, "is " + std::string(type_name(node)), accepted);
     return std::nullopt;
   }
   const ScalarMeaning meaning = scalar_meaning(node);
@@ -102,8 +120,8 @@ std::optional<TextField> Fields::read_text(const YamlNode& node, std::string pat
   const bool octal = digits.size() > 1 && digits[0] == '0';
   const bool accept_number = integers && meaning == ScalarMeaning::Integer && !octal;
   if (meaning != ScalarMeaning::Text && !accept_number) {
-    problems_.error(line, std::move(path), node.text, "is " + std::string(type_name(node)) + " as YAML reads it",
-                    std::string(accepted) + "; in quotes where it looks like something else");
+    wrong(node, std::move(path), line, "is " + std::string(type_name(node)) + " as YAML reads it",
+          std::string(accepted) + "; in quotes where it looks like something else");
     return std::nullopt;
   }
   return TextField{node.text, std::move(path), line};
@@ -124,8 +142,7 @@ std::optional<bool> Fields::boolean(std::string_view name) {
   if (!node) return std::nullopt;
   if (node->type == YamlNode::Type::Scalar && !node->quoted && (node->text == "true" || node->text == "false"))
     return node->text == "true";
-  problems_.error(node->line, path(name), node->text, "is " + std::string(type_name(*node)),
-                  "true or false, without quotes");
+  wrong(*node, path(name), node->line, "is " + std::string(type_name(*node)), "true or false, without quotes");
   return std::nullopt;
 }
 
@@ -135,7 +152,7 @@ std::optional<std::int64_t> Fields::integer(std::string_view name, std::int64_t 
   const std::string accepted =
       "a whole number from " + std::to_string(low) + " to " + std::to_string(high) + ", without quotes";
   if (node->type != YamlNode::Type::Scalar || scalar_meaning(*node) != ScalarMeaning::Integer) {
-    problems_.error(node->line, path(name), node->text, "is " + std::string(type_name(*node)), accepted);
+    wrong(*node, path(name), node->line, "is " + std::string(type_name(*node)), accepted);
     return std::nullopt;
   }
   const bool canonical = node->text == "0" || (node->text[0] >= '1' && node->text[0] <= '9');
@@ -152,8 +169,7 @@ std::optional<Fields> Fields::map(std::string_view name) {
   const YamlNode* node = take(name);
   if (!node) return std::nullopt;
   if (node->type != YamlNode::Type::Map) {
-    problems_.error(node->line, path(name), node->text, "is " + std::string(type_name(*node)),
-                    "a map of fields; {} for none");
+    wrong(*node, path(name), node->line, "is " + std::string(type_name(*node)), "a map of fields; {} for none");
     return std::nullopt;
   }
   return Fields(*node, path(name), problems_);
@@ -164,7 +180,7 @@ const std::vector<YamlNode>* Fields::list(std::string_view name, int& line) {
   if (!node) return nullptr;
   line = node->line;
   if (node->type != YamlNode::Type::Sequence) {
-    problems_.error(line, path(name), node->text, "is " + std::string(type_name(*node)), "a list; [] for none");
+    wrong(*node, path(name), line, "is " + std::string(type_name(*node)), "a list; [] for none");
     return nullptr;
   }
   if (node->items.size() > kMaxElements) {
@@ -197,8 +213,7 @@ std::optional<std::vector<Fields>> Fields::maps(std::string_view name) {
     if (item.type == YamlNode::Type::Map)
       result.emplace_back(item, element(path(name), index), problems_);
     else
-      problems_.error(item.line, element(path(name), index), item.text, "is " + std::string(type_name(item)),
-                      "a map of fields");
+      wrong(item, element(path(name), index), item.line, "is " + std::string(type_name(item)), "a map of fields");
   }
   return result;
 }

@@ -15,6 +15,13 @@ namespace grantd {
 
 inline constexpr std::size_t kMaxProblemsPerFile = 500;
 
+// A value as text, and where it stood.
+struct TextField {
+  std::string text;
+  std::string path;
+  int line = 0;
+};
+
 // Collects the Problems of one object.
 class ObjectProblems {
  public:
@@ -23,24 +30,20 @@ class ObjectProblems {
       : position_(std::move(position)), object_(std::move(object)), problems_(problems) {}
 
   void error(int line, std::string field, std::string_view value, std::string message, std::string_view accepted);
+  // As above, of a value that was written; an empty one is shown as "".
+  void error(const TextField& text, std::string message, std::string_view accepted);
   void warn(int line, std::string field, std::string_view value, std::string message);
   int errors() const { return errors_; }
   SourcePosition at(int line) const { return {position_.file, position_.document, line}; }
 
  private:
   void add(Problem problem);
+  void add_error(Problem problem);
 
   SourcePosition position_;
   std::string object_;
   std::vector<Problem>& problems_;
   int errors_ = 0;
-};
-
-// A value as text, and where it stood.
-struct TextField {
-  std::string text;
-  std::string path;
-  int line = 0;
 };
 
 // A list's elements have this many at most; far above what a Grant or a Realm can use.
@@ -82,6 +85,8 @@ class Fields {
   std::vector<std::pair<YamlKey, TextField>> each(bool integers);
   const std::vector<YamlNode>* list(std::string_view name, int& line);
   void missing(std::string_view name, std::string_view accepted);
+  // What is wrong with the value of a node, be it empty text, of any type.
+  void wrong(const YamlNode& node, std::string path, int line, std::string message, std::string_view accepted);
 
   const YamlNode& map_;
   std::string path_;

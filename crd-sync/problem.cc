@@ -44,10 +44,10 @@ std::string Problem::text() const {
   if (position.line > 0) place += ":" + std::to_string(position.line);
   if (position.document > 0) place += " (document " + std::to_string(position.document) + ")";
   add(place);
-  if (severity == Severity::Warning) add("warning");
+  if (shown() == Severity::Warning) add("warning");
   add(object);
   add(field);
-  if (!value.empty()) add("\"" + escape_text(value) + "\"");
+  if (!value.empty() || empty_value) add("\"" + escape_text(value) + "\"");
   add(message);
   if (!accepted.empty()) result += "; accepted: " + escape_text(accepted, kShownPartBytes);
   return result;

@@ -24,7 +24,7 @@ std::string realm_name(Fields& spec, std::string_view field, ObjectProblems& pro
   const auto text = spec.required_text(field, "the name of a Realm");
   if (!text) return "";
   if (!is_dns_subdomain(text->text))
-    problems.error(text->line, text->path, text->text, "is no Realm's name", kAcceptedDnsSubdomain);
+    problems.error(*text, "is no Realm's name", kAcceptedDnsSubdomain);
   return text->text;
 }
 
@@ -32,7 +32,7 @@ std::optional<std::uint64_t> whole_number(const TextField& text, Result<std::uin
                                           std::string_view accepted, ObjectProblems& problems) {
   const auto value = parse(text.text);
   if (value) return value.value();
-  problems.error(text.line, text.path, text.text, value.error().message, accepted);
+  problems.error(text, value.error().message, accepted);
   return std::nullopt;
 }
 
@@ -48,7 +48,7 @@ void read_hard(Fields& hard, Grant& grant, ObjectProblems& problems) {
     } else if (!is_qualified_name(key.text)) {
       problems.error(key.line, text.path, "", "is no resource's name", "names as in a ResourceQuota");
     } else if (const auto quantity = parse_quantity(text.text); !quantity) {
-      problems.error(text.line, text.path, text.text, quantity.error().message, kAcceptedQuantity);
+      problems.error(text, quantity.error().message, kAcceptedQuantity);
     }
     grant.hard[key.text] = text.text;
   }
@@ -76,9 +76,11 @@ void read_destinations(Fields& policy, Grant& grant, ObjectProblems& problems) {
   for (const TextField& text : *texts) {
     auto destination = parse_destination(text.text);
     if (!destination) {
-      problems.error(text.line, text.path, text.text, destination.error().message, kAcceptedDestination);
+      problems.error(text, destination.error().message, kAcceptedDestination);
       continue;
     }
+    if (const std::string never = never_granted(destination.value()); !never.empty())
+      problems.error(text, never, kAcceptedUnicast);
     destinations.push_back(std::move(destination).value());
     destinations.back().position = problems.at(text.line);
   }
@@ -96,9 +98,9 @@ void read_ingress(Fields& ingress, Grant& grant, ObjectProblems& problems) {
       const auto found =
           std::find_if(kParties.begin(), kParties.end(), [&text](const auto& each) { return each.first == text.text; });
       if (found == kParties.end())
-        problems.error(text.line, text.path, text.text, "is no party to the Grant", kAccepted);
+        problems.error(text, "is no party to the Grant", kAccepted);
       else if (std::find(from.begin(), from.end(), found->second) != from.end())
-        problems.error(text.line, text.path, text.text, "is there twice", kAccepted);
+        problems.error(text, "is there twice", kAccepted);
       else
         from.push_back(found->second);
     }
@@ -115,7 +117,7 @@ void read_policy(Fields& policy, Grant& grant, ObjectProblems& problems) {
   if (auto ingress = policy.map("ingress")) read_ingress(*ingress, grant, problems);
   if (const auto dns = policy.text("dns")) {
     if (dns->text != "None" && dns->text != "Cluster")
-      problems.error(dns->line, dns->path, dns->text, "is unknown", "None, Cluster");
+      problems.error(*dns, "is unknown", "None, Cluster");
     grant.dns_cluster = dns->text == "Cluster";
   }
   policy.finish();
@@ -127,7 +129,7 @@ void read_validity(Fields& validity, Grant& grant, ObjectProblems& problems) {
     if (!text) return std::nullopt;
     const auto time = parse_time(text->text);
     if (time) return time.value();
-    problems.error(text->line, text->path, text->text, time.error().message, kAcceptedTime);
+    problems.error(*text, time.error().message, kAcceptedTime);
     return std::nullopt;
   };
   grant.valid_from = read("validFrom");

@@ -151,7 +151,7 @@ class FileReader {
     Fields list(root, "", problems);
     if (const auto version = list.required_text("apiVersion", "v1"))
       if (version->text != "v1" && version->text != kApiVersion)
-        problems.error(version->line, version->path, version->text, "is unknown", "v1");
+        problems.error(*version, "is unknown", "v1");
     list.take("kind");
     list.take("metadata");
     if (const auto items = list.maps("items")) {
@@ -217,14 +217,14 @@ class FileReader {
   static void check_head(Fields& top, ObjectProblems& problems) {
     const auto version = top.required_text("apiVersion", kApiVersion);
     if (version && version->text != kApiVersion)
-      problems.error(version->line, version->path, version->text, "is unknown", kApiVersion);
+      problems.error(*version, "is unknown", kApiVersion);
   }
 
   static bool check_kind(Fields& top, ObjectProblems& problems) {
     const auto kind = top.required_text("kind", kAcceptedKinds);
     if (!kind) return false;
     if (resource_kind(kind->text)) return true;
-    problems.error(kind->line, kind->path, kind->text, "is unknown", kAcceptedKinds);
+    problems.error(*kind, "is unknown", kAcceptedKinds);
     return false;
   }
 
@@ -233,13 +233,13 @@ class FileReader {
     if (!metadata) return;
     const auto name = metadata->required_text("name", kAcceptedDnsSubdomain);
     if (name && !is_dns_subdomain(name->text))
-      problems.error(name->line, name->path, name->text, "is no name of an object", kAcceptedDnsSubdomain);
+      problems.error(*name, "is no name of an object", kAcceptedDnsSubdomain);
     const auto kind = top.text("kind");
     if (const auto space = metadata->text("namespace")) {
       if (kind && kind->text != "Grant")
-        problems.error(space->line, space->path, space->text, "is for Grants only", "no namespace");
+        problems.error(*space, "is for Grants only", "no namespace");
       else if (!is_dns_label(space->text))
-        problems.error(space->line, space->path, space->text, "is no namespace", kAcceptedDnsLabel);
+        problems.error(*space, "is no namespace", kAcceptedDnsLabel);
     }
     for (const std::string_view other : kOtherMetadata) metadata->take(other);
     metadata->finish();

@@ -47,7 +47,7 @@ void read_addresses(Fields& spec, Realm& realm, ObjectProblems& problems) {
     const auto prefix = IpPrefix::parse(text.text);
     const std::string wrong = prefix.ok() ? objection(prefix.value()) : prefix.error().message;
     if (!wrong.empty()) {
-      problems.error(text.line, text.path, text.text, wrong, kAcceptedAddress);
+      problems.error(text, wrong, kAcceptedAddress);
       continue;
     }
     if (!seen.insert(prefix.value()).second) problems.warn(text.line, text.path, text.text, "is there twice");
@@ -64,9 +64,9 @@ void read_uplinks(Fields& spec, Realm& realm, ObjectProblems& problems) {
     const auto found =
         std::find_if(kUplinks.begin(), kUplinks.end(), [&text](const auto& each) { return each.first == text.text; });
     if (found == kUplinks.end())
-      problems.error(text.line, text.path, text.text, "is no class of uplinks", kAccepted);
+      problems.error(text, "is no class of uplinks", kAccepted);
     else if (std::find(realm.uplinks.begin(), realm.uplinks.end(), found->second) != realm.uplinks.end())
-      problems.error(text.line, text.path, text.text, "is there twice", kAccepted);
+      problems.error(text, "is there twice", kAccepted);
     else
       realm.uplinks.push_back(found->second);
   }
@@ -87,7 +87,7 @@ std::vector<std::string> read_names(Fields& tailnet, std::string_view field, boo
   if (!texts) return names;
   for (const TextField& text : *texts) {
     if (!good(text.text))
-      problems.error(text.line, text.path, text.text, "is no name of this kind", accepted);
+      problems.error(text, "is no name of this kind", accepted);
     else
       names.push_back(text.text);
   }
@@ -100,7 +100,7 @@ Realm read_realm(Fields& spec, ObjectProblems& problems) {
   Realm realm;
   if (const auto identity = spec.required_text("identity", kAcceptedIdentity)) {
     if (!is_plain_text(identity->text))
-      problems.error(identity->line, identity->path, identity->text, "is no identity", kAcceptedIdentity);
+      problems.error(*identity, "is no identity", kAcceptedIdentity);
     realm.identity = identity->text;
   }
   read_addresses(spec, realm, problems);

@@ -9,12 +9,12 @@ constexpr std::string_view kAcceptedKey = "a label's key: [PREFIX/]NAME";
 constexpr std::string_view kAcceptedValue = "letters, digits, '-', '_' and '.', at most 63";
 
 void check_key(const TextField& key, ObjectProblems& problems) {
-  if (!is_qualified_name(key.text)) problems.error(key.line, key.path, key.text, "is no label's key", kAcceptedKey);
+  if (!is_qualified_name(key.text)) problems.error(key, "is no label's key", kAcceptedKey);
 }
 
 void check_value(const TextField& value, ObjectProblems& problems) {
   if (!is_label_value(value.text))
-    problems.error(value.line, value.path, value.text, "is no label's value", kAcceptedValue);
+    problems.error(value, "is no label's value", kAcceptedValue);
 }
 
 std::optional<LabelRequirement::Operator> operator_of(std::string_view text) {
@@ -44,7 +44,7 @@ void read_expression(Fields& expression, LabelSelector& selector, ObjectProblems
   const bool takes_values = text->text == "In" || text->text == "NotIn";
   const auto operation = operator_of(text->text);
   if (!operation)
-    problems.error(text->line, text->path, text->text, "is no operator", "In, NotIn, Exists, DoesNotExist");
+    problems.error(*text, "is no operator", "In, NotIn, Exists, DoesNotExist");
   else if (takes_values != (values && !values->empty()))
     problems.error(text->line, expression.path("values"), "",
                    takes_values ? "is missing or empty" : "is not for this operator",

@@ -10,6 +10,7 @@ namespace {
 constexpr std::string_view kAcceptedAddress =
     "unicast addresses of the guest without a prefix length, each once, at most 4 of each family and one link-local "
     "IPv6 address";
+constexpr std::string_view kAcceptedInterface = "the host's side of an interface that only this guest uses";
 constexpr std::string_view kAcceptedGrant = "NAME or NAMESPACE/NAME of a Grant";
 constexpr std::string_view kAcceptedCgroup =
     "a path below the cgroup v2 root, like machine.slice/bob.scope, without . and ..";
@@ -47,7 +48,7 @@ void read_addresses(Fields& spec, Workload& workload, ObjectProblems& problems) 
     if (wrong.empty())
       workload.addresses.push_back(address.value());
     else
-      problems.error(text.line, text.path, text.text, wrong, kAcceptedAddress);
+      problems.error(text, wrong, kAcceptedAddress);
   }
 }
 
@@ -59,7 +60,7 @@ void read_grant_name(Fields& spec, Workload& workload, ObjectProblems& problems)
   const std::string space = named ? grant->text.substr(0, slash) : std::string(kDefaultNamespace);
   const std::string name = named ? grant->text.substr(slash + 1) : grant->text;
   if (!is_dns_label(space) || !is_dns_subdomain(name))
-    problems.error(grant->line, grant->path, grant->text, "is no Grant's name", kAcceptedGrant);
+    problems.error(*grant, "is no Grant's name", kAcceptedGrant);
   workload.grant = space + "/" + name;
 }
 
@@ -83,7 +84,7 @@ void read_mac(Fields& spec, Workload& workload, ObjectProblems& problems) {
   if (unicast)
     workload.mac = mac.value();
   else
-    problems.error(text->line, text->path, text->text, mac.ok() ? "is no unicast address" : mac.error().message,
+    problems.error(*text, mac.ok() ? "is no unicast address" : mac.error().message,
                    "aa:bb:cc:dd:ee:ff of the guest's side");
 }
 
@@ -97,14 +98,16 @@ Workload read_workload(Fields& spec, ObjectProblems& problems) {
   if (interface) {
     workload.interface = interface->text;
     if (!is_interface_name(interface->text))
-      problems.error(interface->line, interface->path, interface->text, "is no interface's name",
+      problems.error(*interface, "is no interface's name",
                      "1 to 15 printable characters without /, : and blanks");
+    else if (interface->text == "lo")
+      problems.error(*interface, "is the loopback interface", kAcceptedInterface);
   }
   if (cgroup) {
     workload.cgroup = cgroup->text;
     if (workload.cgroup.starts_with('/')) workload.cgroup.erase(0, 1);  // as /proc/PID/cgroup writes it
     if (!is_cgroup_path(workload.cgroup))
-      problems.error(cgroup->line, cgroup->path, cgroup->text, "is no cgroup's path", kAcceptedCgroup);
+      problems.error(*cgroup, "is no cgroup's path", kAcceptedCgroup);
   }
   const bool has_interface = spec.take("interface") != nullptr, has_cgroup = spec.take("cgroup") != nullptr;
   if (!has_interface && !has_cgroup)

@@ -38,6 +38,10 @@ struct Problem {
   std::string value;     // as written, escaped and cut to 120 bytes
   std::string message;   // what is wrong
   std::string accepted;  // what is accepted, "" for warnings where nothing is
+  bool empty_value = false;  // `value` is empty because what was written is
+  bool consequence = false;  // an error whose cause is told as another object's: shown as a warning
+
+  Severity shown() const { return consequence ? Severity::Warning : severity; }
   std::string text() const;
 };
 

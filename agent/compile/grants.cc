@@ -3,6 +3,7 @@
 #include "agent/compile/address_rules.h"
 #include "agent/compile/ranges.h"
 #include "agent/compile/validity.h"
+#include "crd-sync/destination.h"
 
 #include <algorithm>
 #include <map>
@@ -76,6 +77,22 @@ Error unknown_realm(const std::string& field, const std::string& name) {
   return Error{field + ": " + name + ": no such Realm; accepted: the name of a Realm", 0};
 }
 
+std::string place_of(const CompiledRule& rule) {
+  return rule.prefix.length == rule.prefix.address.bits() ? rule.prefix.address.text() : rule.prefix.text();
+}
+
+std::string place_of(const CompiledIdentityRule& rule) { return "realm:" + rule.identity.name; }
+
+// "200 TCP, 200 UDP"
+std::string counts_text(const std::vector<CompiledRange>& ranges) {
+  std::map<Protocol, std::size_t> counts;
+  for (const CompiledRange& each : ranges) counts[each.range.protocol]++;
+  std::string text;
+  for (const auto& [protocol, count] : counts)
+    text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + protocol_name(protocol);
+  return text;
+}
+
 // Fails with the first list that is too long even after it was shortened.
 template <typename Rule>
 Result<void> bound(std::vector<Rule>& rules) {
@@ -83,8 +100,10 @@ Result<void> bound(std::vector<Rule>& rules) {
     rule.ranges = shorten(std::move(rule.ranges), GRANTD_RANGES_PER_RULE);
     if (rule.ranges.size() > GRANTD_RANGES_PER_RULE)
       return Error{"spec.networkPolicy.allowedDestinations: " + std::to_string(rule.ranges.size()) +
-                       " separate ranges of ports come together at one destination; accepted: at most " +
-                       std::to_string(GRANTD_RANGES_PER_RULE),
+                       " separate ranges of ports come together at " + place_of(rule) + " (" +
+                       counts_text(rule.ranges) + "); accepted: at most " + std::to_string(GRANTD_RANGES_PER_RULE) +
+                       " of all protocols together, where a port without a protocol counts for TCP and for UDP and "
+                       "neighbours can be joined as LOW-HIGH",
                    0};
   }
   return {};

@@ -105,7 +105,7 @@ void print_policy(const CompiledPolicy& policy, const DesiredState& desired, std
 }
 
 json problem_json(const Problem& problem) {
-  return {{"severity", problem.severity == Severity::Error ? "error" : "warning"},
+  return {{"severity", problem.shown() == Severity::Error ? "error" : "warning"},
           {"file", problem.position.file.text()},
           {"document", problem.position.document},
           {"line", problem.position.line},
@@ -157,14 +157,14 @@ int check(const Settings& settings, std::ostream& out, std::ostream& err) {
   time.now = std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
   const CompiledPolicy policy = compile(desired, imagined_node(settings, desired), time, settings.limits);
   const auto errors = std::count_if(policy.problems.begin(), policy.problems.end(),
-                                    [](const Problem& each) { return each.severity == Severity::Error; });
+                                    [](const Problem& each) { return each.shown() == Severity::Error; });
   const auto warnings = static_cast<std::ptrdiff_t>(policy.problems.size()) - errors;
   if (settings.json_output) {
     out << policy_json(policy, desired).dump(2, ' ', false, json::error_handler_t::replace) << '\n';
   } else {
     print_policy(policy, desired, out);
     for (const Problem& problem : policy.problems)
-      err << (problem.severity == Severity::Error ? "error: " : "") << problem.text() << '\n';
+      err << (problem.shown() == Severity::Error ? "error: " : "") << problem.text() << '\n';
     out << desired.realms.size() << " realms, " << policy.grants.size() << " grants, " << policy.endpoints.size()
         << " workloads accepted; " << errors << " errors, " << warnings << " warnings\n";
   }

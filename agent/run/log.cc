@@ -49,7 +49,7 @@ void log_warning(const std::string& message, const LogFields& fields) { write(sp
 void log_error(const std::string& message, const LogFields& fields) { write(spdlog::level::err, message, fields); }
 
 void log_problem(const Problem& problem) {
-  write(problem.severity == Severity::Error ? spdlog::level::err : spdlog::level::warn, problem.text(), {});
+  write(problem.shown() == Severity::Error ? spdlog::level::err : spdlog::level::warn, problem.text(), {});
 }
 
 }  // namespace grantd

@@ -25,6 +25,7 @@ ADMITTED = {
     "bad/object-namespaced-realm.yaml": "kubectl leaves out the namespace of what has none",
     "bad/object-twice.yaml": RELATION,
     "bad/quantity-octal.yaml": TEXT,  # YAML 1.1: 010 is 8
+    "bad/realm-twice-of-a-grant.yaml": RELATION,
     "bad/realms-same-identity.yaml": RELATION,
     "bad/realms-same-prefix.yaml": RELATION,
     "bad/yaml-custom-tag.yaml": TEXT,
@@ -108,7 +109,9 @@ VALUES = {
         a realm:a realm:a:80 realm: realm:A realm:a. a.example example.org internet internet:443/TCP Internet internet/0
         service:default/web service:default/web:80 service:default service:/web service:a.b/web fqdn:example.org
         224.0.0.1 224.0.0.0/4 239.1.2.3:80 ff02::1 [ff02::1]:53/UDP ff00::/8 240.0.0.1 224.0.0.0/3 1 1.2 123 a-b -a a- a:b:c
-        0.0.0.0 255.255.255.255 a/b tcp TCP :80 * ::1/128 192.0.2.1:80/TCP/UDP 192.0.2.1:+80 192.0.2.1/+32 a:ICMP"""),
+        0.0.0.0 0.0.0.0/8 0.0.0.0/7 0.1.2.3:80 1.0.0.0 255.255.255.255 255.255.255.255:67/UDP 240.0.0.0/4 223.255.255.255
+        192.0.0.0/2 127.0.0.1 127.0.0.0/8:80/TCP 126.0.0.0/7 128.0.0.1 169.254.169.254:80/TCP [::1]:80 [::]:80/TCP ::/127 ::2
+        ::/126 fe80::1 [fe80::/10]:443 fe80::/9 febf::1 fec0::1 fe00::/8 fe00::/7 a/b tcp TCP :80 * ::1/128 192.0.2.1:80/TCP/UDP 192.0.2.1:+80 192.0.2.1/+32 a:ICMP"""),
     "address": (REALM + 'identity: "v-NAME"\n  addresses: ["VALUE"]\n', """
         192.0.2.0/24 192.0.2.7 192.0.2.7/24 0.0.0.0/0 ::/0 0.0.0.0/1 128.0.0.0/1 8000::/1 2000::/3 127.0.0.1 127.0.0.0/8 126.0.0.0/7
         169.254.1.1 169.254.0.0/16 169.252.0.0/14 224.0.0.1 240.0.0.0/4 0.1.2.3 :: ::1 ::2 ::/8 fe80::1 fe80::/10 fe00::/7 ff02::1

@@ -102,6 +102,19 @@ TEST(Compile, TooManySeparateRangesRefuseTheGrantAndAreNeverCut) {
   EXPECT_EQ(compile_one(grant("g", many)).refused.size(), 1U);
 }
 
+TEST(Compile, TooManyRangesAreCountedAndNamedAsTheyWereWritten) {
+  std::vector<std::string> ports, of_realm;
+  for (int port = 0; port < 200; port++) {
+    ports.push_back("198.51.100.1:" + std::to_string(1 + 2 * port));
+    of_realm.push_back("realm:carol:" + std::to_string(1 + 2 * port) + "/SCTP");
+  }
+  EXPECT_THAT(compile_one(grant("g", ports)).refused.at(0).why,
+              HasSubstr("400 separate ranges of ports come together at 198.51.100.1 (200 TCP, 200 UDP); accepted: at most "
+                        "16 of all protocols together, where a port without a protocol counts for TCP and for UDP"));
+  EXPECT_THAT(compile_one(grant("g", of_realm)).refused.at(0).why,
+              HasSubstr("200 separate ranges of ports come together at realm:carol (200 SCTP); accepted: at most 16"));
+}
+
 TEST(Compile, RangesThatTouchAreJoinedBeforeAGrantIsRefused) {
   std::vector<std::string> adjacent;
   for (int port = 1; port <= 40; port++) adjacent.push_back("198.51.100.1:" + std::to_string(port) + "/TCP");

@@ -46,7 +46,7 @@ TEST_P(BadManifest, HasOneClearError) {
   std::vector<std::string> errors;
   for (const Problem& problem : load_manifests({GetParam()}).problems) {
     EXPECT_TRUE(is_printable(problem.text())) << problem.text();
-    if (problem.severity != Severity::Error) continue;
+    if (problem.shown() != Severity::Error) continue;
     errors.push_back(problem.text());
     EXPECT_EQ(problem.position.file, GetParam());
     EXPECT_GT(problem.position.line, 0) << problem.text();

@@ -26,8 +26,6 @@ TEST(Destination, ReadsEveryForm) {
       {"198.51.100.7:80-90", Kind::Prefix, "198.51.100.7/32", both(80, 90)},
       {"198.51.100.7:80-90/SCTP", Kind::Prefix, "198.51.100.7/32", {{Protocol::Sctp, 80, 90}}},
       {"198.51.100.7:ICMP", Kind::Prefix, "198.51.100.7/32", {{Protocol::Icmp}}},
-      {"198.51.100.7:8/ICMP", Kind::Prefix, "198.51.100.7/32", {{Protocol::Icmp}}},
-      {"[2001:db8::1]:128/ICMP", Kind::Prefix, "2001:db8::1/128", {{Protocol::Icmp}}},
       {"0.0.0.0/0", Kind::Prefix, "0.0.0.0/0", {kAll}},
       {"[2001:db8::/32]:53/UDP", Kind::Prefix, "2001:db8::/32", {{Protocol::Udp, 53, 53}}},
       {"[2001:db8::1]", Kind::Prefix, "2001:db8::1/128", {kAll}},
@@ -94,17 +92,33 @@ TEST(Destination, RefusesEverythingElse) {
                            "service:a/b/c",
                            "fqdn:example.com",
                            "http://example.com",
-                           "224.0.0.1",
-                           "224.0.0.0/4",
-                           "ff02::1",
                            "1.2.3.4:7/ICMP",
-                           "[::1]:8/ICMP",
+                           "1.2.3.4:8/ICMP",
+                           "[2001:db8::1]:128/ICMP",
                            "1.2.3.4:8-9/ICMP",
                            "::ffff:1.2.3.4",
                            "carol\n",
                            "443",
                            "carol:*"})
     EXPECT_FALSE(parse_destination(text)) << text;
+}
+
+TEST(Destination, WhatNoPacketOnAWireMayHaveIsNeverGranted) {
+  for (const char* text :
+       {"0.0.0.0", "0.1.2.3:80/TCP", "0.0.0.0/8", "127.0.0.1", "127.0.0.0/8", "224.0.0.1", "224.0.0.0/4", "239.255.0.0/16",
+        "224.0.0.0/3", "240.0.0.0/4", "250.1.2.3", "255.255.255.255:67/UDP", "::", "[::1]:443", "::/127", "fe80::1",
+        "febf:ffff::/32", "fe80::/10", "ff02::1", "ff00::/8"}) {
+    const auto destination = parse_destination(text);
+    ASSERT_TRUE(destination) << text << " " << destination.error().message;
+    EXPECT_NE(never_granted(destination.value()), "") << text;
+  }
+  for (const char* text :
+       {"0.0.0.0/0", "0.0.0.0/7", "1.0.0.0", "126.0.0.0/7", "128.0.0.1", "169.254.169.254", "192.0.0.0/2",
+        "223.255.255.255", "::/0", "::2", "::/126", "fe00::/8", "fec0::1", "internet", "realm:carol", "service:a/b"}) {
+    const auto destination = parse_destination(text);
+    ASSERT_TRUE(destination) << text << " " << destination.error().message;
+    EXPECT_EQ(never_granted(destination.value()), "") << text;
+  }
 }
 
 TEST(Destination, HostBitsNameTheCanonicalForm) {

@@ -28,6 +28,20 @@ TEST(Problem, LeavesOutWhatIsUnknown) {
             "a.yaml: warning: is empty");
 }
 
+TEST(Problem, ShowsAValueThatIsEmpty) {
+  Problem problem{Severity::Error, {"a.yaml", 1, 2}, "Grant g", "spec.x", "", "is not a time", "a time"};
+  EXPECT_EQ(problem.text(), "a.yaml:2 (document 1): Grant g: spec.x: is not a time; accepted: a time");
+  problem.empty_value = true;
+  EXPECT_EQ(problem.text(), "a.yaml:2 (document 1): Grant g: spec.x: \"\": is not a time; accepted: a time");
+}
+
+TEST(Problem, AConsequenceIsShownAsAWarning) {
+  Problem problem{Severity::Error, {"a.yaml", 0, 0}, "Grant g", "", "", "is refused", ""};
+  EXPECT_EQ(problem.text(), "a.yaml: Grant g: is refused");
+  problem.consequence = true;
+  EXPECT_EQ(problem.text(), "a.yaml: warning: Grant g: is refused");
+}
+
 TEST(Problem, NothingWrittenByOthersReachesATerminal) {
   const std::string evil = "x\x1b[31m\nERROR forged\r\t\x07\x7f\xc2\x9b";
   const std::string text = Problem{Severity::Error, {evil, 1, 1}, evil, evil, evil, evil, evil}.text();
