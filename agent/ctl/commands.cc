@@ -19,6 +19,14 @@
 namespace grantd {
 namespace {
 
+// A snapshot in which there is what the filter names.
+Result<Snapshot> first_snapshot(const CtlOptions& options, const DatapathMaps& maps, const SnapshotParts& parts) {
+  auto snapshot = read_snapshot(maps, parts);
+  if (!snapshot) return snapshot;
+  if (auto known = options.filter.names_known(snapshot.value()); !known) return known.error();
+  return snapshot;
+}
+
 int show(const CtlOptions& options, const SnapshotParts& parts,
          const std::function<std::string(const Snapshot&)>& view) {
   auto maps = DatapathMaps::open_pinned(options.pin_root);
@@ -26,7 +34,7 @@ int show(const CtlOptions& options, const SnapshotParts& parts,
     complain(maps.error());
     return kExitCannot;
   }
-  auto snapshot = read_snapshot(maps.value(), parts);
+  auto snapshot = first_snapshot(options, maps.value(), parts);
   if (!snapshot) {
     complain(snapshot.error());
     return kExitCannot;
@@ -98,7 +106,7 @@ int run_top(const CtlOptions& options, const RepeatOptions& repeat) {
     return kExitCannot;
   }
   const SnapshotParts parts{.counters = true, .buckets = true, .flows = false, .fills = false};
-  auto before = read_snapshot(maps.value(), parts);
+  auto before = first_snapshot(options, maps.value(), parts);
   for (std::uint64_t shown = 0; before && (repeat.count == 0 || shown < repeat.count); shown++) {
     std::this_thread::sleep_for(std::chrono::milliseconds(repeat.interval_ms));
     auto after = read_snapshot(maps.value(), parts);
@@ -145,7 +153,12 @@ int run_monitor(const CtlOptions& options, const RepeatOptions& repeat) {
     complain(maps.error());
     return kExitCannot;
   }
-  Monitor monitor{options, maps.value(), {}, repeat.count ? repeat.count : ~0ULL};
+  auto names = first_snapshot(options, maps.value(), {});
+  if (!names) {
+    complain(names.error());
+    return kExitCannot;
+  }
+  Monitor monitor{options, maps.value(), std::move(names).value(), repeat.count ? repeat.count : ~0ULL};
   const std::unique_ptr<ring_buffer, decltype(&ring_buffer__free)> ring(
       ring_buffer__new(maps.value().event.get(), take_event, &monitor, nullptr), ring_buffer__free);
   if (!ring) {
@@ -154,15 +167,15 @@ int run_monitor(const CtlOptions& options, const RepeatOptions& repeat) {
   }
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(repeat.seconds);
   while (monitor.left > 0 && !monitor.reader_gone) {
-    auto names = read_snapshot(maps.value(), {});
+    ring_buffer__consume(ring.get());
+    if (repeat.seconds && std::chrono::steady_clock::now() >= end) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    names = read_snapshot(maps.value(), {});
     if (!names) {
       complain(names.error());
       return kExitCannot;
     }
     monitor.names = std::move(names).value();
-    ring_buffer__consume(ring.get());
-    if (repeat.seconds && std::chrono::steady_clock::now() >= end) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   return kExitOk;
 }

@@ -20,12 +20,14 @@ Exit codes:
   0  done; explain: the packet would pass; verify: nothing is wrong
   1  explain: it would drop; verify: something is wrong
   2  wrong usage
-  3  cannot tell: no maps at the pin root, no right to read them, a system call failed
+  3  cannot tell: no such Grant or guest on this node, no maps at the pin root, no right to read
+     them, a system call failed
 
 grantctl reads the pinned maps; it needs root and no running agent.)";
 
 constexpr const char* kExplainFooter = R"(One end is a guest's name, the other an address or another guest; one end carries the port that the
-sender sends to, as in allowedDestinations. Without a protocol TCP and UDP are both tried.
+sender sends to, as in allowedDestinations. A port without a protocol is tried with TCP and with UDP.
+Without a port an ICMP echo request (a ping) is tried, which has none: it tells nothing of TCP or UDP.
 
 The datapath itself answers, on the live maps, and leaves no trace. Routes, NAT and other firewalls
 are not asked. A packet from an address is tried on each class of uplink that the node has; it counts
@@ -33,11 +35,29 @@ as passing where one class lets it pass.
 
 Examples:
   grantctl explain bob-web 203.0.113.7:443/TCP
+  grantctl explain bob-web 203.0.113.7
   grantctl explain bob-web [2001:db8::1]:ICMP
   grantctl explain 192.0.2.10 bob-web:80/TCP --via lan
   grantctl explain 10.0.0.1 bob-web:8080/TCP --local)";
 
 using Command = std::function<int()>;
+
+// CLI11 asks for a subcommand before it looks at a word that is none.
+std::string tell_what_is_accepted(const CLI::App* app, const CLI::Error& error) {
+  if (!app->get_subcommands().empty()) return CLI::FailureMessage::simple(app, error);
+  std::string accepted;
+  for (const CLI::App* each : app->get_subcommands({})) accepted += (accepted.empty() ? "" : ", ") + each->get_name();
+  const auto words = app->remaining();
+  if (words.empty() && error.get_name() != "RequiredError") return CLI::FailureMessage::simple(app, error);
+  return "grantctl: command '" + (words.empty() ? "" : words.front()) + "': accepted: " + accepted +
+         "\nRun with --help for more information.\n";
+}
+
+std::string check_reason(const std::string& label) {
+  for (std::uint32_t reason = 0; reason < GRANTD_REASON_LIMIT; reason++)
+    if (!grantd::reason_passes(reason) && label == grantd::reason_label(reason)) return "";
+  return "no such reason: " + label + "; accepted: a reason of a drop, as docs/reasons.md lists them";
+}
 
 void add_explain(CLI::App& app, grantd::CtlOptions& options, Command& command) {
   static grantd::ExplainOptions asked;
@@ -63,6 +83,7 @@ int main(int count, char** words) {
   app.footer(kFooter);
   app.require_subcommand(1);
   app.fallthrough();
+  app.failure_message(tell_what_is_accepted);
   app.set_version_flag("--version", std::string("grantctl ") + GRANTD_VERSION);
   app.add_option("--pin-root", options.pin_root, "Where the maps are pinned")
       ->envname("GRANTD_PIN_ROOT")
@@ -89,7 +110,7 @@ int main(int count, char** words) {
     command = [&] { return run_endpoints(options); };
   });
   auto* drops = with_grant(app.add_subcommand("drops", "Refused packets by Grant, direction and reason"));
-  drops->add_option("--reason", options.filter.reason, "Only this reason");
+  drops->add_option("--reason", options.filter.reason, "Only this reason")->check(check_reason);
   drops->callback([&] { command = [&] { return run_drops(options); }; });
   with_guest(with_grant(app.add_subcommand("flows", "Connections and exchanges that the datapath knows")))->callback([&] {
     command = [&] { return run_flows(options); };

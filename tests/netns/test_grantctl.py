@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from traffic import TcpPair, UdpPair
 from world import PARTIES, eventually, run
 
@@ -48,8 +50,38 @@ def test_verify_finds_what_is_wrong(node):
     assert eventually(lambda: node.agent.ctl("verify").returncode == 0, what="mended at the start")
 
 
+def test_a_ping_is_what_has_no_port(node):
+    asked = node.agent.ctl("explain", "web", PARTIES["destination"][4])
+    assert asked.returncode == 0 and "ICMP" in asked.stdout, asked.stdout + asked.stderr
+    refused = node.agent.ctl("explain", "web", PARTIES["stranger"][6])
+    assert refused.returncode == 1 and "ICMP" in refused.stdout, refused.stdout + refused.stderr
+    martian = node.agent.ctl("explain", "web", "127.0.0.1:80/TCP")
+    assert martian.returncode == 1 and "martian" in martian.stdout, martian.stdout + martian.stderr
+
+
+@pytest.mark.parametrize("command", ["grants", "endpoints", "drops", "flows", "top", "monitor"])
+def test_a_grant_that_is_not_there_is_told(node, command):
+    bounds = {"top": ["--count", "1", "--interval", "100"], "monitor": ["--seconds", "1"]}.get(command, [])
+    known = node.agent.ctl(command, "--grant", "g", *bounds)
+    assert known.returncode == 0, known.stderr
+    said = node.agent.ctl(command, "--grant", "nope", *bounds)
+    assert said.returncode == 3 and said.stdout == "", said.stdout
+    assert "Grant nope is not known to this node; known: (quarantine), keystone-system/g" in said.stderr
+
+
+def test_a_guest_or_a_reason_that_is_not_there_is_told(node):
+    said = node.agent.ctl("flows", "--guest", "nobody")
+    assert said.returncode == 3 and "guest nobody is not known to this node; known: web" in said.stderr
+    assert node.agent.ctl("drops", "--reason", "martian").returncode == 0
+    said = node.agent.ctl("drops", "--reason", "mars")
+    assert said.returncode == 2 and "mars" in said.stderr and "accepted" in said.stderr
+
+
 def test_what_it_cannot_do_it_says(node):
-    assert node.agent.ctl("flaws").returncode == 2
+    wrong = node.agent.ctl("flaws")
+    assert wrong.returncode == 2
+    assert "command 'flaws': accepted: status, grants, endpoints, drops, flows, top, monitor, verify, explain" in wrong.stderr
+    assert "command '': accepted: status" in node.agent.ctl().stderr
     with node.world.node.entered():
         nowhere = run("sh", "-c", f"{__import__('agent').GRANTCTL} --pin-root /nowhere status 2>&1; echo $?", check=False)
     assert nowhere.strip().endswith("3") and "/nowhere" in nowhere

@@ -33,6 +33,20 @@ TEST(Question, OneEndIsAGuestAndOneNamesThePort) {
   EXPECT_THAT(parse_question("bob-web", "bob-db:ICMP").value().probes, ElementsAre(Probe{Protocol::Icmp, 0}));
 }
 
+TEST(Question, WithoutAPortIsAPing) {
+  for (const auto& [source, destination] :
+       {std::pair{"bob-web", "8.8.8.8"}, {"bob-web", "2001:db8::1"}, {"192.0.2.1", "bob-web"}, {"bob-web", "bob-db"}}) {
+    const auto question = parse_question(source, destination);
+    ASSERT_TRUE(question.ok()) << question.error().message;
+    EXPECT_THAT(question.value().probes, ElementsAre(Probe{Protocol::Icmp, 0}));
+  }
+}
+
+TEST(Question, OfWhatNoGrantCanOpenIsOneToo) {
+  EXPECT_TRUE(parse_question("bob-web", "127.0.0.1:80/TCP").ok());
+  EXPECT_TRUE(parse_question("bob-web", "224.0.0.251:5353/UDP").ok());
+}
+
 TEST(Question, WhatIsNoQuestionIsRefusedWithWhatIsAccepted) {
   const struct {
     const char* source;
@@ -40,7 +54,6 @@ TEST(Question, WhatIsNoQuestionIsRefusedWithWhatIsAccepted) {
     const char* why;
   } cases[] = {
       {"192.0.2.1", "192.0.2.2:80", "neither end is a guest"},
-      {"bob-web", "192.0.2.1", "no port is named"},
       {"bob-web:80", "192.0.2.1:80", "both ends name a port"},
       {"bob-web", "192.0.2.0/24:80", "is not one single address"},
       {"bob-web", "192.0.2.1:80-90/TCP", "is many ports"},

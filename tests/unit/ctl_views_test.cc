@@ -81,6 +81,19 @@ TEST(Drops, CanBeFilteredByNameWithOrWithoutItsNamespace) {
   EXPECT_EQ(show_drops(samples::node(), filter, kTable), "No packet was refused.\n");
 }
 
+TEST(Filter, NamesWhatTheNodeKnows) {
+  const Snapshot node = samples::node();
+  for (const char* grant : {"", "alice-to-bob", "keystone-system/alice-to-bob", "(quarantine)"})
+    EXPECT_TRUE((Filter{grant, "bob-web", ""}.names_known(node).ok())) << grant;
+  const auto grant = Filter{"nope", "", ""}.names_known(node);
+  ASSERT_FALSE(grant.ok());
+  EXPECT_THAT(grant.error().message, HasSubstr("Grant nope is not known to this node; known: (quarantine), "
+                                               "keystone-system/alice-to-bob, keystone-system/alice-to-carol"));
+  const auto guest = Filter{"", "nobody", ""}.names_known(node);
+  ASSERT_FALSE(guest.ok());
+  EXPECT_THAT(guest.error().message, HasSubstr("guest nobody is not known to this node; known: bob-web"));
+}
+
 TEST(Drops, OfASlotWithoutANameAreShownToo) {
   Snapshot node = samples::node();
   node.slot_names.erase(1);

@@ -1,8 +1,10 @@
 #include "agent/ctl/explain/ends.h"
 
+#include "agent/ctl/view/views.h"
 #include "maps/fixed_text.h"
 
 #include <cstring>
+#include <set>
 
 namespace grantd {
 namespace {
@@ -37,9 +39,9 @@ Result<ResolvedEnd> find_guest(const Snapshot& snapshot, const std::string& name
       if (endpoint.endpoint_id == id)
         return Error{"guest " + name + " is on the host network: no interface holds it", 0};
   }
-  std::string known;
-  for (const auto& [id, guest] : snapshot.guests) known += (known.empty() ? "" : ", ") + text_of(guest.guest);
-  return Error{"guest " + name + " is not known to this node; known: " + (known.empty() ? "none" : known), 0};
+  std::set<std::string> known;
+  for (const auto& [id, guest] : snapshot.guests) known.insert(text_of(guest.guest));
+  return not_known("guest " + name, known);
 }
 
 Result<ResolvedEnd> resolve(const Snapshot& snapshot, const End& end) {

@@ -8,7 +8,7 @@ namespace grantd {
 namespace {
 
 constexpr const char* kAcceptedEnd =
-    "accepted: a guest's name or an address, and on one side :PORT[/PROTOCOL] or :ICMP, "
+    "accepted: a guest's name or an address, and on one side at most :PORT[/PROTOCOL] or :ICMP, "
     "such as 203.0.113.7:443/TCP, [2001:db8::1]:53/UDP, bob-web:80/TCP";
 
 struct ParsedEnd {
@@ -83,7 +83,7 @@ Result<Question> parse_question(std::string_view source, std::string_view destin
   if (!from.value().probes.empty() && !to.value().probes.empty())
     return Error{"both ends name a port; the one that the sender sends to is asked for", 0};
   auto& probes = to.value().probes.empty() ? from.value().probes : to.value().probes;
-  if (probes.empty()) return Error{"no port is named; " + std::string(kAcceptedEnd), 0};
+  if (probes.empty()) probes.push_back({Protocol::Icmp, 0});  // what has no port; see --help
   return Question{std::move(from.value().end), std::move(to.value().end), std::move(probes)};
 }
 

@@ -28,8 +28,9 @@ struct Question {
   std::vector<Probe> probes;  // never empty
 };
 
-// An end is ADDRESS or GUEST; one of them carries the port that the initiator sends to, as in
-// allowedDestinations: "203.0.113.7:443/TCP", "[2001:db8::1]:53" (TCP and UDP), "bob-web:ICMP".
+// An end is ADDRESS or GUEST; one of them may carry the port that the initiator sends to, as in
+// allowedDestinations: "203.0.113.7:443/TCP", "[2001:db8::1]:53" (TCP and UDP), "bob-web:ICMP". Without a port an
+// echo request is tried.
 Result<Question> parse_question(std::string_view source, std::string_view destination);
 
 }  // namespace grantd

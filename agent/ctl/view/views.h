@@ -3,7 +3,9 @@
 
 #include "agent/ctl/view/page.h"
 #include "agent/snapshot/snapshot.h"
+#include "maps/result.h"
 
+#include <set>
 #include <string>
 
 namespace grantd {
@@ -14,7 +16,11 @@ struct Filter {
   std::string guest;
   std::string reason;  // a label
   bool accepts_grant(const std::string& name) const;
+  // Fails where it names a Grant or a guest of which the maps know nothing.
+  Result<void> names_known(const Snapshot& snapshot) const;
 };
+
+Error not_known(const std::string& what, const std::set<std::string>& known);
 
 // What is known of the agent besides the maps.
 struct AgentSign {
