@@ -21,7 +21,7 @@ using StandingObjects = std::map<ObjectId, Standing>;
 
 struct Conflict {
   Problem problem;
-  std::vector<ObjectId> refused;  // who gives way
+  std::vector<ObjectId> refused;                      // who gives way
   std::optional<ObjectId> because_of = std::nullopt;  // what is not there, and may have been refused itself
 };
 

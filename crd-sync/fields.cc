@@ -71,7 +71,7 @@ void ObjectProblems::error(int line, std::string field, std::string_view value, 
 }
 
 void ObjectProblems::error(const TextField& text, std::string message, std::string_view accepted) {
-  Problem problem{Severity::Error,   at(text.line),        object_, text.path, escape_text(text.text),
+  Problem problem{Severity::Error,    at(text.line),        object_, text.path, escape_text(text.text),
                   std::move(message), std::string(accepted)};
   problem.empty_value = text.text.empty();
   add_error(std::move(problem));
@@ -81,7 +81,7 @@ void ObjectProblems::add_error(Problem problem) {
   ++errors_;
   if (errors_ > kMaxErrorsPerObject + 1) return;
   if (errors_ == kMaxErrorsPerObject + 1)
-    problem = {Severity::Error, problem.position, object_, "", "", "has more errors, which are not shown",
+    problem = {Severity::Error,       problem.position, object_, "", "", "has more errors, which are not shown",
                "an object with fewer"};
   add(std::move(problem));
 }

@@ -23,8 +23,7 @@ constexpr std::array<std::pair<std::string_view, Party>, 4> kParties = {{{"Grant
 std::string realm_name(Fields& spec, std::string_view field, ObjectProblems& problems) {
   const auto text = spec.required_text(field, "the name of a Realm");
   if (!text) return "";
-  if (!is_dns_subdomain(text->text))
-    problems.error(*text, "is no Realm's name", kAcceptedDnsSubdomain);
+  if (!is_dns_subdomain(text->text)) problems.error(*text, "is no Realm's name", kAcceptedDnsSubdomain);
   return text->text;
 }
 
@@ -116,8 +115,7 @@ void read_policy(Fields& policy, Grant& grant, ObjectProblems& problems) {
   read_destinations(policy, grant, problems);
   if (auto ingress = policy.map("ingress")) read_ingress(*ingress, grant, problems);
   if (const auto dns = policy.text("dns")) {
-    if (dns->text != "None" && dns->text != "Cluster")
-      problems.error(*dns, "is unknown", "None, Cluster");
+    if (dns->text != "None" && dns->text != "Cluster") problems.error(*dns, "is unknown", "None, Cluster");
     grant.dns_cluster = dns->text == "Cluster";
   }
   policy.finish();

@@ -150,8 +150,7 @@ class FileReader {
     ObjectProblems problems(at(root.line), "List", result_.problems);
     Fields list(root, "", problems);
     if (const auto version = list.required_text("apiVersion", "v1"))
-      if (version->text != "v1" && version->text != kApiVersion)
-        problems.error(*version, "is unknown", "v1");
+      if (version->text != "v1" && version->text != kApiVersion) problems.error(*version, "is unknown", "v1");
     list.take("kind");
     list.take("metadata");
     if (const auto items = list.maps("items")) {
@@ -216,8 +215,7 @@ class FileReader {
 
   static void check_head(Fields& top, ObjectProblems& problems) {
     const auto version = top.required_text("apiVersion", kApiVersion);
-    if (version && version->text != kApiVersion)
-      problems.error(*version, "is unknown", kApiVersion);
+    if (version && version->text != kApiVersion) problems.error(*version, "is unknown", kApiVersion);
   }
 
   static bool check_kind(Fields& top, ObjectProblems& problems) {
@@ -232,8 +230,7 @@ class FileReader {
     auto metadata = top.required_map("metadata");
     if (!metadata) return;
     const auto name = metadata->required_text("name", kAcceptedDnsSubdomain);
-    if (name && !is_dns_subdomain(name->text))
-      problems.error(*name, "is no name of an object", kAcceptedDnsSubdomain);
+    if (name && !is_dns_subdomain(name->text)) problems.error(*name, "is no name of an object", kAcceptedDnsSubdomain);
     const auto kind = top.text("kind");
     if (const auto space = metadata->text("namespace")) {
       if (kind && kind->text != "Grant")

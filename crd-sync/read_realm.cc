@@ -99,8 +99,7 @@ std::vector<std::string> read_names(Fields& tailnet, std::string_view field, boo
 Realm read_realm(Fields& spec, ObjectProblems& problems) {
   Realm realm;
   if (const auto identity = spec.required_text("identity", kAcceptedIdentity)) {
-    if (!is_plain_text(identity->text))
-      problems.error(*identity, "is no identity", kAcceptedIdentity);
+    if (!is_plain_text(identity->text)) problems.error(*identity, "is no identity", kAcceptedIdentity);
     realm.identity = identity->text;
   }
   read_addresses(spec, realm, problems);

@@ -13,8 +13,7 @@ void check_key(const TextField& key, ObjectProblems& problems) {
 }
 
 void check_value(const TextField& value, ObjectProblems& problems) {
-  if (!is_label_value(value.text))
-    problems.error(value, "is no label's value", kAcceptedValue);
+  if (!is_label_value(value.text)) problems.error(value, "is no label's value", kAcceptedValue);
 }
 
 std::optional<LabelRequirement::Operator> operator_of(std::string_view text) {

@@ -59,8 +59,7 @@ void read_grant_name(Fields& spec, Workload& workload, ObjectProblems& problems)
   const bool named = slash != std::string::npos;
   const std::string space = named ? grant->text.substr(0, slash) : std::string(kDefaultNamespace);
   const std::string name = named ? grant->text.substr(slash + 1) : grant->text;
-  if (!is_dns_label(space) || !is_dns_subdomain(name))
-    problems.error(*grant, "is no Grant's name", kAcceptedGrant);
+  if (!is_dns_label(space) || !is_dns_subdomain(name)) problems.error(*grant, "is no Grant's name", kAcceptedGrant);
   workload.grant = space + "/" + name;
 }
 
@@ -98,16 +97,14 @@ Workload read_workload(Fields& spec, ObjectProblems& problems) {
   if (interface) {
     workload.interface = interface->text;
     if (!is_interface_name(interface->text))
-      problems.error(*interface, "is no interface's name",
-                     "1 to 15 printable characters without /, : and blanks");
+      problems.error(*interface, "is no interface's name", "1 to 15 printable characters without /, : and blanks");
     else if (interface->text == "lo")
       problems.error(*interface, "is the loopback interface", kAcceptedInterface);
   }
   if (cgroup) {
     workload.cgroup = cgroup->text;
     if (workload.cgroup.starts_with('/')) workload.cgroup.erase(0, 1);  // as /proc/PID/cgroup writes it
-    if (!is_cgroup_path(workload.cgroup))
-      problems.error(*cgroup, "is no cgroup's path", kAcceptedCgroup);
+    if (!is_cgroup_path(workload.cgroup)) problems.error(*cgroup, "is no cgroup's path", kAcceptedCgroup);
   }
   const bool has_interface = spec.take("interface") != nullptr, has_cgroup = spec.take("cgroup") != nullptr;
   if (!has_interface && !has_cgroup)

@@ -33,11 +33,11 @@ enum class Severity { Error, Warning };
 struct Problem {
   Severity severity = Severity::Error;
   SourcePosition position;
-  std::string object;    // "Grant keystone-system/alice-to-bob", "" where the document names none
-  std::string field;     // "spec.networkPolicy.allowedDestinations[2]"
-  std::string value;     // as written, escaped and cut to 120 bytes
-  std::string message;   // what is wrong
-  std::string accepted;  // what is accepted, "" for warnings where nothing is
+  std::string object;        // "Grant keystone-system/alice-to-bob", "" where the document names none
+  std::string field;         // "spec.networkPolicy.allowedDestinations[2]"
+  std::string value;         // as written, escaped and cut to 120 bytes
+  std::string message;       // what is wrong
+  std::string accepted;      // what is accepted, "" for warnings where nothing is
   bool empty_value = false;  // `value` is empty because what was written is
   bool consequence = false;  // an error whose cause is told as another object's: shown as a warning
 

@@ -21,7 +21,7 @@ struct IpAddress {
 
   // Dotted quad or RFC 4291 text; no zone, no port, no leading zeros in IPv4.
   static Result<IpAddress> parse(std::string_view text);
-  std::string text() const;  // RFC 5952 for IPv6
+  std::string text() const;     // RFC 5952 for IPv6
   bool is_link_local() const {  // fe80::/10
     return family == Family::IPv6 && bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
   }

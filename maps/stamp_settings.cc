@@ -18,7 +18,8 @@ Result<StampSettings> stamp_settings(std::uint32_t mask) {
          ((mask >> settings.identity_shift) & settings.identity_mask) != settings.identity_mask)
     settings.identity_shift++;
   if (settings.identity_shift > 32 - GRANTD_STAMP_IDENTITY_BITS)
-    return Error{"stamp mask " + hexadecimal(mask) + ": has no 13 contiguous bits for the identity; accepted: such as " +
+    return Error{"stamp mask " + hexadecimal(mask) +
+                     ": has no 13 contiguous bits for the identity; accepted: such as " +
                      hexadecimal(GRANTD_STAMP_MASK_DEFAULT),
                  0};
   settings.tag = GRANTD_STAMP_TAG & mask & ~(settings.identity_mask << settings.identity_shift);

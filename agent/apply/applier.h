@@ -21,7 +21,8 @@ struct FailedStep {
 struct ApplyReport {
   std::size_t done = 0, left_out = 0;
   std::vector<FailedStep> failed;
-  std::chrono::nanoseconds in_force{};  // from the beginning until the last step that enforces; not the names for people
+  std::chrono::nanoseconds
+      in_force{};  // from the beginning until the last step that enforces; not the names for people
   bool complete() const { return failed.empty() && left_out == 0; }
 };
 

@@ -16,13 +16,13 @@ struct SizeRule {
 // Twice the limit where old and new entries stand side by side until the old ones are retired; all of
 // these are made without memory for entries that are not there. Policies are small: four times.
 constexpr SizeRule kRules[] = {
-    {"grantd_grant", &Limits::grants, 1, 1},        {"grantd_policy", &Limits::grants, 4, 0},
-    {"grantd_slotname", &Limits::grants, 1, 1},     {"grantd_flow", &Limits::grants, 1, 1},
-    {"grantd_frag", &Limits::grants, 1, 1},         {"grantd_counter", &Limits::grants, 1, 1},
-    {"grantd_bucket", &Limits::grants, 2, 2},       {"grantd_credit", &Limits::grants, 2, 2},
-    {"grantd_endpoint", &Limits::endpoints, 1, 0},  {"grantd_hostguest", &Limits::endpoints, 1, 0},
-    {"grantd_guest", &Limits::endpoints, 2, 0},     {"grantd_rule", &Limits::rules, 2, 0},
-    {"grantd_idrule", &Limits::rules, 2, 0},        {"grantd_source", &Limits::rules, 2, 0},
+    {"grantd_grant", &Limits::grants, 1, 1},       {"grantd_policy", &Limits::grants, 4, 0},
+    {"grantd_slotname", &Limits::grants, 1, 1},    {"grantd_flow", &Limits::grants, 1, 1},
+    {"grantd_frag", &Limits::grants, 1, 1},        {"grantd_counter", &Limits::grants, 1, 1},
+    {"grantd_bucket", &Limits::grants, 2, 2},      {"grantd_credit", &Limits::grants, 2, 2},
+    {"grantd_endpoint", &Limits::endpoints, 1, 0}, {"grantd_hostguest", &Limits::endpoints, 1, 0},
+    {"grantd_guest", &Limits::endpoints, 2, 0},    {"grantd_rule", &Limits::rules, 2, 0},
+    {"grantd_idrule", &Limits::rules, 2, 0},       {"grantd_source", &Limits::rules, 2, 0},
     {"grantd_identity", &Limits::prefixes, 2, 0},
 };
 
@@ -54,11 +54,16 @@ std::vector<Problem> unheld_limits(const Limits& wanted, const Limits& held) {
   std::vector<Problem> warnings;
   for (const auto& [setting, limit] : kSettings)
     if (held.*limit < wanted.*limit)
-      warnings.push_back({Severity::Warning, {}, setting, "", std::to_string(wanted.*limit),
-                          "the maps that are pinned hold " + std::to_string(held.*limit) +
-                              ", and that counts until they are made anew: after a reboot, or after 'grantd uninstall', "
-                              "which opens the guests",
-                          ""});
+      warnings.push_back(
+          {Severity::Warning,
+           {},
+           setting,
+           "",
+           std::to_string(wanted.*limit),
+           "the maps that are pinned hold " + std::to_string(held.*limit) +
+               ", and that counts until they are made anew: after a reboot, or after 'grantd uninstall', "
+               "which opens the guests",
+           ""});
   return warnings;
 }
 

@@ -70,8 +70,8 @@ struct CompiledGrant {
   BootNanoseconds not_after = ~0ULL;
   grantd_reason end_reason = GRANTD_REASON_EXPIRED;
   CompiledLimit limit[GRANTD_DIRECTIONS];
-  std::vector<CompiledRule> rules;                    // egress, sorted by prefix
-  std::vector<CompiledIdentityRule> identity_rules;   // sorted
+  std::vector<CompiledRule> rules;                   // egress, sorted by prefix
+  std::vector<CompiledIdentityRule> identity_rules;  // sorted
   std::vector<CompiledSource> sources;
   std::optional<WallTime> valid_from, valid_until;
   std::string quarantine;  // why nothing is published for it, "" where something is
@@ -104,8 +104,8 @@ struct CompiledEndpoint {
   std::vector<IpAddress> gateways;   // IPv6 addresses of the host's side of the link, link-local ones first
   std::uint64_t cgroup_id = 0;       // 0: none
   bool host_network = false;
-  std::string grant;       // key of the Grant; "" for quarantine
-  std::string quarantine;  // why, where grant is ""
+  std::string grant;            // key of the Grant; "" for quarantine
+  std::string quarantine;       // why, where grant is ""
   bool without_record = false;  // no room for it: attached, and closed for lack of a record
   SourcePosition position;
 };
@@ -118,15 +118,15 @@ struct CompiledUplink {
 };
 
 struct CompiledPolicy {
-  std::vector<CompiledGrant> grants;      // sorted by key
-  std::vector<RefusedGrant> refused;      // sorted by key
-  std::vector<CompiledPrefix> prefixes;   // sorted
-  bool prefixes_refused = false;          // too many: those in force stay as they are
-  std::vector<CompiledEndpoint> endpoints;  // sorted by guest
-  std::vector<CompiledUplink> uplinks;    // sorted by interface
+  std::vector<CompiledGrant> grants;                       // sorted by key
+  std::vector<RefusedGrant> refused;                       // sorted by key
+  std::vector<CompiledPrefix> prefixes;                    // sorted
+  bool prefixes_refused = false;                           // too many: those in force stay as they are
+  std::vector<CompiledEndpoint> endpoints;                 // sorted by guest
+  std::vector<CompiledUplink> uplinks;                     // sorted by interface
   std::uint32_t flows_per_table = GRANTD_FLOWS_PER_GRANT;  // of flow tables that are made now
   Bounds bounds{};
-  std::vector<Problem> problems;          // of the desired state, and what compile adds
+  std::vector<Problem> problems;  // of the desired state, and what compile adds
 };
 
 }  // namespace grantd

@@ -13,16 +13,16 @@ namespace grantd {
 struct InterfaceFact {
   std::string name;
   std::uint32_t ifindex = 0;
-  bool layer3 = false;                // ARPHRD_NONE and the like: no L2 header
+  bool layer3 = false;  // ARPHRD_NONE and the like: no L2 header
   bool loopback = false;
-  std::uint32_t master = 0;           // ifindex of the bridge that it is a port of
-  bool tunnel = false;                // its kind decapsulates (vxlan, wireguard, tun, ...)
-  MacAddress mac;                     // of the host's end
-  std::optional<MacAddress> peer_mac; // of the guest's end of a veth, as the kernel tells it
-  std::uint32_t peer_ifindex = 0;     // of that end in its own network namespace; 0: none
-  int peer_netns_id = -1;             // what this network namespace calls that one; -1: it is this one, or has no name
-  std::vector<IpAddress> link_local;  // of this interface and of the bridge it belongs to
-  std::vector<IpAddress> addresses;   // global ones of this interface
+  std::uint32_t master = 0;            // ifindex of the bridge that it is a port of
+  bool tunnel = false;                 // its kind decapsulates (vxlan, wireguard, tun, ...)
+  MacAddress mac;                      // of the host's end
+  std::optional<MacAddress> peer_mac;  // of the guest's end of a veth, as the kernel tells it
+  std::uint32_t peer_ifindex = 0;      // of that end in its own network namespace; 0: none
+  int peer_netns_id = -1;              // what this network namespace calls that one; -1: it is this one, or has no name
+  std::vector<IpAddress> link_local;   // of this interface and of the bridge it belongs to
+  std::vector<IpAddress> addresses;    // global ones of this interface
   bool operator==(const InterfaceFact&) const = default;
 };
 
@@ -30,7 +30,7 @@ struct InterfaceFact {
 struct PodInterface {
   std::uint32_t ifindex = 0;
   std::vector<IpAddress> addresses;  // as the record says; no link-local ones
-  std::string doubt;                 // what the kernel says against it: it is the pod's, and stays closed; "" for nothing
+  std::string doubt;  // what the kernel says against it: it is the pod's, and stays closed; "" for nothing
   auto operator<=>(const PodInterface&) const = default;
 };
 
@@ -48,10 +48,10 @@ struct HeldRoom {
 
 // What is in force already, and keeps its room before anything new is given any.
 struct InForce {
-  std::map<std::string, HeldRoom> grants;   // Grant key -> what it holds; those with a slot
-  std::set<std::uint32_t> interfaces;       // by index, with an endpoint's record
-  std::set<std::uint64_t> cgroups;          // of guests on the host network, with a record
-  std::set<std::string> realms;             // with an identity
+  std::map<std::string, HeldRoom> grants;  // Grant key -> what it holds; those with a slot
+  std::set<std::uint32_t> interfaces;      // by index, with an endpoint's record
+  std::set<std::uint64_t> cgroups;         // of guests on the host network, with a record
+  std::set<std::string> realms;            // with an identity
   std::size_t prefixes = 0;
 };
 
@@ -59,7 +59,7 @@ struct NodeFacts {
   std::vector<InterfaceFact> interfaces;
   std::vector<UplinkRule> uplink_rules;
   std::vector<IpPrefix> pod_cidrs, service_cidrs;
-  std::map<std::string, std::uint64_t> cgroup_ids;  // path as in Workload -> id; absent: no such cgroup
+  std::map<std::string, std::uint64_t> cgroup_ids;                  // path as in Workload -> id; absent: no such cgroup
   std::map<std::string, std::vector<PodInterface>> pod_interfaces;  // uid -> those that were found
   std::map<std::string, std::uint64_t> pod_cgroups;                 // uid -> id, of pods on the host network
   InForce in_force;
@@ -69,11 +69,11 @@ struct NodeFacts {
 struct TimeFacts {
   WallTime now;
   BootNanoseconds boot_now = 0;
-  bool trusted = true;        // false: unsynchronised or behind the highest time seen: dated Grants are quarantined
-  std::map<std::string, WallTime> revoked_at;   // Grant key -> when this node first saw the revocation
+  bool trusted = true;  // false: unsynchronised or behind the highest time seen: dated Grants are quarantined
+  std::map<std::string, WallTime> revoked_at;  // Grant key -> when this node first saw the revocation
   // Grant key -> earliest end of notice ever reckoned for the running revocation.
   std::map<std::string, WallTime> notice_ends;
-  std::map<std::string, std::string> expired;   // Grant key -> spec_hash that expired here
+  std::map<std::string, std::string> expired;  // Grant key -> spec_hash that expired here
 };
 
 // Settings, made smaller where the pinned maps hold less.

@@ -25,7 +25,8 @@ Exit codes:
 
 grantctl reads the pinned maps; it needs root and no running agent.)";
 
-constexpr const char* kExplainFooter = R"(One end is a guest's name, the other an address or another guest; one end carries the port that the
+constexpr const char* kExplainFooter =
+    R"(One end is a guest's name, the other an address or another guest; one end carries the port that the
 sender sends to, as in allowedDestinations. A port without a protocol is tried with TCP and with UDP.
 Without a port an ICMP echo request (a ping) is tried, which has none: it tells nothing of TCP or UDP.
 
@@ -112,9 +113,8 @@ int main(int count, char** words) {
   auto* drops = with_grant(app.add_subcommand("drops", "Refused packets by Grant, direction and reason"));
   drops->add_option("--reason", options.filter.reason, "Only this reason")->check(check_reason);
   drops->callback([&] { command = [&] { return run_drops(options); }; });
-  with_guest(with_grant(app.add_subcommand("flows", "Connections and exchanges that the datapath knows")))->callback([&] {
-    command = [&] { return run_flows(options); };
-  });
+  with_guest(with_grant(app.add_subcommand("flows", "Connections and exchanges that the datapath knows")))
+      ->callback([&] { command = [&] { return run_flows(options); }; });
   RepeatOptions repeat;
   auto* top = with_grant(app.add_subcommand("top", "Rates by Grant and direction, against their limits"));
   top->add_option("--interval", repeat.interval_ms, "Milliseconds between two looks")
@@ -122,7 +122,8 @@ int main(int count, char** words) {
       ->capture_default_str();
   top->add_option("--count", repeat.count, "Looks to show; without it until interrupted");
   top->callback([&] { command = [&] { return run_top(options, repeat); }; });
-  auto* monitor = with_grant(app.add_subcommand("monitor", "Refusals and new flows as they happen, sampled; one reader"));
+  auto* monitor =
+      with_grant(app.add_subcommand("monitor", "Refusals and new flows as they happen, sampled; one reader"));
   monitor->add_option("--count", repeat.count, "Events to show; without it until interrupted");
   monitor->add_option("--seconds", repeat.seconds, "For how long; without it until interrupted");
   monitor->callback([&] { command = [&] { return run_monitor(options, repeat); }; });

@@ -32,7 +32,8 @@ Result<bool> stands_first(Hook hook, std::uint32_t ifindex, std::uint32_t progra
   return false;
 }
 
-Result<void> verify_attachments(const std::string& pin_root, const Snapshot& snapshot, std::vector<std::string>& wrong) {
+Result<void> verify_attachments(const std::string& pin_root, const Snapshot& snapshot,
+                                std::vector<std::string>& wrong) {
   const auto look = [&](Hook hook, std::uint32_t ifindex, const std::string& whose) -> Result<void> {
     auto id = pinned_program_id(pin_root, hook);
     if (!id) return id.error();
@@ -43,7 +44,8 @@ Result<void> verify_attachments(const std::string& pin_root, const Snapshot& sna
   };
   for (const auto& [ifindex, endpoint] : snapshot.endpoints)
     for (Hook hook : {Hook::FromGuest, Hook::ToGuest})
-      if (auto looked = look(hook, ifindex, "guest " + guest_name(snapshot, endpoint.endpoint_id)); !looked) return looked;
+      if (auto looked = look(hook, ifindex, "guest " + guest_name(snapshot, endpoint.endpoint_id)); !looked)
+        return looked;
   for (const auto& [ifindex, uplink] : snapshot.uplinks)
     if (auto looked = look(Hook::FromUplink, ifindex, "uplink " + std::to_string(ifindex)); !looked) return looked;
   return {};
@@ -75,7 +77,8 @@ Result<void> verify_tables(const DatapathMaps& maps, const Snapshot& snapshot, s
       if (slot == 0 && outer != &maps.counter) continue;
       auto table = outer->find(slot);
       if (!table) return table.error();
-      if (!table.value()) wrong.push_back("Grant " + grant_name(snapshot, slot) + ": no table in " + outer->raw().name());
+      if (!table.value())
+        wrong.push_back("Grant " + grant_name(snapshot, slot) + ": no table in " + outer->raw().name());
     }
   return {};
 }

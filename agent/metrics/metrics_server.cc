@@ -59,9 +59,8 @@ struct MetricsServer::Impl {
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     });
     server.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) { serve_metrics(response); });
-    server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
-      response.set_content("ok\n", kTextType);
-    });
+    server.Get("/healthz",
+               [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", kTextType); });
     server.Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
       const bool ready = current()->ready;
       response.status = ready ? 200 : 503;

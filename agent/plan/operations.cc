@@ -78,13 +78,32 @@ struct Recorder {
   void operator()(const PutBounds& o) { state.bounds = o.bounds; }
 };
 
-constexpr std::array kNames = {"put_node",        "attach",          "detach",          "make_tables",
-                               "remove_tables",   "put_rules",       "put_sources",     "remove_rules",
-                               "put_policy",      "remove_policy",   "publish",         "put_endpoint",
-                               "remove_endpoint", "put_host_guest",  "remove_host_guest", "put_prefixes",
-                               "remove_prefixes", "put_uplink",      "remove_uplink",   "put_slot_name",
-                               "remove_slot_name", "put_identity_name", "remove_identity_name", "put_guest",
-                               "remove_guest",    "put_bounds"};
+constexpr std::array kNames = {"put_node",
+                               "attach",
+                               "detach",
+                               "make_tables",
+                               "remove_tables",
+                               "put_rules",
+                               "put_sources",
+                               "remove_rules",
+                               "put_policy",
+                               "remove_policy",
+                               "publish",
+                               "put_endpoint",
+                               "remove_endpoint",
+                               "put_host_guest",
+                               "remove_host_guest",
+                               "put_prefixes",
+                               "remove_prefixes",
+                               "put_uplink",
+                               "remove_uplink",
+                               "put_slot_name",
+                               "remove_slot_name",
+                               "put_identity_name",
+                               "remove_identity_name",
+                               "put_guest",
+                               "remove_guest",
+                               "put_bounds"};
 static_assert(kNames.size() == std::variant_size_v<Operation>);
 
 }  // namespace

@@ -126,11 +126,10 @@ using Operation =
     std::variant<operation::PutNode, operation::Attach, operation::Detach, operation::MakeTables,
                  operation::RemoveTables, operation::PutRules, operation::PutSources, operation::RemoveRules,
                  operation::PutPolicy, operation::RemovePolicy, operation::Publish, operation::PutEndpoint,
-                 operation::RemoveEndpoint, operation::PutHostGuest, operation::RemoveHostGuest,
-                 operation::PutPrefixes, operation::RemovePrefixes, operation::PutUplink, operation::RemoveUplink,
-                 operation::PutSlotName, operation::RemoveSlotName, operation::PutIdentityName,
-                 operation::RemoveIdentityName, operation::PutGuest, operation::RemoveGuest,
-                 operation::PutBounds>;
+                 operation::RemoveEndpoint, operation::PutHostGuest, operation::RemoveHostGuest, operation::PutPrefixes,
+                 operation::RemovePrefixes, operation::PutUplink, operation::RemoveUplink, operation::PutSlotName,
+                 operation::RemoveSlotName, operation::PutIdentityName, operation::RemoveIdentityName,
+                 operation::PutGuest, operation::RemoveGuest, operation::PutBounds>;
 
 const char* operation_name(const Operation& operation);  // "publish", as in metrics
 

@@ -29,10 +29,10 @@ void Planner::plan_prefixes() {
   auto have_at = kernel_.prefixes.begin();
   auto want_at = wanted.begin();
   while (have_at != kernel_.prefixes.end() || want_at != wanted.end()) {
-    const bool have = have_at != kernel_.prefixes.end() &&
-                      (want_at == wanted.end() || have_at->first <= want_at->first);
-    const bool want = want_at != wanted.end() &&
-                      (have_at == kernel_.prefixes.end() || want_at->first <= have_at->first);
+    const bool have =
+        have_at != kernel_.prefixes.end() && (want_at == wanted.end() || have_at->first <= want_at->first);
+    const bool want =
+        want_at != wanted.end() && (have_at == kernel_.prefixes.end() || want_at->first <= have_at->first);
     const PrefixKey key = have ? have_at->first : want_at->first;
     while (!around.empty() && !contains(around.back().first, key)) around.pop_back();
     const std::uint32_t before = have ? have_at->second : around.empty() ? 0 : around.back().second;

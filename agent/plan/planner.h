@@ -71,16 +71,16 @@ class Planner {
   Plan plan_;
   std::vector<Step> phases_[Phases];
 
-  grantd_node node_;  // with the numbers that this plan takes
-  std::map<std::string, std::uint32_t> slots_;               // by Grant, accepted or refused
-  std::set<std::string> wanted_grants_;                      // accepted or refused
+  grantd_node node_;                            // with the numbers that this plan takes
+  std::map<std::string, std::uint32_t> slots_;  // by Grant, accepted or refused
+  std::set<std::string> wanted_grants_;         // accepted or refused
   std::map<IdentityName, std::uint32_t> identities_;
-  std::set<std::uint32_t> losers_;                           // identities that lose addresses
-  std::map<std::uint32_t, std::uint64_t> published_;         // slot -> policy_id after this plan
-  std::map<std::uint64_t, std::uint32_t> new_policies_;      // policy_id -> rules_id
+  std::set<std::uint32_t> losers_;                       // identities that lose addresses
+  std::map<std::uint32_t, std::uint64_t> published_;     // slot -> policy_id after this plan
+  std::map<std::uint64_t, std::uint32_t> new_policies_;  // policy_id -> rules_id
   std::set<std::uint32_t> new_rule_sets_;
-  std::set<std::uint32_t> used_slots_;                       // by endpoints after this plan
-  std::set<std::uint32_t> used_guests_;                      // endpoint_ids after this plan
+  std::set<std::uint32_t> used_slots_;   // by endpoints after this plan
+  std::set<std::uint32_t> used_guests_;  // endpoint_ids after this plan
 };
 
 }  // namespace grantd

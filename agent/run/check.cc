@@ -53,10 +53,14 @@ std::string rate_text(const CompiledLimit& limit) {
 
 const char* phase_text(grantd_phase phase) {
   switch (phase) {
-    case GRANTD_PHASE_PENDING: return "Pending";
-    case GRANTD_PHASE_ACTIVE: return "Active";
-    case GRANTD_PHASE_REVOKED: return "Revoked";
-    case GRANTD_PHASE_EXPIRED: return "Expired";
+    case GRANTD_PHASE_PENDING:
+      return "Pending";
+    case GRANTD_PHASE_ACTIVE:
+      return "Active";
+    case GRANTD_PHASE_REVOKED:
+      return "Revoked";
+    case GRANTD_PHASE_EXPIRED:
+      return "Expired";
   }
   return "";
 }
@@ -80,17 +84,20 @@ void print_table(const std::vector<Row>& rows, std::ostream& out) {
 }
 
 void print_policy(const CompiledPolicy& policy, const DesiredState& desired, std::ostream& out) {
-  std::vector<Row> grants = {{"GRANT", "GRANTOR", "GRANTEE", "PHASE", "EGRESS", "INGRESS", "DESTINATIONS", "VALID UNTIL"}};
+  std::vector<Row> grants = {
+      {"GRANT", "GRANTOR", "GRANTEE", "PHASE", "EGRESS", "INGRESS", "DESTINATIONS", "VALID UNTIL"}};
   for (const CompiledGrant& grant : policy.grants)
     grants.push_back({grant.key, grant.grantor, grant.grantee, phase_text(grant.phase),
                       rate_text(grant.limit[GRANTD_EGRESS]), rate_text(grant.limit[GRANTD_INGRESS]),
                       std::to_string(grant.sources.size()), grant.valid_until ? time_text(*grant.valid_until) : "-"});
-  for (const RefusedGrant& grant : policy.refused) grants.push_back({grant.key, "-", "-", "Refused", "-", "-", "-", "-"});
+  for (const RefusedGrant& grant : policy.refused)
+    grants.push_back({grant.key, "-", "-", "Refused", "-", "-", "-", "-"});
   if (grants.size() > 1) print_table(grants, out);
   std::vector<Row> realms = {{"REALM", "IDENTITY", "ADDRESSES"}};
   for (const Realm& realm : desired.realms) {
     std::string addresses;
-    for (const RealmAddress& address : realm.addresses) addresses += (addresses.empty() ? "" : ", ") + address.prefix.text();
+    for (const RealmAddress& address : realm.addresses)
+      addresses += (addresses.empty() ? "" : ", ") + address.prefix.text();
     realms.push_back({realm.name, realm.identity, addresses});
   }
   if (realms.size() > 1) print_table(realms, out);
@@ -117,8 +124,11 @@ json problem_json(const Problem& problem) {
 }
 
 json policy_json(const CompiledPolicy& policy, const DesiredState& desired) {
-  json root = {{"grants", json::array()}, {"refused", json::array()}, {"realms", json::array()},
-               {"workloads", json::array()}, {"problems", json::array()}};
+  json root = {{"grants", json::array()},
+               {"refused", json::array()},
+               {"realms", json::array()},
+               {"workloads", json::array()},
+               {"problems", json::array()}};
   for (const CompiledGrant& grant : policy.grants)
     root["grants"].push_back({{"grant", grant.key},
                               {"grantor", grant.grantor},
@@ -129,7 +139,8 @@ json policy_json(const CompiledPolicy& policy, const DesiredState& desired) {
                               {"addressRules", grant.rules.size()},
                               {"identityRules", grant.identity_rules.size()},
                               {"validUntil", grant.valid_until ? json(time_text(*grant.valid_until)) : json()}});
-  for (const RefusedGrant& grant : policy.refused) root["refused"].push_back({{"grant", grant.key}, {"why", grant.why}});
+  for (const RefusedGrant& grant : policy.refused)
+    root["refused"].push_back({{"grant", grant.key}, {"why", grant.why}});
   for (const Realm& realm : desired.realms) {
     json addresses = json::array();
     for (const RealmAddress& address : realm.addresses) addresses.push_back(address.prefix.text());

@@ -20,7 +20,8 @@ WallTime wall_now() { return std::chrono::system_clock::now(); }
 
 // Once each: one try. Who asks knows what holds by then.
 SendRequest sender_of(KubernetesSource& source) {
-  return [&source](const ApiRequest& request, ApiClient::Done done) { source.client().send(request, std::move(done), 1); };
+  return
+      [&source](const ApiRequest& request, ApiClient::Done done) { source.client().send(request, std::move(done), 1); };
 }
 
 std::int64_t wall_ns_of(const std::optional<ApiTime>& time) {
@@ -68,11 +69,13 @@ void ClusterReport::look(const DesiredState& desired, const CompiledPolicy& comp
   looked_at_ = boot_now();
   look_at_ = looked_at_ + kLatest;
   const auto snapshot = read_snapshot(maps_, {.counters = true});
-  log_once("cannot read back what is in force, so nobody is told", snapshot ? "" : snapshot.error().message, read_failed_);
+  log_once("cannot read back what is in force, so nobody is told", snapshot ? "" : snapshot.error().message,
+           read_failed_);
   if (!snapshot) return;
   if (!violations_) violations_.emplace(grants_named(snapshot.value()));
   if (writer_.ready() && !before_) before_ = writer_.found() ? parse_status(*writer_.found()) : NodeStatus{};
-  const StatusFacts facts{desired, compiled, snapshot.value(), kernel.rule_sets, missing, node_, GRANTD_VERSION, attach};
+  const StatusFacts facts{desired, compiled, snapshot.value(), kernel.rule_sets,
+                          missing, node_,    GRANTD_VERSION,   attach};
   NodeStatus status = assess(facts, before_.value_or(NodeStatus{}));
   tell_people(facts, status);
   tell_violations(facts);

@@ -2,9 +2,9 @@
 
 #include "crd-sync/problem.h"
 
-#include <nlohmann/json.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 namespace grantd {
 
@@ -39,7 +39,8 @@ void open_log(LogFormat chosen, const std::string& level) {
   auto logger = spdlog::stderr_logger_mt("grantd");
   spdlog::set_default_logger(logger);
   spdlog::set_level(spdlog::level::from_str(level));
-  spdlog::set_pattern(chosen == LogFormat::Json ? "{\"time\":\"%Y-%m-%dT%H:%M:%S.%e%z\",%v" : "%Y-%m-%d %H:%M:%S.%e %-7l %v");
+  spdlog::set_pattern(chosen == LogFormat::Json ? "{\"time\":\"%Y-%m-%dT%H:%M:%S.%e%z\",%v"
+                                                : "%Y-%m-%d %H:%M:%S.%e %-7l %v");
   spdlog::flush_on(spdlog::level::trace);
 }
 

@@ -38,9 +38,12 @@ int main(int count, char** arguments) {
   const grantd::ParsedSettings parsed = grantd::parse_settings(count, arguments);
   if (parsed.exit_code >= 0) return parsed.exit_code;
   switch (parsed.settings.command) {
-    case grantd::Settings::Command::Check: return grantd::check(parsed.settings, std::cout, std::cerr);
-    case grantd::Settings::Command::Uninstall: return remove_all(parsed.settings);
-    case grantd::Settings::Command::Run: break;
+    case grantd::Settings::Command::Check:
+      return grantd::check(parsed.settings, std::cout, std::cerr);
+    case grantd::Settings::Command::Uninstall:
+      return remove_all(parsed.settings);
+    case grantd::Settings::Command::Run:
+      break;
   }
   return run(parsed.settings);
 }

@@ -49,8 +49,8 @@ bool NodeTime::trusted(WallTime now, std::vector<Problem>& problems) const {
     return false;
   }
   if (!trust_clock_ && !NodeClock::synchronised()) {
-    problems.push_back(clock_problem("is not synchronised; dated Grants are in quarantine",
-                                     "a clock kept by NTP, or --trust-clock"));
+    problems.push_back(
+        clock_problem("is not synchronised; dated Grants are in quarantine", "a clock kept by NTP, or --trust-clock"));
     return false;
   }
   return true;

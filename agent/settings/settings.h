@@ -17,9 +17,9 @@ enum class LogFormat { Text, Json };
 
 struct Settings {
   enum class Command { Run, Check, Uninstall } command = Command::Run;
-  std::string manifests;           // directory, for run; "" with kubernetes
-  bool kubernetes = false;         // for run: from the API server
-  std::string kubeconfig;          // "": as a pod of the cluster
+  std::string manifests;    // directory, for run; "" with kubernetes
+  bool kubernetes = false;  // for run: from the API server
+  std::string kubeconfig;   // "": as a pod of the cluster
   std::string guest_namespaces = kDefaultNamespacePattern;
   std::string cni_records = kDefaultRecordDir, cni_cache = kDefaultCniCache;
   std::string cni_conf_dir, cni_bin_dir;  // of the runtime; "": grantd-cni is not put into its chain

@@ -121,10 +121,9 @@ Result<void> read_fills(const DatapathMaps& maps, const std::set<std::uint32_t>&
   known(maps.slotname.raw(), snapshot.slot_names.size());
   known(maps.idname.raw(), snapshot.identity_names.size());
   known(maps.guest.raw(), snapshot.guests.size());
-  Result<void> steps[] = {fill_of(maps.identity, fills[maps.identity.raw().name()]),
-                          fill_of(maps.rule, fills[maps.rule.raw().name()]),
-                          fill_of(maps.idrule, fills[maps.idrule.raw().name()]),
-                          fill_of(maps.source, fills[maps.source.raw().name()])};
+  Result<void> steps[] = {
+      fill_of(maps.identity, fills[maps.identity.raw().name()]), fill_of(maps.rule, fills[maps.rule.raw().name()]),
+      fill_of(maps.idrule, fills[maps.idrule.raw().name()]), fill_of(maps.source, fills[maps.source.raw().name()])};
   for (const auto& step : steps)
     if (!step) return step.error();
   for (const std::uint32_t slot : slots) {
@@ -142,9 +141,7 @@ Result<void> read_fills(const DatapathMaps& maps, const std::set<std::uint32_t>&
 
 }  // namespace
 
-Clock read_clock() {
-  return {static_cast<std::uint64_t>(nanoseconds(CLOCK_BOOTTIME)), nanoseconds(CLOCK_REALTIME)};
-}
+Clock read_clock() { return {static_cast<std::uint64_t>(nanoseconds(CLOCK_BOOTTIME)), nanoseconds(CLOCK_REALTIME)}; }
 
 Result<Snapshot> read_snapshot(const DatapathMaps& maps, const SnapshotParts& parts) {
   Snapshot snapshot;

@@ -29,8 +29,8 @@ class RawMap {
   Result<void> erase(const void* key) const;  // what is not there is no error
   // Many at once; keys and values stand one behind the other.
   Result<void> update_all(const void* keys, const void* values, std::uint32_t count) const;
-  // Up to `count` entries from `place` on, or from the first one where it `begins`; `place` has room for a key and moves
-  // on. Sets `count`; false at the end. ENOSPC: the next piece of the map has more than `count`.
+  // Up to `count` entries from `place` on, or from the first one where it `begins`; `place` has room for a key and
+  // moves on. Sets `count`; false at the end. ENOSPC: the next piece of the map has more than `count`.
   Result<bool> next_entries(bool begins, void* place, void* keys, void* values, std::uint32_t& count) const;
   // The key after `key` (nullptr: the first); false at the end.
   Result<bool> next_key(const void* key, void* next) const;

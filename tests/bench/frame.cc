@@ -1,12 +1,12 @@
 #include "tests/bench/frame.h"
 
 #include <arpa/inet.h>
-#include <cstdio>
-#include <cstring>
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
+#include <cstdio>
+#include <cstring>
 
 namespace grantd::bench {
 

@@ -2,11 +2,11 @@
 // visits all worlds in every round, writes every sample as JSON on standard output.
 #include "tests/bench/measure.h"
 
+#include <sched.h>
 #include <cstdio>
 #include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <sched.h>
 
 namespace {
 

@@ -13,11 +13,11 @@
 namespace grantd::bench {
 
 struct Counts {
-  std::uint32_t packets = 4096;      // in a burst of raw frames
-  std::uint32_t new_flows = 2048;    // in a burst of raw frames that each begin a flow
+  std::uint32_t packets = 4096;    // in a burst of raw frames
+  std::uint32_t new_flows = 2048;  // in a burst of raw frames that each begin a flow
   std::uint32_t round_trips = 1000;
   std::uint32_t connects = 200;
-  std::uint32_t datagrams = 4096;    // through sockets
+  std::uint32_t datagrams = 4096;  // through sockets
 };
 
 // Metric -> value: nanoseconds, or things per second where the name ends in _per_second.

@@ -1,10 +1,10 @@
 #include "tests/bench/measure.h"
 
+#include <sys/socket.h>
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <functional>
-#include <sys/socket.h>
 
 namespace grantd::bench {
 

@@ -1,13 +1,13 @@
 #include "tests/bench/measure.h"
 
-#include <algorithm>
 #include <arpa/inet.h>
-#include <array>
-#include <cerrno>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <algorithm>
+#include <array>
+#include <cerrno>
 
 namespace grantd::bench {
 
@@ -34,8 +34,7 @@ Result<Fd> bound_socket(int type, std::uint32_t address, std::uint16_t port) {
   const int bytes = 8 << 20;
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
   const sockaddr_in local = socket_address(address, port);
-  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&local), sizeof local) != 0)
-    return system_error("bind", errno);
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&local), sizeof local) != 0) return system_error("bind", errno);
   return fd;
 }
 

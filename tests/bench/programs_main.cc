@@ -61,7 +61,8 @@ nlohmann::ordered_json measure() {
       nanoseconds(fd(Hook::ToGuest), frame_in(peer, self, kTcp, tcp(80, 1000, kAck)), guest, 1);
   result["to_guest refused stranger"] =
       nanoseconds(fd(Hook::ToGuest), frame_in("203.0.113.200", self, kTcp, tcp(80, 2000, kSyn)), guest, 1);
-  result["from_uplink IPv4"] = nanoseconds(fd(Hook::FromUplink), frame_in(peer, self, kTcp, tcp(80, 1000, kAck)), uplink, 1);
+  result["from_uplink IPv4"] =
+      nanoseconds(fd(Hook::FromUplink), frame_in(peer, self, kTcp, tcp(80, 1000, kAck)), uplink, 1);
   return result;
 }
 

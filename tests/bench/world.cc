@@ -1,7 +1,5 @@
 #include "tests/bench/world.h"
 
-#include <cerrno>
-#include <cstdlib>
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -13,6 +11,8 @@
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <cerrno>
+#include <cstdlib>
 
 namespace grantd::bench {
 

@@ -69,7 +69,7 @@ TEST_F(Explain, TheDefaultsOfTheDesignByTheirNames) {
 
 TEST_F(Explain, FromOneGuestToAnotherBothAreAsked) {
   EXPECT_THAT(answer("bob-web", "bob-db:5432/TCP"), HasSubstr("to_guest new_flow / spec.networkPolicy.ingress.from: "
-                                                             "SameGrant"));
+                                                              "SameGrant"));
   EXPECT_THAT(answer("bob-web", "10.20.0.3:5432/TCP"), HasSubstr("to_guest new_flow"));
   EXPECT_THAT(answer("bob-web", "carol-web:80/TCP"), HasSubstr("from_guest destination"));
 }

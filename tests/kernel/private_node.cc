@@ -1,9 +1,9 @@
 #include "tests/kernel/private_node.h"
 
 #include "agent/compile/compile.h"
-#include "agent/plan/in_force.h"
 #include "agent/ctl/explain/ends.h"
 #include "agent/ctl/explain/frame.h"
+#include "agent/plan/in_force.h"
 #include "agent/snapshot/read_snapshot.h"
 #include "crd-sync/destination.h"
 
@@ -74,8 +74,8 @@ Grant grant(const std::string& name, const std::string& grantee) {
 
 DesiredState PrivateNode::default_state() {
   DesiredState desired;
-  desired.realms = {realm("alice-home", {"198.51.100.0/25"}),
-                    realm("bob-home", {"192.0.2.0/24", "2001:db8:b0b::/48"}), realm("carol", {"100.64.9.0/24"})};
+  desired.realms = {realm("alice-home", {"198.51.100.0/25"}), realm("bob-home", {"192.0.2.0/24", "2001:db8:b0b::/48"}),
+                    realm("carol", {"100.64.9.0/24"})};
   Grant bob = grant("bob", "bob-home");
   bob.egress_allowed = true;
   bob.egress_bps = 10'000'000;
@@ -85,7 +85,8 @@ DesiredState PrivateNode::default_state() {
   Grant carol = grant("carol", "carol");
   carol.valid_until = WallTime(std::chrono::seconds(1'700'000'000));
   desired.grants = {bob, carol};
-  desired.workloads = {workload("bob-db", "bob", {"10.20.0.3"}), workload("bob-web", "bob", {"10.20.0.2", "fd00:20::2"}),
+  desired.workloads = {workload("bob-db", "bob", {"10.20.0.3"}),
+                       workload("bob-web", "bob", {"10.20.0.2", "fd00:20::2"}),
                        workload("carol-web", "carol", {"10.20.0.4"}), workload("orphan", "none", {"10.20.0.5"})};
   return desired;
 }
@@ -171,8 +172,7 @@ void PrivateNode::apply() {
 
 bool PrivateNode::send(const std::string& guest, const std::string& address, const Probe& probe) {
   const Snapshot snapshot = must(read_snapshot(maps(), {}));
-  const ResolvedEnds ends =
-      must(resolve_ends(snapshot, {guest, std::nullopt}, {"", must(IpAddress::parse(address))}));
+  const ResolvedEnds ends = must(resolve_ends(snapshot, {guest, std::nullopt}, {"", must(IpAddress::parse(address))}));
   MacAddress mac;
   std::copy(std::begin(ends.source.endpoint->mac), std::end(ends.source.endpoint->mac), mac.bytes.begin());
   return send_from(if_name(ends.source.endpoint->ifindex), mac, ends.source.address, address, probe);

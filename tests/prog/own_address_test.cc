@@ -58,14 +58,13 @@ TEST_F(OwnAddress, Arp) {
   expect(out(arp(1, "02:20:00:00:00:02", kWeb4, kNoMac, "10.20.0.1")), GRANTD_REASON_NEIGHBOUR_SPOOFING);
   expect(out(arp(1, kGuestMac, kWeb4, kNoMac, "10.20.0.1"), "02:20:00:00:00:02"), GRANTD_REASON_SOURCE_MAC);
   expect(out(arp(3, kGuestMac, kWeb4, kNoMac, "10.20.0.1")), GRANTD_REASON_MALFORMED, "RARP");
-  expect(out(arp(1, kGuestMac, kWeb4, kNoMac, "10.20.0.1") + zeros(64)), GRANTD_REASON_MALFORMED, "a message behind it");
+  expect(out(arp(1, kGuestMac, kWeb4, kNoMac, "10.20.0.1") + zeros(64)), GRANTD_REASON_MALFORMED,
+         "a message behind it");
   Bytes token_ring = arp(1, kGuestMac, kWeb4, kNoMac, "10.20.0.1");
   token_ring[1] = 6;
   expect(out(token_ring), GRANTD_REASON_MALFORMED);
 
-  const auto in = [&](const Bytes& message) {
-    return to_guest(ethernet(kBroadcast, kFarMac, 0x0806, message), "");
-  };
+  const auto in = [&](const Bytes& message) { return to_guest(ethernet(kBroadcast, kFarMac, 0x0806, message), ""); };
   expect(in(arp(1, kFarMac, "10.20.0.1", kNoMac, kWeb4)), GRANTD_REASON_HOUSEKEEPING);
   expect(in(arp(1, kFarMac, "10.20.0.1", kNoMac, kDb4)), GRANTD_REASON_LINK_CHATTER, "a question to another");
   expect(in(arp(2, kFarMac, kWeb4, kGuestMac, kWeb4)), GRANTD_REASON_NEIGHBOUR_SPOOFING, "somebody with its address");
@@ -78,15 +77,16 @@ TEST_F(OwnAddress, NeighbourDiscoveryOfTheGuest) {
   expect(from_guest(nd("::", kSolicitedSelf, neighbour(135, kWeb6))), GRANTD_REASON_HOUSEKEEPING, "DAD");
   expect(from_guest(nd(kLinkLocal, kAllRouters, neighbour(133, "", kGuestMac))), GRANTD_REASON_HOUSEKEEPING, "RS");
 
-  expect(from_guest(nd(kDb6, kSolicitedGateway, neighbour(135, kGateway, kGuestMac))),
-         GRANTD_REASON_NEIGHBOUR_SPOOFING, "another's address");
+  expect(from_guest(nd(kDb6, kSolicitedGateway, neighbour(135, kGateway, kGuestMac))), GRANTD_REASON_NEIGHBOUR_SPOOFING,
+         "another's address");
   expect(from_guest(nd(kWeb6, kGateway, neighbour(136, kDb6, kGuestMac))), GRANTD_REASON_NEIGHBOUR_SPOOFING);
-  expect(from_guest(nd("::", kSolicitedSelf, neighbour(135, kDb6))), GRANTD_REASON_NEIGHBOUR_SPOOFING, "DAD for another");
+  expect(from_guest(nd("::", kSolicitedSelf, neighbour(135, kDb6))), GRANTD_REASON_NEIGHBOUR_SPOOFING,
+         "DAD for another");
   expect(from_guest(nd("::", kAllNodes, neighbour(136, kWeb6))), GRANTD_REASON_NEIGHBOUR_SPOOFING);
   expect(from_guest(nd(kLinkLocal, kAllNodes, neighbour(134, "", kGuestMac))), GRANTD_REASON_NEIGHBOUR_SPOOFING,
          "a router advertisement");
-  expect(from_guest(nd(kWeb6, kSolicitedGateway, neighbour(135, kGateway, kFarMac))),
-         GRANTD_REASON_NEIGHBOUR_SPOOFING, "another's MAC in the option");
+  expect(from_guest(nd(kWeb6, kSolicitedGateway, neighbour(135, kGateway, kFarMac))), GRANTD_REASON_NEIGHBOUR_SPOOFING,
+         "another's MAC in the option");
   Bytes message = neighbour(135, kGateway, kGuestMac);
   message[message.size() - 8] = 14;
   expect(from_guest(nd(kWeb6, kSolicitedGateway, message)), GRANTD_REASON_HOUSEKEEPING, "a nonce");

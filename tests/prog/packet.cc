@@ -10,8 +10,7 @@ bool is_ipv6(const std::string& text) { return text.find(':') != std::string::np
 
 Bytes frame(const std::string& to_mac, const std::string& from_mac, const std::string& source,
             const std::string& destination, std::uint8_t protocol, const Bytes& l4) {
-  if (is_ipv6(source))
-    return ethernet(to_mac, from_mac, 0x86dd, ipv6({source, destination, protocol, 64}, l4));
+  if (is_ipv6(source)) return ethernet(to_mac, from_mac, 0x86dd, ipv6({source, destination, protocol, 64}, l4));
   return ethernet(to_mac, from_mac, 0x0800, ipv4({source, destination, protocol, 0, 0, {}}, l4));
 }
 

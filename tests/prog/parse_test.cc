@@ -159,8 +159,8 @@ TEST_F(Parse, ExtensionHeaders) {
     Bytes headers;
     for (int i = 1; i < count; i++) headers = headers + extension(60);
     headers = headers + extension(kTcp);
-    expect(from_guest(chain(60, headers + syn())),
-           count <= 6 ? GRANTD_REASON_NEW_FLOW : GRANTD_REASON_EXTENSION_HEADER, std::to_string(count));
+    expect(from_guest(chain(60, headers + syn())), count <= 6 ? GRANTD_REASON_NEW_FLOW : GRANTD_REASON_EXTENSION_HEADER,
+           std::to_string(count));
   }
   Bytes beyond = extension(kTcp);
   beyond[1] = 200;

@@ -81,9 +81,9 @@ TEST(AddressRules, TheInternetIsWhatIsGloballyReachable) {
   for (const char* reachable : {"8.8.8.8", "1.1.1.1", "192.0.0.9", "2606:4700::1111", "2001:20::1", "100.128.0.1"})
     EXPECT_TRUE(opens(closed, reachable, Protocol::Tcp, 443)) << reachable;
   for (const char* not_reachable :
-       {"10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "192.168.1.1", "192.0.0.1",
-        "198.18.0.1", "192.0.2.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "0.1.2.3", "::1", "fe80::1", "fd00::1",
-        "ff02::1", "2001:db8::1", "2002:a00:1::1", "64:ff9b::a00:1", "2001::1"})
+       {"10.1.2.3",   "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1",      "192.168.1.1",    "192.0.0.1",
+        "198.18.0.1", "192.0.2.1",  "224.0.0.1", "240.0.0.1",       "255.255.255.255", "0.1.2.3",        "::1",
+        "fe80::1",    "fd00::1",    "ff02::1",   "2001:db8::1",     "2002:a00:1::1",   "64:ff9b::a00:1", "2001::1"})
     EXPECT_FALSE(opens(closed, not_reachable, Protocol::Tcp, 443)) << not_reachable;
 }
 
@@ -113,7 +113,9 @@ RC_GTEST_PROP(AddressRules, AreTheUnionOfTheEntriesThatCover, ()) {
       },
       rc::gen::arbitrary<std::uint8_t>(), rc::gen::inRange(24, 33));
   const auto entry = rc::gen::apply(
-      [](IpPrefix at, int dice, std::uint16_t port) { return Entry{at, dice == 0, static_cast<std::uint16_t>(1 + port)}; },
+      [](IpPrefix at, int dice, std::uint16_t port) {
+        return Entry{at, dice == 0, static_cast<std::uint16_t>(1 + port)};
+      },
       small_prefix, rc::gen::inRange(0, 4), rc::gen::inRange<std::uint16_t>(0, 4));
   const auto entries = *rc::gen::container<std::vector<Entry>>(entry);
   AddressRules rules;

@@ -230,18 +230,21 @@ TEST_F(AdmissionTest, AGrantNamesRealmsThatAreThere) {
 }
 
 TEST_F(AdmissionTest, ARealmThatIsRefusedIsTheOneErrorAndItsGrantsAreRefusedWithIt) {
-  const std::string bad = "---\napiVersion: keystone.io/v1alpha1\nkind: Realm\nmetadata: {name: bob-home}\n"
-                          "spec: {identity: b, adresses: []}\n";
+  const std::string bad =
+      "---\napiVersion: keystone.io/v1alpha1\nkind: Realm\nmetadata: {name: bob-home}\n"
+      "spec: {identity: b, adresses: []}\n";
   const std::string grant = grant_text("bob", "bob-home");
-  for (const std::string& realms : {kAlice + bad, kAlice + kBob + kBob, kAlice + kBob + realm_text("carol", "192.0.2.0/24")}) {
+  for (const std::string& realms :
+       {kAlice + bad, kAlice + kBob + kBob, kAlice + kBob + realm_text("carol", "192.0.2.0/24")}) {
     load(realms + grant);
     EXPECT_EQ(standing().count("bob"), 0u) << realms;
     EXPECT_EQ(errors().size(), 1u) << testing::PrintToString(errors());
     EXPECT_THAT(errors()[0], HasSubstr("Realm "));
     EXPECT_THAT(warnings(), Contains(HasSubstr("Grant keystone-system/bob: spec.gran"))) << realms;
     // Whoever asks whether the Grant is refused finds an error of its own.
-    EXPECT_THAT(desired_.problems, Contains(testing::AllOf(testing::Field(&Problem::object, "Grant keystone-system/bob"),
-                                                           testing::Field(&Problem::severity, Severity::Error))));
+    EXPECT_THAT(desired_.problems,
+                Contains(testing::AllOf(testing::Field(&Problem::object, "Grant keystone-system/bob"),
+                                        testing::Field(&Problem::severity, Severity::Error))));
     last_good_.clear();
   }
 }

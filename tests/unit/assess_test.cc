@@ -76,7 +76,8 @@ class Node {
   // A newer version at the API server, which is no good; the one in force stays desired.
   void refuse_edit(const char* message) {
     desired_.grant_heads[kKey].generation = grant().head.generation + 1;
-    desired_.problems.push_back({Severity::Error, {}, std::string("Grant ") + kKey, "spec.granteeRealm", "eve", message, ""});
+    desired_.problems.push_back(
+        {Severity::Error, {}, std::string("Grant ") + kKey, "spec.granteeRealm", "eve", message, ""});
   }
 
   DesiredState desired_;
@@ -107,8 +108,8 @@ const Situation kSituations[] = {
      "eve: is no good; what was in force before stays", "GrantRefused "},
     {"an edit names no Realm", [](Node& node) { node.refuse_edit(kNoSuchRealm); }, kNo, kNo, kNo, "OlderInForce",
      "there is no such Realm", "GrantRefused "},
-    {"a program was taken away", [](Node& node) { node.kernel_.lose_attachments(10); }, kYes, kYes, kNo, "ProgramMissing",
-     "the program for packets from the guest is not attached to interface 10", "NotEnforced "},
+    {"a program was taken away", [](Node& node) { node.kernel_.lose_attachments(10); }, kYes, kYes, kNo,
+     "ProgramMissing", "the program for packets from the guest is not attached to interface 10", "NotEnforced "},
     {"the new policy cannot be written",
      [](Node& node) {
        node.grant().egress_bps = 1'000'000;

@@ -24,8 +24,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-const IdentityName kBob{IdentityName::Kind::Realm, "bob"}, kAlice{IdentityName::Kind::Realm, "alice"},
-    kNobody{};
+const IdentityName kBob{IdentityName::Kind::Realm, "bob"}, kAlice{IdentityName::Kind::Realm, "alice"}, kNobody{};
 
 bool has_rule(const CompiledGrant& compiled, const IdentityName& identity, grantd_direction direction) {
   for (const CompiledIdentityRule& rule : compiled.identity_rules)
@@ -96,7 +95,8 @@ TEST(Compile, GuestsOfARefusedGrantStayUnderWhatIsInForceForIt) {
 
 TEST(Compile, TooManySeparateRangesRefuseTheGrantAndAreNeverCut) {
   std::vector<std::string> few, many;
-  for (int port = 0; port < 17; port++) (port < 16 ? few : many).push_back("198.51.100.1:" + std::to_string(1 + 2 * port) + "/TCP");
+  for (int port = 0; port < 17; port++)
+    (port < 16 ? few : many).push_back("198.51.100.1:" + std::to_string(1 + 2 * port) + "/TCP");
   many.insert(many.end(), few.begin(), few.end());
   EXPECT_EQ(compile_one(grant("g", few)).grants.size(), 1U);
   EXPECT_EQ(compile_one(grant("g", many)).refused.size(), 1U);
@@ -108,9 +108,10 @@ TEST(Compile, TooManyRangesAreCountedAndNamedAsTheyWereWritten) {
     ports.push_back("198.51.100.1:" + std::to_string(1 + 2 * port));
     of_realm.push_back("realm:carol:" + std::to_string(1 + 2 * port) + "/SCTP");
   }
-  EXPECT_THAT(compile_one(grant("g", ports)).refused.at(0).why,
-              HasSubstr("400 separate ranges of ports come together at 198.51.100.1 (200 TCP, 200 UDP); accepted: at most "
-                        "16 of all protocols together, where a port without a protocol counts for TCP and for UDP"));
+  EXPECT_THAT(
+      compile_one(grant("g", ports)).refused.at(0).why,
+      HasSubstr("400 separate ranges of ports come together at 198.51.100.1 (200 TCP, 200 UDP); accepted: at most "
+                "16 of all protocols together, where a port without a protocol counts for TCP and for UDP"));
   EXPECT_THAT(compile_one(grant("g", of_realm)).refused.at(0).why,
               HasSubstr("200 separate ranges of ports come together at realm:carol (200 SCTP); accepted: at most 16"));
 }

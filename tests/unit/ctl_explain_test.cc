@@ -28,8 +28,8 @@ TEST(Question, OneEndIsAGuestAndOneNamesThePort) {
   EXPECT_EQ(in.value().destination.guest, "guests/bob.web");
   EXPECT_THAT(in.value().probes, ElementsAre(Probe{Protocol::Tcp, 53}, Probe{Protocol::Udp, 53}));
 
-  EXPECT_THAT(parse_question("192.0.2.1:80/SCTP", "bob-web").value().probes,
-              ElementsAre(Probe{Protocol::Sctp, 80})) << "the port of a sender is the one that it sends to";
+  EXPECT_THAT(parse_question("192.0.2.1:80/SCTP", "bob-web").value().probes, ElementsAre(Probe{Protocol::Sctp, 80}))
+      << "the port of a sender is the one that it sends to";
   EXPECT_THAT(parse_question("bob-web", "bob-db:ICMP").value().probes, ElementsAre(Probe{Protocol::Icmp, 0}));
 }
 

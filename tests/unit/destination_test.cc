@@ -105,9 +105,10 @@ TEST(Destination, RefusesEverythingElse) {
 
 TEST(Destination, WhatNoPacketOnAWireMayHaveIsNeverGranted) {
   for (const char* text :
-       {"0.0.0.0", "0.1.2.3:80/TCP", "0.0.0.0/8", "127.0.0.1", "127.0.0.0/8", "224.0.0.1", "224.0.0.0/4", "239.255.0.0/16",
-        "224.0.0.0/3", "240.0.0.0/4", "250.1.2.3", "255.255.255.255:67/UDP", "::", "[::1]:443", "::/127", "fe80::1",
-        "febf:ffff::/32", "fe80::/10", "ff02::1", "ff00::/8"}) {
+       {"0.0.0.0",     "0.1.2.3:80/TCP", "0.0.0.0/8",   "127.0.0.1",   "127.0.0.0/8",    "224.0.0.1",
+        "224.0.0.0/4", "239.255.0.0/16", "224.0.0.0/3", "240.0.0.0/4", "250.1.2.3",      "255.255.255.255:67/UDP",
+        "::",          "[::1]:443",      "::/127",      "fe80::1",     "febf:ffff::/32", "fe80::/10",
+        "ff02::1",     "ff00::/8"}) {
     const auto destination = parse_destination(text);
     ASSERT_TRUE(destination) << text << " " << destination.error().message;
     EXPECT_NE(never_granted(destination.value()), "") << text;

@@ -34,8 +34,10 @@ class EventSenderTest : public testing::Test {
 
   ApiTime now_{1h};
   std::vector<std::pair<ApiRequest, ApiClient::Done>> open_;
-  EventSender sender_{"node-a", [this](const ApiRequest& request, ApiClient::Done done) { open_.emplace_back(request, std::move(done)); },
-                      [this] { return now_; }, [] { return WallTime(1'767'225'600s); }, 1};
+  EventSender sender_{
+      "node-a",
+      [this](const ApiRequest& request, ApiClient::Done done) { open_.emplace_back(request, std::move(done)); },
+      [this] { return now_; }, [] { return WallTime(1'767'225'600s); }, 1};
 };
 
 TEST_F(EventSenderTest, SaysWhatAPersonSees) {

@@ -67,7 +67,8 @@ class ModelKernel : public Kernel {
     } else if (const auto* publish = std::get_if<operation::Publish>(&operation)) {
       const auto policy = state_.policies.find(publish->policy_id);
       if (publish->policy_id && policy == state_.policies.end()) violated("published what is not there");
-      if (policy != state_.policies.end() && policy->second.slot != publish->slot) violated("published in another slot");
+      if (policy != state_.policies.end() && policy->second.slot != publish->slot)
+        violated("published in another slot");
     } else if (const auto* gone = std::get_if<operation::RemovePolicy>(&operation)) {
       if (in_force(gone->policy_id)) violated("removed what is in force");
       const auto since = state_.retired_at.find(gone->policy_id);

@@ -3,8 +3,8 @@
 #include "agent/apply/applier.h"
 #include "agent/plan/encode.h"
 #include "agent/plan/in_force.h"
-#include "tests/unit/model_kernel.h"
 #include "tests/unit/desired_samples.h"
+#include "tests/unit/model_kernel.h"
 
 #include <rapidcheck/gtest.h>
 

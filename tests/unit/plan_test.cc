@@ -3,20 +3,20 @@
 #include "agent/apply/applier.h"
 #include "agent/plan/encode.h"
 #include "agent/plan/in_force.h"
-#include "tests/unit/model_kernel.h"
 #include "tests/unit/desired_samples.h"
+#include "tests/unit/model_kernel.h"
 
 #include <gmock/gmock.h>
 
 namespace grantd {
 namespace {
 
-using model::ModelKernel;
 using desired::grant;
 using desired::node;
 using desired::noon;
 using desired::workload;
 using desired::world;
+using model::ModelKernel;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -59,9 +59,7 @@ class PlanTest : public testing::Test {
 TEST_F(PlanTest, AttachesBeforeAnythingAndOpensLast) {
   const auto steps = names(next(with_grant()));
   const auto at = [&](const char* name) { return std::find(steps.begin(), steps.end(), name) - steps.begin(); };
-  const auto last = [&](const char* name) {
-    return steps.rend() - std::find(steps.rbegin(), steps.rend(), name) - 1;
-  };
+  const auto last = [&](const char* name) { return steps.rend() - std::find(steps.rbegin(), steps.rend(), name) - 1; };
   EXPECT_LT(last("attach"), at("put_rules"));
   EXPECT_LT(at("put_rules"), at("put_policy"));
   EXPECT_LT(at("put_policy"), at("publish"));

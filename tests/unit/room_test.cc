@@ -1,8 +1,8 @@
 // The limits of a node at compile: one below, at, one above; what is in force stays; order does not matter.
+#include "agent/compile/room.h"
 #include "agent/apply/applier.h"
 #include "agent/apply/map_sizes.h"
 #include "agent/compile/compile.h"
-#include "agent/compile/room.h"
 #include "agent/plan/in_force.h"
 #include "tests/unit/desired_samples.h"
 #include "tests/unit/model_kernel.h"

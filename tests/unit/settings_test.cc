@@ -339,10 +339,9 @@ TEST_F(SettingsTest, ThereIsExactlyOneSource) {
 
 TEST_F(SettingsTest, HelpNamesEachSettingAndAnExample) {
   EXPECT_EQ(parse({"run", "--help"}).exit_code, 0);
-  for (const char* flag :
-       {"--manifests", "--node", "--uplink", "--pod-cidr", "--service-cidr", "--pin-root", "--state-dir", "--listen",
-        "--stamp-mask", "--flows-per-grant", "--max-grants", "--max-flows", "--attach", "--trust-clock", "--log-format", "--log-level",
-        "example:"})
+  for (const char* flag : {"--manifests", "--node", "--uplink", "--pod-cidr", "--service-cidr", "--pin-root",
+                           "--state-dir", "--listen", "--stamp-mask", "--flows-per-grant", "--max-grants",
+                           "--max-flows", "--attach", "--trust-clock", "--log-format", "--log-level", "example:"})
     EXPECT_THAT(said_, HasSubstr(flag));
   for (const char* command : {"check", "uninstall"}) {
     EXPECT_EQ(parse({command, "--help"}).exit_code, 0);

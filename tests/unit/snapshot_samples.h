@@ -94,14 +94,13 @@ inline Snapshot node() {
                      {2, guest("carol-db", "veth-carol", 6, 2)},
                      {3, guest("orphan", "veth-orphan", 7, 0)}};
   copy_text(snapshot.guests[3].quarantine, "Grant keystone-system/none does not exist");
-  snapshot.endpoints = {{5, endpoint(5, 1, 1, "10.20.0.2")},
-                        {6, endpoint(6, 2, 2, "10.20.0.3")},
-                        {7, endpoint(7, 3, 0, "10.20.0.4")}};
+  snapshot.endpoints = {
+      {5, endpoint(5, 1, 1, "10.20.0.2")}, {6, endpoint(6, 2, 2, "10.20.0.3")}, {7, endpoint(7, 3, 0, "10.20.0.4")}};
   for (const std::uint32_t slot : {0U, 1U, 2U}) snapshot.counters[slot].resize(GRANTD_COUNTERS);
-  snapshot.counters[0][GRANTD_COUNTER_INDEX(GRANTD_EGRESS, GRANTD_REASON_QUARANTINE)] = {
-      3, 180, kBootNow - 2 * kSecond, 0};
-  snapshot.counters[1][GRANTD_COUNTER_INDEX(GRANTD_EGRESS, GRANTD_REASON_DESTINATION)] = {
-      12, 2048, kBootNow - 12 * kSecond, 0};
+  snapshot.counters[0][GRANTD_COUNTER_INDEX(GRANTD_EGRESS, GRANTD_REASON_QUARANTINE)] = {3, 180, kBootNow - 2 * kSecond,
+                                                                                         0};
+  snapshot.counters[1][GRANTD_COUNTER_INDEX(GRANTD_EGRESS, GRANTD_REASON_DESTINATION)] = {12, 2048,
+                                                                                          kBootNow - 12 * kSecond, 0};
   snapshot.counters[1][GRANTD_COUNTER_INDEX(GRANTD_EGRESS, GRANTD_REASON_ESTABLISHED)] = {1000, 1 << 20, kBootNow, 0};
   snapshot.counters[1][GRANTD_COUNTER_INDEX(GRANTD_INGRESS, GRANTD_REASON_NOBODY)] = {1, 60, kBootNow - kSecond, 0};
   return snapshot;

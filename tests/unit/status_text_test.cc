@@ -20,7 +20,8 @@ GrantStatus grant(const std::string& key, bool enforced, std::size_t endpoints =
   status.enforced = enforced;
   status.message = "policy 17 is in force";
   for (const char* type : {"Accepted", "RealmResolved", "Enforced"})
-    status.conditions.push_back({type, enforced ? ConditionState::True : ConditionState::False, "Reason", "why", 3, WallTime(100s)});
+    status.conditions.push_back(
+        {type, enforced ? ConditionState::True : ConditionState::False, "Reason", "why", 3, WallTime(100s)});
   status.policy = PolicyStatus{"Active", 8'000'000, 0, 65536, 0, {}, WallTime(1'767'225'600s), 4};
   return status;
 }
@@ -93,7 +94,8 @@ TEST(StatusText, StaysBelowItsBoundAndLeavesOutWhatIsWell) {
 TEST(StatusText, TextOfOthersIsBoundedAndJson) {
   NodeStatus status = node({grant("a/g", false)});
   status.grants[0].message = "\xff" + std::string(10'000, 'x');
-  for (int number = 0; number < 1000; ++number) status.quarantined.push_back({"guest-x/p" + std::to_string(number), std::string(2000, 'y')});
+  for (int number = 0; number < 1000; ++number)
+    status.quarantined.push_back({"guest-x/p" + std::to_string(number), std::string(2000, 'y')});
   const std::string text = status_text(status);
   EXPECT_LE(text.size(), kMostStatusBytes);
   const auto body = parsed(text)["status"];

@@ -51,8 +51,10 @@ class StatusWriterTest : public testing::Test {
 
   ApiTime now_{1h};
   std::vector<std::pair<ApiRequest, ApiClient::Done>> open_;
-  StatusWriter writer_{"node-a", [this](const ApiRequest& request, ApiClient::Done done) { open_.emplace_back(request, std::move(done)); },
-                       [this] { return now_; }, 1};
+  StatusWriter writer_{
+      "node-a",
+      [this](const ApiRequest& request, ApiClient::Done done) { open_.emplace_back(request, std::move(done)); },
+      [this] { return now_; }, 1};
 };
 
 TEST_F(StatusWriterTest, LooksBeforeItWrites) {
@@ -77,8 +79,10 @@ TEST_F(StatusWriterTest, LooksBeforeItWrites) {
 
 TEST_F(StatusWriterTest, TheObjectGoesWithItsOwnNodeOnly) {
   for (const auto& [node, owned] : {std::pair{"node-a", true}, {"node-b", false}}) {
-    StatusWriter writer("node-a", [this](const ApiRequest& request, ApiClient::Done done) { open_.emplace_back(request, std::move(done)); },
-                        [this] { return now_; }, 1);
+    StatusWriter writer(
+        "node-a",
+        [this](const ApiRequest& request, ApiClient::Done done) { open_.emplace_back(request, std::move(done)); },
+        [this] { return now_; }, 1);
     writer.want("x", false);
     answer(404, "{}", ApiErrorReason::NotFound);
     answer(201, std::string(R"({"status":{"userInfo":{"extra":{"authentication.kubernetes.io/node-name":[")") + node +

@@ -17,7 +17,7 @@ constexpr MacAddress kRouterMac{{0x02, 0, 0, 0, 0, 0x01}};
 
 // A way into the node.
 struct Way {
-  std::string text;           // "by tailnet (tail0)"
+  std::string text;  // "by tailnet (tail0)"
   std::string interface;
   std::uint32_t ifindex = 0;  // of the uplink; 0: none
   std::uint32_t ingress = 0;  // 0: it originated here

@@ -13,8 +13,8 @@ namespace grantd {
 
 // How a packet from an address comes in.
 struct Via {
-  bool local = false;   // it originates on this node
-  std::string uplink;   // a class or an interface; "": each class that there is, one after the other
+  bool local = false;  // it originates on this node
+  std::string uplink;  // a class or an interface; "": each class that there is, one after the other
 };
 
 // One entry for each packet and way. Fails where it cannot tell.

@@ -9,9 +9,7 @@
 
 namespace grantd {
 
-std::string state_name(grantd_reason standing) {
-  return reason_passes(standing) ? "active" : reason_label(standing);
-}
+std::string state_name(grantd_reason standing) { return reason_passes(standing) ? "active" : reason_label(standing); }
 
 Colour state_colour(grantd_reason standing) {
   if (reason_passes(standing)) return Colour::Good;

@@ -43,8 +43,10 @@ EndpointRow row_of(const Snapshot& snapshot, const grantd_endpoint& endpoint, st
   const grantd_reason standing_now = standing(snapshot, endpoint.slot);
   row.state = row.host_network ? "not_enforced" : state_name(standing_now);
   row.colour = row.host_network ? Colour::Bad : state_colour(standing_now);
-  if (row.host_network) row.why = "on the host network: packet sockets pass the backstop by";
-  else if (row.why.empty() && !reason_passes(standing_now)) row.why = reason_sentence(standing_now);
+  if (row.host_network)
+    row.why = "on the host network: packet sockets pass the backstop by";
+  else if (row.why.empty() && !reason_passes(standing_now))
+    row.why = reason_sentence(standing_now);
   return row;
 }
 

@@ -35,7 +35,7 @@ std::string default_name(const Snapshot& snapshot, const ExplainedStep& step) {
     return "a default of the design";
   }
   if (identity == policy->grantee_identity) return "a default of the design: the grantee's realm may always reach in";
-  const char* party = identity == GRANTD_IDENTITY_LOCAL_NODE   ? "LocalNode"
+  const char* party = identity == GRANTD_IDENTITY_LOCAL_NODE ? "LocalNode"
                       : identity == policy->grantor_identity ? "Grantor"
                       : identity == policy->identity         ? "SameGrant"
                                                              : nullptr;
@@ -57,11 +57,15 @@ std::string why_closed(const Snapshot& snapshot, const ExplainedStep& step) {
     case GRANTD_REASON_PROTECTED_DESTINATION:
     case GRANTD_REASON_NOBODY:
     case GRANTD_REASON_NOT_A_PARTY:
-    case GRANTD_REASON_PARTY_PORT: return "nothing in " + grant + " opens it";
+    case GRANTD_REASON_PARTY_PORT:
+      return "nothing in " + grant + " opens it";
     case GRANTD_REASON_EXPIRED:
-    case GRANTD_REASON_NOT_YET_VALID: return "spec.validity of " + grant;
-    case GRANTD_REASON_REVOKED: return "spec.revoked of " + grant;
-    default: return "a rule of the datapath";
+    case GRANTD_REASON_NOT_YET_VALID:
+      return "spec.validity of " + grant;
+    case GRANTD_REASON_REVOKED:
+      return "spec.revoked of " + grant;
+    default:
+      return "a rule of the datapath";
   }
 }
 
@@ -78,9 +82,8 @@ nlohmann::ordered_json step_json(const Snapshot& snapshot, const ExplainedStep& 
   json["endpoint_id"] = step.found.endpoint_id;
   json["decided_by"] = decided_by(snapshot, step);
   if (step.source)
-    json["source"] = {{"file", text_of(step.source->file)},
-                      {"line", step.source->line},
-                      {"text", text_of(step.source->text)}};
+    json["source"] = {
+        {"file", text_of(step.source->file)}, {"line", step.source->line}, {"text", text_of(step.source->text)}};
   return json;
 }
 
@@ -93,9 +96,9 @@ std::string step_text(const Snapshot& snapshot, const ExplainedStep& step, bool 
     return render_facts(facts, colour);
   }
   const std::string position = grant_position(snapshot, step.found.slot);
-  facts.push_back({"  reason", Cell(std::string(reason_label(step.found.reason)) + ": " +
-                                        reason_sentence(step.found.reason),
-                                    step_passes(step) ? Colour::Good : Colour::Bad)});
+  facts.push_back(
+      {"  reason", Cell(std::string(reason_label(step.found.reason)) + ": " + reason_sentence(step.found.reason),
+                        step_passes(step) ? Colour::Good : Colour::Bad)});
   facts.push_back({step.hook == "from_guest" ? "  receiver" : "  sender", identity});
   facts.push_back({"  grant", grant_name(snapshot, step.found.slot) + (position.empty() ? "" : ", " + position)});
   if (step.found.policy_id) facts.push_back({"  policy", std::to_string(step.found.policy_id)});
@@ -136,8 +139,8 @@ std::string show_explanation(const Snapshot& snapshot, const std::vector<Explain
   for (const ExplainedPacket& packet : packets) {
     const bool passes = packet_passes(packet);
     const std::string head = packet.source + " -> " + packet.destination + (packet.way.empty() ? "" : " " + packet.way);
-    text += render_facts({{head + ":", Cell(passes ? "would pass" : "would drop", passes ? Colour::Good : Colour::Bad)}},
-                         style.colour);
+    text += render_facts(
+        {{head + ":", Cell(passes ? "would pass" : "would drop", passes ? Colour::Good : Colour::Bad)}}, style.colour);
     for (const ExplainedStep& step : packet.steps) text += step_text(snapshot, step, style.colour);
   }
   return text;

@@ -12,8 +12,8 @@ namespace grantd {
 
 // What one program said.
 struct ExplainedStep {
-  std::string hook;             // "from_guest", "to_guest", "from_uplink"
-  std::string where;            // the guest's name, or the uplink's
+  std::string hook;   // "from_guest", "to_guest", "from_uplink"
+  std::string where;  // the guest's name, or the uplink's
   grantd_explanation found{};
   std::optional<grantd_source> source;  // the entry that found.source stands for
 };
@@ -31,7 +31,6 @@ bool packet_passes(const ExplainedPacket& packet);
 // "FILE:LINE: TEXT", a default of the design by its name, or why nothing opened it.
 std::string decided_by(const Snapshot& snapshot, const ExplainedStep& step);
 
-std::string show_explanation(const Snapshot& snapshot, const std::vector<ExplainedPacket>& packets,
-                             const Style& style);
+std::string show_explanation(const Snapshot& snapshot, const std::vector<ExplainedPacket>& packets, const Style& style);
 
 }  // namespace grantd

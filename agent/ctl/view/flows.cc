@@ -20,11 +20,16 @@ struct FlowRow {
 
 const char* protocol_of(std::uint8_t protocol) {
   switch (protocol) {
-    case 1: return "ICMP";
-    case 6: return "TCP";
-    case 17: return "UDP";
-    case 132: return "SCTP";
-    default: return "?";
+    case 1:
+      return "ICMP";
+    case 6:
+      return "TCP";
+    case 17:
+      return "UDP";
+    case 132:
+      return "SCTP";
+    default:
+      return "?";
   }
 }
 
@@ -81,11 +86,7 @@ std::string show_flows(const Snapshot& snapshot, const Filter& filter, const Sty
   table.columns = {{"GRANT"}, {"GUEST"}, {"PROTOCOL"}, {"LOCAL"}, {"PEER"}, {"BEGUN BY"}, {"LAST SEEN"}, {"POLICY"}};
   table.when_empty = "No flow is known.";
   for (const FlowRow& row : rows)
-    table.rows.push_back({row.grant,
-                          row.guest,
-                          row.protocol,
-                          row.local,
-                          row.peer,
+    table.rows.push_back({row.grant, row.guest, row.protocol, row.local, row.peer,
                           row.identity.empty() ? row.initiator : row.initiator + " (" + row.identity + ")",
                           ago_text(row.last_seen_ns, clock.boot_ns),
                           row.current ? Cell("in force") : Cell("judged again", Colour::Warning)});

@@ -106,8 +106,8 @@ std::string show_grants(const Snapshot& snapshot, const Filter& filter, const St
     return json_text({{"grants", list}});
   }
   Table table;
-  table.columns = {{"GRANT"},        {"STATE"}, {"GRANTOR"},      {"GRANTEE"}, {"GUESTS", true}, {"EGRESS", true},
-                   {"INGRESS", true}, {"ENDS"},  {"POLICY", true}, {"SOURCE"}};
+  table.columns = {{"GRANT"},        {"STATE"},         {"GRANTOR"}, {"GRANTEE"},      {"GUESTS", true},
+                   {"EGRESS", true}, {"INGRESS", true}, {"ENDS"},    {"POLICY", true}, {"SOURCE"}};
   table.when_empty = "No Grant is known to this node.";
   for (const GrantRow& row : rows)
     table.rows.push_back({row.grant,

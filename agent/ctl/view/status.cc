@@ -49,24 +49,23 @@ std::string status_json(const Snapshot& snapshot, const AgentSign& agent, const 
   auto maps = nlohmann::ordered_json::object();
   for (const auto& [name, fill] : snapshot.fills)
     maps[name] = {{"entries", fill.entries}, {"max_entries", fill.max_entries}};
-  return json_text({{"node", text_of(node.node)},
-                    {"agent", {{"running", agent.running}, {"pid", node.pid}, {"version", text_of(node.version)}}},
-                    {"pin_root", agent.pin_root},
-                    {"manifests", text_of(node.manifests)},
-                    {"applied_at", moment_json(snapshot.clock, node.applied_at_ns)},
-                    {"stamp_mask", hexadecimal(node.stamp_mask)},
-                    {"grants", {{"known", totals.grants}, {"active", totals.active}}},
-                    {"guests",
-                     {{"attached", totals.guests},
-                      {"quarantined", totals.quarantined},
-                      {"not_enforced", totals.not_enforced}}},
-                    {"packets",
-                     {{"passed", totals.passed},
-                      {"dropped", totals.dropped},
-                      {"last_drop", moment_json(snapshot.clock, totals.last_drop_ns)}}},
-                    {"uplinks", uplinks},
-                    {"limits", limits},
-                    {"maps", maps}});
+  return json_text(
+      {{"node", text_of(node.node)},
+       {"agent", {{"running", agent.running}, {"pid", node.pid}, {"version", text_of(node.version)}}},
+       {"pin_root", agent.pin_root},
+       {"manifests", text_of(node.manifests)},
+       {"applied_at", moment_json(snapshot.clock, node.applied_at_ns)},
+       {"stamp_mask", hexadecimal(node.stamp_mask)},
+       {"grants", {{"known", totals.grants}, {"active", totals.active}}},
+       {"guests",
+        {{"attached", totals.guests}, {"quarantined", totals.quarantined}, {"not_enforced", totals.not_enforced}}},
+       {"packets",
+        {{"passed", totals.passed},
+         {"dropped", totals.dropped},
+         {"last_drop", moment_json(snapshot.clock, totals.last_drop_ns)}}},
+       {"uplinks", uplinks},
+       {"limits", limits},
+       {"maps", maps}});
 }
 
 std::string limits_text(const Snapshot& snapshot, bool colour) {
@@ -87,7 +86,9 @@ std::string maps_text(const Snapshot& snapshot, bool colour) {
   table.columns = {{"MAP"}, {"ENTRIES", true}, {"OF", true}, {"FILL", true}};
   for (const auto& [name, fill] : snapshot.fills) {
     const std::uint64_t percent = fill.max_entries ? fill.entries * 100 / fill.max_entries : 0;
-    table.rows.push_back({name, std::to_string(fill.entries), std::to_string(fill.max_entries),
+    table.rows.push_back({name,
+                          std::to_string(fill.entries),
+                          std::to_string(fill.max_entries),
                           {std::to_string(percent) + " %", percent >= 90 ? Colour::Bad : Colour::Plain}});
   }
   return render(table, colour);
@@ -106,26 +107,27 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
   std::string uplinks;
   for (const auto& [ifindex, uplink] : snapshot.uplinks)
     uplinks += (uplinks.empty() ? "" : ", ") + std::to_string(ifindex) + "=" + uplink_class_name(uplink.uplink_class);
-  const std::string applied = node.applied_at_ns == 0 ? "never" : ago_text(node.applied_at_ns, clock.boot_ns) + " (" +
-                                                                      time_text(clock.wall_of(node.applied_at_ns)) + ")";
-  const std::string dropped = std::to_string(totals.dropped) +
-                              (totals.dropped ? ", last " + ago_text(totals.last_drop_ns, clock.boot_ns) : "");
-  const std::string facts = render_facts(
-      {{"node", text_of(node.node)},
-       {"agent", sign},
-       {"version", version},
-       {"manifests", text_of(node.manifests)},
-       {"applied", applied},
-       {"pin root", agent.pin_root},
-       {"stamp mask", hexadecimal(node.stamp_mask)},
-       {"uplinks", uplinks.empty() ? "none" : uplinks},
-       {"grants", std::to_string(totals.grants) + " known, " + std::to_string(totals.active) + " active"},
-       {"guests", Cell(std::to_string(totals.guests) + " attached, " + std::to_string(totals.quarantined) +
-                           " closed, " + std::to_string(totals.not_enforced) + " not enforced",
-                       totals.not_enforced ? Colour::Bad : Colour::Plain)},
-       {"packets passed", std::to_string(totals.passed)},
-       {"packets dropped", dropped}},
-      style.colour);
+  const std::string applied = node.applied_at_ns == 0 ? "never"
+                                                      : ago_text(node.applied_at_ns, clock.boot_ns) + " (" +
+                                                            time_text(clock.wall_of(node.applied_at_ns)) + ")";
+  const std::string dropped =
+      std::to_string(totals.dropped) + (totals.dropped ? ", last " + ago_text(totals.last_drop_ns, clock.boot_ns) : "");
+  const std::string facts =
+      render_facts({{"node", text_of(node.node)},
+                    {"agent", sign},
+                    {"version", version},
+                    {"manifests", text_of(node.manifests)},
+                    {"applied", applied},
+                    {"pin root", agent.pin_root},
+                    {"stamp mask", hexadecimal(node.stamp_mask)},
+                    {"uplinks", uplinks.empty() ? "none" : uplinks},
+                    {"grants", std::to_string(totals.grants) + " known, " + std::to_string(totals.active) + " active"},
+                    {"guests", Cell(std::to_string(totals.guests) + " attached, " + std::to_string(totals.quarantined) +
+                                        " closed, " + std::to_string(totals.not_enforced) + " not enforced",
+                                    totals.not_enforced ? Colour::Bad : Colour::Plain)},
+                    {"packets passed", std::to_string(totals.passed)},
+                    {"packets dropped", dropped}},
+                   style.colour);
   return facts + "\n" + limits_text(snapshot, style.colour) +
          (snapshot.fills.empty() ? "" : "\n" + maps_text(snapshot, style.colour));
 }

@@ -11,11 +11,16 @@ constexpr std::size_t kCellBytes = 512;
 
 const char* sequence(Colour colour) {
   switch (colour) {
-    case Colour::Good: return "\033[32m";
-    case Colour::Warning: return "\033[33m";
-    case Colour::Bad: return "\033[31m";
-    case Colour::Faint: return "\033[2m";
-    case Colour::Plain: break;
+    case Colour::Good:
+      return "\033[32m";
+    case Colour::Warning:
+      return "\033[33m";
+    case Colour::Bad:
+      return "\033[31m";
+    case Colour::Faint:
+      return "\033[2m";
+    case Colour::Plain:
+      break;
   }
   return "";
 }

@@ -39,7 +39,7 @@ std::uint64_t per_second(std::uint64_t before, std::uint64_t after, std::uint64_
 std::string show_top(const Snapshot& before, const Snapshot& after, const Filter& filter, const Style& style) {
   const std::uint64_t elapsed_ns = after.clock.boot_ns - before.clock.boot_ns;
   Table table;
-  table.columns = {{"GRANT"},         {"DIRECTION"},     {"RATE", true},    {"LIMIT", true},
+  table.columns = {{"GRANT"},          {"DIRECTION"},       {"RATE", true},    {"LIMIT", true},
                    {"OF LIMIT", true}, {"PACKETS/S", true}, {"DROPS/S", true}, {"BUCKET", true}};
   table.when_empty = "No Grant is known.";
   auto list = nlohmann::ordered_json::array();
@@ -58,16 +58,21 @@ std::string show_top(const Snapshot& before, const Snapshot& after, const Filter
       if (limit_bps && bucket != after.buckets.end())
         level = bytes_text(bucket_level_bytes(bucket->second[direction], policy->limit[direction], policy->grant_epoch,
                                               after.clock.boot_ns));
-      list.push_back({{"grant", grant},
-                      {"direction", direction_name(direction)},
-                      {"bits_per_second", rate_bps},
-                      {"limit_bits_per_second", limit_bps ? nlohmann::ordered_json(limit_bps) : nlohmann::ordered_json()},
-                      {"packets_per_second", packets},
-                      {"drops_per_second", drops}});
-      table.rows.push_back({grant, direction_name(direction), rate_text(rate_bps),
+      list.push_back(
+          {{"grant", grant},
+           {"direction", direction_name(direction)},
+           {"bits_per_second", rate_bps},
+           {"limit_bits_per_second", limit_bps ? nlohmann::ordered_json(limit_bps) : nlohmann::ordered_json()},
+           {"packets_per_second", packets},
+           {"drops_per_second", drops}});
+      table.rows.push_back({grant,
+                            direction_name(direction),
+                            rate_text(rate_bps),
                             limit_bps ? rate_text(limit_bps) : "unlimited",
-                            limit_bps ? std::to_string(rate_bps * 100 / limit_bps) + " %" : "-", std::to_string(packets),
-                            {std::to_string(drops), drops ? Colour::Warning : Colour::Plain}, level});
+                            limit_bps ? std::to_string(rate_bps * 100 / limit_bps) + " %" : "-",
+                            std::to_string(packets),
+                            {std::to_string(drops), drops ? Colour::Warning : Colour::Plain},
+                            level});
     }
   }
   if (style.output == Output::Json) return json_line({{"grants", list}});

@@ -12,7 +12,7 @@ namespace grantd {
 
 // Rows that remain; empty: all.
 struct Filter {
-  std::string grant;   // NAMESPACE/NAME, or NAME alone
+  std::string grant;  // NAMESPACE/NAME, or NAME alone
   std::string guest;
   std::string reason;  // a label
   bool accepts_grant(const std::string& name) const;
