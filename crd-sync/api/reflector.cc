@@ -144,6 +144,8 @@ bool Reflector::take_object(std::string_view type, nlohmann::json& object) {
     version = meta->version;
   } else if (type == "BOOKMARK") {
     const nlohmann::json* metadata = json_member(object, "metadata");
+    if (json_text(object, "kind") != settings_.kind || json_text(object, "apiVersion") != settings_.api_version)
+      return fail(ApiErrorReason::Garbage, "a bookmark of another kind");
     if (metadata != nullptr) version = json_text(*metadata, "resourceVersion");
     if (version.empty()) return fail(ApiErrorReason::Garbage, "a bookmark without a version");
     const nlohmann::json* notes = json_member(*metadata, "annotations");
@@ -190,6 +192,11 @@ void Reflector::take_page() {
   auto page = parse_json(body_, {kPageValues, 64});
   body_ = {};
   const nlohmann::json* metadata = page ? json_member(*page, "metadata") : nullptr;
+  if (page && (json_text(*page, "kind") != settings_.kind + "List" ||
+               json_text(*page, "apiVersion") != settings_.api_version)) {
+    fail(ApiErrorReason::Garbage, "a list of another kind");
+    return;
+  }
   const std::string version = metadata != nullptr ? json_text(*metadata, "resourceVersion") : "";
   if (version.empty() || !page->contains("items")) {
     fail(ApiErrorReason::Garbage, "no list");

@@ -71,6 +71,14 @@ WAYS_OUT = {
     "privileged init container": ("remove securityContext.privileged", lambda space: pod(space, initContainers=[
         {"name": "init", "image": "x", **security(privileged=True)}])),
     "hostPath": ("hostPath", lambda space: pod(space, volumes=[{"name": "host", "hostPath": {"path": "/"}}])),
+    "procMount": ("procMount", lambda space: pod(space, security(procMount="Unmasked"), hostUsers=False)),
+    "nfs": ("PersistentVolumeClaim", lambda space: pod(space, volumes=[{"name": "far", "nfs": {"server": "192.0.2.1", "path": "/"}}])),
+    **{f"{probe} of another host": ("probes", lambda space, probe=probe: pod(space, {probe: {"httpGet": {"host": "192.0.2.1", "port": 80}}}))
+       for probe in ("livenessProbe", "readinessProbe", "startupProbe")},
+    "tcp probe of another host": ("probes", lambda space: pod(space, {"livenessProbe": {"tcpSocket": {"host": "192.0.2.1", "port": 80}}})),
+    **{f"{hook} hook to another host": ("probes", lambda space, hook=hook: pod(
+        space, {"lifecycle": {hook: {"httpGet": {"host": "192.0.2.1", "port": 80}}}})) for hook in ("postStart", "preStop")},
+    "LoadBalancer": ("LoadBalancer", lambda space: service(space, type="LoadBalancer", selector={"a": "b"})),
     "hostPort": ("remove hostPort", lambda space: pod(space, {"ports": [{"containerPort": 80, "hostPort": 80}]})),
     "service without a selector": ("add a selector", service),
     "ExternalName": ("ExternalName", lambda space: service(
@@ -81,7 +89,8 @@ WAYS_OUT = {
         "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "service", "namespace": space},
         "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]}),
     **{f"capability {name}": ("capabilities.add", lambda space, name=name: pod(
-        space, security(capabilities={"add": ["CHOWN", name]}))) for name in ("NET_ADMIN", "NET_RAW", "CAP_NET_RAW", "ALL")},
+        space, security(capabilities={"add": ["CHOWN", name]}))) for name in (
+            "NET_ADMIN", "NET_RAW", "CAP_NET_RAW", "ALL", "SYS_TIME", "cap_sys_boot", "PERFMON", "SYS_ADMIN")},
     **{name: ("annotations", lambda space, name=name: pod(space, annotations={name: "1M"})) for name in (
         "k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network", "kubernetes.io/egress-bandwidth", "kubernetes.io/ingress-bandwidth")},
 }
@@ -101,6 +110,29 @@ def test_what_guests_may_do(deployed):
         assert refusal(deployed, pod(space)) == ""
         assert refusal(deployed, pod(space, harmless, {"note": "x"}, volumes=[{"name": "tmp", "emptyDir": {}}])) == ""
         assert refusal(deployed, service(space, selector={"app": "web"})) == ""
+
+
+def test_what_is_on_its_way_out_changes_in_nothing_that_counts(deployed):
+    """A finalizer keeps an object there as long as its maker wants."""
+    kept = {"finalizers": ["example.org/keep"]}
+    for made, change, message in (
+            (service("guest-bob", selector={"app": "web"}), {"spec": {"externalIPs": ["192.0.2.1"]}}, "remove externalIPs"),
+            (pod("guest-bob"), {"metadata": {"annotations": {"k8s.v1.cni.cncf.io/networks": "x"}}}, "one interface")):
+        kind, name = made["kind"].lower(), made["metadata"]["name"]
+        made["metadata"].update(kept)
+        deployed.apply(json.dumps(made))
+        deployed.kubectl("delete", kind, name, "-n", "guest-bob", "--wait=false", "--grace-period=0", "--force")
+        patch = ("patch", kind, name, "-n", "guest-bob", "--type=merge", "-p")
+        refused = deployed.kubectl(*patch, json.dumps(change), check=False)
+        assert refused.returncode != 0 and message in refused.stderr, refused.stdout + refused.stderr
+        deployed.kubectl(*patch, json.dumps({"metadata": {"finalizers": None}}))
+        wait_until(lambda kind=kind, name=name: deployed.kubectl("get", kind, name, "-n", "guest-bob", check=False).returncode, "it is gone")
+
+
+def test_a_probe_without_a_host_asks_the_guest_itself(deployed):
+    asked = {"httpGet": {"port": 80}}
+    harmless = {"livenessProbe": asked, "readinessProbe": {"tcpSocket": {"port": 80}}, "lifecycle": {"preStop": asked}}
+    assert refusal(deployed, pod("guest-bob", harmless)) == ""
 
 
 def test_an_annotation_does_not_come_later(deployed):

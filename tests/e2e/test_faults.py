@@ -29,6 +29,12 @@ def grant(**change):
                                   namespace="keystone-system", uid="another", resourceVersion="999999999")), **change}
 
 
+def answer(what):
+    """The whole of an answer, as a list or as a stream of one event."""
+    body = json.dumps(what).encode() + b"\n"
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
 # Each is put into every watch. None may change anything: not by half, not by being another kind of thing.
 LIES = {
     "no JSON": b"}{ nothing \x00\xff\n",
@@ -51,6 +57,11 @@ SPOILS = {
     "nothing comes": {"stall": True},
     "garbage": {"answer": b"\x16\x03\x01 this is not HTTP\r\n\r\n"},
     "an empty list": {"answer": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"},
+    "a list of another kind": {"answer": answer({"kind": "SecretList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"},
+                                                "items": None})},
+    "a stream of another kind": {"answer": answer({"type": "BOOKMARK", "object": {
+        "kind": "Secret", "apiVersion": "v1",
+        "metadata": {"resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"}}}})},
     "half of a list": {"answer": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
                                  b'{"kind":"GrantList","metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"g"'},
     "401": {"answer": refusal(401, "Unauthorized")},
@@ -98,10 +109,10 @@ def narrows_and_widens(agent):
 def test_what_is_enforced_stays_while_answers_are_bad(agent, proxy, spoil):
     asked = proxy.requests
     with proxy.spoiled(**SPOILS[spoil]):
+        wait_until(lambda: proxy.requests > asked, "it is asked", LATEST_SECONDS)
         end = time.monotonic() + SPOILED_SECONDS
         while time.monotonic() < end:
             holds(agent)
-        assert proxy.requests > asked, "it was asked"
     narrows_and_widens(agent)
 
 

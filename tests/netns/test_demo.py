@@ -26,7 +26,9 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path, number, send):
     places.mkdir()
     with open(log, "w", encoding="utf-8") as out, subprocess.Popen(
             [ROOT / "scripts/demo", "--fast"], start_new_session=True, stdout=out, stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(places)}) as demo:
+            env={**os.environ, "TMPDIR": str(places)},
+            # Who runs the tests in the background has it ignored, and a shell cannot trap what it was given so.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as demo:
         try:
             eventually(lambda: "dropped" in log.read_text(encoding="utf-8") or demo.poll() is not None, 240, every=0.05)
             assert demo.poll() is None, log.read_text(encoding="utf-8")

@@ -388,20 +388,36 @@ TEST_F(PagedTest, AsksForLessWhereAPageIsTooLarge) {
 
 TEST_F(PagedTest, TakesNoHalfOrBrokenPage) {
   const std::string page = api_page({api_pod("a", "1")}, "7");
-  for (const std::string& bad : {page.substr(0, page.size() - 1), std::string("{}"), std::string("[]"), std::string(),
-                                 std::string(R"({"metadata":{"resourceVersion":"7"},"items":"none"})"),
-                                 std::string(R"({"metadata":{"resourceVersion":"7"},"items":["none"]})"),
-                                 std::string(R"({"metadata":{"resourceVersion":"7"},"items":[{}]})"),
-                                 std::string(R"({"metadata":{},"items":[]})")}) {
+  for (const std::string& bad :
+       {page.substr(0, page.size() - 1), std::string("{}"), std::string("[]"), std::string(),
+        std::string(R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":"none"})"),
+        std::string(R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":["none"]})"),
+        std::string(R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":[{}]})"),
+        std::string(R"({"apiVersion":"v1","kind":"PodList","metadata":{},"items":[]})"),
+        std::string(R"({"apiVersion":"v1","kind":"SecretList","metadata":{"resourceVersion":"7"},"items":null})"),
+        std::string(R"({"apiVersion":"x/v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":null})"),
+        std::string(R"({"metadata":{"resourceVersion":"7"},"items":null})")}) {
     request();
     answer(200, bad);
     EXPECT_FALSE(store_.complete()) << bad;
     EXPECT_GT(wait(), 0s) << bad;
   }
-  EXPECT_EQ(errors(Reason::Garbage), 8U);
+  EXPECT_EQ(errors(Reason::Garbage), 11U);
   request();
-  answer(200, R"({"metadata":{"resourceVersion":"7"},"items":null})");
+  answer(200, R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":null})");
   EXPECT_TRUE(store_.complete());
+}
+
+TEST_F(ReflectorTest, ABookmarkOfAnotherKindEndsNoList) {
+  const nlohmann::json metadata = {{"resourceVersion", "2"}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}};
+  for (const auto& [version, kind] : {std::pair{"v1", "Grant"}, {"x/v1", "Pod"}, {"", ""}}) {
+    request();
+    head();
+    EXPECT_FALSE(data(api_event("BOOKMARK", {{"kind", kind}, {"apiVersion", version}, {"metadata", metadata}})));
+    end();
+    EXPECT_FALSE(store_.complete()) << kind;
+  }
+  EXPECT_EQ(errors(Reason::Garbage), 3U);
 }
 
 TEST_F(ReflectorTest, TellsHowOldItsKnowledgeIs) {
