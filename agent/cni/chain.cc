@@ -93,13 +93,23 @@ Chain make_chain(const ConfFiles& files, const PluginSettings& settings) {
     auto list = read_list(name, text);
     if (!list) {
       chain.invalid.insert(name);
-      chain.problems.push_back(problem(Severity::Warning, name, list.error().message + "; it is passed over"));
+      if (name < kChainFile) {
+        // What we call invalid the runtime may take; and where it does not, it takes none behind it either.
+        chain.overtaken = true;
+        chain.problems.push_back(problem(Severity::Error, name,
+                                         list.error().message + ", and it sorts before " + std::string(kChainFile) +
+                                             ": guests' interfaces may not be closed before they start",
+                                         "a name that sorts behind"));
+      } else {
+        chain.problems.push_back(problem(Severity::Warning, name, list.error().message + "; it is passed over"));
+      }
       continue;
     }
     if (is_marked(list.value())) continue;
     chain.from = name;
-    chain.overtaken = name < kChainFile;
-    if (chain.overtaken)
+    const bool first = name < kChainFile;
+    chain.overtaken |= first;
+    if (first)
       chain.problems.push_back(problem(Severity::Error, name,
                                        "the runtime takes it, because it sorts before " + std::string(kChainFile) +
                                            ": guests' interfaces are not closed before they start",

@@ -130,7 +130,9 @@ bool ChainKeeper::keep_chain(Done& done) {
   if (kept_.empty() && is_our_chain(found)) kept_ = found;  // of an earlier agent
   // Where there is nothing to follow, or what was followed is not whole, what was right stays: it is about to be
   // written, and meanwhile no pod shall come into another network.
-  const std::string wanted = chain.text.empty() || chain.invalid.contains(from_) ? kept_ : chain.text;
+  const bool unsure =
+      from_.empty() ? !chain.invalid.empty() && *chain.invalid.begin() < chain.from : chain.invalid.contains(from_);
+  const std::string wanted = chain.text.empty() || (unsure && !kept_.empty()) ? kept_ : chain.text;
   if (wanted.empty()) return false;
   const std::string path = place_.conf_dir + "/" + kChainFile;
   if (found != wanted) {

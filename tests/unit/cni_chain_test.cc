@@ -110,6 +110,14 @@ TEST(Chain, AFileThatSortsBeforeOursIsAnError) {
   EXPECT_THAT(told(chain), HasSubstr("sorts before 00-grantd.conflist"));
 }
 
+TEST(Chain, AlsoOneThatIsInvalidIsAnErrorThere) {
+  const Chain chain = made({{"00-first.conflist", "{"}, {"10-flannel.conflist", kFlannel}});
+  EXPECT_TRUE(chain.overtaken);
+  EXPECT_EQ(chain.from, "10-flannel.conflist");
+  EXPECT_EQ(chain.problems.at(0).severity, Severity::Error);
+  EXPECT_FALSE(made({{"05-later.conflist", "{"}, {"10-flannel.conflist", kFlannel}}).overtaken);
+}
+
 TEST(Chain, AVersionThatThePluginDoesNotKnowIsRefused) {
   for (const char* version : {"0.2.0", "2.0.0", ""}) {
     json other = json::parse(kFlannel);
@@ -199,6 +207,19 @@ TEST_F(ChainKeeperTest, NoPodComesIntoAnotherNetworkWhileItIsWritten) {
   directory_.write("conf/87-other.conf", kSingle);  // now it is another network
   keeper.keep();
   EXPECT_EQ(json::parse(chain())["name"], "lab");
+}
+
+TEST_F(ChainKeeperTest, ANewAgentDoesNotTakeAnotherNetworkWhileItIsWritten) {
+  directory_.write("conf/87-other.conf", kSingle);
+  keeper().keep();
+  const std::string before = chain();
+  own("{");
+  ChainKeeper newer = keeper();
+  newer.keep();
+  EXPECT_EQ(chain(), before);
+  own(kFlannel);
+  newer.keep();
+  EXPECT_EQ(chain(), before);
 }
 
 TEST_F(ChainKeeperTest, PutsBackWhatSomebodyTookOut) {
