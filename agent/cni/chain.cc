@@ -37,10 +37,6 @@ Result<json> read_list(std::string_view name, const Result<std::string>& text) {
   return std::move(*root);
 }
 
-bool is_known(const std::string& version) {
-  return std::find(std::begin(kCniVersions), std::end(kCniVersions), version) != std::end(kCniVersions);
-}
-
 json entry(const PluginSettings& settings) {
   return {{"type", kCniPlugin},
           {"pinRoot", settings.pin_root},
@@ -57,11 +53,11 @@ Result<std::string> with_ours(json list, const PluginSettings& settings) {
   if (const auto versions = list.find("cniVersions"); versions != list.end() && versions->is_array()) {
     json known = json::array();
     for (const json& each : *versions)
-      if (each.is_string() && is_known(each.get<std::string>())) known.push_back(each);
+      if (each.is_string() && is_known_cni_version(each.get<std::string>())) known.push_back(each);
     *versions = std::move(known);
   }
   const std::string version = json_text(list, "cniVersion");
-  if (!is_known(version)) return Error{"cniVersion '" + version + "'; accepted: 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"};
+  if (!is_known_cni_version(version)) return Error{"cniVersion '" + version + "'; " + kAcceptedCniVersions};
   json plugins = json::array();
   for (json& each : list["plugins"])
     if (json_text(each, "type") != kCniPlugin) plugins.push_back(std::move(each));

@@ -4,8 +4,11 @@
 #include "agent/handover/cni_record.h"
 #include "agent/handover/guest_namespaces.h"
 
+#include <algorithm>
+#include <iterator>
 #include <set>
 #include <string>
+#include <string_view>
 
 namespace grantd {
 
@@ -13,6 +16,11 @@ inline constexpr const char* kCniPlugin = "grantd-cni";  // its type, and the na
 inline constexpr const char* kNewestCniVersion = "1.1.0";
 // Those whose results name interfaces, which a chained plugin needs.
 inline constexpr const char* kCniVersions[] = {"0.3.0", "0.3.1", "0.4.0", "1.0.0", kNewestCniVersion};
+inline constexpr const char* kAcceptedCniVersions = "accepted: 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0";
+
+inline bool is_known_cni_version(std::string_view version) {
+  return std::find(std::begin(kCniVersions), std::end(kCniVersions), version) != std::end(kCniVersions);
+}
 
 // What stands in the plugin's entry of the chain. The agent writes it there.
 struct PluginSettings {

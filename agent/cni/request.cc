@@ -65,9 +65,8 @@ class Reader {
       if (!version.empty()) request_.cni_version = version;
       return true;
     }
-    if (std::find(std::begin(kCniVersions), std::end(kCniVersions), version) == std::end(kCniVersions))
-      return fail(CniCode::IncompatibleVersion, "cniVersion '" + version + "'",
-                  "accepted: 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0");
+    if (!is_known_cni_version(version))
+      return fail(CniCode::IncompatibleVersion, "cniVersion '" + version + "'", kAcceptedCniVersions);
     request_.cni_version = version;
     request_.network = json_text(*config, "name");
     if (request_.network.empty()) return fail(CniCode::InvalidConfig, "the configuration names no network");

@@ -379,18 +379,19 @@ void Agent::converge() {
   if (auto not_kept = source_->keep()) problems.push_back(std::move(*not_kept));
   tell_problems(problems);
   applied_once_ = applied_once_ || report.complete();
-  report_to_cluster(compiled, time, news || report.done > 0);
+  report_to_cluster(compiled, plan, time, news || report.done > 0);
   publish_status(compiled);
   set_alarm(next_due(compiled, time, plan, report.complete() && told));
   if (std::exchange(marks_due_, false)) marks_->look();  // after everything that enforces
 }
 
 // After everything that enforces. What the kernel lacks now is judged anew: some of it may have been mended.
-void Agent::report_to_cluster(const CompiledPolicy& compiled, const TimeFacts& time, bool changed) {
+void Agent::report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time, bool changed) {
   if (!report_) return;
   if (changed) report_->changed();
   if (!report_->is_due(boot_now())) return;
-  const Plan missing = grantd::plan(applier_->state(), compiled, plan_facts(time));
+  // Where there was nothing to do, nothing is missing.
+  const Plan missing = plan.steps.empty() ? Plan{} : grantd::plan(applier_->state(), compiled, plan_facts(time));
   report_->look(*desired_, compiled, applier_->state(), missing, attacher_->mechanism());
 }
 

@@ -56,7 +56,7 @@ class Agent {
   void tell_problems(const std::vector<Problem>& problems);
   void publish_status(const CompiledPolicy& compiled);
   void publish_metrics();
-  void report_to_cluster(const CompiledPolicy& compiled, const TimeFacts& time, bool changed);
+  void report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time, bool changed);
   BootNanoseconds next_due(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete);
   void set_alarm(BootNanoseconds due);
 

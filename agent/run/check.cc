@@ -2,6 +2,7 @@
 
 #include "agent/compile/compile.h"
 #include "agent/node/clock.h"
+#include "agent/snapshot/snapshot.h"
 #include "crd-sync/destination.h"
 #include "crd-sync/manifest_directory.h"
 #include "crd-sync/time_text.h"
@@ -51,20 +52,6 @@ std::string rate_text(const CompiledLimit& limit) {
   return std::to_string(rate) + " " + units[unit];
 }
 
-const char* phase_text(grantd_phase phase) {
-  switch (phase) {
-    case GRANTD_PHASE_PENDING:
-      return "Pending";
-    case GRANTD_PHASE_ACTIVE:
-      return "Active";
-    case GRANTD_PHASE_REVOKED:
-      return "Revoked";
-    case GRANTD_PHASE_EXPIRED:
-      return "Expired";
-  }
-  return "";
-}
-
 using Row = std::vector<std::string>;
 
 void print_table(const std::vector<Row>& rows, std::ostream& out) {
@@ -87,7 +74,7 @@ void print_policy(const CompiledPolicy& policy, const DesiredState& desired, std
   std::vector<Row> grants = {
       {"GRANT", "GRANTOR", "GRANTEE", "PHASE", "EGRESS", "INGRESS", "DESTINATIONS", "VALID UNTIL"}};
   for (const CompiledGrant& grant : policy.grants)
-    grants.push_back({grant.key, grant.grantor, grant.grantee, phase_text(grant.phase),
+    grants.push_back({grant.key, grant.grantor, grant.grantee, phase_name(grant.phase),
                       rate_text(grant.limit[GRANTD_EGRESS]), rate_text(grant.limit[GRANTD_INGRESS]),
                       std::to_string(grant.sources.size()), grant.valid_until ? time_text(*grant.valid_until) : "-"});
   for (const RefusedGrant& grant : policy.refused)
@@ -133,7 +120,7 @@ json policy_json(const CompiledPolicy& policy, const DesiredState& desired) {
     root["grants"].push_back({{"grant", grant.key},
                               {"grantor", grant.grantor},
                               {"grantee", grant.grantee},
-                              {"phase", phase_text(grant.phase)},
+                              {"phase", phase_name(grant.phase)},
                               {"egressBitsPerSecond", grant.limit[GRANTD_EGRESS].rate_bps},
                               {"ingressBitsPerSecond", grant.limit[GRANTD_INGRESS].rate_bps},
                               {"addressRules", grant.rules.size()},

@@ -39,7 +39,6 @@ class ClusterReport {
   static constexpr BootNanoseconds kSoonest = GRANTD_NS_PER_SECOND;
   static constexpr BootNanoseconds kLatest = 10 * GRANTD_NS_PER_SECOND;  // refused packets say nothing of themselves
 
-  void write_status(const StatusFacts& facts, const NodeStatus& status);
   void tell_people(const StatusFacts& facts, const NodeStatus& status);
   void tell_violations(const StatusFacts& facts);
 

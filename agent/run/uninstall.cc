@@ -46,7 +46,7 @@ Result<void> uninstall(const Settings& settings) {
   for (const char* part : {"/links", "/programs", "/maps"})
     if (auto removed = remove_tree(pin_root + part); !removed) return removed;
   fs::remove(pin_root, failed);
-  for (const char* file : {"/latches.json", "/last-good", "/guest-namespaces.json"})
+  for (const char* file : {"/latches.json", "/last-good"})
     if (auto removed = remove_state_file(state_dir + file); !removed) return removed;
   if (auto removed = remove_state_file(guest_namespaces_path(state_dir)); !removed) return removed;
   if (auto removed = remove_cni_records(settings.cni_records); !removed) return removed;

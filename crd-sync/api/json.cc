@@ -59,4 +59,8 @@ std::string json_text(const Json& value, const char* name) {
   return member != nullptr && member->is_string() ? member->get_ref<const std::string&>() : std::string();
 }
 
+std::string dump_json(const nlohmann::json& value) {
+  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace grantd

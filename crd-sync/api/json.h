@@ -1,4 +1,4 @@
-// JSON that others sent: parsed within bounds and without exceptions.
+// JSON that others sent, and that is sent to them: parsed within bounds and without exceptions.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -24,5 +24,8 @@ const nlohmann::json* json_member(const nlohmann::json& value, const char* name)
 
 // The member's text; "" where there is none.
 std::string json_text(const nlohmann::json& value, const char* name);
+
+// On one line. Text of others may be no UTF-8, which JSON cannot carry: what is none is replaced.
+std::string dump_json(const nlohmann::json& value);
 
 }  // namespace grantd

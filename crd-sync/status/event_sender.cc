@@ -21,8 +21,6 @@ std::string now_text(WallTime now) { return time_text(std::chrono::floor<std::ch
 
 std::string events_path(const std::string& space) { return "/api/v1/namespaces/" + percent_encoded(space) + "/events"; }
 
-std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 }  // namespace
 
 std::string event_name(const std::string& node, const Occasion& occasion) {
@@ -107,7 +105,7 @@ void EventSender::create(const Key& key, const Occasion& occasion) {
   request.method = "POST";
   request.path = events_path(about.namespace_name);
   request.content_type = "application/json";
-  request.body = dumped(event);
+  request.body = dump_json(event);
   send(request, key, occasion, true);
 }
 
@@ -119,7 +117,7 @@ void EventSender::repeat(const Key& key, const Occasion& occasion, bool counted)
   request.method = "PATCH";
   request.path = events_path(occasion.about.namespace_name) + "/" + percent_encoded(event_name(node_, occasion));
   request.content_type = "application/merge-patch+json";
-  request.body = dumped(change);
+  request.body = dump_json(change);
   send(request, key, occasion, false);
 }
 

@@ -94,9 +94,6 @@ std::vector<const GrantStatus*> by_importance(const std::vector<GrantStatus>& gr
   return order;
 }
 
-// Text of others may be no UTF-8, which JSON cannot carry.
-std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 std::size_t unlisted(const std::vector<GuestStatus>& guests) {
   return guests.size() > kMostGuestsListed ? guests.size() - kMostGuestsListed : 0;
 }
@@ -146,11 +143,11 @@ std::string status_text(const NodeStatus& status, std::size_t most_bytes) {
                      {"quarantined", status.quarantined.size()},
                      {"notEnforced", status.not_enforced.size()}};
 
-  std::size_t bytes = dumped(object).size() + 512;  // and the message
+  std::size_t bytes = dump_json(object).size() + 512;  // and the message
   std::vector<std::pair<std::string, Json>> listed;
   for (const GrantStatus* each : by_importance(status.grants)) {
     Json entry = json_of(*each);
-    const std::size_t more = dumped(entry).size() + 1;
+    const std::size_t more = dump_json(entry).size() + 1;
     if (bytes + more > most_bytes) {
       ++left_out;
       continue;
@@ -166,7 +163,7 @@ std::string status_text(const NodeStatus& status, std::size_t most_bytes) {
     body["message"] = std::to_string(left_out) +
                       " Grants or guests are not listed here, first of all those that are as they should be; "
                       "grantctl on this node shows all";
-  return dumped(object);
+  return dump_json(object);
 }
 
 NodeStatus parse_status(const Json& object) {

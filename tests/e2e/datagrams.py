@@ -30,13 +30,15 @@ def entered(path):
                 os._exit(1)  # everything after this would happen in the wrong place
 
 
-class Flood:
-    """Everybody in it sends to each destination without end."""
+class Background:
+    """Does `_run` in a thread of its own while it is entered, until `ending` is set."""
 
-    def __init__(self, *destinations):
-        self.destinations = destinations
-        self.sockets, self.lock, self.ending = {}, threading.Lock(), threading.Event()
+    def __init__(self):
+        self.ending = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        raise NotImplementedError
 
     def __enter__(self):
         self.thread.start()
@@ -45,6 +47,17 @@ class Flood:
     def __exit__(self, *_):
         self.ending.set()
         self.thread.join()
+
+
+class Flood(Background):
+    """Everybody in it sends to each destination without end."""
+
+    def __init__(self, *destinations):
+        super().__init__()
+        self.destinations, self.sockets, self.lock = destinations, {}, threading.Lock()
+
+    def __exit__(self, *_):
+        super().__exit__()
         for each in list(self.sockets):
             self.drop(each)
 
@@ -69,25 +82,19 @@ class Flood:
                             sender.sendto(MARK + struct.pack("!I", number), (destination, PORT))
 
 
-class Ears:
+class Ears(Background):
     """Counts what comes to a network namespace: {(number of the sender, destination): datagrams}."""
 
     def __init__(self, netns):
+        super().__init__()
         self.heard = collections.Counter()
         with entered(netns):
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         self.socket.settimeout(0.1)
-        self.ending = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
 
     def __exit__(self, *_):
-        self.ending.set()
-        self.thread.join()
+        super().__exit__()
         self.socket.close()
 
     def _run(self):

@@ -18,7 +18,7 @@ import time
 
 from agent import Agent
 from cni import Chain
-from traffic import FAMILY
+from traffic import FAMILY, Background
 from world import PARTIES, World, eventually
 
 EARLY, STRANGER, GRANTEE = (PARTIES[name] for name in ("carol", "stranger", "grantee"))
@@ -72,11 +72,12 @@ class Pod:
         self.send()
 
 
-class Flood:
+class Flood(Background):
     """Sends for all pods that are there, and from the stranger to each of them."""
 
     def __init__(self, world):
-        self.pods, self.opened, self.stop = {}, set(), threading.Event()
+        super().__init__()
+        self.pods, self.opened = {}, set()
         self.lock = threading.Lock()  # a socket that is used is not closed
         self.strangers, self.grantees = {}, {}
         for family in FAMILY:
@@ -84,10 +85,9 @@ class Flood:
                 made = sockets[family] = world.outside.socket(FAMILY[family], socket.SOCK_DGRAM)
                 made.bind((party[family], PORT))
                 made.setblocking(False)
-        self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self):
-        while not self.stop.wait(EVERY_SECONDS):
+        while not self.ending.wait(EVERY_SECONDS):
             with self.lock:
                 for pod in self.pods.values():
                     pod.send()
@@ -107,42 +107,31 @@ class Flood:
         with self.lock:
             del self.pods[pod.name]
 
-    def __enter__(self):
-        self.thread.start()
-        return self
 
-    def __exit__(self, *_):
-        self.stop.set()
-        self.thread.join()
-
-
-class Restless:
+class Restless(Background):
     """An agent that is killed at random and started again."""
 
     def __init__(self, agent, chance):
+        super().__init__()
         self.agent, self.chance, self.kills, self.failure = agent, chance, 0, None
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self):
         try:
-            while not self.stop.wait(self.chance.uniform(0.2, 4)):
+            while not self.ending.wait(self.chance.uniform(0.2, 4)):
                 self.agent.kill()
                 self.kills += 1
                 self.agent.log_path.write_text("", encoding="utf-8")
-                self.stop.wait(self.chance.uniform(0, 1))
+                self.ending.wait(self.chance.uniform(0, 1))
                 self.agent.start()
         except (AssertionError, OSError) as error:  # raised again by who waits for the end
             self.failure = error
 
     def __enter__(self):
         self.agent.start()
-        self.thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(self, kind, *_):
-        self.stop.set()
-        self.thread.join()
+        super().__exit__()
         if self.failure and kind is None:
             raise self.failure
 

@@ -126,19 +126,38 @@ class TcpPair:
         return not any(self.forward(SILENCE / 2) or self.backward(SILENCE / 2) for _ in range(times))
 
 
-class Flood:
+class Background:
+    """Does `_run` in a thread of its own while it is entered, until `ending` is set."""
+
+    def __init__(self):
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        raise NotImplementedError
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.thread.join()
+
+
+class Flood(Background):
     """Somebody sends to an address all the time; who receives it counts."""
 
     def __init__(self, source, destination, to, port=7777):
+        super().__init__()
         self.receiver = destination.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.receiver.bind((to, port))
         self.receiver.setblocking(False)
         self.sender = source.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.goal, self.sent, self.stop = (to, port), 0, threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.goal, self.sent = (to, port), 0
 
     def _run(self):
-        while not self.stop.is_set():
+        while not self.ending.is_set():
             try:
                 self.sender.sendto(b"leak", self.goal)
                 self.sent += 1
@@ -153,14 +172,6 @@ class Flood:
                 count += 1
         except BlockingIOError:
             return count
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        self.thread.join()
 
 
 def namespace_of(party):

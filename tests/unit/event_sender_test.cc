@@ -1,6 +1,7 @@
 #include "crd-sync/status/event_sender.h"
 
 #include "crd-sync/api/json.h"
+#include "tests/unit/asked_server.h"
 
 #include <gmock/gmock.h>
 
@@ -19,25 +20,9 @@ Occasion quarantine(const std::string& uid = "u-1", const std::string& state = "
   return {{"v1", "Pod", "guest-bob", "web", uid}, "Quarantined", "", state, "In quarantine: " + state};
 }
 
-class EventSenderTest : public testing::Test {
+class EventSenderTest : public AskedServer {
  protected:
-  void answer(int status, std::string body = "{}", ApiErrorReason reason = ApiErrorReason::Server) {
-    ASSERT_FALSE(open_.empty());
-    ApiAnswer answer;
-    answer.status = status;
-    answer.body = std::move(body);
-    if (status < 200 || status > 299) answer.error = ApiError{reason, "said no"};
-    const auto done = std::move(open_.front().second);
-    open_.erase(open_.begin());
-    done(answer);
-  }
-
-  ApiTime now_{1h};
-  std::vector<std::pair<ApiRequest, ApiClient::Done>> open_;
-  EventSender sender_{
-      "node-a",
-      [this](const ApiRequest& request, ApiClient::Done done) { open_.emplace_back(request, std::move(done)); },
-      [this] { return now_; }, [] { return WallTime(1'767'225'600s); }, 1};
+  EventSender sender_{"node-a", sends(), clock(), [] { return WallTime(1'767'225'600s); }, 1};
 };
 
 TEST_F(EventSenderTest, SaysWhatAPersonSees) {

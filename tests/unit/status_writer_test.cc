@@ -1,6 +1,7 @@
 #include "crd-sync/status/status_writer.h"
 
 #include "crd-sync/api/json.h"
+#include "tests/unit/asked_server.h"
 
 #include <gmock/gmock.h>
 
@@ -17,24 +18,8 @@ using testing::HasSubstr;
 
 constexpr const char* kObject = "/apis/keystone.io/v1alpha1/grantnodestatuses/node-a";
 
-// A clock that the test moves, and a server that is the test.
-class StatusWriterTest : public testing::Test {
+class StatusWriterTest : public AskedServer {
  protected:
-  // The oldest request without an answer.
-  ApiRequest next() {
-    EXPECT_FALSE(open_.empty()) << "nothing was sent";
-    return open_.empty() ? ApiRequest{} : open_.front().first;
-  }
-  void answer(int status, std::string body = "{}", ApiErrorReason reason = ApiErrorReason::Server) {
-    ASSERT_FALSE(open_.empty());
-    ApiAnswer answer;
-    answer.status = status;
-    answer.body = std::move(body);
-    if (status < 200 || status > 299) answer.error = ApiError{reason, "said no"};
-    const auto done = std::move(open_.front().second);
-    open_.erase(open_.begin());
-    done(answer);
-  }
   // Looked for and not found; not in a pod; made, and written once.
   void begin(const std::string& text) {
     writer_.want(text, false);
@@ -49,12 +34,7 @@ class StatusWriterTest : public testing::Test {
     writer_.drive();
   }
 
-  ApiTime now_{1h};
-  std::vector<std::pair<ApiRequest, ApiClient::Done>> open_;
-  StatusWriter writer_{
-      "node-a",
-      [this](const ApiRequest& request, ApiClient::Done done) { open_.emplace_back(request, std::move(done)); },
-      [this] { return now_; }, 1};
+  StatusWriter writer_{"node-a", sends(), clock(), 1};
 };
 
 TEST_F(StatusWriterTest, LooksBeforeItWrites) {
