@@ -1,5 +1,6 @@
 """What the agent tells the API server, with the rights and the token that its DaemonSet has: its node's
-GrantNodeStatus, and Events on pods and Grants."""
+GrantNodeStatus, and Events on pods and Grants. The cluster is shared: what other tests left on its way out is told
+too, so that each test looks for its own."""
 
 import datetime
 import json
@@ -58,6 +59,10 @@ def node_status(node):
     return json.loads(done.stdout) if done.returncode == 0 else {}
 
 
+def quarantined(status):
+    return [each["guest"] for each in status.get("quarantined", [])]
+
+
 def told(node, name="g"):
     """What the status says of a Grant."""
     grants = node_status(node).get("status", {}).get("grants", [])
@@ -83,6 +88,15 @@ def events(node, reason, space=SYSTEM):
     return [each for each in node.get("events", "-n", space)["items"] if each["reason"] == reason]
 
 
+def uid(node, name="g"):
+    return node.get("grant", name, "-n", SYSTEM)["metadata"]["uid"]
+
+
+def of(its_uid):
+    """An event on this object; others had its name before."""
+    return lambda event: event["involvedObject"]["uid"] == its_uid
+
+
 def wait_event(node, reason, holds=lambda event: True, space=SYSTEM, seconds=30):
     return wait_until(lambda: [each for each in events(node, reason, space) if holds(each)], reason, seconds)[0]
 
@@ -94,9 +108,12 @@ def test_quarantine_is_told_on_the_pod(agent, deployed):
     assert "no packet passes" in event["message"] and "realm dave has no Grant" in event["message"]
     described = deployed.kubectl("describe", "pod", "told", "-n", SPACE).stdout
     assert "Quarantined" in described and "realm dave has no Grant" in described
-    status = wait_until(lambda: node_status(deployed).get("status"), "a status")
-    quarantined = wait_until(lambda: node_status(deployed)["status"]["quarantined"], "it is listed")
-    assert quarantined[0]["guest"] == GUEST and status["summary"]["quarantined"] == 1
+
+    def listing():
+        status = node_status(deployed).get("status", {})
+        return status if GUEST in quarantined(status) else None
+    status = wait_until(listing, "it is listed")
+    assert status["summary"]["quarantined"] == len(status["quarantined"])
 
 
 def test_a_grant_in_force_as_read_back(agent, deployed):
@@ -113,7 +130,7 @@ def test_a_grant_in_force_as_read_back(agent, deployed):
     # It goes with its node.
     owner, = node_status(deployed)["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"]) == ("Node", deployed.get("node", NAME)["metadata"]["uid"])
-    assert node_status(deployed)["status"]["quarantined"] == []
+    assert GUEST not in quarantined(node_status(deployed)["status"])
     columns = deployed.kubectl("get", "gns").stdout.split()
     assert columns[:2] == ["NAME", "GRANTS"] and NAME in columns
 
@@ -131,7 +148,7 @@ def test_a_refused_edit_keeps_the_older_in_force(agent, deployed):
     realm = condition(refused, "RealmResolved")
     assert (realm["status"], realm["reason"]) == ("False", "RealmMissing")
     assert agent.reaches(GUEST, FAR)
-    event = wait_event(deployed, "GrantRefused")
+    event = wait_event(deployed, "GrantRefused", of(uid(deployed)))
     assert event["involvedObject"]["name"] == "g" and "nobody-knows" in event["message"] and NAME in event["message"]
     assert "GrantRefused" in deployed.kubectl("describe", "grant", "g", "-n", SYSTEM).stdout
     agent.grant(destinations=[FAR])
@@ -144,23 +161,21 @@ def test_a_first_violation_is_told_on_the_grant(agent, deployed):
     agent.held(GUEST, "g")
     assert agent.reaches(GUEST, OUTSIDE_LAN)
     assert not agent.reaches(GUEST, FAR)
-    event = wait_event(deployed, "Violations")
+    of_this_one = of(uid(deployed))
+    event = wait_event(deployed, "Violations", lambda each: of_this_one(each) and "egress, destination" in each["message"])
     assert event["involvedObject"]["kind"] == "Grant" and event["involvedObject"]["name"] == "g"
-    assert "egress, destination" in event["message"] and "allowedDestinations" in event["message"]
-    before = len(events(deployed, "Violations"))
+    assert "allowedDestinations" in event["message"]
+    before = len([each for each in events(deployed, "Violations") if of_this_one(each)])
     for _ in range(3):
         assert not agent.reaches(GUEST, FAR)
     time.sleep(12)  # The agent has looked again.
-    again = events(deployed, "Violations")
+    again = [each for each in events(deployed, "Violations") if of_this_one(each)]
     assert len(again) == before and all(each["count"] == 1 for each in again), "once in an hour"
 
 
 def test_an_end_within_a_day_is_told(agent, deployed):
     agent.grant(destinations=[FAR])
-    uid = deployed.get("grant", "g", "-n", SYSTEM)["metadata"]["uid"]
-
-    def of_this_one(event):
-        return event["involvedObject"]["uid"] == uid
+    of_this_one = of(uid(deployed))
     assert not [each for each in events(deployed, "GrantExpiresSoon") if of_this_one(each)]
     end = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
     agent.grant(destinations=[FAR], validity={"validUntil": end})
