@@ -68,7 +68,7 @@ struct Performer {
     datapath.publish(o.slot, o.policy_id);
     return {};
   }
-  Result<void> operator()(const PutEndpoint& o) { return maps.endpoint.put(o.endpoint.ifindex, o.endpoint); }
+  Result<void> operator()(const PutEndpoint& o) { return maps.endpoint.put(o.endpoint->ifindex, o.endpoint); }
   Result<void> operator()(const RemoveEndpoint& o) { return maps.endpoint.erase(o.ifindex); }
   Result<void> operator()(const PutHostGuest& o) { return maps.hostguest.put(o.cgroup_id, o.endpoint); }
   Result<void> operator()(const RemoveHostGuest& o) { return maps.hostguest.erase(o.cgroup_id); }
@@ -99,8 +99,9 @@ struct Performer {
   Result<void> operator()(const PutGuest& o) { return maps.guest.put(o.endpoint_id, o.guest); }
   Result<void> operator()(const RemoveGuest& o) { return maps.guest.erase(o.endpoint_id); }
   Result<void> operator()(const PutBounds& o) {
+    const Bounds& bounds = o.bounds;
     for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++)
-      if (auto done = maps.bound.put(kind, o.bounds[kind]); !done) return done;
+      if (auto done = maps.bound.put(kind, bounds[kind]); !done) return done;
     return {};
   }
 

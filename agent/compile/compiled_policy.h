@@ -2,6 +2,7 @@
 #pragma once
 
 #include "crd-sync/desired_state.h"
+#include "crd-sync/shared_list.h"
 #include "maps/abi/about.h"
 #include "maps/abi/bound.h"
 #include "maps/abi/identity.h"
@@ -72,7 +73,7 @@ struct CompiledGrant {
   CompiledLimit limit[GRANTD_DIRECTIONS];
   std::vector<CompiledRule> rules;                   // egress, sorted by prefix
   std::vector<CompiledIdentityRule> identity_rules;  // sorted
-  std::vector<CompiledSource> sources;
+  SharedList<CompiledSource> sources;
   std::optional<WallTime> valid_from, valid_until;
   std::string quarantine;  // why nothing is published for it, "" where something is
   SourcePosition position;

@@ -126,7 +126,7 @@ Result<void> open_destinations(const Grant& grant, const std::set<std::string>& 
   for (std::size_t index = 0; index < grant.destinations.size(); index++) {
     const Destination& destination = grant.destinations[index];
     const std::string field = "spec.networkPolicy.allowedDestinations[" + std::to_string(index) + "]";
-    compiled.sources.push_back({destination.text, destination.position});
+    compiled.sources.own().push_back({destination.text, destination.position});
     if (compiled.sources.size() > UINT16_MAX)
       return Error{field + ": too many entries; accepted: at most " + std::to_string(UINT16_MAX), 0};
     const auto ranges = ranges_of(destination, static_cast<std::uint16_t>(compiled.sources.size()));

@@ -57,7 +57,7 @@ struct Recorder {
     else
       state.published.erase(o.slot);
   }
-  void operator()(const PutEndpoint& o) { state.endpoints[o.endpoint.ifindex] = o.endpoint; }
+  void operator()(const PutEndpoint& o) { state.endpoints[o.endpoint->ifindex] = o.endpoint; }
   void operator()(const RemoveEndpoint& o) { state.endpoints.erase(o.ifindex); }
   void operator()(const PutHostGuest& o) { state.host_guests[o.cgroup_id] = o.endpoint; }
   void operator()(const RemoveHostGuest& o) { state.host_guests.erase(o.cgroup_id); }

@@ -51,7 +51,7 @@ struct PutRules {
 struct PutSources {
   std::uint32_t rules_id;
   std::uint64_t digest;
-  std::vector<CompiledSource> sources;  // the first one has the number 1
+  SharedList<CompiledSource> sources;  // the first one has the number 1
 };
 struct RemoveRules {  // with their sources
   std::uint32_t rules_id;
@@ -61,7 +61,7 @@ struct RemoveRules {  // with their sources
 };
 struct PutPolicy {
   std::uint64_t policy_id;
-  grantd_policy policy;
+  Boxed<grantd_policy> policy;
 };
 struct RemovePolicy {
   std::uint64_t policy_id;
@@ -71,14 +71,14 @@ struct Publish {
   std::uint64_t policy_id;  // 0: quarantine
 };
 struct PutEndpoint {
-  grantd_endpoint endpoint;
+  Boxed<grantd_endpoint> endpoint;
 };
 struct RemoveEndpoint {
   std::uint32_t ifindex;
 };
 struct PutHostGuest {
   std::uint64_t cgroup_id;
-  grantd_endpoint endpoint;
+  Boxed<grantd_endpoint> endpoint;
 };
 struct RemoveHostGuest {
   std::uint64_t cgroup_id;
@@ -117,7 +117,7 @@ struct RemoveGuest {
   std::uint32_t endpoint_id;
 };
 struct PutBounds {
-  Bounds bounds;
+  Boxed<Bounds> bounds;
 };
 
 }  // namespace operation

@@ -4,7 +4,6 @@
 #include "agent/plan/planner.h"
 
 #include <algorithm>
-#include <iterator>
 
 namespace grantd {
 
@@ -30,8 +29,11 @@ Plan Planner::run() {
   if (!phases_[Retire].empty()) plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
   if (!same_bytes(kernel_.bounds, wanted_.bounds)) add(Fill, "limits", operation::PutBounds{wanted_.bounds});
   plan_node();
+  std::size_t steps = 0;
+  for (const auto& phase : phases_) steps += phase.size();
+  plan_.steps.reserve(steps);
   for (auto& phase : phases_)
-    plan_.steps.insert(plan_.steps.end(), std::make_move_iterator(phase.begin()), std::make_move_iterator(phase.end()));
+    for (; !phase.empty(); phase.pop_front()) plan_.steps.push_back(std::move(phase.front()));
   return std::move(plan_);
 }
 

@@ -3,6 +3,7 @@
 
 #include "agent/plan/plan.h"
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -69,7 +70,7 @@ class Planner {
   const CompiledPolicy& wanted_;
   const PlanFacts& facts_;
   Plan plan_;
-  std::vector<Step> phases_[Phases];
+  std::deque<Step> phases_[Phases];  // gives its memory back as it becomes the plan
 
   grantd_node node_;                            // with the numbers that this plan takes
   std::map<std::string, std::uint32_t> slots_;  // by Grant, accepted or refused

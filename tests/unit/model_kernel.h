@@ -59,7 +59,7 @@ class ModelKernel : public Kernel {
   void check(const Operation& operation) {
     if (const auto* put = std::get_if<operation::PutPolicy>(&operation)) {
       if (!policy_ids_.insert(put->policy_id).second) violated("a policy_id was used again");
-      if (!state_.rule_sets.contains(put->policy.rules_id)) violated("a policy without its rules");
+      if (!state_.rule_sets.contains(put->policy->rules_id)) violated("a policy without its rules");
     } else if (const auto* rules = std::get_if<operation::PutRules>(&operation)) {
       if (rules_in_use(rules->rules_id)) violated("rules in use were changed");
     } else if (const auto* removed = std::get_if<operation::RemoveRules>(&operation)) {
@@ -75,8 +75,8 @@ class ModelKernel : public Kernel {
       if (since != state_.retired_at.end() && now < since->second + GRANTD_NS_PER_SECOND)
         violated("removed within a second");
     } else if (const auto* endpoint = std::get_if<operation::PutEndpoint>(&operation)) {
-      if (!versions_.insert(endpoint->endpoint.version).second) violated("a version was used again");
-      if (endpoint->endpoint.version != endpoint->endpoint.version_again) violated("versions differ");
+      if (!versions_.insert(endpoint->endpoint->version).second) violated("a version was used again");
+      if (endpoint->endpoint->version != endpoint->endpoint->version_again) violated("versions differ");
     } else if (const auto* name = std::get_if<operation::PutSlotName>(&operation)) {
       const auto before = state_.slot_names.find(name->slot);
       if (before != state_.slot_names.end() && text_of(before->second.grant) != text_of(name->name->grant))

@@ -211,7 +211,7 @@ TEST_F(PlanTest, AGuestThatChangesItsGrantIsClosedBetween) {
   desired.workloads[0].grant = "keystone-system/h";
   std::vector<std::uint32_t> slots;
   for (const Step& step : next(desired).steps)
-    if (const auto* put = std::get_if<operation::PutEndpoint>(&step.operation)) slots.push_back(put->endpoint.slot);
+    if (const auto* put = std::get_if<operation::PutEndpoint>(&step.operation)) slots.push_back(put->endpoint->slot);
   ASSERT_EQ(slots.size(), 2U);
   EXPECT_EQ(slots[0], 0U);
   EXPECT_NE(slots[1], 0U);
