@@ -41,15 +41,17 @@ def uninstall():
     made = yaml.safe_load(read("kubernetes/daemonset.yaml"))
     spec = made["spec"]["template"]["spec"]
     container = spec["containers"][0]
-    kept = ("name", "image", "imagePullPolicy", "securityContext", "volumeMounts")
+    kept = ("name", "image", "imagePullPolicy", "securityContext")
+    mounts, volumes = ([each for each in some if each["name"] != "runtime"] for some in (container["volumeMounts"], spec["volumes"]))
     directories = [each for each in container["args"] if each.startswith(("--cni-conf-dir=", "--cni-bin-dir="))]
     labels = {**made["metadata"]["labels"], "app.kubernetes.io/name": "grantd-uninstall", "app.kubernetes.io/component": "uninstall"}
     pod = {"apiVersion": "v1", "kind": "Pod",
            "metadata": {"name": "grantd-uninstall-NODE", "namespace": made["metadata"]["namespace"], "labels": labels},
            "spec": {"nodeName": "NODE", "restartPolicy": "OnFailure", "hostNetwork": True, "automountServiceAccountToken": False,
                     "tolerations": spec["tolerations"],
-                    "containers": [{**{name: container[name] for name in kept}, "args": ["uninstall", *directories]}],
-                    "volumes": spec["volumes"]}}
+                    "containers": [{**{name: container[name] for name in kept}, "volumeMounts": mounts,
+                                    "args": ["uninstall", *directories]}],
+                    "volumes": volumes}}
     return (WRITTEN.format("deploy/kubernetes/daemonset.yaml") +
             "# Once the DaemonSet is gone: `grantd uninstall` on the node whose name stands for NODE. Its guests are open then.\n" +
             yaml.safe_dump(pod, sort_keys=False, width=120))

@@ -3,6 +3,7 @@
 #include "agent/guests/cni_cache.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace grantd {
@@ -19,25 +20,35 @@ bool is_of(const PodRecord& record, const Workload& guest) {
 
 }  // namespace
 
-Result<GuestFinder> GuestFinder::open(const std::string& cni_records, const std::string& cni_cache) {
+Result<GuestFinder> GuestFinder::open(const std::string& cni_records, const std::string& cni_cache,
+                                      const std::string& cri_socket) {
   auto records = DirectoryWatch::open(cni_records);
   if (!records) return records.error();
   auto cache = DirectoryWatch::open(cni_cache);
   if (!cache) return cache.error();
+  std::unique_ptr<RuntimeRecords> runtime;
+  if (cri_socket != kNoCriSocket) {
+    auto opened = RuntimeRecords::open(cri_socket);
+    if (!opened) return opened.error();
+    runtime = std::move(opened).value();
+  }
   auto kernel = NetlinkPeer::open();
   if (!kernel) return kernel.error();
   return GuestFinder({cni_records, std::move(records).value()}, {cni_cache, std::move(cache).value()},
-                     std::move(kernel).value());
+                     std::move(runtime), std::move(kernel).value());
 }
 
 std::vector<int> GuestFinder::fds() const {
-  return {records_.watch.events_fd(), records_.watch.settle_fd(), cache_.watch.events_fd(), cache_.watch.settle_fd()};
+  std::vector<int> all = {records_.watch.events_fd(), records_.watch.settle_fd(), cache_.watch.events_fd(),
+                          cache_.watch.settle_fd()};
+  if (runtime_) all.push_back(runtime_->fd());
+  return all;
 }
 
 bool GuestFinder::drain() {
-  const bool records = records_.watch.drain(), cache = cache_.watch.drain();
+  const bool records = records_.watch.drain(), cache = cache_.watch.drain(), runtime = runtime_ && runtime_->drain();
   stale_ = stale_ || records || cache;
-  return records || cache;
+  return records || cache || runtime;
 }
 
 // Both: what the plugin has written down may be less than all of a pod, and one confirms the other.
@@ -64,19 +75,39 @@ void GuestFinder::read_records() {
   for (PodRecord& record : read_cni_cache(cache_.path)) add(std::move(record));
 }
 
+std::vector<PodInterface> GuestFinder::find_recorded(const Workload& guest, const NodeFacts& node) {
+  const auto known = by_pod_.find(guest.name);
+  if (known == by_pod_.end()) return {};
+  std::vector<PodRecord> records;
+  for (const PodRecord& record : known->second)
+    if (is_of(record, guest)) records.push_back(record);
+  return match_pod(records, node.interfaces, kernel_);
+}
+
 void GuestFinder::find(const std::vector<Workload>& guests, NodeFacts& node) {
   node.pod_interfaces.clear();
   read_records();
+  std::set<std::string> relying, unfound;  // on the runtime
   for (const Workload& guest : guests) {
     if (!guest.pod || guest.pod->host_network) continue;
-    const auto known = by_pod_.find(guest.name);
-    if (known == by_pod_.end()) continue;
-    std::vector<PodRecord> records;
-    for (const PodRecord& record : known->second)
-      if (is_of(record, guest)) records.push_back(record);
-    auto found = match_pod(records, node.interfaces, kernel_);
-    if (!found.empty()) node.pod_interfaces[guest.pod->uid] = std::move(found);
+    const std::string& uid = guest.pod->uid;
+    auto found = find_recorded(guest, node);
+    if (found.empty() && runtime_) {
+      relying.insert(uid);
+      if (const PodRecord* record = runtime_->find(uid)) found = match_pod({*record}, node.interfaces, kernel_);
+      if (found.empty() ||
+          std::any_of(found.begin(), found.end(), [](const auto& each) { return !each.doubt.empty(); }))
+        unfound.insert(uid);
+    }
+    if (!found.empty()) node.pod_interfaces[uid] = std::move(found);
   }
+  if (runtime_) runtime_->want(relying, unfound);
+}
+
+std::vector<Problem> GuestFinder::problems() const {
+  std::vector<Problem> all = problems_;
+  if (auto trouble = runtime_ ? runtime_->trouble() : std::nullopt) all.push_back(std::move(*trouble));
+  return all;
 }
 
 }  // namespace grantd

@@ -1,11 +1,13 @@
 // Finds where the guests that are pods are attached to this node.
 #pragma once
 
+#include "agent/guests/cri/runtime_records.h"
 #include "agent/guests/netlink_peer.h"
 #include "agent/guests/pod_record.h"
 #include "crd-sync/directory_watch.h"
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,8 +16,10 @@ namespace grantd {
 
 class GuestFinder {
  public:
-  // `cni_records`: see agent/handover/cni_record.h; `cni_cache`: see cni_cache.h. Neither need be there yet.
-  static Result<GuestFinder> open(const std::string& cni_records, const std::string& cni_cache);
+  // `cni_records`: see agent/handover/cni_record.h; `cni_cache`: see cni_cache.h; `cri_socket`: see runtime_records.h.
+  // None of them need be there yet.
+  static Result<GuestFinder> open(const std::string& cni_records, const std::string& cni_cache,
+                                  const std::string& cri_socket);
 
   // For the event loop: whenever one of them is readable, call drain(). True: records may have changed.
   std::vector<int> fds() const;
@@ -23,8 +27,8 @@ class GuestFinder {
 
   // Sets pod_interfaces of `node` for these guests, whose interfaces were read just before.
   void find(const std::vector<Workload>& guests, NodeFacts& node);
-  // What of the records cannot be read.
-  const std::vector<Problem>& problems() const { return problems_; }
+  // What of the records cannot be read, and why the runtime cannot be asked.
+  std::vector<Problem> problems() const;
 
  private:
   // A directory of records, of one kind.
@@ -33,11 +37,16 @@ class GuestFinder {
     DirectoryWatch watch;
   };
 
-  GuestFinder(Place records, Place cache, NetlinkPeer kernel)
-      : records_(std::move(records)), cache_(std::move(cache)), kernel_(std::move(kernel)) {}
+  GuestFinder(Place records, Place cache, std::unique_ptr<RuntimeRecords> runtime, NetlinkPeer kernel)
+      : records_(std::move(records)),
+        cache_(std::move(cache)),
+        runtime_(std::move(runtime)),
+        kernel_(std::move(kernel)) {}
+  std::vector<PodInterface> find_recorded(const Workload& guest, const NodeFacts& node);
   void read_records();
 
   Place records_, cache_;
+  std::unique_ptr<RuntimeRecords> runtime_;  // nothing where it is not to be asked
   NetlinkPeer kernel_;
   std::vector<Problem> problems_;
   bool stale_ = true;

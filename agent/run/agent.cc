@@ -110,7 +110,7 @@ Result<void> Agent::open_sources() {
   source_ = std::move(source.value().source);
   if (KubernetesSource* api = source.value().api) {
     report_.emplace(settings_.node, *api, datapath_->maps());
-    auto guests = GuestFinder::open(settings_.cni_records, settings_.cni_cache);
+    auto guests = GuestFinder::open(settings_.cni_records, settings_.cni_cache, settings_.cri_socket);
     if (!guests) return guests.error();
     guests_.emplace(std::move(guests).value());
   }
@@ -373,7 +373,8 @@ void Agent::converge() {
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
   problems.insert(problems.end(), mark_problems_.begin(), mark_problems_.end());
-  if (guests_) problems.insert(problems.end(), guests_->problems().begin(), guests_->problems().end());
+  for (Problem& problem : guests_ ? guests_->problems() : std::vector<Problem>())
+    problems.push_back(std::move(problem));
   if (chain_) problems.insert(problems.end(), chain_->problems().begin(), chain_->problems().end());
   for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
   if (auto not_kept = source_->keep()) problems.push_back(std::move(*not_kept));

@@ -132,6 +132,10 @@ void add_sources(CLI::App& command, Given& given) {
   add(command, "cni-cache", given.settings.cni_cache, "Where the runtime's CNI library keeps its results")
       ->capture_default_str()
       ->check(check_absolute_path);
+  add(command, "cri-socket", given.settings.cri_socket,
+      "Socket of the container runtime, asked for guests of which no record tells; auto: the usual one that is there")
+      ->capture_default_str()
+      ->check(check_cri_socket);
 }
 
 void add_chain_directories(CLI::App& command, Given& given) {

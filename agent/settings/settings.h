@@ -3,6 +3,7 @@
 
 #include "agent/compile/node_facts.h"
 #include "agent/guests/cni_cache.h"
+#include "agent/guests/cri/cri_socket.h"
 #include "agent/handover/cni_record.h"
 #include "agent/handover/guest_namespaces.h"
 
@@ -22,8 +23,9 @@ struct Settings {
   std::string kubeconfig;   // "": as a pod of the cluster
   std::string guest_namespaces = kDefaultNamespacePattern;
   std::string cni_records = kDefaultRecordDir, cni_cache = kDefaultCniCache;
-  std::string cni_conf_dir, cni_bin_dir;  // of the runtime; "": grantd-cni is not put into its chain
-  std::string cni_plugin;                 // default: grantd-cni beside this program
+  std::string cri_socket = kAnyCriSocket;  // a path, auto or none
+  std::string cni_conf_dir, cni_bin_dir;   // of the runtime; "": grantd-cni is not put into its chain
+  std::string cni_plugin;                  // default: grantd-cni beside this program
   bool cni_refuse_unknown = false;
   std::vector<std::string> paths;  // files and directories, for check
   std::string node;                // default: the host's name

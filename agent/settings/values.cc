@@ -1,5 +1,6 @@
 #include "agent/settings/values.h"
 
+#include "agent/guests/cri/cri_socket.h"
 #include "crd-sync/kubernetes/guest_pattern.h"
 #include "crd-sync/names.h"
 #include "maps/stamp_settings.h"
@@ -74,6 +75,12 @@ std::string check_listen(const std::string& text) {
 
 std::string check_absolute_path(const std::string& text) {
   return text.starts_with('/') ? "" : "path '" + text + "': accepted: an absolute path";
+}
+
+std::string check_cri_socket(const std::string& text) {
+  return text == kAnyCriSocket || text == kNoCriSocket || text.starts_with('/')
+             ? ""
+             : "socket '" + text + "': accepted: an absolute path, auto or none";
 }
 
 std::string check_node_name(const std::string& text) {

@@ -17,7 +17,8 @@ struct ApiRequest {
   std::string path;               // with its query: "/api/v1/pods?limit=100"
   std::string content_type = "";  // of the body
   std::string body = "";
-  bool stream = false;  // a watch: may take any time, as long as something comes now and then
+  std::string socket = "";  // a unix socket to go through, with HTTP/2 from the first byte; "": the server's address
+  bool stream = false;      // a watch: may take any time, as long as something comes now and then
 };
 
 struct ApiEnd {

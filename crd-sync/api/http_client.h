@@ -25,8 +25,9 @@ struct HttpLimits {
 // In this order. `head` and `data` may call start() and cancel(), which take effect after them.
 struct HttpHandlers {
   std::function<void(int status)> head;
-  std::function<bool(std::string_view bytes)> data;  // false: cut the answer off
-  std::function<void(const ApiEnd& end)> end;        // always, unless cancelled
+  std::function<bool(std::string_view bytes)> data;             // false: cut the answer off
+  std::function<void(const ApiEnd& end)> end;                   // always, unless cancelled
+  std::function<void(std::string_view line)> header = nullptr;  // each line of the head, and of what follows the body
 };
 
 class HttpClient {

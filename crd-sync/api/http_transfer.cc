@@ -42,6 +42,7 @@ HttpTransfer::HttpTransfer(const ApiServer& server, const std::string& token, co
   set(CURLOPT_NOSIGNAL, 1L);
   // One connection a stream: what holds one watch up holds up no other.
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  if (!request.socket.empty()) set_socket(request.socket);
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_NOPROXY, "*");
   set(CURLOPT_FOLLOWLOCATION, 0L);  // a token is for one server
@@ -62,6 +63,13 @@ HttpTransfer::HttpTransfer(const ApiServer& server, const std::string& token, co
   set_identity(server);
   set_request(request);
   set(CURLOPT_HTTPHEADER, headers_.get());
+}
+
+void HttpTransfer::set_socket(const std::string& path) {
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE));
+  set(CURLOPT_UNIX_SOCKET_PATH, path.c_str());
+  // libcurl 7.88 begins HTTP/2 anew on a connection that speaks it already.
+  set(CURLOPT_FORBID_REUSE, 1L);
 }
 
 void HttpTransfer::set_pem(CURLoption file, CURLoption blob, const PemSource& source) {
@@ -87,7 +95,10 @@ void HttpTransfer::set_identity(const ApiServer& server) {
 }
 
 void HttpTransfer::set_request(const ApiRequest& request) {
-  add_header("Accept: application/json");
+  if (request.socket.empty())
+    add_header("Accept: application/json");
+  else
+    add_header("TE: trailers");  // how a call has ended comes behind the answer
   add_header("User-Agent: grantd/" GRANTD_VERSION);
   if (request.method == "GET") return;
   set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
@@ -119,6 +130,7 @@ int HttpTransfer::status() const {
 std::size_t HttpTransfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {
   auto& transfer = *static_cast<HttpTransfer*>(self);
   const std::string_view line(data, size * count);
+  if (transfer.handlers_.header && !transfer.cancelled_) transfer.handlers_.header(line);
   // The empty line ends them; those of 1xx are not the answer.
   if ((line == "\r\n" || line == "\n") && !transfer.cancelled_)
     if (const int status = transfer.status(); status >= 200) transfer.handlers_.head(status);

@@ -41,6 +41,7 @@ class HttpTransfer {
     // In parentheses: the macro of that name wants options that it can see.
     if ((curl_easy_setopt)(easy_.get(), option, value) != CURLE_OK) valid_ = false;
   }
+  void set_socket(const std::string& path);
   void set_pem(CURLoption file, CURLoption blob, const PemSource& source);
   void set_identity(const ApiServer& server);
   void set_request(const ApiRequest& request);

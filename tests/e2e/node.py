@@ -16,10 +16,11 @@ NODE_LAN, OUTSIDE_LAN = "203.0.113.1", "203.0.113.2"
 IMAGE = "localhost/busybox:1"
 # What the kubelet, containerd, CNI and grantd write outside of our directory. Tmpfs of our mount namespace covers it.
 WRITTEN = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/run/containerd", "/run/netns",
-           "/var/lib/grantd", "/run/grantd", "/var/lib/rancher")
+           "/var/lib/grantd", "/run/grantd", "/var/lib/rancher", "/run/k3s")
 # Where k3s has them.
 K3S = pathlib.Path("/var/lib/rancher/k3s")
 CNI_CONFIGURATION, CNI_PLUGINS = K3S / "agent/etc/cni/net.d", K3S / "data/cni"
+CONTAINERD = pathlib.Path("/run/k3s/containerd/containerd.sock")
 # The kubelet sets these for the whole machine, unless it reads them so already.
 SYSCTLS = {"vm/overcommit_memory": 1, "vm/panic_on_oom": 0, "kernel/panic": 10, "kernel/panic_on_oops": 1,
            "kernel/keys/root_maxkeys": 1000000, "kernel/keys/root_maxbytes": 25000000}
@@ -31,7 +32,7 @@ class Node(Cluster):
 
     def __init__(self):
         super().__init__()
-        self.socket = self.directory / "containerd.sock"
+        self.socket = CONTAINERD
         self.networks, self.plugins = CNI_CONFIGURATION, CNI_PLUGINS  # where the runtime looks
         self.network = self.networks / "10-e2e.conflist"
 
@@ -163,6 +164,7 @@ class Node(Cluster):
 
     def _configure_containerd(self):
         configuration = self.directory / "containerd.toml"
+        self.socket.parent.mkdir()
         for each in (self.networks, self.plugins):
             each.mkdir(parents=True)
         for each in pathlib.Path("/usr/lib/cni").iterdir():

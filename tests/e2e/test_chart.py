@@ -106,6 +106,8 @@ EFFECTS = {
     "cni.refuseUnknown": lambda: "--cni-refuse-unknown" in container("--set", "cni.refuseUnknown=true")["args"],
     "cni.confDir": lambda: everywhere("networks", "/c", daemonset("--set", "cni.confDir=/c"), "--cni-conf-dir=/c"),
     "cni.binDir": lambda: everywhere("plugins", "/b", daemonset("--set", "cni.binDir=/b"), "--cni-bin-dir=/b"),
+    "criSocket": lambda: everywhere("runtime", "/r", daemonset("--set", "criSocket=/r/c.sock"), "--cri-socket=/r/c.sock")
+    and "runtime" not in json.dumps(daemonset("--set", "criSocket=")) and "--cri-socket=none" in container("--set", "criSocket=")["args"],
     "stampMask": lambda: "--stamp-mask=0xff" in container("--set-string", "stampMask=0xff")["args"],
     "log": lambda: {"--log-format=text", "--log-level=debug"} <= set(
         container("--set", "log.format=text,log.level=debug")["args"]),
@@ -167,6 +169,7 @@ REFUSED = {
     "podCidrs": ("--set", "podCidrs={10.42.0.0}", "podCidrs.0"),
     "guestNamespaces": ("--set", "guestNamespaces=guests", "guestNamespaces"),
     "cni.confDir": ("--set", "cni.confDir=net.d", "cni.confDir"),
+    "criSocket": ("--set", "criSocket=containerd.sock", "criSocket"),
     "stampMask a number": ("--set", "stampMask=255", "stampMask"),
     "log.level": ("--set", "log.level=loud", "log.level"),
     "pullPolicy": ("--set", "image.pullPolicy=Sometimes", "image.pullPolicy"),

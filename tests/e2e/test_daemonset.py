@@ -68,10 +68,28 @@ def test_it_can_write_its_own_directories_only(agent):
     mounts = pathlib.Path(f"/proc/{agent.pid()}/mountinfo").read_text(encoding="utf-8").splitlines()
     options = {line.split()[4]: line.split()[5].split(",") for line in mounts}
     assert "ro" in options["/"] and "ro" in options["/run/netns"] and "ro" in options["/var/lib/cni"]
-    assert "ro" in options["/sys/fs/cgroup"]
+    assert "ro" in options["/sys/fs/cgroup"] and "ro" in options["/run/k3s/containerd"]
     root = f"/proc/{agent.pid()}/root"
     assert os.stat(root + "/sys/fs/cgroup").st_ino == os.stat("/sys/fs/cgroup").st_ino
     assert "rw" in options["/sys/fs/bpf"] and "rw" in options["/var/lib/grantd"] and "rw" in options["/run/grantd"]
+
+
+def test_where_no_record_is_left_it_asks_the_runtime(agent, node):
+    agent.grant()
+    agent.held(GUEST, "g")
+    kept = {path: path.read_bytes() for place in ("/run/grantd/cni", "/var/lib/cni/results") if os.path.isdir(place)
+            for path in pathlib.Path(place).iterdir()}
+    try:
+        for path in kept:
+            path.unlink()
+        node.kubectl("delete", "pod", "-n", "keystone-system", "-l", "app.kubernetes.io/name=grantd")
+        agent.rolled_out()
+        time.sleep(1)  # what the agent before it has left in force is no answer
+        agent.held(GUEST, "g")
+    finally:
+        for path, text in kept.items():
+            path.write_bytes(text)
+    assert agent.reaches(GUEST, OUTSIDE_LAN) and not agent.reaches(GUEST, FAR)
 
 
 @pytest.mark.parametrize("without", ["bpf", "perfmon", "net_admin"])

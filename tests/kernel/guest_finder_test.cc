@@ -1,10 +1,13 @@
 // Records of a pod, and what this kernel says of them.
 #include "agent/guests/guest_finder.h"
+#include "agent/guests/cri/cri_socket.h"
 #include "agent/guests/netlink_peer.h"
 #include "agent/node/interfaces.h"
 #include "tests/kernel/sandbox.h"
+#include "tests/unit/cri_server.h"
 #include "tests/unit/temporary_directory.h"
 
+#include <agent/guests/cri/cri.pb.h>
 #include <gmock/gmock.h>
 
 namespace grantd::test {
@@ -52,7 +55,7 @@ class GuestFinderTest : public testing::Test {
   }
   std::vector<PodInterface> found() {
     EXPECT_TRUE(write_cni_record(records(), record_));
-    auto finder = GuestFinder::open(records(), directory_.path("cache"));
+    auto finder = GuestFinder::open(records(), directory_.path("cache"), kNoCriSocket);
     EXPECT_TRUE(finder.ok());
     return found(finder.value());
   }
@@ -98,7 +101,7 @@ TEST_F(GuestFinderTest, OneOfAnOlderPodIsNotLookedAt) {
 }
 
 TEST_F(GuestFinderTest, ARecordThatComesLaterIsSeen) {
-  auto finder = GuestFinder::open(records(), directory_.path("cache"));
+  auto finder = GuestFinder::open(records(), directory_.path("cache"), kNoCriSocket);
   ASSERT_TRUE(finder.ok());
   EXPECT_THAT(found(finder.value()), IsEmpty());
   ASSERT_TRUE(write_cni_record(records(), record_));
@@ -109,11 +112,40 @@ TEST_F(GuestFinderTest, ARecordThatComesLaterIsSeen) {
 TEST_F(GuestFinderTest, ADamagedRecordIsToldAndHidesNoOther) {
   ASSERT_TRUE(write_cni_record(records(), record_));
   ASSERT_TRUE(run("echo '{' > " + records() + "/bad:eth0.json"));
-  auto finder = GuestFinder::open(records(), directory_.path("cache"));
+  auto finder = GuestFinder::open(records(), directory_.path("cache"), kNoCriSocket);
   ASSERT_TRUE(finder.ok());
   EXPECT_EQ(found(finder.value()).size(), 1U);
   ASSERT_EQ(finder.value().problems().size(), 1U);
   EXPECT_THAT(finder.value().problems()[0].text(), HasSubstr("bad:eth0"));
+}
+
+// What the container runtime says counts where no record tells, and is believed as little.
+TEST_F(GuestFinderTest, TheRuntimesWordIsHeldAgainstTheKernelToo) {
+  const auto ask = [this](const std::string& host_interface, const std::string& address) {
+    runtime::v1::ListPodSandboxResponse list;
+    list.add_items()->set_id("c0ffee");
+    list.mutable_items(0)->mutable_metadata()->set_uid("uid-1");
+    runtime::v1::PodSandboxStatusResponse status;
+    status.mutable_status()->mutable_metadata()->set_uid("uid-1");
+    status.mutable_status()->mutable_network()->set_ip(address);
+    (*status.mutable_info())["info"] = R"({"runtimeSpec":{"linux":{"namespaces":[{"type":"network",
+        "path":"/run/netns/kf-a"}]}},"cniResult":{"Interfaces":{")" +
+                                       host_interface + R"(":{"Sandbox":""}}}})";
+    CriServer server(directory_.path("cri.sock"), [&](int call) {
+      return CriAnswer{.message = call % 2 == 0 ? list.SerializeAsString() : status.SerializeAsString()};
+    });
+    auto finder = GuestFinder::open(records(), directory_.path("cache"), directory_.path("cri.sock"));
+    EXPECT_TRUE(finder.ok());
+    EXPECT_THAT(found(finder.value()), IsEmpty()) << "nobody has been asked yet";
+    for (int attempt = 0; attempt < 500 && !finder.value().drain(); attempt++) EXPECT_TRUE(run("sleep 0.01"));
+    return found(finder.value());
+  };
+  EXPECT_THAT(ask("kf-a", "10.42.0.7"), ElementsAre(PodInterface{index_of("kf-a"), {address("10.42.0.7")}, ""}));
+  const auto lies = ask("kf-b", "10.42.0.7");
+  ASSERT_EQ(lies.size(), 1U);
+  EXPECT_EQ(lies[0].ifindex, index_of("kf-a"));
+  EXPECT_THAT(lies[0].doubt, HasSubstr("no address of kf-a is on record"));
+  EXPECT_THAT(ask("kf-a", "10.42.0.8")[0].doubt, HasSubstr("10.42.0.8 is on record and not behind kf-a"));
 }
 
 }  // namespace
