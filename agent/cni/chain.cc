@@ -18,10 +18,16 @@ bool is_plugin(const json& value) { return !json_text(value, "type").empty(); }
 
 bool is_marked(const json& root) { return json_text(root, kMark) == kOwner; }
 
+// As Go reads it, which runtimes are written in: what is no UTF-8 is U+FFFD, and a byte order mark is no JSON.
+std::optional<json> parse_as_runtime(std::string_view text) {
+  if (text.starts_with("\xef\xbb\xbf")) return std::nullopt;
+  return parse_json(json::parse(dump_json(json(text))).get<std::string>(), {});
+}
+
 // A list of plugins, also of a file that holds a single one; as libcni reads it.
 Result<json> read_list(std::string_view name, const Result<std::string>& text) {
   if (!text) return text.error();
-  auto root = parse_json(text.value(), {});
+  auto root = parse_as_runtime(text.value());
   if (!root || !root->is_object()) return Error{"is no JSON object"};
   if (json_text(*root, "name").empty()) return Error{"names no network"};
   if (!name.ends_with(kList)) {

@@ -62,15 +62,11 @@ class Matcher {
     }
   }
 
-  // It is the pod's. Which addresses it has, the record says that names it.
+  // It is the pod's. Which addresses it has, the record says that names it; that one counts, whenever it comes.
   void take(const InterfaceFact& fact, const PodRecord& record) {
     const bool named = names(record, fact);
     const bool known = found_.contains(fact.ifindex);
     if (!named && known) return;
-    const bool named_by_another = std::any_of(records_.begin(), records_.end(), [&](const PodRecord& other) {
-      return other.netns == record.netns && names(other, fact);
-    });
-    if (!named && named_by_another) return;
     // A result without interfaces' names can be of the only one alone.
     const bool only = record.host_interfaces.empty() && records_.size() == 1;
     const std::vector<IpAddress> addresses = named || only ? record.addresses : std::vector<IpAddress>();

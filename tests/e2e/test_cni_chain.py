@@ -60,6 +60,12 @@ def restored(agent):
     return next(int(line.split()[1]) for line in agent.metrics().splitlines() if line.startswith("grantd_cni_chain_restored_total"))
 
 
+def received(agent, guest):
+    """How many packets have come in at a pod's own end."""
+    lines = run([*agent.inside(guest), "cat", "/proc/net/dev"]).stdout.splitlines()
+    return next(int(line.split(":")[1].split()[1]) for line in lines if line.strip().startswith("eth0:"))
+
+
 def chain(node):
     path = node.networks / CHAIN
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"plugins": []}
@@ -81,7 +87,10 @@ def test_a_guest_is_closed_from_its_first_packet_without_an_agent(agent, node, h
     with pods(node, web=SPACE, plain="default") as addresses:
         wait_until(lambda: heard()[addresses["plain"]] > 20, "the ordinary pod's flood arrives")
         assert heard()[addresses["web"]] == 0
+        # Nothing gets in either: an answer that does not come out says nothing of that.
+        before = {name: received(agent, guest) for name, guest in (("web", GUEST), ("plain", "default/plain"))}
         assert not agent.is_reached(addresses["web"]) and agent.is_reached(addresses["plain"])
+        assert received(agent, GUEST) == before["web"] and received(agent, "default/plain") > before["plain"]
         agent.start()
         agent.held(GUEST, "g")
         wait_until(lambda: heard()[addresses["web"]] > 20, "the Grant has opened it")

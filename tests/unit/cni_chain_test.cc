@@ -79,7 +79,8 @@ TEST(Chain, OursIsNeverWhatItFollows) {
   const std::string ours = made({{"10-flannel.conflist", kFlannel}}).text;
   EXPECT_EQ(made({{"00-grantd.conflist", kSingle}, {"10-flannel.conflist", kFlannel}}).text, ours);
   EXPECT_EQ(made({{"05-copy.conflist", ours}, {"10-flannel.conflist", kFlannel}}).text, ours);
-  EXPECT_EQ(made({{"00-grantd.conflist", ours}}).text, "");
+  EXPECT_EQ(made({{"05-copy.conflist", ours}, {"10-flannel.conflist", kFlannel}}).from, "10-flannel.conflist");
+  for (const char* name : {"00-grantd.conflist", "05-copy.conflist"}) EXPECT_EQ(made({{name, ours}}).text, "");
   // Put in by hand: not twice.
   json by_hand = json::parse(kFlannel);
   by_hand["plugins"].insert(by_hand["plugins"].begin() + 1,
@@ -101,6 +102,24 @@ TEST(Chain, WhatIsNoConfigurationIsPassedOverAndTold) {
   ConfFiles unreadable;
   unreadable.emplace("05-bad.conf", Error{"read 05-bad.conf: too large"});
   EXPECT_THAT(told(make_chain(unreadable, {})), HasSubstr("too large"));
+}
+
+// Go's JSON reads U+FFFD for what is no UTF-8, so the runtime takes such a file.
+TEST(Chain, BytesThatAreNoUtf8AreReadAsTheRuntimeReadsThem) {
+  const auto named = [](const std::string& name) {
+    const Chain chain = made({{"10-lab.conf", R"({"cniVersion":"1.0.0","type":"bridge","name":")" + name + "\"}"}});
+    EXPECT_EQ(chain.from, "10-lab.conf") << told(chain);
+    return chain.text.empty() ? "" : json::parse(chain.text)["name"].get<std::string>();
+  };
+  const std::string bad = "\xef\xbf\xbd";
+  EXPECT_EQ(named("caf\xe9"), "caf" + bad);
+  EXPECT_EQ(named("caf\xc3\xa9"), "caf\xc3\xa9");
+  EXPECT_EQ(named("\xf0\x9f\x98\x80 \xe2\x82\xac"), "\xf0\x9f\x98\x80 \xe2\x82\xac");
+  EXPECT_EQ(named("\xc3x"), bad + "x");
+  EXPECT_EQ(named("\xc0\xc0"), bad + bad);
+  // Outside of a text it is no JSON, and neither is a byte order mark.
+  for (const char* before : {"\xe9", "\xef\xbb\xbf"})
+    EXPECT_EQ(made({{"10-lab.conf", before + std::string(kSingle)}}).from, "") << before;
 }
 
 TEST(Chain, AFileThatSortsBeforeOursIsAnError) {

@@ -105,6 +105,38 @@ TEST_F(PodMatchTest, EveryInterfaceOfItsNamespaceIsThePods) {
   EXPECT_THAT(all[1].doubt, HasSubstr("no address of veth-d is on record")) << "known by nobody, so closed";
 }
 
+TEST_F(PodMatchTest, MoreAddressesThanCanBeHeldAreADoubt) {
+  for (const std::string prefix : {"10.42.1.", "fd00::"}) {
+    record_.addresses.clear();
+    for (int number = 1; number <= 4; number++) record_.addresses.push_back(address(prefix + std::to_string(number)));
+    kernel_.behind[{3, 2}] = record_.addresses;
+    EXPECT_EQ(found()[0].doubt, "") << prefix;
+    record_.addresses.push_back(address(prefix + "5"));
+    kernel_.behind[{3, 2}] = record_.addresses;
+    EXPECT_THAT(found()[0].doubt, HasSubstr("more addresses than the 4")) << prefix;
+  }
+}
+
+TEST_F(PodMatchTest, ARecordThatNamesNoInterfaceIsOfTheOnlyOneAlone) {
+  record_.host_interfaces.clear();
+  EXPECT_THAT(found(), ElementsAre(PodInterface{10, {address("10.42.0.7")}, ""}));
+  PodRecord other = record_;
+  other.addresses = {address("10.42.0.77")};
+  for (const auto& records : {std::vector{record_, other}, std::vector{other, record_}}) {
+    const auto all = match_pod(records, interfaces_, kernel_);
+    ASSERT_EQ(all.size(), 1U);
+    EXPECT_THAT(all[0].doubt, HasSubstr("no address of veth-a is on record")) << "which of two it is, nobody says";
+  }
+}
+
+TEST_F(PodMatchTest, OfTwoRecordsTheOneThatNamesItCounts) {
+  PodRecord other = record_;
+  other.host_interfaces = {"veth-x"};
+  other.addresses = {address("10.42.0.77")};
+  for (const auto& records : {std::vector{record_, other}, std::vector{other, record_}})
+    EXPECT_THAT(match_pod(records, interfaces_, kernel_), ElementsAre(PodInterface{10, {address("10.42.0.7")}, ""}));
+}
+
 TEST_F(PodMatchTest, TwoRecordsThatAgreeAreOne) {
   PodRecord other = record_;
   other.ifindex = 10;
