@@ -5,6 +5,7 @@
 #include "agent/snapshot/snapshot.h"
 #include "crd-sync/destination.h"
 #include "crd-sync/manifest_directory.h"
+#include "crd-sync/read_object.h"
 #include "crd-sync/time_text.h"
 
 #include <nlohmann/json.hpp>
@@ -146,6 +147,15 @@ json policy_json(const CompiledPolicy& policy, const DesiredState& desired) {
   return root;
 }
 
+// A manifest that works here and grants nothing on a cluster is a surprise.
+void tell_of_other_namespaces(const DesiredState& desired, CompiledPolicy& policy) {
+  const std::string home(kDefaultNamespace);
+  for (const Grant& grant : desired.grants)
+    if (grant.namespace_name != home)
+      policy.problems.push_back({Severity::Warning, grant.position, "Grant " + grant.key(), "metadata.namespace",
+                                 grant.namespace_name, "on a cluster no agent follows a Grant there", home});
+}
+
 }  // namespace
 
 int check(const Settings& settings, std::ostream& out, std::ostream& err) {
@@ -153,7 +163,8 @@ int check(const Settings& settings, std::ostream& out, std::ostream& err) {
   TimeFacts time;
   time.boot_now = boot_now();
   time.now = std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
-  const CompiledPolicy policy = compile(desired, imagined_node(settings, desired), time, settings.limits);
+  CompiledPolicy policy = compile(desired, imagined_node(settings, desired), time, settings.limits);
+  tell_of_other_namespaces(desired, policy);
   const auto errors = std::count_if(policy.problems.begin(), policy.problems.end(),
                                     [](const Problem& each) { return each.shown() == Severity::Error; });
   const auto warnings = static_cast<std::ptrdiff_t>(policy.problems.size()) - errors;

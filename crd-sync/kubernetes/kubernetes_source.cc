@@ -14,7 +14,8 @@ KubernetesSource::KubernetesSource(std::string url, KubernetesOptions options, s
       pods_(keep_pod()),
       namespace_reflector_(grantd::namespace_reflector(), namespaces_, seed + 2),
       pod_reflector_(grantd::pod_reflector(options_.node), pods_, seed + 3),
-      elsewhere_(options_.node, seed + 4) {}
+      elsewhere_(options_.node, seed + 4),
+      strays_(seed + 5) {}
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(const ApiServer& server, KubernetesOptions options) {
   const std::uint64_t seed = hash_text(options.node);
@@ -26,6 +27,7 @@ Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(const ApiServer
   source->objects_.follow(*source->client_);
   source->client_->follow(source->namespace_reflector_);
   source->client_->follow(source->pod_reflector_);
+  source->strays_.follow(*source->client_);
   return source;
 }
 
@@ -47,7 +49,8 @@ void KubernetesSource::load_last_good() {
 
 bool KubernetesSource::drain() {
   client_->work();
-  const std::uint64_t now = objects_.revision() + namespaces_.revision() + pods_.revision() + elsewhere_.revision();
+  const std::uint64_t now =
+      objects_.revision() + namespaces_.revision() + pods_.revision() + elsewhere_.revision() + strays_.revision();
   if (now == revision_) return false;
   revision_ = now;
   return true;
@@ -86,6 +89,7 @@ std::optional<DesiredState> KubernetesSource::load() {
                                     " share a Grant with guests of this node and are "
                                     "too many; their guests on other nodes are nobody here",
                                 "at most " + std::to_string(PodsElsewhere::kMostNamespaces)});
+  for (Problem& stray : strays_.problems()) desired.problems.push_back(std::move(stray));
   sort_namespaces(namespaces_.objects(), pattern, desired);
   return desired;
 }
@@ -94,17 +98,11 @@ std::optional<DesiredState> KubernetesSource::load() {
 std::vector<Problem> KubernetesSource::troubles() const {
   constexpr auto kShort = std::chrono::seconds(5);
   std::vector<Problem> all;
-  for (const ReflectorCounters* each : {&objects_.realm_counters(), &objects_.grant_counters(),
-                                        &namespace_reflector_.counters(), &pod_reflector_.counters()}) {
-    if (each->following || each->last_error.empty()) continue;
-    if (const auto lag = each->lag(ApiTime::clock::now()); lag && *lag < kShort) continue;
-    all.push_back({Severity::Warning,
-                   {kApiPath, 0, 0},
-                   "",
-                   "",
-                   "",
-                   "the API server cannot be followed: " + each->last_error,
-                   ""});
+  for (const auto& [kind, each] : counters()) {
+    if (each.following || each.last_error.empty()) continue;
+    if (const auto lag = each.lag(ApiTime::clock::now()); lag && *lag < kShort) continue;
+    all.push_back(
+        {Severity::Warning, {kApiPath, 0, 0}, "", "", "", "the API server cannot be followed: " + each.last_error, ""});
   }
   return all;
 }
@@ -127,7 +125,8 @@ std::vector<std::pair<std::string, ReflectorCounters>> KubernetesSource::counter
   std::vector<std::pair<std::string, ReflectorCounters>> all = {{"realms", objects_.realm_counters()},
                                                                 {"grants", objects_.grant_counters()},
                                                                 {"namespaces", namespace_reflector_.counters()},
-                                                                {"pods", pod_reflector_.counters()}};
+                                                                {"pods", pod_reflector_.counters()},
+                                                                {"stray_grants", strays_.counters()}};
   if (auto elsewhere = elsewhere_.counters()) all.emplace_back("pods_elsewhere", std::move(*elsewhere));
   return all;
 }

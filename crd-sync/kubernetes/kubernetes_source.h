@@ -4,6 +4,7 @@
 #include "crd-sync/api/keystone_objects.h"
 #include "crd-sync/kubernetes/core_objects.h"
 #include "crd-sync/kubernetes/pods_elsewhere.h"
+#include "crd-sync/kubernetes/stray_grants.h"
 #include "crd-sync/last_good.h"
 #include "crd-sync/source.h"
 
@@ -39,7 +40,7 @@ class KubernetesSource final : public Source {
   std::vector<Problem> troubles() const override;
   std::optional<Problem> keep() override;
 
-  // Each kind that is followed, for metrics.
+  // Each kind that is followed, for metrics and for troubles().
   std::vector<std::pair<std::string, ReflectorCounters>> counters() const;
   // For requests of others: status, Events.
   ApiClient& client() { return *client_; }
@@ -61,6 +62,7 @@ class KubernetesSource final : public Source {
   Pods pods_;
   Reflector namespace_reflector_, pod_reflector_;
   PodsElsewhere elsewhere_;
+  StrayGrants strays_;
   bool settled_ = false;                // load() has given something
   std::uint64_t revision_ = 0;          // of everything, when drain() told of it last
   std::uint64_t objects_revision_ = 0;  // of objects_, when they were admitted last

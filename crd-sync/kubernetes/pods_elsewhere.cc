@@ -71,7 +71,9 @@ std::optional<ReflectorCounters> PodsElsewhere::counters() const {
     count_in(one, all);
     all.last_contact = std::min(all.last_contact, one.last_contact);  // nothing comes first
     if (one.following) continue;
-    all.followed_at = all.following ? one.followed_at : std::min(all.followed_at, one.followed_at);
+    if (!all.following && all.followed_at <= one.followed_at) continue;
+    all.followed_at = one.followed_at;
+    all.last_error = one.last_error.empty() ? "" : one.last_error + " (of other nodes, in namespace " + name + ")";
     all.following = false;
   }
   return all;

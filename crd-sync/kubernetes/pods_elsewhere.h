@@ -27,8 +27,8 @@ class PodsElsewhere {
   // Each namespace was known whole once, or there was an error: there is no use in waiting longer.
   bool settled() const;
   Pods::Objects objects() const;
-  // Of all namespaces together; last_contact and followed_at of the one that is furthest behind. Nothing where none
-  // is followed and none was.
+  // Of all namespaces together; last_contact, followed_at and last_error of the one that is furthest behind. Nothing
+  // where none is followed and none was.
   std::optional<ReflectorCounters> counters() const;
   // Changes whenever objects() or settled() does.
   std::uint64_t revision() const;

@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from cluster import ROOT, wait_until
+from agent import GRANTD
+
+from cluster import ROOT, run, wait_until
 
 AGENT = "system:serviceaccount:keystone-system:grantd"
 DEPLOY = ROOT / "deploy/kubernetes"
@@ -25,6 +27,7 @@ def deployed(crds):
     wait_until(lambda: "remove hostNetwork" in refusal(crds, pod("guest-bob", hostNetwork=True)), "pods are judged")
     wait_until(lambda: "add a selector" in refusal(crds, service("guest-bob")), "services are judged")
     wait_until(lambda: "by hand" in refusal(crds, slice_of("guest-bob")), "endpoints are judged")
+    wait_until(lambda: "made in namespace keystone-system" in refusal(crds, grant("ordinary")), "Grants are judged")
     wait_until(lambda: "of its own node only" in refusal(crds, node_status("node-x"), "--as", AGENT), "status is judged")
     yield crds
     crds.kubectl("delete", "namespace", "guest-bob", "labelled", "ordinary", "--wait=false")
@@ -57,6 +60,11 @@ def slice_of(space):
 
 def node_status(name):
     return {"apiVersion": "keystone.io/v1alpha1", "kind": "GrantNodeStatus", "metadata": {"name": name}}
+
+
+def grant(space):
+    return {"apiVersion": "keystone.io/v1alpha1", "kind": "Grant", "metadata": {"name": "g", "namespace": space},
+            "spec": {"grantorRealm": "a", "granteeRealm": "b"}}
 
 
 def security(**context):
@@ -102,6 +110,17 @@ def test_a_way_out_is_refused_to_guests_only(deployed, way):
     for space in ("guest-bob", "labelled"):
         assert expected in refusal(deployed, made(space)), space
     assert refusal(deployed, made("ordinary")) == ""
+
+
+def test_a_grant_is_made_where_agents_follow_it(deployed, tmp_path):
+    for space in ("guest-bob", "ordinary"):
+        assert f"no agent follows one in {space}; set metadata.namespace to keystone-system" in refusal(deployed, grant(space))
+    assert refusal(deployed, grant("keystone-system")) == ""
+    for space, told in (("ordinary", True), ("keystone-system", False)):
+        realms = [{"apiVersion": "keystone.io/v1alpha1", "kind": "Realm", "metadata": {"name": name}, "spec": {"identity": name}} for name in "ab"]
+        (tmp_path / "grant.yaml").write_text("\n---\n".join(map(json.dumps, [*realms, grant(space)])), encoding="utf-8")
+        checked = run([GRANTD, "check", tmp_path / "grant.yaml"])
+        assert ("on a cluster no agent follows a Grant there" in checked.stderr) == told
 
 
 def test_what_guests_may_do(deployed):

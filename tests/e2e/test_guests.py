@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from agent import FAR, PORT, Agent
+from agent import FAR, PORT, Agent, manifest
 from node import OUTSIDE_LAN
 
 from cluster import wait_until
@@ -106,6 +106,19 @@ def test_two_grants_want_a_label(agent, node):
     node.kubectl("label", "namespace", SPACE, "keystone.io/grant-")
     node.kubectl("label", "pod", "web", "-n", SPACE, "keystone.io/grant-")
     agent.delete("other")
+    agent.held(GUEST, "g")
+
+
+def test_a_grant_elsewhere_opens_nothing_and_is_told_of(agent, node):
+    """No admission policy is here, as where somebody has taken it away."""
+    agent.delete("g")
+    agent.held(GUEST, None)
+    node.apply(manifest("Grant", "stray", {"grantorRealm": "alice", "granteeRealm": "dave"}, namespace=SPACE))
+    wait_until(lambda: f"Grant {SPACE}/stray: metadata.namespace" in agent.said(), "the log tells of it")
+    assert "realm dave has no Grant" in agent.held(GUEST, None)["message"]
+    node.kubectl("delete", "grant", "stray", "-n", SPACE)
+    wait_until(lambda: any("no longer: " in line and f"Grant {SPACE}/stray" in line for line in agent.said().splitlines()), "it is gone")
+    agent.grant()
     agent.held(GUEST, "g")
 
 

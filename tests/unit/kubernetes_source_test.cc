@@ -1,0 +1,212 @@
+// What the API server as a whole tells, from a server of the test's own: what is waited for, what is told of, and that
+// no change goes unnoticed.
+#include "crd-sync/kubernetes/kubernetes_source.h"
+#include "tests/unit/api_samples.h"
+#include "tests/unit/api_server.h"
+
+#include <gmock/gmock.h>
+#include <poll.h>
+
+#include <list>
+#include <map>
+#include <set>
+
+namespace grantd {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using Json = nlohmann::json;
+
+Json object(const std::string& kind, const std::string& space, const std::string& name) {
+  const bool ours = kind == "Realm" || kind == "Grant";
+  Json made = {{"apiVersion", ours ? "keystone.io/v1alpha1" : "v1"},
+               {"kind", kind},
+               {"metadata", {{"name", name}, {"uid", "uid-" + name}, {"resourceVersion", "1"}}},
+               {"spec", Json::object()}};
+  if (!space.empty()) made["metadata"]["namespace"] = space;
+  return made;
+}
+
+class KubernetesSourceTest : public testing::Test {
+ protected:
+  enum Kind { kRealms, kGrants, kNamespaces, kPods, kStrays, kElsewhere };
+
+  KubernetesSourceTest() {
+    initial_[kNamespaces] = {object("Namespace", "", "guest-bob")};
+    initial_[kPods] = {object("Pod", "guest-bob", "here")};
+    initial_[kElsewhere] = {object("Pod", "guest-bob", "there")};
+    server_.emplace(pki_, [this](const httplib::Request& request, httplib::Response& response) {
+      answer(kind_of(request.target), response);
+    });
+    to_.url = server_->url();
+    to_.authority.file = pki_.path("ca.crt");
+  }
+  ~KubernetesSourceTest() override {
+    client_.reset();
+    close();
+    server_.reset();
+  }
+  // Streams hold the server's threads, of which it has few.
+  void close() {
+    source_.reset();
+    cut();
+  }
+  void cut() {
+    const std::lock_guard lock(mutex_);
+    for (auto& [kind, streams] : streams_)
+      for (TestStream& stream : streams) stream.cut();
+  }
+
+  static Kind kind_of(const std::string& target) {
+    const auto has = [&](const char* text) { return target.find(text) != target.npos; };
+    if (has("/realms?")) return kRealms;
+    if (has("/namespaces/keystone-system/grants?")) return kGrants;
+    if (has("/grants?")) return kStrays;
+    if (has("/pods?")) return has("/namespaces/") ? kElsewhere : kPods;
+    return kNamespaces;
+  }
+  static const char* object_kind(Kind kind) {
+    constexpr const char* kNames[] = {"Realm", "Grant", "Namespace", "Pod", "Grant", "Pod"};
+    return kNames[kind];
+  }
+  static std::string whole(Kind kind, const std::vector<Json>& objects) {
+    std::string text;
+    for (const Json& each : objects) text += api_event("ADDED", each);
+    Json end = object(object_kind(kind), "", "end");
+    end["metadata"] = {{"resourceVersion", "1"}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}};
+    return text + api_event("BOOKMARK", end);
+  }
+  void answer(Kind kind, httplib::Response& response) {
+    const std::lock_guard lock(mutex_);
+    if (refused_.contains(kind)) {
+      response.status = 403;
+      response.set_content(api_status(403, "not yours"), "application/json");
+      return;
+    }
+    TestStream& stream = streams_[kind].emplace_back();
+    if (!held_.contains(kind)) stream.write(whole(kind, initial_[kind]));
+    stream.serve(response);
+  }
+  TestStream& stream(Kind kind) {
+    const std::lock_guard lock(mutex_);
+    return streams_[kind].back();
+  }
+
+  void open() {
+    auto source = KubernetesSource::open(to_, {"node-a", "guest-*", ""});
+    ASSERT_TRUE(source.ok());
+    source_ = std::move(source).value();
+  }
+  // As the agent does: loads when drain() says that something has changed, and at no other time.
+  bool until(const std::function<bool(const DesiredState&)>& met, std::chrono::milliseconds limit = 5s) {
+    const auto last = std::chrono::steady_clock::now() + limit;
+    while (std::chrono::steady_clock::now() < last) {
+      pollfd poller{source_->fds()[0], POLLIN, 0};
+      if (poll(&poller, 1, 20) > 0 && source_->drain()) {
+        auto loaded = source_->load();
+        if (loaded) desired_ = std::move(loaded);
+      }
+      if (desired_ && met(*desired_)) return true;
+    }
+    return false;
+  }
+  static bool any(const DesiredState&) { return true; }
+  std::vector<std::string> troubles() const {
+    std::vector<std::string> all;
+    for (const Problem& each : source_->troubles()) all.push_back(each.text());
+    return all;
+  }
+
+  TestPki pki_;
+  std::mutex mutex_;
+  std::map<Kind, std::vector<Json>> initial_;
+  std::map<Kind, std::list<TestStream>> streams_;
+  std::set<Kind> held_, refused_;
+  std::optional<TestApiServer> server_;
+  ApiServer to_;
+  std::optional<DesiredState> desired_;
+  std::unique_ptr<ApiClient> client_;
+  std::unique_ptr<KubernetesSource> source_;
+};
+
+TEST_F(KubernetesSourceTest, WaitsForEachKindAndForGuestsElsewhere) {
+  for (const Kind kind : {kRealms, kGrants, kNamespaces, kPods, kElsewhere}) {
+    held_ = {kind};
+    desired_.reset();
+    open();
+    ASSERT_FALSE(until(any, 400ms)) << kind;
+    stream(kind).write(whole(kind, initial_[kind]));
+    ASSERT_TRUE(until(any)) << kind;
+    EXPECT_EQ(desired_->workloads.size(), 1U);
+    EXPECT_EQ(desired_->elsewhere.size(), 1U) << "known before anything is enforced";
+    EXPECT_THAT(troubles(), IsEmpty());
+    close();
+  }
+}
+
+TEST_F(KubernetesSourceTest, DoesNotWaitForAServerThatRefusesToTellOfGuestsElsewhere) {
+  refused_ = {kElsewhere};
+  open();
+  ASSERT_TRUE(until(any));
+  EXPECT_THAT(desired_->elsewhere, IsEmpty());
+  EXPECT_THAT(troubles(), Contains(testing::AllOf(HasSubstr("cannot be followed"), HasSubstr("not yours"),
+                                                  HasSubstr("of other nodes, in namespace guest-bob"))));
+}
+
+TEST_F(KubernetesSourceTest, TellsOfEveryKindThatCannotBeFollowed) {
+  for (const Kind kind : {kRealms, kGrants, kNamespaces, kPods, kStrays}) {
+    refused_ = {kind};
+    open();
+    EXPECT_EQ(until([&](const DesiredState&) { return !troubles().empty(); }, 1500ms), kind == kStrays) << kind;
+    ASSERT_EQ(troubles().size(), 1U) << kind;
+    EXPECT_THAT(troubles()[0], HasSubstr(std::string(object_kind(kind)) + ": ")) << kind;
+    close();
+  }
+}
+
+TEST_F(KubernetesSourceTest, GrantsOutsideOfKeystoneSystemAreToldOfAndGrantNothing) {
+  for (int number = 0; number < 12; number++)
+    initial_[kStrays].push_back(object("Grant", "guest-bob", "stray-" + std::to_string(100 + number)));
+  open();
+  ASSERT_TRUE(until([](const DesiredState& desired) { return !desired.problems.empty(); }));
+  EXPECT_THAT(desired_->grants, IsEmpty());
+  ASSERT_EQ(desired_->problems.size(), 11U);
+  EXPECT_THAT(desired_->problems[0].text(),
+              testing::AllOf(HasSubstr("Grant guest-bob/stray-100"), HasSubstr("metadata.namespace"),
+                             HasSubstr("it grants nothing"), HasSubstr("keystone-system")));
+  EXPECT_THAT(desired_->problems[10].text(), HasSubstr("2 more"));
+  for (const Json& each : initial_[kStrays]) stream(kStrays).write(api_event("DELETED", each));
+  EXPECT_TRUE(until([](const DesiredState& desired) { return desired.problems.empty(); }));
+}
+
+// What is followed no longer takes its revisions along; a sum that was there before would hide a change.
+TEST_F(KubernetesSourceTest, GuestsElsewhereThatAreKnownAgainAreNoticed) {
+  auto client = ApiClient::open(to_);
+  ASSERT_TRUE(client.ok());
+  client_ = std::move(client).value();
+  PodsElsewhere pods("node-a", 1);
+  std::set<std::uint64_t> seen;
+  const auto settle = [&] {
+    for (int turn = 0; turn < 500 && !(pods.settled() && pods.objects().size() == 1); turn++) {
+      pollfd poller{client_->fd(), POLLIN, 0};
+      if (poll(&poller, 1, 10) > 0) client_->work();
+    }
+    return pods.objects().size() == 1;
+  };
+  for (int times = 0; times < 3; times++) {
+    pods.want({"guest-bob"}, *client_);
+    ASSERT_TRUE(settle());
+    EXPECT_TRUE(seen.insert(pods.revision()).second);
+    pods.want({}, *client_);
+    EXPECT_TRUE(seen.insert(pods.revision()).second);
+    EXPECT_THAT(pods.objects(), IsEmpty());
+    cut();
+  }
+}
+
+}  // namespace
+}  // namespace grantd
