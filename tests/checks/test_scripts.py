@@ -34,7 +34,7 @@ def test_scripts_are_executable_and_strict(script):
     assert "\nset -euo pipefail\n" in text or "\nset -uo pipefail\n" in text
 
 
-@pytest.mark.parametrize("script", ["scripts/test", "scripts/bench", "scripts/demo", "scripts/image"])
+@pytest.mark.parametrize("script", ["scripts/test", "scripts/bench", "scripts/demo", "scripts/fuzz", "scripts/image"])
 def test_help_answers_without_root_or_build(script):
     if not (ROOT / script).exists():
         pytest.skip(f"{script} is not there yet")
@@ -47,6 +47,12 @@ def test_an_unknown_suite_is_wrong_usage():
     result = run(["scripts/test", "no-such-suite"])
     assert result.returncode == 2
     assert "no-such-suite" in result.stderr and "accepted:" in result.stderr
+
+
+def test_an_unknown_fuzzer_is_wrong_usage():
+    result = run(["scripts/fuzz", "no-such-target"])
+    assert result.returncode == 2
+    assert "no-such-target" in result.stderr and "manifests" in result.stderr
 
 
 def test_no_suite_is_passed_over_in_silence():
