@@ -22,6 +22,16 @@ Result<Descriptor> lock_pin_root(const std::string& pin_root) {
   return directory;
 }
 
+Result<bool> is_pin_root_held(const std::string& pin_root) {
+  const Descriptor directory(open(pin_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid() && errno == ENOENT) return false;
+  if (!directory.valid()) return system_error("cannot open " + pin_root, errno);
+  // Others may ask at the same time; a grantd that starts just now tries again.
+  if (flock(directory.get(), LOCK_SH | LOCK_NB) == 0) return false;
+  if (errno == EWOULDBLOCK) return true;
+  return system_error("cannot ask who holds " + pin_root, errno);
+}
+
 Result<Descriptor> lock_links(const std::string& directory) {
   Descriptor opened(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!opened.valid()) {

@@ -12,6 +12,9 @@ namespace grantd {
 // moment for one that is on its way out; then another grantd runs, and that is the error.
 Result<Descriptor> lock_pin_root(const std::string& pin_root);
 
+// Whether a grantd holds it now.
+Result<bool> is_pin_root_held(const std::string& pin_root);
+
 // For as long as the descriptor is open nobody else changes what is pinned in this directory: else a pin that was
 // found to be of a gone interface may be another's by the time it is removed, and that one would be open. Waits.
 // An invalid descriptor where there is no such directory.

@@ -13,7 +13,7 @@ bool matches(const std::string& pattern, const std::string& name) {
 }  // namespace
 
 CniDecision decide(const PluginSettings& settings, const std::string& pod_namespace,
-                   const Result<std::optional<GuestNamespaces>>& recorded) {
+                   const Result<std::optional<GuestNamespaces>>& recorded, bool vouched) {
   using Kind = CniDecision::Kind;
   if (pod_namespace.empty()) {
     if (settings.refuse_unknown) return {Kind::Unknown, "the runtime names no namespace (K8S_POD_NAMESPACE)"};
@@ -24,11 +24,13 @@ CniDecision decide(const PluginSettings& settings, const std::string& pod_namesp
   if (matches(settings.namespace_pattern, pod_namespace) || matches(known.pattern, pod_namespace) ||
       known.guests.contains(pod_namespace))
     return {Kind::Guest, ""};
-  if (settings.ordinary.contains(pod_namespace) || known.ordinary.contains(pod_namespace)) return {Kind::Ordinary, ""};
+  if (settings.ordinary.contains(pod_namespace)) return {Kind::Ordinary, ""};
   if (!recorded) return {Kind::Unknown, recorded.error().message};
-  if (settings.refuse_unknown)
-    return {Kind::Unknown, "the agent has not recorded it, and the setting refuseUnknown is on"};
-  return {Kind::Ordinary, ""};
+  if (!settings.refuse_unknown) return {Kind::Ordinary, ""};
+  // A namespace may have been made again under its name, as a guest's, since somebody last looked.
+  if (!vouched) return {Kind::Unknown, "no agent runs that would know it, and the setting refuseUnknown is on"};
+  if (known.ordinary.contains(pod_namespace)) return {Kind::Ordinary, ""};
+  return {Kind::Unknown, "the agent has not recorded it, and the setting refuseUnknown is on"};
 }
 
 }  // namespace grantd

@@ -18,10 +18,10 @@ struct CniDecision {
   std::string why;  // of Unknown
 };
 
-// `recorded` as read_guest_namespaces() returned it. Where it is damaged, namespaces that match the pattern are
-// guests', those that the settings call ordinary are ordinary, and all others are unknown: one of them may be a
-// guest's. That lasts until an agent runs, which writes the file anew.
+// `recorded` as read_guest_namespaces() returned it; `vouched`: an agent runs that keeps it up to date. Where it is
+// damaged, namespaces that match the pattern are guests', those that the settings call ordinary are ordinary, and all
+// others are unknown: one of them may be a guest's. That lasts until an agent runs, which writes the file anew.
 CniDecision decide(const PluginSettings& settings, const std::string& pod_namespace,
-                   const Result<std::optional<GuestNamespaces>>& recorded);
+                   const Result<std::optional<GuestNamespaces>>& recorded, bool vouched);
 
 }  // namespace grantd

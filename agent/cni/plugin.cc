@@ -2,6 +2,7 @@
 
 #include "agent/attach/attacher.h"
 #include "agent/attach/links.h"
+#include "agent/attach/pin_lock.h"
 #include "agent/attach/pin_root.h"
 #include "agent/cni/decide.h"
 #include "agent/netlink/guest_link.h"
@@ -82,8 +83,11 @@ Failed record(const CniRequest& request, const GuestLink& link, std::vector<IpAd
   return CniFailure{CniCode::Io, pod_of(request) + ": cannot be recorded for the agent", written.error().message};
 }
 
+// Asked before the record is read: it may have been an older agent's when there was one to vouch for it.
 CniDecision decide(const CniRequest& request) {
-  return decide(request.settings, request.pod_namespace, read_guest_namespaces(request.settings.state_dir));
+  const auto held = is_pin_root_held(request.settings.pin_root);
+  return decide(request.settings, request.pod_namespace, read_guest_namespaces(request.settings.state_dir),
+                held && held.value());
 }
 
 Failed add(const CniRequest& request) {

@@ -29,7 +29,7 @@ struct PluginSettings {
   std::string record_dir = kDefaultRecordDir;
   std::string namespace_pattern = kDefaultNamespacePattern;
   std::string attach = "auto";                       // as the agent's setting: auto, tcx or clsact
-  bool refuse_unknown = false;                       // pods of namespaces that the agent has not recorded do not start
+  bool refuse_unknown = false;                       // pods of namespaces that no agent vouches for do not start
   std::set<std::string> ordinary = {"kube-system"};  // never guests', recorded or not, unless they are recorded as such
   bool operator==(const PluginSettings&) const = default;
 };

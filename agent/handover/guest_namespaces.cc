@@ -61,4 +61,11 @@ Result<void> keep_guest_namespaces(const std::string& state_dir, const GuestName
                       root.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
+Result<void> disown_ordinary_namespaces(const std::string& state_dir) {
+  auto there = read_guest_namespaces(state_dir);
+  if (!there || !there.value() || there.value()->ordinary.empty()) return {};
+  there.value()->ordinary.clear();
+  return keep_guest_namespaces(state_dir, *there.value());
+}
+
 }  // namespace grantd

@@ -15,7 +15,8 @@ inline constexpr const char* kDefaultNamespacePattern = "guest-*";
 struct GuestNamespaces {
   std::string pattern = kDefaultNamespacePattern;  // of the node: fnmatch(3)
   std::set<std::string> guests;                    // carry the label keystone.io/realm
-  // Known to be no guests'. Of use only where the plugin is told to refuse unknown namespaces; may be empty else.
+  // Known to be no guests', for a plugin that is told to refuse unknown namespaces. Believed only while an agent
+  // runs, which takes them away while it does not hear of namespaces: docs/decisions/0041.
   std::set<std::string> ordinary;
   bool operator==(const GuestNamespaces&) const = default;
 };
@@ -28,5 +29,9 @@ Result<std::optional<GuestNamespaces>> read_guest_namespaces(const std::string& 
 // Writes it, in one step, where it says something else or is damaged. The agent calls this when something changes,
 // and at each of its regular looks, so that a damaged file does not stay one.
 Result<void> keep_guest_namespaces(const std::string& state_dir, const GuestNamespaces& wanted);
+
+// Takes the ordinary ones out of what an agent before this one has left; before this one is one that runs. A damaged
+// file is left as it is: it vouches for nobody.
+Result<void> disown_ordinary_namespaces(const std::string& state_dir);
 
 }  // namespace grantd

@@ -69,6 +69,7 @@ Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
   if (failed) return system_error("cannot make the state directory " + settings.state_dir, failed.value());
   if (chmod(settings.state_dir.c_str(), 0700) != 0)
     return system_error("cannot close the state directory " + settings.state_dir + " to others", errno);
+  if (auto disowned = disown_ordinary_namespaces(settings.state_dir); !disowned) return disowned.error();
   auto loop = EventLoop::open();
   if (!loop) return loop.error();
   agent->loop_ = std::move(loop).value();
@@ -108,7 +109,8 @@ Result<void> Agent::open_sources() {
   auto source = open_source(settings_);
   if (!source) return source.error();
   source_ = std::move(source.value().source);
-  if (KubernetesSource* api = source.value().api) {
+  api_ = source.value().api;
+  if (KubernetesSource* api = api_) {
     report_.emplace(settings_.node, *api, datapath_->maps());
     auto guests = GuestFinder::open(settings_.cni_records, settings_.cni_cache, settings_.cri_socket);
     if (!guests) return guests.error();
@@ -174,7 +176,8 @@ Result<void> Agent::run() {
 // An API server says much that changes nothing here.
 bool Agent::is_due() const {
   return source_changed_ || interfaces_changed_ || records_changed_ || clock_changed_ || marks_changed_ || chain_due_ ||
-         boot_now() >= alarm_ || (report_ && applied_once_ && report_->is_due(boot_now()));
+         boot_now() >= alarm_ || (desired_ && vouches_ != may_vouch()) ||
+         (report_ && applied_once_ && report_->is_due(boot_now()));
 }
 
 void Agent::read_node() {
@@ -320,11 +323,15 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
   return report;
 }
 
+// For namespaces that are no guests': what has not been heard of may have been made again, as a guest's.
+bool Agent::may_vouch() const { return settings_.cni_refuse_unknown && api_ && api_->follows_namespaces(); }
+
 // Before anything else: whatever starts in a new namespace of guests is closed by the plugin, with no help from here.
 bool Agent::hand_over_namespaces(std::vector<Problem>& problems) {
   if (!settings_.kubernetes) return true;
+  vouches_ = may_vouch();
   const GuestNamespaces wanted{settings_.guest_namespaces, desired_->labelled_namespaces,
-                               desired_->ordinary_namespaces};
+                               vouches_ ? desired_->ordinary_namespaces : std::set<std::string>()};
   const auto kept = keep_guest_namespaces(settings_.state_dir, wanted);
   if (!kept)
     problems.push_back({Severity::Error,

@@ -52,6 +52,7 @@ class Agent {
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
   ApplyReport carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times);
+  bool may_vouch() const;
   bool hand_over_namespaces(std::vector<Problem>& problems);  // false: to be tried again
   void tell_problems(const std::vector<Problem>& problems);
   void publish_status(const CompiledPolicy& compiled);
@@ -67,6 +68,7 @@ class Agent {
   std::unique_ptr<BpfKernel> kernel_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<Source> source_;
+  KubernetesSource* api_ = nullptr;      // source_, with Kubernetes
   std::optional<GuestFinder> guests_;    // with Kubernetes
   std::optional<ClusterReport> report_;  // with Kubernetes
   std::optional<ChainKeeper> chain_;
@@ -81,6 +83,7 @@ class Agent {
   BootNanoseconds alarm_ = 0;  // when to look again though nothing has happened
   NodeFacts node_;
   std::vector<Problem> mark_problems_;
+  bool vouches_ = false;        // for the ordinary namespaces of the record
   std::set<std::string> told_;  // problems that were logged and still hold
   BootNanoseconds drift_due_ = 0;
   BootNanoseconds retry_ns_ = 0;  // back-off after a failed step

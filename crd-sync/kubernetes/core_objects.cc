@@ -64,7 +64,8 @@ Namespaces::Projection keep_namespace(std::string pattern) {
     if (!labels) return labels.error();
     const bool guests =
         labels.value().contains(kRealmLabel) || realm_of_namespace(pattern, json_text(metadata, "name"));
-    return std::optional(NamespaceFacts{guests ? std::move(labels).value() : Labels()});
+    return std::optional(NamespaceFacts{guests ? std::move(labels).value() : Labels(),
+                                        !json_text(metadata, "deletionTimestamp").empty()});
   };
 }
 

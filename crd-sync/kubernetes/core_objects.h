@@ -15,7 +15,8 @@ inline constexpr const char* kRealmLabel = "keystone.io/realm";
 inline constexpr const char* kGrantLabel = "keystone.io/grant";
 
 struct NamespaceFacts {
-  Labels labels;  // of a guests' namespace; of all others none
+  Labels labels;        // of a guests' namespace; of all others none
+  bool ending = false;  // it is being deleted; another one may come under its name
   bool operator==(const NamespaceFacts&) const = default;
 };
 

@@ -94,7 +94,7 @@ void sort_namespaces(const Namespaces::Objects& namespaces, const std::string& p
   for (const auto& [key, entry] : namespaces) {
     if (entry.object->labels.contains(kRealmLabel))
       desired.labelled_namespaces.insert(key.name);
-    else if (!realm_of_namespace(pattern, key.name))
+    else if (!realm_of_namespace(pattern, key.name) && !entry.object->ending)
       desired.ordinary_namespaces.insert(key.name);
   }
 }

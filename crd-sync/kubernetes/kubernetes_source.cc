@@ -6,6 +6,17 @@
 
 namespace grantd {
 
+namespace {
+
+// A stream that ends is opened again at once, and that is no trouble.
+bool is_current(const ReflectorCounters& counters) {
+  constexpr auto kShort = std::chrono::seconds(5);
+  const auto lag = counters.lag(ApiTime::clock::now());
+  return lag && *lag < kShort;
+}
+
+}  // namespace
+
 KubernetesSource::KubernetesSource(std::string url, KubernetesOptions options, std::uint64_t seed)
     : url_(std::move(url)),
       options_(std::move(options)),
@@ -94,18 +105,18 @@ std::optional<DesiredState> KubernetesSource::load() {
   return desired;
 }
 
-// A stream that ends is opened again at once, and that is no trouble.
 std::vector<Problem> KubernetesSource::troubles() const {
-  constexpr auto kShort = std::chrono::seconds(5);
   std::vector<Problem> all;
   for (const auto& [kind, each] : counters()) {
     if (each.following || each.last_error.empty()) continue;
-    if (const auto lag = each.lag(ApiTime::clock::now()); lag && *lag < kShort) continue;
+    if (is_current(each)) continue;
     all.push_back(
         {Severity::Warning, {kApiPath, 0, 0}, "", "", "", "the API server cannot be followed: " + each.last_error, ""});
   }
   return all;
 }
+
+bool KubernetesSource::follows_namespaces() const { return is_current(namespace_reflector_.counters()); }
 
 std::optional<Problem> KubernetesSource::keep() {
   if (!to_keep_) return std::nullopt;

@@ -42,6 +42,8 @@ class KubernetesSource final : public Source {
 
   // Each kind that is followed, for metrics and for troubles().
   std::vector<std::pair<std::string, ReflectorCounters>> counters() const;
+  // What is known of namespaces is as the server has it now, or was a moment ago.
+  bool follows_namespaces() const;
   // For requests of others: status, Events.
   ApiClient& client() { return *client_; }
 

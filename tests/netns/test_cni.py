@@ -194,6 +194,20 @@ def test_unknown_namespaces_do_not_start_where_that_is_set(world):
     assert code(refused) == TRY_AGAIN
     chain.add("system", "kube-system")
     assert links_of(world) == []
+    recorded = pathlib.Path(world.path("state/guest-namespaces.json"))
+    agent = agent_of(world, "auto")
+    recorded.write_text(json.dumps({"version": 1, "pattern": "guest-*", "guests": [], "ordinary": ["default"]}), encoding="utf-8")
+    chain.add("known", "default")
+    with pytest.raises(Refused) as refused:
+        chain.add("unknown", "other")
+    assert code(refused) == TRY_AGAIN
+    # The namespace may be another one by now, and a guest's.
+    agent.kill()
+    with pytest.raises(Refused) as refused:
+        chain.add("stale", "default")
+    assert code(refused) == TRY_AGAIN and "no agent runs" in refused.value.error["details"]
+    agent.start()
+    assert json.loads(recorded.read_text(encoding="utf-8"))["ordinary"] == []
 
 
 def test_without_a_bpf_file_system_a_guest_does_not_start(world):

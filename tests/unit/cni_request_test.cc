@@ -217,31 +217,44 @@ TEST(CniDecision, TheNameOrTheRecordMakesAGuest) {
   const Result<std::optional<GuestNamespaces>> recorded{GuestNamespaces{"visitor-*", {"labelled"}, {"monitoring"}}};
   const PluginSettings settings;
   for (const char* guest : {"guest-bob", "visitor-eve", "labelled"})
-    EXPECT_EQ(decide(settings, guest, recorded).kind, Kind::Guest) << guest;
+    EXPECT_EQ(decide(settings, guest, recorded, true).kind, Kind::Guest) << guest;
   for (const char* ordinary : {"default", "kube-system", "monitoring", "my-guest-bob", ""})
-    EXPECT_EQ(decide(settings, ordinary, recorded).kind, Kind::Ordinary) << ordinary;
+    EXPECT_EQ(decide(settings, ordinary, recorded, true).kind, Kind::Ordinary) << ordinary;
   // After a boot, before the agent has ever run.
   const Result<std::optional<GuestNamespaces>> nothing{std::optional<GuestNamespaces>()};
-  EXPECT_EQ(decide(settings, "guest-bob", nothing).kind, Kind::Guest);
-  EXPECT_EQ(decide(settings, "labelled", nothing).kind, Kind::Ordinary);
+  EXPECT_EQ(decide(settings, "guest-bob", nothing, true).kind, Kind::Guest);
+  EXPECT_EQ(decide(settings, "labelled", nothing, true).kind, Kind::Ordinary);
 }
 
 TEST(CniDecision, UnknownOnesAreRefusedWhereThatIsSet) {
   const Result<std::optional<GuestNamespaces>> recorded{GuestNamespaces{"guest-*", {"labelled"}, {"monitoring"}}};
   PluginSettings settings;
   settings.refuse_unknown = true;
-  EXPECT_EQ(decide(settings, "new", recorded).kind, Kind::Unknown);
-  EXPECT_EQ(decide(settings, "", recorded).kind, Kind::Unknown);
-  EXPECT_EQ(decide(settings, "labelled", recorded).kind, Kind::Guest);
+  EXPECT_EQ(decide(settings, "new", recorded, true).kind, Kind::Unknown);
+  EXPECT_EQ(decide(settings, "", recorded, true).kind, Kind::Unknown);
+  EXPECT_EQ(decide(settings, "labelled", recorded, true).kind, Kind::Guest);
   for (const char* ordinary : {"kube-system", "monitoring"})
-    EXPECT_EQ(decide(settings, ordinary, recorded).kind, Kind::Ordinary) << ordinary;
+    EXPECT_EQ(decide(settings, ordinary, recorded, true).kind, Kind::Ordinary) << ordinary;
+}
+
+// It may be of a namespace that was deleted since, and made again as a guest's.
+TEST(CniDecision, WithoutAnAgentNoRecordMakesANamespaceOrdinaryWhereUnknownOnesAreRefused) {
+  const Result<std::optional<GuestNamespaces>> recorded{GuestNamespaces{"guest-*", {"labelled"}, {"monitoring"}}};
+  PluginSettings settings;
+  EXPECT_EQ(decide(settings, "monitoring", recorded, false).kind, Kind::Ordinary);
+  settings.refuse_unknown = true;
+  const CniDecision unknown = decide(settings, "monitoring", recorded, false);
+  EXPECT_EQ(unknown.kind, Kind::Unknown);
+  EXPECT_THAT(unknown.why, HasSubstr("no agent runs"));
+  EXPECT_EQ(decide(settings, "labelled", recorded, false).kind, Kind::Guest);
+  EXPECT_EQ(decide(settings, "kube-system", recorded, false).kind, Kind::Ordinary) << "the settings say so";
 }
 
 TEST(CniDecision, ADamagedRecordMakesTheRestUnknown) {
   const Result<std::optional<GuestNamespaces>> damaged{Error{"/state/guest-namespaces.json: is damaged"}};
-  EXPECT_EQ(decide({}, "guest-bob", damaged).kind, Kind::Guest);
-  EXPECT_EQ(decide({}, "kube-system", damaged).kind, Kind::Ordinary);
-  const CniDecision unknown = decide({}, "default", damaged);
+  EXPECT_EQ(decide({}, "guest-bob", damaged, true).kind, Kind::Guest);
+  EXPECT_EQ(decide({}, "kube-system", damaged, true).kind, Kind::Ordinary);
+  const CniDecision unknown = decide({}, "default", damaged, true);
   EXPECT_EQ(unknown.kind, Kind::Unknown);
   EXPECT_THAT(unknown.why, HasSubstr("is damaged"));
 }

@@ -152,6 +152,12 @@ TEST_F(GuestPodsTest, NamespacesAreSortedForThePlugin) {
   sort_namespaces(namespaces_.objects(), kPattern, desired);
   EXPECT_THAT(desired.labelled_namespaces, ElementsAre("labelled"));
   EXPECT_THAT(desired.ordinary_namespaces, ElementsAre("ordinary"));
+  // Another one may come under its name.
+  Json ending = {{"metadata", {{"name", "ordinary"}, {"deletionTimestamp", "2026-01-01T00:00:00Z"}}}};
+  ASSERT_TRUE(namespaces_.put({{"", "ordinary"}, "uid-ordinary", next()}, ending));
+  desired = {};
+  sort_namespaces(namespaces_.objects(), kPattern, desired);
+  EXPECT_THAT(desired.ordinary_namespaces, IsEmpty());
 }
 
 TEST_F(GuestPodsTest, NamespacesThatMayShareAGrantAreTheRealmsOwn) {

@@ -169,6 +169,18 @@ TEST(GuestNamespaces, AreWrittenOnlyWhereTheySaySomethingElse) {
   EXPECT_THAT(read_guest_namespaces(directory.path()).value()->guests, ElementsAre("team-b"));
 }
 
+TEST(GuestNamespaces, AnAgentThatStartsVouchesForNoneOfAnother) {
+  TemporaryDirectory directory;
+  ASSERT_TRUE(disown_ordinary_namespaces(directory.path()).ok());
+  EXPECT_FALSE(read_guest_namespaces(directory.path()).value().has_value());
+  ASSERT_TRUE(keep_guest_namespaces(directory.path(), {"visitor-*", {"team-a"}, {"monitoring"}}).ok());
+  ASSERT_TRUE(disown_ordinary_namespaces(directory.path()).ok());
+  EXPECT_EQ(read_guest_namespaces(directory.path()).value(), (GuestNamespaces{"visitor-*", {"team-a"}, {}}));
+  directory.write("guest-namespaces.json", "{");
+  ASSERT_TRUE(disown_ordinary_namespaces(directory.path()).ok());
+  EXPECT_FALSE(read_guest_namespaces(directory.path()).ok()) << "nothing is vouched for by a damaged one";
+}
+
 TEST(GuestNamespaces, ADamagedFileIsAnErrorUntilItIsWrittenAnew) {
   TemporaryDirectory directory;
   const GuestNamespaces wanted{"guest-*", {"team-a"}, {}};

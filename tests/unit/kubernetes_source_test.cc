@@ -168,6 +168,21 @@ TEST_F(KubernetesSourceTest, TellsOfEveryKindThatCannotBeFollowed) {
   }
 }
 
+TEST_F(KubernetesSourceTest, KnowsWhetherItHearsOfNamespaces) {
+  held_ = {kNamespaces};
+  open();
+  EXPECT_FALSE(until(any, 300ms));
+  EXPECT_FALSE(source_->follows_namespaces());
+  stream(kNamespaces).write(whole(kNamespaces, initial_[kNamespaces]));
+  ASSERT_TRUE(until(any));
+  EXPECT_TRUE(source_->follows_namespaces());
+  refused_ = {kNamespaces};
+  stream(kNamespaces).cut();
+  const auto lost = [this](const DesiredState&) { return !source_->follows_namespaces(); };
+  EXPECT_FALSE(until(lost, 2s)) << "a stream may end";
+  EXPECT_TRUE(until(lost, 8s));
+}
+
 TEST_F(KubernetesSourceTest, GrantsOutsideOfKeystoneSystemAreToldOfAndGrantNothing) {
   for (int number = 0; number < 12; number++)
     initial_[kStrays].push_back(object("Grant", "guest-bob", "stray-" + std::to_string(100 + number)));
