@@ -87,6 +87,14 @@ ALWAYS_INLINE bool is_syn(const struct packet *packet)
 	       (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 }
 
+/* What the kernel answers with where the socket is gone already (IPv6): an RST or an ACK without data. It follows
+ * a flow of this node, and begins none. */
+ALWAYS_INLINE bool is_bare_segment(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_TCP && packet->fragment == FRAGMENT_NONE &&
+	       packet->l4_bytes == packet->l4_header_bytes && !(packet->tcp_flags & TCP_SYN);
+}
+
 ALWAYS_INLINE bool may_begin(const struct packet *packet)
 {
 	switch (packet->protocol) {
@@ -165,7 +173,8 @@ ALWAYS_INLINE enum grantd_reason put_flow(void *table, struct packet *packet, co
 /* There is no flow that this packet may follow: it is judged as an initiator's, or drops. */
 NOINLINE int begin_flow(void *table, struct packet *packet, struct grantd_flow_key *key, __u32 side)
 {
-	__u32 identity = side == GRANTD_INITIATOR_PEER ? packet->identity : GRANTD_IDENTITY_NOBODY;
+	__u32 identity = side == GRANTD_INITIATOR_PEER && !packet->without_socket ? packet->identity :
+										    GRANTD_IDENTITY_NOBODY;
 	enum grantd_reason reason;
 
 	if (!may_begin(packet)) {

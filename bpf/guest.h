@@ -156,6 +156,8 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 	enum grantd_reason reason;
 
 	weigh(skb, packet);
+	if (packet->without_socket && !is_bare_segment(packet))
+		packet->identity = GRANTD_IDENTITY_NOBODY;
 	if (!(packet->endpoint->flags & GRANTD_ENDPOINT_HOST_NETWORK)) {
 		reason = check_own_address(packet, direction);
 		if (reason)
@@ -239,13 +241,24 @@ int from_guest(struct __sk_buff *skb)
 	return conclude(&packet, skb->ifindex, GRANTD_EGRESS, reason);
 }
 
+/* A packet that came in through no interface, and that a socket sent, originated here (rule 11). The interface alone
+ * does not say so: the kernel forgets it where it fragments again what it has put together, and where it makes a
+ * packet for others (SYNPROXY). The socket alone does not, either: on a bridge a packet keeps that of its sender. */
+ALWAYS_INLINE void identify(struct __sk_buff *skb, struct packet *packet)
+{
+	packet->identity = identity_of_stamp(skb->mark);
+	if (skb->ingress_ifindex || packet->identity != GRANTD_IDENTITY_NOBODY)
+		return;
+	packet->identity = GRANTD_IDENTITY_LOCAL_NODE;
+	packet->without_socket = !skb->sk;
+}
+
 SEC("tc")
 int to_guest(struct __sk_buff *skb)
 {
 	struct packet packet = {};
 
-	/* A packet that came in through no interface originated here (rule 11). */
-	packet.identity = skb->ingress_ifindex ? identity_of_stamp(skb->mark) : GRANTD_IDENTITY_LOCAL_NODE;
+	identify(skb, &packet);
 	return conclude(&packet, skb->ifindex, GRANTD_INGRESS, admit_frame(skb, &packet, GRANTD_INGRESS));
 }
 

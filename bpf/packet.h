@@ -59,6 +59,7 @@ struct packet {
 	__u16 fragment_header_skip;  /* extension headers between the fragment header and L4 */
 	__u32 fragment_id;
 	__u8 source_mac[ETH_ALEN];
+	__u8 without_socket; /* came in through no interface, and no socket sent it */
 
 	/* for explain */
 	__u16 decided_by_source;

@@ -50,3 +50,10 @@ def icmpv6(source, destination, kind, code, body):
     pseudo = (socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination) +
               struct.pack("!II", len(data), 58))
     return data[:2] + struct.pack("!H", checksum(pseudo + data)) + data[4:]
+
+
+def tcp(source, destination, sport, dport, flags, sequence=1, acknowledged=0):
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    header = struct.pack("!HHIIBBHHH", sport, dport, sequence, acknowledged, 5 << 4, flags, 65535, 0, 0)
+    pseudo = socket.inet_pton(family, source) + socket.inet_pton(family, destination) + struct.pack("!II", len(header), 6)
+    return header[:16] + struct.pack("!H", checksum(pseudo + header)) + header[18:]

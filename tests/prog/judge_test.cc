@@ -92,6 +92,17 @@ TEST_F(Judge, APacketThatWasForwardedIsNotTheNodesOwn) {
   expect(to_guest(forwarded, ""), GRANTD_REASON_NOBODY);
 }
 
+TEST_F(Judge, AStampSaysWhoItIsAlsoWhereTheInterfaceIsForgotten) {
+  const auto in = [this](std::uint32_t mark) {
+    Context context;
+    context.mark = mark;
+    return to_guest(frame_in(kCarol4, kWeb4, kTcp, tcp(fresh_port(), 80, kSyn)), "local", "web", context);
+  };
+  expect(in(stamp_of("carol")), GRANTD_REASON_NOT_A_PARTY);
+  expect(in(stamp_of("bob")), GRANTD_REASON_NEW_FLOW);
+  expect(in(0x4000), GRANTD_REASON_NEW_FLOW, "the node's own, with a mark of somebody else's");
+}
+
 TEST_F(Judge, QuarantineDeniesEverythingBothWays) {
   expect(from_guest(frame_out("10.20.0.5", kBob4, kTcp, tcp(1, 80, kSyn)), "orphan"), GRANTD_REASON_QUARANTINE);
   expect(from_guest(ethernet("ff:ff:ff:ff:ff:ff", kGuestMac, 0x0806,

@@ -1,0 +1,125 @@
+"""What originated on the node itself, and what the kernel only makes look like it."""
+
+import contextlib
+import json
+import socket
+import struct
+import time
+
+import pytest
+
+import frames
+from agent import Counted
+from traffic import FAMILY, TcpPair, UdpPair, mark_bytes, next_port, receives
+from world import PARTIES
+
+OPTIONS_BYTES = 256  # in the first fragment, so that what is put together no longer fits where it was split
+
+
+def mac_of(namespace, interface):
+    return json.loads(namespace.run("ip", "-j", "link", "show", interface))[0]["address"]
+
+
+def track_connections(node):
+    for tool in ("iptables", "ip6tables"):
+        node.run(tool, "-w", "-A", "FORWARD", "-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP")
+
+
+def fragments(source, destination, datagram, split, identifier):
+    """Connection tracking puts these together, and has to split them anew on the slow path."""
+    options = struct.pack("!BBBB", 44, OPTIONS_BYTES // 8 - 1, 0x1e, OPTIONS_BYTES - 4) + b"\0" * (OPTIONS_BYTES - 4)
+    first = struct.pack("!BBHI", 17, 0, 1, identifier) + datagram[:split]
+    second = struct.pack("!BBHI", 17, 0, split, identifier) + datagram[split:]
+    return [frames.ipv6(source, destination, options + first, following=60),
+            frames.ipv6(source, destination, second, following=44)]
+
+
+@pytest.mark.parametrize("interface", ["uplink0", "lan1"])
+def test_fragments_that_the_node_splits_again_are_not_its_own(node, interface):
+    """Class 29: whoever sent them, and also where no program of ours has seen them come in."""
+    world, guest = node.world, node.guest
+    if interface == "lan1":
+        world.node.ip(f"link add lan1 type veth peer name eth1 netns {world.outside.name}", "link set lan1 up")
+        world.outside.ip("link set eth1 up")
+    track_connections(world.node)
+    there = {"uplink0": "eth0", "lan1": "eth1"}[interface]
+    wire = world.outside.packet_socket(there)
+    to_mac, from_mac = mac_of(world.node, interface), mac_of(world.outside, there)
+    receiver = guest.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    receiver.bind((guest.addresses[6], 8080))
+
+    def arrives(party, seconds):
+        source, payload, port = PARTIES[party][6], mark_bytes() + b"x" * 2176, next_port()
+        datagram = frames.udp(source, guest.addresses[6], port, 8080, payload)
+        for packet in fragments(source, guest.addresses[6], datagram, 1000, port):
+            wire.send(frames.ethernet(to_mac, from_mac, 0x86dd, packet))
+        return receives(receiver, payload, seconds) is not None
+
+    if interface == "uplink0":
+        assert arrives("grantee", 1.0)
+    for party in ("stranger", "carol"):
+        reason = "not_a_party" if party == "carol" and interface == "uplink0" else "nobody"
+        with Counted(node.agent, reason, "ingress"):
+            assert not arrives(party, 0.4), party
+    world.node.ip(f"link set {guest.interface} mtu 1400")  # so that the node's own are split on the way, too
+    own = world.node.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    for size in (100, 2176, 9000):
+        payload = mark_bytes() + b"x" * size
+        own.sendto(payload, (guest.addresses[6], 8080))
+        assert receives(receiver, payload, 1.0), size
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_handshake_that_the_node_repeats_is_not_its_own(node, family):
+    """Class 29: SYNPROXY sends its own SYN in the name of whoever answered its cookie."""
+    guest, outside, to = node.guest, node.world.outside, node.guest.addresses[family]
+    tool = {4: "iptables", 6: "ip6tables"}[family]
+    assert TcpPair(outside, guest, family, to, source_address=PARTIES["grantee"][family]).both()
+    node.world.node.run(tool, "-w", "-t", "raw", "-A", "PREROUTING", "-i", "uplink0", "-p", "tcp", "--syn",
+                        "-j", "CT", "--notrack")
+    node.world.node.run(tool, "-w", "-A", "FORWARD", "-i", "uplink0", "-p", "tcp", "-m", "conntrack",
+                        "--ctstate", "INVALID,UNTRACKED", "-j", "SYNPROXY", "--sack-perm", "--mss", "1400")
+    node.world.node.sysctl("netfilter/nf_conntrack_tcp_loose", 0)
+    with Counted(node.agent, "nobody", "ingress"):
+        client = outside.socket(FAMILY[family], socket.SOCK_STREAM, timeout=1.0)
+        client.bind((PARTIES["stranger"][family], 0))
+        listener = guest.socket(FAMILY[family], socket.SOCK_STREAM, timeout=0.4)
+        listener.bind((to, 8081))
+        listener.listen()
+        with contextlib.suppress(OSError):
+            client.connect((to, 8081))
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert PARTIES["stranger"][family] not in node.agent.ctl("flows").stdout
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_the_node_answers_without_a_socket_follows_its_flow(node, family):
+    """A reset for a connection of the node's that is gone; the guest must not wait for it in vain."""
+    guest, world, to = node.guest, node.world, node.guest.addresses[family]
+    pair = TcpPair(world.node, guest, family, to)
+    assert pair.both()
+    here, port = pair.client.getsockname()[:2]
+    pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    pair.client.close()  # with a reset; from now on nobody knows the connection
+    wire = guest.namespace.packet_socket("eth0")
+    segment = frames.tcp(to, here, pair.port, port, 0x10, acknowledged=4711)
+    ip = frames.ipv4(to, here, segment, 6) if family == 4 else frames.ipv6(to, here, segment, 6)
+    wire.send(frames.ethernet(guest.gateway_mac, guest.mac, 0x0800 if family == 4 else 0x86dd, ip))
+    header = struct.pack("!HHI", port, pair.port, 4711)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        frame = wire.recv(2048)
+        if header in frame and frame[frame.index(header) + 13] & 0x04:
+            break
+    else:
+        raise AssertionError("no reset")
+    assert not node.agent.drops("nobody", "ingress")
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_node_speaks_whatever_tracks_its_connections(node, family):
+    guest, world, to = node.guest, node.world, node.guest.addresses[family]
+    track_connections(world.node)
+    assert UdpPair(world.node, guest, family, to=to).both()
+    assert TcpPair(world.node, guest, family, to).both()
