@@ -3,6 +3,7 @@
 
 #include "bpf/cgroup.h"
 #include "bpf/guest.h"
+#include "bpf/tables.h"
 #include "bpf/uplink.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -192,6 +192,8 @@ NOINLINE int walk_extensions(struct __sk_buff *skb, struct packet *packet, __u32
 {
 	__u32 offset = packet->l4, end = packet->l4 + packet->l4_bytes, after_fragment = 0;
 
+	/* Unrolled: before Linux 6.3 a verifier refuses a loop whose last instruction runs on into its first. */
+#pragma clang loop unroll(full)
 	for (int i = 0; i <= GRANTD_IPV6_EXTENSION_HEADERS; i++) {
 		struct ipv6_fragment_header fragment;
 		__u8 head[2];

@@ -242,6 +242,23 @@ Result<void> Datapath::make_tables(const std::vector<std::uint32_t>& slots, std:
   return place_tables(maps_.flow, flow_tables, of_grants);
 }
 
+Result<std::map<std::uint32_t, grantd_slot_tables>> Datapath::tables() const {
+  std::map<std::uint32_t, grantd_slot_tables> found;
+  const int program = bpf_program__fd(skeleton_->progs.read_tables);
+  for (std::uint32_t first = 0; first < slots(); first += GRANTD_TABLES_AT_ONCE) {
+    grantd_tables tables{};
+    tables.first_slot = first;
+    LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &tables, .ctx_size_in = sizeof(tables));
+    if (bpf_prog_test_run_opts(program, &options) != 0)
+      return system_error("cannot read which tables there are", errno);
+    for (std::uint32_t index = 0; index < GRANTD_TABLES_AT_ONCE; index++) {
+      const grantd_slot_tables& slot = tables.slots[index];
+      if (slot.counter || slot.frag || slot.flow) found[first + index] = slot;
+    }
+  }
+  return found;
+}
+
 Result<void> Datapath::remove_tables(const std::vector<std::uint32_t>& slots) {
   for (const auto* outer : {&maps_.flow, &maps_.frag, &maps_.counter})
     for (std::uint32_t slot : slots) {

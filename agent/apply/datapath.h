@@ -3,6 +3,7 @@
 
 #include "agent/apply/map_sizes.h"
 #include "agent/plan/attachment.h"
+#include "maps/abi/tables.h"
 #include "maps/kernel/datapath_maps.h"
 #include "maps/stamp_settings.h"
 
@@ -42,6 +43,8 @@ class Datapath {
   std::uint32_t slots() const { return maps_.grant.raw().max_entries(); }  // slot 0 included
   const std::map<Hook, LoadedProgram>& programs() const { return programs_; }
 
+  // The ids of the tables that stand in the arrays of maps, by slot; of slots that have none, nothing.
+  Result<std::map<std::uint32_t, grantd_slot_tables>> tables() const;
   // Publishes with one aligned store; slot < slots().
   void publish(std::uint32_t slot, std::uint64_t policy_id);
   // New, empty tables of these slots, with so many flows each; slot 0 gets counters only.

@@ -80,12 +80,20 @@ Result<void> read_names(const DatapathMaps& maps, KernelState& state) {
 
 // A slot has its tables when it has all three; slot 0 needs counters only. One that may not be opened, because somebody
 // has removed its pin, is made again.
-Result<void> read_tables(const DatapathMaps& maps, KernelState& state) {
-  for (std::uint32_t slot = 0; slot < maps.flow.raw().max_entries(); slot++) {
+Result<void> read_tables(const Datapath& datapath, KernelState& state) {
+  const DatapathMaps& maps = datapath.maps();
+  auto slots = datapath.tables();
+  if (!slots) return slots.error();
+  for (const auto& [slot, tables] : slots.value()) {
     std::optional<std::uint32_t> entries;
-    for (const auto* outer : {&maps.counter, &maps.frag, &maps.flow}) {
+    for (const auto& [outer, id] : {std::pair(&maps.counter, tables.counter), std::pair(&maps.frag, tables.frag),
+                                    std::pair(&maps.flow, tables.flow)}) {
       if (slot == 0 && outer != &maps.counter) continue;
-      auto table = maps.table_size(*outer, slot);
+      if (id == 0) {
+        entries.reset();
+        break;
+      }
+      auto table = maps.table_size(*outer, slot, id);
       if (!table) return table.error();
       entries = table.value();
       if (!entries) break;
@@ -106,8 +114,9 @@ Result<std::set<Attachment>> BpfKernel::read_attachments() {
 Result<KernelState> BpfKernel::read() {
   KernelState state;
   const DatapathMaps& maps = datapath_.maps();
-  for (auto part : {read_policies, read_endpoints, read_names, read_tables})
+  for (auto part : {read_policies, read_endpoints, read_names})
     if (auto done = part(maps, state); !done) return done.error();
+  if (auto done = read_tables(datapath_, state); !done) return done.error();
   auto present = read_attachments();
   if (!present) return present.error();
   state.attachments = std::move(present).value();

@@ -52,23 +52,35 @@ Result<bpf_map_info> map_info(const Descriptor& map) {
   return info;
 }
 
-// The table that stands in an array of maps at `slot`; nothing where none does. By its pin, if that is the same table.
+std::string table_name(const TypedMap<__u32, __u32>& outer, std::uint32_t slot) {
+  return outer.raw().name() + "[" + std::to_string(slot) + "]";
+}
+
+Descriptor open_pinned_table(const std::string& pin_root, const TypedMap<__u32, __u32>& outer, std::uint32_t slot) {
+  return Descriptor(bpf_obj_get(table_pin(pin_root, outer.raw().name(), slot).c_str()));
+}
+
+// Nothing where there is no such map any more.
+Result<std::optional<Descriptor>> open_table_by_id(const std::string& pin_root, const TypedMap<__u32, __u32>& outer,
+                                                   std::uint32_t slot, std::uint32_t id) {
+  Descriptor descriptor(bpf_map_get_fd_by_id(id));
+  if (descriptor.valid()) return std::optional<Descriptor>(std::move(descriptor));
+  if (errno == ENOENT) return std::optional<Descriptor>();  // replaced since
+  return system_error("map " + table_name(outer, slot) + ": is not pinned at " +
+                          table_pin(pin_root, outer.raw().name(), slot) + ", and cannot be opened by its id",
+                      errno);
+}
+
+// The table that stands in an array of maps at `slot`; nothing where none does. Its pin is believed, which the agent
+// compares with the array again and again: before Linux 6.8 to ask the array waits for a grace period.
 Result<std::optional<Descriptor>> open_table(const std::string& pin_root, const TypedMap<__u32, __u32>& outer,
                                              std::uint32_t slot) {
+  if (Descriptor pinned = open_pinned_table(pin_root, outer, slot); pinned.valid())
+    return std::optional<Descriptor>(std::move(pinned));
   auto id = outer.find(slot);
   if (!id) return id.error();
   if (!id.value()) return std::optional<Descriptor>();
-  const std::string name = "map " + outer.raw().name() + "[" + std::to_string(slot) + "]: ";
-  const std::string pin = table_pin(pin_root, outer.raw().name(), slot);
-  if (Descriptor pinned(bpf_obj_get(pin.c_str())); pinned.valid()) {
-    auto info = map_info(pinned);
-    if (!info) return Error{name + info.error().message, info.error().error_number};
-    if (info.value().id == *id.value()) return std::optional<Descriptor>(std::move(pinned));
-  }
-  Descriptor descriptor(bpf_map_get_fd_by_id(*id.value()));
-  if (descriptor.valid()) return std::optional<Descriptor>(std::move(descriptor));
-  if (errno == ENOENT) return std::optional<Descriptor>();  // replaced since
-  return system_error(name + "is not pinned at " + pin + ", and cannot be opened by its id", errno);
+  return open_table_by_id(pin_root, outer, slot, *id.value());
 }
 
 template <typename Table>
@@ -77,7 +89,7 @@ Result<std::optional<Table>> inner(const std::string& pin_root, const TypedMap<_
   auto descriptor = open_table(pin_root, outer, slot);
   if (!descriptor) return descriptor.error();
   if (!descriptor.value()) return std::optional<Table>();
-  auto table = Table::adopt(*std::move(descriptor).value(), outer.raw().name() + "[" + std::to_string(slot) + "]");
+  auto table = Table::adopt(*std::move(descriptor).value(), table_name(outer, slot));
   if (!table) return table.error();
   return std::optional<Table>(std::move(table).value());
 }
@@ -122,9 +134,14 @@ Result<DatapathMaps> DatapathMaps::open_pinned(const std::string& pin_root) {
   });
 }
 
-Result<std::optional<std::uint32_t>> DatapathMaps::table_size(const TypedMap<__u32, __u32>& outer,
-                                                              std::uint32_t slot) const {
-  auto table = open_table(pin_root, outer, slot);
+Result<std::optional<std::uint32_t>> DatapathMaps::table_size(const TypedMap<__u32, __u32>& outer, std::uint32_t slot,
+                                                              std::uint32_t id) const {
+  if (Descriptor pinned = open_pinned_table(pin_root, outer, slot); pinned.valid()) {
+    auto info = map_info(pinned);
+    if (!info) return Error{"map " + table_name(outer, slot) + ": " + info.error().message, info.error().error_number};
+    if (info.value().id == id) return std::optional<std::uint32_t>(info.value().max_entries);
+  }
+  auto table = open_table_by_id(pin_root, outer, slot, id);
   if (!table && table.error().error_number == EPERM) return std::optional<std::uint32_t>();
   if (!table) return table.error();
   if (!table.value()) return std::optional<std::uint32_t>();

@@ -62,8 +62,10 @@ struct DatapathMaps {
                                    const std::function<Result<Descriptor>(const std::string&)>& descriptor);
   static Result<DatapathMaps> open_pinned(const std::string& pin_root);
 
-  // How many entries a slot's table holds; nothing where it has none, or none that may be opened.
-  Result<std::optional<std::uint32_t>> table_size(const TypedMap<__u32, __u32>& outer, std::uint32_t slot) const;
+  // How many entries the table with that id holds, which stands in `outer` at `slot`; nothing where it is there no
+  // more, or may not be opened.
+  Result<std::optional<std::uint32_t>> table_size(const TypedMap<__u32, __u32>& outer, std::uint32_t slot,
+                                                  std::uint32_t id) const;
   // The tables of a slot; nothing where it has none.
   Result<std::optional<FlowTable>> flow_table(std::uint32_t slot) const;
   Result<std::optional<FragmentTable>> fragment_table(std::uint32_t slot) const;

@@ -35,8 +35,9 @@ Result<void> DryRun::open(const std::string& pin_root, const StampSettings& stam
   skeleton_->rodata->stamp_identity_mask = stamp.identity_mask;
   skeleton_->rodata->stamp_identity_shift = stamp.identity_shift;
   skeleton_->rodata->stamp_tag = stamp.tag;
-  for (bpf_program* program : {skeleton_->progs.guest_connect4, skeleton_->progs.guest_connect6,
-                               skeleton_->progs.guest_skb_egress, skeleton_->progs.guest_skb_ingress})
+  for (bpf_program* program :
+       {skeleton_->progs.guest_connect4, skeleton_->progs.guest_connect6, skeleton_->progs.guest_skb_egress,
+        skeleton_->progs.guest_skb_ingress, skeleton_->progs.read_tables})
     bpf_program__set_autoload(program, false);
   for (const std::string& name : map_names()) {
     bpf_map* map = bpf_object__find_map_by_name(skeleton_->obj, name.c_str());

@@ -1,0 +1,61 @@
+// Every configuration of the programs passes this kernel's verifier, with room to its limit.
+#include "maps/kernel/datapath_maps.h"
+#include "maps/stamp_settings.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <grantd.skel.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+namespace grantd::test {
+namespace {
+
+// A tenth of the limit, and four times what they are today. A kernel to come may walk more of them.
+constexpr std::uint32_t kBudget = 100'000;
+
+struct Configuration {
+  const char* name;
+  bool dry_run;
+  std::uint32_t stamp_mask;
+};
+
+class Verifier : public testing::TestWithParam<Configuration> {};
+
+TEST_P(Verifier, TakesEveryProgramWithinTheBudget) {
+  const auto stamp = stamp_settings(GetParam().stamp_mask);
+  ASSERT_TRUE(stamp.ok()) << stamp.error().message;
+  const std::unique_ptr<grantd_bpf, void (*)(grantd_bpf*)> skeleton(grantd_bpf__open(), grantd_bpf__destroy);
+  ASSERT_NE(skeleton, nullptr);
+  skeleton->rodata->dry_run = GetParam().dry_run;
+  skeleton->rodata->stamp_mask = stamp.value().mask;
+  skeleton->rodata->stamp_identity_mask = stamp.value().identity_mask;
+  skeleton->rodata->stamp_identity_shift = stamp.value().identity_shift;
+  skeleton->rodata->stamp_tag = stamp.value().tag;
+  ASSERT_EQ(grantd_bpf__load(skeleton.get()), 0);
+  int programs = 0;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, skeleton->obj) {
+    bpf_prog_info info{};
+    __u32 length = sizeof(info);
+    ASSERT_EQ(bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &length), 0);
+    const std::string name = bpf_program__name(program);
+    EXPECT_GT(info.verified_insns, 0U) << name;
+    EXPECT_LE(info.verified_insns, kBudget) << name;
+    RecordProperty("verified_insns." + name, static_cast<int>(info.verified_insns));
+    programs++;
+  }
+  EXPECT_GE(programs, 8);
+}
+
+INSTANTIATE_TEST_SUITE_P(OfAll, Verifier,
+                         testing::Values(Configuration{"Enforcing", false, GRANTD_STAMP_MASK_DEFAULT},
+                                         Configuration{"DryRun", true, GRANTD_STAMP_MASK_DEFAULT},
+                                         Configuration{"EnforcingOtherMark", false, 0xff3ffe00},
+                                         Configuration{"DryRunOtherMark", true, 0xff3ffe00}),
+                         [](const testing::TestParamInfo<Configuration>& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace grantd::test
