@@ -84,6 +84,6 @@ def kernel(name):
         if not modules.exists():  # newer packages are for a merged /usr
             modules.parent.mkdir(exist_ok=True)
             modules.symlink_to("../usr/lib/modules")
-        subprocess.run(["depmod", "-b", directory, Kernel(directory).version], check=True)
+        subprocess.run(["depmod", "-b", directory, Kernel(directory).version], check=True, stderr=subprocess.DEVNULL)
         (directory / "complete").touch()
     return Kernel(directory)

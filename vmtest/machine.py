@@ -20,21 +20,21 @@ INIT = """#!/bin/busybox sh
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 exec >/dev/ttyS0 2>&1
 for module in $(cat /early); do insmod $module || echo "vmtest: $module does not load"; done
-mkdir -p /below /above /root /results /modules
+mkdir -p /below /above /whole /results /modules
 mount -t virtiofs -o ro root /below && mount -t tmpfs above /above && mkdir /above/upper /above/work &&
-  mount -t overlay -o lowerdir=/below,upperdir=/above/upper,workdir=/above/work root /root ||
+  mount -t overlay -o lowerdir=/below,upperdir=/above/upper,workdir=/above/work whole /whole ||
   { echo "vmtest: no root"; poweroff -f; }
-mkdir -p /root/vmtest-results
-mount -t virtiofs results /root/vmtest-results || { echo "vmtest: no place for results"; poweroff -f; }
-mount -t proc proc /root/proc; mount -t sysfs sys /root/sys; mount -t devtmpfs dev /root/dev
-mkdir -p /root/dev/pts /root/dev/shm; mount -t devpts devpts /root/dev/pts
-for place in run tmp dev/shm; do mount -t tmpfs none /root/$place; done
-mount -t bpf bpf /root/sys/fs/bpf; mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
-mount -t debugfs debugfs /root/sys/kernel/debug 2>/dev/null
-mkdir -p /root/lib/modules/$(uname -r); mount -t virtiofs -o ro modules /root/lib/modules/$(uname -r)
+mkdir -p /whole/vmtest-results
+mount -t virtiofs results /whole/vmtest-results || { echo "vmtest: no place for results"; poweroff -f; }
+mount -t proc proc /whole/proc; mount -t sysfs sys /whole/sys; mount -t devtmpfs dev /whole/dev
+mkdir -p /whole/dev/pts /whole/dev/shm; mount -t devpts devpts /whole/dev/pts
+for place in run tmp dev/shm; do mount -t tmpfs none /whole/$place; done
+mount -t bpf bpf /whole/sys/fs/bpf; mount -t cgroup2 cgroup2 /whole/sys/fs/cgroup
+mount -t debugfs debugfs /whole/sys/kernel/debug 2>/dev/null
+mkdir -p /whole/lib/modules/$(uname -r); mount -t virtiofs -o ro modules /whole/lib/modules/$(uname -r)
 ip link set lo up; hostname vmtest
-for module in $(cat /late); do chroot /root modprobe -q $module; done
-chroot /root /bin/bash /vmtest-results/script; echo "rc=$?" >/dev/ttyS1
+for module in $(cat /late); do chroot /whole modprobe -q $module; done
+chroot /whole /bin/bash /vmtest-results/script; echo "rc=$?" >/dev/ttyS1
 sync; poweroff -f
 """
 
@@ -47,7 +47,8 @@ def early_modules(kernel, into):
     """Puts them and what they need there; their names in the order of loading."""
     names = []
     for module in EARLY:
-        shown = subprocess.run(["modprobe", "-d", kernel.directory, "-S", kernel.version, "--show-depends", module], check=True,
+        # What modprobe does not find is built in; if it is not, there will be no root.
+        shown = subprocess.run(["modprobe", "-d", kernel.directory, "-S", kernel.version, "--show-depends", module], check=False,
                                capture_output=True, text=True).stdout
         for words in (line.split() for line in shown.splitlines()):
             if words[0] != "insmod":

@@ -63,7 +63,9 @@ Result<std::vector<Qdisc>> hook_qdiscs(nl_sock* socket, std::uint32_t ifindex) {
     if (header->tcm_parent == TC_H_INGRESS && attributes[TCA_KIND])
       qdiscs.push_back({static_cast<std::uint32_t>(header->tcm_ifindex), nla_get_string(attributes[TCA_KIND])});
   });
-  if (!asked && asked.error().error_number != ENOENT) return asked.error();
+  if (!asked && asked.error().error_number != ENOENT)
+    return Error{"interface " + std::to_string(ifindex) + ": cannot read its qdisc: " + asked.error().message,
+                 asked.error().error_number};
   return qdiscs;
 }
 

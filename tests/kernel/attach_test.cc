@@ -81,8 +81,16 @@ class Intruder {
   bpf_tc_opts filter_{};
 };
 
+bool kernel_has_tcx(const Pair& pair) {
+  const Program program = program_for(Hook::FromGuest, kNext);
+  return create_tcx_link(Hook::FromGuest, pair.ifindex(), program.fd.get()).ok();
+}
+
 class Attach : public testing::TestWithParam<AttachMode> {
  protected:
+  void SetUp() override {
+    if (tcx() && !kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
+  }
   void TearDown() override { ASSERT_DONE(attacher.detach_all()); }
   bool tcx() const { return GetParam() == AttachMode::Tcx; }
 
@@ -235,6 +243,7 @@ TEST_P(Attach, OthersStayWhenAllOfOursGo) {
 // A move that was cut short: the new link stands in front under its passing name.
 TEST(AttachTcx, AMoveThatWasCutShortIsFinished) {
   Pair pair("kt0");
+  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
   Attacher attacher(pin_root(), AttachMode::Tcx);
   const Programs dropping(kDrop);
   const Attachment from{Hook::FromGuest, pair.ifindex(), 0};
