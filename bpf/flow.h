@@ -95,6 +95,14 @@ ALWAYS_INLINE bool is_bare_segment(const struct packet *packet)
 	       packet->l4_bytes == packet->l4_header_bytes && !(packet->tcp_flags & TCP_SYN);
 }
 
+/* FIN and RST shorten a flow's idle time; a SYN that begins it again takes that back. */
+ALWAYS_INLINE __u32 closing_after(const struct packet *packet, __u32 flags)
+{
+	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
+		return flags | GRANTD_FLOW_CLOSING;
+	return is_syn(packet) ? flags & ~GRANTD_FLOW_CLOSING : flags;
+}
+
 ALWAYS_INLINE bool may_begin(const struct packet *packet)
 {
 	switch (packet->protocol) {
@@ -184,7 +192,7 @@ NOINLINE int begin_flow(void *table, struct packet *packet, struct grantd_flow_k
 	reason = judge(packet, key, side, identity);
 	if (reason)
 		return reason;
-	return put_flow(table, packet, key, side, identity, 0, GRANTD_REASON_NEW_FLOW);
+	return put_flow(table, packet, key, side, identity, closing_after(packet, 0), GRANTD_REASON_NEW_FLOW);
 }
 
 /* The flow is there, but was admitted by another policy, or its peer's identity was in doubt:
@@ -201,7 +209,8 @@ NOINLINE int judge_again(void *table, struct packet *packet, struct grantd_flow_
 		return GRANTD_REASON_AWAITING_PEER;
 	reason = judge(packet, key, initiator, identity);
 	if (!reason)
-		return put_flow(table, packet, key, initiator, identity, flags, GRANTD_REASON_ESTABLISHED);
+		return put_flow(table, packet, key, initiator, identity, closing_after(packet, flags),
+				GRANTD_REASON_ESTABLISHED);
 	/* What may not follow may still begin in its own right. */
 	if (side != initiator && may_begin(packet))
 		return begin_flow(table, packet, key, side);
@@ -220,10 +229,8 @@ ALWAYS_INLINE void touch(const struct packet *packet, struct grantd_flow *flow)
 		return;
 	if (packet->now_ns > flow->last_seen_ns + GRANTD_LAST_SEEN_STEP_NS)
 		flow->last_seen_ns = packet->now_ns;
-	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
-		flow->flags |= GRANTD_FLOW_CLOSING;
-	else if (is_syn(packet))
-		flow->flags &= ~GRANTD_FLOW_CLOSING;
+	if (closing_after(packet, flow->flags) != flow->flags)
+		flow->flags = closing_after(packet, flow->flags);
 }
 
 /* The policy in force admitted this very flow and is not over: no more is to be asked. Whoever doubted the peer's

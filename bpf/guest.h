@@ -223,10 +223,8 @@ ALWAYS_INLINE enum grantd_reason admit_frame(struct __sk_buff *skb, struct packe
 	reason = parse_l3(skb, packet);
 	packet->endpoint = endpoint;
 	packet->policy = NULL;
-	if (reason) {
-		weigh(skb, packet);
+	if (reason)
 		return reason;
-	}
 	return admit_ip(skb, packet, direction);
 }
 

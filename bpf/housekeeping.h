@@ -79,8 +79,10 @@ NOINLINE int keep_arp(struct __sk_buff *skb, struct packet *packet, __u32 direct
 	if (!same_mac(arp.sender_mac, packet->source_mac))
 		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
 	if (direction == GRANTD_EGRESS) {
-		/* A probe (RFC 5227) has no sender address and asks for its own. */
-		if (!owns_ipv4(endpoint, sender_ip ? sender_ip : target_ip))
+		/* A probe (RFC 5227) is a request that has no sender address and asks for its own. */
+		bool probe = !sender_ip && arp.operation == bpf_htons(ARP_REQUEST);
+
+		if (!owns_ipv4(endpoint, probe ? target_ip : sender_ip))
 			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
 		return GRANTD_REASON_HOUSEKEEPING;
 	}
@@ -128,7 +130,8 @@ ALWAYS_INLINE bool stays_on_link(struct packet *packet)
 
 	if (packet->destination.bytes[0] == 0xff)
 		return packet->destination.bytes[1] == 0x02;
-	if (is_unspecified(&packet->source)) /* DAD speaks to groups alone (RFC 4862 5.4.2) */
+	/* DAD speaks to groups alone (RFC 4862 5.4.2). Nobody is at "::", which gateways that are not there hold. */
+	if (is_unspecified(&packet->source) || is_unspecified(&packet->destination))
 		return false;
 	if (is_ipv6_link_local(packet, &packet->destination))
 		return true;
@@ -155,6 +158,8 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 		if (packet->l4_bytes < 24 || bpf_skb_load_bytes(skb, body, &target, sizeof(target)))
 			return GRANTD_REASON_TOO_SHORT;
 		body += sizeof(target);
+	} else if (packet->icmp_type == ICMP6_ROUTER_ADVERTISEMENT && packet->l4_bytes < 16) {
+		return GRANTD_REASON_TOO_SHORT;
 	}
 	if (direction == GRANTD_EGRESS) {
 		if (packet->icmp_type == ICMP6_ROUTER_ADVERTISEMENT)

@@ -62,9 +62,12 @@ NOINLINE int admit_icmp_error(struct __sk_buff *skb, struct packet *packet, __u3
 	struct packet quoted = {};
 	struct grantd_flow_key key;
 	struct grantd_flow *flow;
+	enum grantd_reason reason = sane_peer(packet, direction == GRANTD_EGRESS ? &packet->destination : &packet->source);
 
 	if (!table)
 		return GRANTD_REASON_TABLE_MISSING;
+	if (reason)
+		return reason;
 	if (packet->fragment != FRAGMENT_NONE)
 		return GRANTD_REASON_ICMP_ERROR_UNRELATED;
 	if (packet->l4 - packet->l3 + packet->l4_bytes > GRANTD_ICMP_ERROR_MAX_BYTES)

@@ -144,10 +144,11 @@ ALWAYS_INLINE enum grantd_reason parse_l4(struct __sk_buff *skb, struct packet *
 }
 
 /* Offset and payload of a fragment agree: all but the last carry multiples of eight bytes
- * (RFC 791 3.2, RFC 8200 4.5), and none reaches past the largest packet. */
-ALWAYS_INLINE bool fragment_is_sane(const struct packet *packet, __u32 bytes, bool more)
+ * (RFC 791 3.2, RFC 8200 4.5), and none reaches past the largest packet. `header` counts towards that: IPv4's
+ * header, the extension headers before IPv6's fragment header. */
+ALWAYS_INLINE bool fragment_is_sane(const struct packet *packet, __u32 bytes, bool more, __u32 header)
 {
-	return bytes > 0 && !(more && (bytes & 7)) && packet->fragment_bytes_before + bytes <= MAX_PACKET_BYTES;
+	return bytes > 0 && !(more && (bytes & 7)) && header + packet->fragment_bytes_before + bytes <= MAX_PACKET_BYTES;
 }
 
 ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet *packet)
@@ -179,7 +180,7 @@ ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet
 		packet->fragment_bytes_before = (flags & IPV4_OFFSET) * 8;
 		packet->fragment_protocol = ip->protocol;
 		packet->fragment_id = bpf_ntohs(ip->id);
-		if (!fragment_is_sane(packet, packet->l4_bytes, flags & IPV4_MORE_FRAGMENTS))
+		if (!fragment_is_sane(packet, packet->l4_bytes, flags & IPV4_MORE_FRAGMENTS, sizeof(*ip)))
 			return GRANTD_REASON_MALFORMED;
 		if (packet->fragment == FRAGMENT_LATER)
 			return GO_ON;
@@ -243,7 +244,8 @@ NOINLINE int walk_extensions(struct __sk_buff *skb, struct packet *packet, __u32
 			packet->fragment_bytes_before = bits & IPV6_OFFSET;
 			packet->fragment_protocol = next;
 			packet->fragment_id = bpf_ntohl(fragment.id);
-			if (!fragment_is_sane(packet, end - offset, bits & IPV6_MORE_FRAGMENTS))
+			if (!fragment_is_sane(packet, end - offset, bits & IPV6_MORE_FRAGMENTS,
+					      after_fragment - sizeof(fragment) - packet->l4))
 				return GRANTD_REASON_MALFORMED;
 			if (packet->fragment == FRAGMENT_LATER) {
 				packet->l4 = offset;

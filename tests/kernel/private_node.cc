@@ -97,7 +97,8 @@ Limits PrivateNode::small_tables() {
   return limits;
 }
 
-PrivateNode::PrivateNode(DesiredState desired, const Limits& limits) : desired_(std::move(desired)) {
+PrivateNode::PrivateNode(DesiredState desired, const Limits& limits, const std::vector<std::string>& more)
+    : desired_(std::move(desired)) {
   must(unshare(CLONE_NEWNS | CLONE_NEWNET) == 0, "unshare");
   must(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "make mounts private");
   char path[] = "/tmp/grantd-kernel-XXXXXX";
@@ -105,12 +106,14 @@ PrivateNode::PrivateNode(DesiredState desired, const Limits& limits) : desired_(
   directory_ = path;
   must(mount("grantd-test", path, "bpf", 0, nullptr) == 0, "mount bpf");
   pin_root_ = directory_ + "/grantd";
-  make_interfaces();
+  make_interfaces(more);
   load(limits);
   apply();
 }
 
 PrivateNode::~PrivateNode() {
+  applier_.reset();
+  kernel_.reset();
   attacher_.reset();
   datapath_.reset();
   umount2(directory_.c_str(), MNT_DETACH);
@@ -119,10 +122,11 @@ PrivateNode::~PrivateNode() {
 
 std::uint32_t PrivateNode::ifindex(const std::string& interface) const { return if_nametoindex(interface.c_str()); }
 
-void PrivateNode::make_interfaces() {
+void PrivateNode::make_interfaces(const std::vector<std::string>& more) {
   run("ip link set lo up");
   std::vector<std::string> interfaces = {"uplink0", "tail0"};
   for (const Workload& each : desired_.workloads) interfaces.push_back(each.interface);
+  interfaces.insert(interfaces.end(), more.begin(), more.end());
   for (const std::string& each : interfaces) {
     run("ip link add " + each + " type veth peer name far" + std::to_string(node_.interfaces.size()));
     InterfaceFact fact;
@@ -134,6 +138,8 @@ void PrivateNode::make_interfaces() {
 }
 
 void PrivateNode::restart(const Limits& limits) {
+  applier_.reset();
+  kernel_.reset();
   attacher_.reset();
   datapath_.reset();
   load(limits);
@@ -146,16 +152,16 @@ void PrivateNode::load(const Limits& limits) {
   options.limits = limits;
   datapath_ = must(Datapath::load(options));
   attacher_ = std::make_unique<Attacher>(pin_root_, AttachMode::Auto);
+  kernel_ = std::make_unique<BpfKernel>(*datapath_, *attacher_);
+  applier_ = std::make_unique<Applier>(*kernel_);
 }
 
-void PrivateNode::apply() {
-  BpfKernel kernel(*datapath_, *attacher_);
-  Applier applier(kernel);
+void PrivateNode::apply(bool look) {
   const Clock clock = read_clock();
   TimeFacts time;
   time.now = WallTime(std::chrono::nanoseconds(clock.wall_ns));
   time.boot_now = clock.boot_ns;
-  must(applier.refresh(time.boot_now));
+  if (look) must(applier_->refresh(time.boot_now));
   PlanFacts facts;
   facts.now = time.boot_now;
   for (const InterfaceFact& each : node_.interfaces) facts.interfaces.insert(each.ifindex);
@@ -163,9 +169,9 @@ void PrivateNode::apply() {
   facts.version = "test";
   facts.boot_to_wall_ns = static_cast<std::uint64_t>(clock.wall_of(0));
   facts.slots = datapath_->slots();
-  node_.in_force = in_force(applier.state());
+  node_.in_force = in_force(applier_->state());
   compiled_ = compile(desired_, node_, time, datapath_->limits());
-  const ApplyReport report = applier.apply(plan(applier.state(), compiled_, facts), time.boot_now);
+  const ApplyReport report = applier_->apply(plan(applier_->state(), compiled_, facts), time.boot_now);
   for (const FailedStep& failed : report.failed)
     throw std::runtime_error(failed.operation + " " + failed.subject + ": " + failed.error.message);
 }

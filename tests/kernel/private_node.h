@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace grantd {
 
@@ -20,7 +21,9 @@ namespace grantd {
 class PrivateNode {
  public:
   PrivateNode() : PrivateNode(default_state()) {}
-  explicit PrivateNode(DesiredState desired, const Limits& limits = small_tables());
+  // `more`: interfaces beside the guests' and the uplinks'.
+  explicit PrivateNode(DesiredState desired, const Limits& limits = small_tables(),
+                       const std::vector<std::string>& more = {});
   ~PrivateNode();
   PrivateNode(const PrivateNode&) = delete;
   PrivateNode& operator=(const PrivateNode&) = delete;
@@ -34,9 +37,11 @@ class PrivateNode {
   static DesiredState default_state();
   static Limits small_tables();  // of 1,024 flows; all else as by default
   DesiredState& desired() { return desired_; }
+  const DesiredState& desired() const { return desired_; }
   NodeFacts& facts() { return node_; }
-  // Enforces desired() and facts() as they are now; interfaces that were not there at first are not made.
-  void apply();
+  // Enforces desired() and facts() as they are now; interfaces that were not there at first are not made. Looks at the
+  // kernel before, as the agent does now and then; `look` false: plans from what it believes, as between two looks.
+  void apply(bool look = true);
   // As an agent that starts again on the same pins, with these limits.
   void restart(const Limits& limits);
   // What apply() last compiled.
@@ -50,7 +55,7 @@ class PrivateNode {
                  const std::string& address, const Probe& probe);
 
  private:
-  void make_interfaces();
+  void make_interfaces(const std::vector<std::string>& more);
   void load(const Limits& limits);
 
   std::string directory_, pin_root_;
@@ -59,6 +64,8 @@ class PrivateNode {
   CompiledPolicy compiled_;
   std::unique_ptr<Datapath> datapath_;
   std::unique_ptr<Attacher> attacher_;
+  std::unique_ptr<BpfKernel> kernel_;
+  std::unique_ptr<Applier> applier_;
 };
 
 }  // namespace grantd

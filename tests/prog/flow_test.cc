@@ -21,6 +21,14 @@ class Flow : public Prog {
   }
   Sent reply_out(std::uint8_t flags) { return from_guest(frame_out(kWeb4, kBob4, kTcp, tcp(8080, port_, flags))); }
 
+  bool is_closing() {
+    const auto table = node().maps().flow_table(slot_of("bob")).value().value();
+    for (const auto& [key, flow] : table.entries().value())
+      if (key.local_port == port_) return (flow.flags & GRANTD_FLOW_CLOSING) != 0;
+    ADD_FAILURE() << "no flow";
+    return false;
+  }
+
   std::uint16_t port_ = 0;
 };
 
@@ -200,14 +208,20 @@ TEST_F(Flow, PaysInTheDirectionThatIsLimited) {
   restore(before);
 }
 
+TEST_F(Flow, AFinClosesWhatItRecreatesAndWhatIsJudgedAgain) {
+  expect(out(kFin | kAck), GRANTD_REASON_NEW_FLOW, "of a flow that was lost");
+  EXPECT_TRUE(is_closing());
+  port_ = fresh_port();
+  expect(out(kSyn), GRANTD_REASON_NEW_FLOW);
+  const auto before = republish([](grantd_policy&) {});
+  expect(out(kFin | kAck), GRANTD_REASON_ESTABLISHED);
+  EXPECT_TRUE(is_closing());
+  restore(before);
+  expect(out(kSyn), GRANTD_REASON_ESTABLISHED);
+  EXPECT_FALSE(is_closing());
+}
+
 TEST_F(Flow, ASynOnAClosingOneOpensItAgain) {
-  const auto is_closing = [&] {
-    const auto table = node().maps().flow_table(slot_of("bob")).value().value();
-    for (const auto& [key, flow] : table.entries().value())
-      if (key.local_port == port_) return (flow.flags & GRANTD_FLOW_CLOSING) != 0;
-    ADD_FAILURE() << "no flow";
-    return false;
-  };
   expect(out(kSyn), GRANTD_REASON_NEW_FLOW);
   EXPECT_FALSE(is_closing());
   expect(out(kFin | kAck), GRANTD_REASON_ESTABLISHED);

@@ -1,0 +1,116 @@
+// ARP and neighbour discovery: a guest speaks for itself, about its own link, and nobody speaks for it (rule 2,
+// decisions 0001 and 0017).
+#include "tests/model/case.h"
+
+#include <algorithm>
+
+namespace grantd::model {
+namespace {
+
+bool contains(const std::vector<IpAddress>& all, const IpAddress& one) {
+  return std::find(all.begin(), all.end(), one) != all.end();
+}
+
+constexpr unsigned kRouterSolicitation = 133, kRouterAdvertisement = 134, kSolicitation = 135, kAdvertisement = 136;
+
+// Bytes of the message before its options.
+std::size_t fixed_bytes(unsigned type) {
+  return type == kRouterSolicitation ? 8 : type == kRouterAdvertisement ? 16 : 24;
+}
+
+bool link_scope_group(const IpAddress& address) { return address.bytes[0] == 0xff && address.bytes[1] == 2; }
+
+}  // namespace
+
+Reason Model::arp(const Case& one) const {
+  const Bytes& frame = one.arrival.frame;
+  const std::size_t at = kEthernetBytes;
+  if (frame.size() < at + 28) return GRANTD_REASON_TOO_SHORT;
+  const unsigned operation = two_bytes(frame, at + 6);
+  if (two_bytes(frame, at) != 1 || two_bytes(frame, at + 2) != 0x0800 || byte_at(frame, at + 4) != 6 ||
+      byte_at(frame, at + 5) != 4 || (operation != 1 && operation != 2))
+    return GRANTD_REASON_MALFORMED;
+  if (frame.size() > 64) return GRANTD_REASON_MALFORMED;  // padded to the shortest frame, and no further
+  for (std::size_t i = 0; i < 6; i++)                     // the sender in the message is the sender of the frame
+    if (frame.at(at + 8 + i) != frame.at(6 + i)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  const IpAddress sender = address_at(frame, at + 14, Family::IPv4), target = address_at(frame, at + 24, Family::IPv4);
+  const bool unset = sender.bytes == IpAddress{}.bytes;
+  if (one.egress) {
+    if (unset && operation == 1 && Meaning::owns(*one.guest, target)) return GRANTD_REASON_HOUSEKEEPING;  // a probe
+    return !unset && Meaning::owns(*one.guest, sender) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  }
+  if (Meaning::owns(*one.guest, sender)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  return Meaning::owns(*one.guest, target) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_LINK_CHATTER;
+}
+
+Reason Model::neighbour(const Case& one) const {
+  const Packet& packet = one.packet;
+  // RFC 4861 6.1 and 7.1; no fragments (RFC 6980), and nothing between IPv6 and the message.
+  if (packet.hop_limit != 255 || packet.icmp_code != 0 || packet.first_fragment() || packet.l4 != kEthernetBytes + 40)
+    return GRANTD_REASON_MALFORMED;
+  if (packet.end - packet.l4 < fixed_bytes(packet.icmp_type)) return GRANTD_REASON_TOO_SHORT;
+  const auto why = one.egress ? neighbour_from_guest(one) : neighbour_to_guest(one);
+  return why ? *why : GRANTD_REASON_HOUSEKEEPING;
+}
+
+MaybeReason Model::neighbour_from_guest(const Case& one) const {
+  const Packet& packet = one.packet;
+  const Bytes& frame = one.arrival.frame;
+  const IpAddress unset{Family::IPv6, {}};
+  const bool from_self = Meaning::owns(*one.guest, packet.source) || packet.source == Meaning::link_local(*one.guest);
+  const auto own = [&](const IpAddress& address) {
+    return Meaning::owns(*one.guest, address) || address == Meaning::link_local(*one.guest);
+  };
+  const unsigned type = packet.icmp_type;
+  if (type == kRouterAdvertisement) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  const bool nowhere = packet.source == unset;
+  if (!from_self && !(nowhere && type != kAdvertisement)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  if (type != kRouterSolicitation) {
+    const IpAddress target = address_at(frame, packet.l4 + 8, Family::IPv6);
+    if (nowhere && !own(target)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;  // DAD for another
+    if (type == kAdvertisement && !own(target)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  }
+  // It stays on the link.
+  const IpAddress& to = packet.destination;
+  const bool on_link =
+      link_scope_group(to) || (!nowhere && (to.is_link_local() || contains(meaning_.gateways(*one.guest), to) ||
+                                            (!impossible_peer(one) && !meaning_.may_send(*one.grant, to, kIcmp, 0))));
+  if (!on_link) return GRANTD_REASON_DESTINATION;
+  // Options: at most three, its own link address or a nonce.
+  const std::size_t options = packet.l4 + fixed_bytes(type);
+  if ((packet.end - options) % 8 != 0 || packet.end - options > 3 * 8) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  for (std::size_t at = options; at < packet.end; at += 8) {
+    const unsigned option = byte_at(frame, at), length = byte_at(frame, at + 1);
+    if (length != 1 || (option != 1 && option != 2 && option != 14)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+    for (std::size_t i = 0; i < 6 && option != 14; i++)
+      if (frame.at(at + 2 + i) != one.guest->mac->bytes[i]) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  }
+  return {};
+}
+
+MaybeReason Model::neighbour_to_guest(const Case& one) const {
+  const Packet& packet = one.packet;
+  const Bytes& frame = one.arrival.frame;
+  const auto own = [&](const IpAddress& address) {
+    return Meaning::owns(*one.guest, address) || address == Meaning::link_local(*one.guest);
+  };
+  if (own(packet.source)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  switch (packet.icmp_type) {
+    case kRouterSolicitation:
+      return GRANTD_REASON_LINK_CHATTER;
+    case kRouterAdvertisement:
+      return packet.source.is_link_local() && contains(meaning_.gateways(*one.guest), packet.source)
+                 ? MaybeReason()
+                 : GRANTD_REASON_NEIGHBOUR_SPOOFING;
+    default:
+      break;
+  }
+  const bool about_self = own(address_at(frame, packet.l4 + 8, Family::IPv6));
+  if (packet.icmp_type == kAdvertisement) {
+    if (about_self) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+    return own(packet.destination) ? MaybeReason() : GRANTD_REASON_LINK_CHATTER;
+  }
+  return about_self ? MaybeReason() : MaybeReason(GRANTD_REASON_LINK_CHATTER);
+}
+
+}  // namespace grantd::model

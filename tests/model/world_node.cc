@@ -1,0 +1,147 @@
+#include "tests/model/world_node.h"
+
+#include "agent/snapshot/snapshot.h"
+#include "maps/fixed_text.h"
+#include "tests/model/world.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
+
+#include <cstring>
+#include <stdexcept>
+
+namespace grantd::model {
+namespace {
+
+template <typename T>
+T must(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message);
+  return std::move(result).value();
+}
+
+// Small, because the agent reads all of it at each change. A flow table never evicts by itself in one world; what is
+// forgotten, the test forgets.
+Limits small() {
+  Limits limits;
+  limits.grants = 256;
+  limits.endpoints = 64;
+  limits.rules = 4096;
+  limits.prefixes = 1024;
+  limits.identities = 256;
+  limits.flows_per_grant = 8192;
+  return limits;
+}
+
+std::vector<IpAddress> addresses(const char* const* texts, std::size_t count) {
+  std::vector<IpAddress> all;
+  for (std::size_t at = 0; at < count; at++) all.push_back(must(IpAddress::parse(texts[at])));
+  return all;
+}
+
+std::vector<IpPrefix> prefixes(const char* const* texts, std::size_t count) {
+  std::vector<IpPrefix> all;
+  for (std::size_t at = 0; at < count; at++) all.push_back(must(IpPrefix::parse(texts[at])));
+  return all;
+}
+
+DesiredState guests_only() {
+  DesiredState desired;
+  for (const char* name : kGuests) {
+    Workload guest;
+    guest.name = name;
+    guest.interface = std::string("veth-") + name;
+    guest.grant = "ns/none";
+    guest.mac = must(MacAddress::parse(guest_mac(name)));
+    desired.workloads.push_back(guest);
+  }
+  return desired;
+}
+
+}  // namespace
+
+WorldNode::WorldNode() {
+  node_ = std::make_unique<PrivateNode>(guests_only(), small(), std::vector<std::string>{"over0"});
+  NodeFacts& facts = node_->facts();
+  facts.pod_cidrs = prefixes(kPodRanges, std::size(kPodRanges));
+  facts.service_cidrs = prefixes(kServiceRanges, std::size(kServiceRanges));
+  facts.uplink_rules.push_back({"over0", UplinkClass::Overlay});
+  facts.interfaces[0].addresses = addresses(kNodeAddresses, std::size(kNodeAddresses));
+  for (InterfaceFact& each : facts.interfaces)
+    each.link_local = addresses(kGatewayAddresses, std::size(kGatewayAddresses));
+  // The host's side of a guest's link may have addresses of its own.
+  for (InterfaceFact& each : facts.interfaces)
+    if (each.name == "veth-a") each.addresses = {must(IpAddress::parse(kGuestsGateway))};
+  for (const InterfaceFact& each : facts.interfaces) interfaces_[each.name] = each.ifindex;
+  node_->apply();
+  stamps_ = must(stamp_settings(GRANTD_STAMP_MASK_DEFAULT));
+  dry_run_ = must(DryRun::load(node_->pin_root(), stamps_));
+}
+
+void WorldNode::apply(const DesiredState& desired) {
+  node_->desired() = desired;
+  node_->apply(false);
+  if (!node_->compiled().refused.empty()) throw std::runtime_error(node_->compiled().refused.front().why);
+  look();
+}
+
+void WorldNode::restart() {
+  node_->restart(small());
+  dry_run_ = must(DryRun::load(node_->pin_root(), stamps_));
+  look();
+}
+
+void WorldNode::look() {
+  slots_.clear();
+  identities_.clear();
+  for (const auto& [slot, name] : must(node_->maps().slotname.entries())) slots_[text_of(name.grant)] = slot;
+  for (const auto& [identity, name] : must(node_->maps().idname.entries())) identities_[text_of(name.name)] = identity;
+}
+
+Who who_of(const std::string& symbol, const std::string& suffix) {
+  if (symbol.rfind("realm:", 0) == 0) return symbol.substr(6);
+  if (symbol.rfind("grant:", 0) == 0) return "ns/" + symbol.substr(6) + suffix;
+  return symbol;
+}
+
+std::uint32_t WorldNode::stamp(const Who& who) const {
+  const auto found = identities_.find(who);
+  return found == identities_.end() ? 0 : stamp_of(stamps_, found->second);
+}
+
+std::optional<Judged> WorldNode::send(const Arrival& arrival, std::uint32_t mark) {
+  static constexpr Hook hooks[] = {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink};
+  const std::uint32_t came_by = arrival.from_outside ? interfaces_.at("uplink0") : 0;
+  Judged judged;
+  if (arrival.program != Program::FromUplink) {
+    const DryPacket packet{arrival.frame, arrival.ifindex, came_by, mark};
+    const auto why = arrival.program == Program::FromGuest ? dry_run_->from_guest(packet) : dry_run_->to_guest(packet);
+    if (!why && why.error().error_number == EINVAL) return {};
+    judged.reason = static_cast<Reason>(must(why).explanation.reason);
+  }
+  __sk_buff in{}, out{};
+  in.ifindex = arrival.ifindex;
+  in.ingress_ifindex = came_by;
+  in.mark = mark;
+  in.gso_size = arrival.gso_bytes;
+  in.gso_segs = arrival.gso_segments;
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  options.data_in = arrival.frame.data();
+  options.data_size_in = static_cast<__u32>(arrival.frame.size());
+  options.ctx_in = &in;
+  options.ctx_size_in = sizeof(in);
+  options.ctx_out = &out;
+  options.ctx_size_out = sizeof(out);
+  options.repeat = 1;
+  const int error =
+      bpf_prog_test_run_opts(node_->datapath().programs().at(hooks[static_cast<int>(arrival.program)]).fd, &options);
+  if (error == -EINVAL) return {};
+  if (error != 0) throw std::runtime_error(std::string("test run: ") + std::strerror(-error));
+  judged.mark = out.mark;
+  judged.passes = static_cast<int>(options.retval) == TC_ACT_UNSPEC;
+  if (!judged.passes && static_cast<int>(options.retval) != TC_ACT_SHOT)
+    throw std::runtime_error("verdict " + std::to_string(options.retval));
+  return judged;
+}
+
+}  // namespace grantd::model

@@ -1,0 +1,54 @@
+// A node of a test's own on which worlds are enforced by the agent's own compile, plan and apply, and frames are given
+// to the programs by BPF_PROG_TEST_RUN.
+#pragma once
+
+#include "agent/ctl/explain/dry_run.h"
+#include "maps/stamp_settings.h"
+#include "tests/kernel/private_node.h"
+#include "tests/model/model.h"
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace grantd::model {
+
+struct Judged {
+  bool passes = false;
+  Reason reason = GRANTD_REASON_FELL_THROUGH;  // from_uplink gives none
+  std::uint32_t mark = 0;                      // afterwards
+};
+
+class WorldNode {
+ public:
+  WorldNode();
+  // Throws where a Grant is refused.
+  void apply(const DesiredState& desired);
+  void restart();  // as an agent that starts again on the same pins
+
+  // Nothing: BPF_PROG_TEST_RUN takes no such frame. The dry run says why, the program itself judges and remembers.
+  std::optional<Judged> send(const Arrival& arrival, std::uint32_t mark);
+
+  const PrivateNode& node() const { return *node_; }
+  const DesiredState& desired() const { return node_->desired(); }
+  Meaning meaning() const { return Meaning(node_->desired(), node_->facts()); }
+  const std::map<std::string, std::uint32_t>& slots() const { return slots_; }  // by Grant
+  std::uint32_t ifindex(const std::string& interface) const { return interfaces_.at(interface); }
+  // The mark's bits that say this; 0 for nobody.
+  std::uint32_t stamp(const Who& who) const;
+  std::uint32_t stamp_mask() const { return stamps_.mask; }
+
+ private:
+  void look();
+
+  std::unique_ptr<PrivateNode> node_;
+  std::unique_ptr<DryRun> dry_run_;
+  StampSettings stamps_;
+  std::map<std::string, std::uint32_t> slots_, identities_, interfaces_;
+};
+
+// "realm:NAME", "grant:NAME" or "" as Who, in a world whose Grants' names end so.
+Who who_of(const std::string& symbol, const std::string& suffix);
+
+}  // namespace grantd::model
