@@ -14,6 +14,8 @@ class EndpointCompiler {
   EndpointCompiler(const NodeFacts& node, const std::set<std::string>& known_grants, const GrantChoice& choice,
                    std::vector<Problem>& problems)
       : node_(node), known_grants_(known_grants), choice_(choice), problems_(problems), own_(node_addresses(node)) {
+    for (const IpPrefix& each : own_)
+      if (each.length < each.address.bits()) own_ranges_.push_back(each);
     for (const InterfaceFact& each : node.interfaces) {
       by_name_[each.name] = &each;
       by_index_[each.ifindex] = &each;
@@ -184,9 +186,16 @@ class EndpointCompiler {
     if (endpoint.link_local.family != Family::IPv6) endpoint.link_local = endpoint.mac.link_local();
   }
 
+  bool is_own(const IpAddress& address) const {
+    const IpPrefix alone{address, address.bits()};
+    return std::binary_search(own_.begin(), own_.end(), alone) ||
+           std::any_of(own_ranges_.begin(), own_ranges_.end(),
+                       [&](const IpPrefix& each) { return each.contains(alone); });
+  }
+
   void check_addresses(const Workload& workload, CompiledEndpoint& endpoint) {
     for (const IpAddress& address : endpoint.addresses) {
-      if (!std::binary_search(own_.begin(), own_.end(), IpPrefix{address, address.bits()})) continue;
+      if (!is_own(address)) continue;
       endpoint.quarantine = "the address " + address.text() + " is the node's own";
       report(Severity::Error, workload, workload.pod ? "status.podIPs" : "spec.addresses", address.text(),
              "is an address of this node itself; the guest is in quarantine", "addresses of the guest");
@@ -218,7 +227,7 @@ class EndpointCompiler {
   const std::set<std::string>& known_grants_;
   const GrantChoice& choice_;
   std::vector<Problem>& problems_;
-  std::vector<IpPrefix> own_;
+  std::vector<IpPrefix> own_, own_ranges_;  // all, and those that are no single address: few
   std::map<std::string, const InterfaceFact*> by_name_;
   std::map<std::uint32_t, const InterfaceFact*> by_index_;
 };

@@ -57,6 +57,7 @@ struct InForce {
 
 struct NodeFacts {
   std::vector<InterfaceFact> interfaces;
+  std::vector<IpPrefix> local_routes;  // local, broadcast and anycast ones: what the kernel delivers to this node
   std::vector<UplinkRule> uplink_rules;
   std::vector<IpPrefix> pod_cidrs, service_cidrs;
   std::map<std::string, std::uint64_t> cgroup_ids;                  // path as in Workload -> id; absent: no such cgroup

@@ -28,6 +28,12 @@ const IpPrefix* forbidden(const IpPrefix& prefix, const NodeFacts& node) {
   return nullptr;
 }
 
+// Sorted by address, then by length: what a prefix contains follows it.
+void erase_inside(Table& table, const IpPrefix& prefix) {
+  auto each = table.lower_bound(prefix);
+  while (each != table.end() && prefix.contains(each->first)) each = table.erase(each);
+}
+
 // Whether a wider prefix of the table contains this one. Walks the lengths, not the table.
 bool inside_a_wider_one(const Table& table, const IpPrefix& prefix) {
   IpPrefix wider = prefix;
@@ -48,7 +54,7 @@ std::vector<UplinkClass> believed_on(const Realm& realm, const IpPrefix& prefix)
 }
 
 std::vector<IpPrefix> node_addresses(const NodeFacts& node) {
-  std::set<IpPrefix> all;
+  std::set<IpPrefix> all(node.local_routes.begin(), node.local_routes.end());
   for (const InterfaceFact& each : node.interfaces)
     for (const IpAddress& address : each.addresses) all.insert(host_prefix(address));
   return {all.begin(), all.end()};
@@ -93,7 +99,7 @@ std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
     for (const std::uint8_t uplink_class : {GRANTD_UPLINK_DESTINATION, GRANTD_UPLINK_OVERLAY})
       tables[uplink_class][host_prefix(address)] = {IdentityName::Kind::Grant, grant};
   for (const IpPrefix& own : node_addresses(node)) {
-    for (auto& [uplink_class, table] : tables) table.erase(own);
+    for (auto& [uplink_class, table] : tables) erase_inside(table, own);
     holes.insert(own);
   }
   for (const CompiledEndpoint& endpoint : endpoints)

@@ -23,7 +23,8 @@ std::vector<UplinkClass> believed_on(const Realm& realm, const IpPrefix& prefix)
 
 // What only an entry inside it opens: always_protected() and this node's ranges and addresses.
 std::vector<IpPrefix> protected_ranges(const NodeFacts& node);
-// This node's own global addresses.
+// This node's own global addresses, those that it answers to among broadcast and anycast ones, and its local
+// routes. Sorted.
 std::vector<IpPrefix> node_addresses(const NodeFacts& node);
 
 }  // namespace grantd

@@ -1,5 +1,7 @@
 #include "agent/node/interfaces.h"
 
+#include "agent/node/local_routes.h"
+
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -86,8 +88,10 @@ std::optional<IpAddress> address_of(rtnl_addr* entry) {
 }
 
 // What a watch is told and the facts do not hold: a bridge about its ports (a port that comes or goes is told
-// as an interface too), and wireless events, which say that nothing of the interface changed.
+// as an interface too), routes to elsewhere, and wireless events, which say that nothing of the interface changed.
 bool matters(nlmsghdr* message) {
+  if (message->nlmsg_type == RTM_NEWROUTE || message->nlmsg_type == RTM_DELROUTE)
+    return local_prefix_of(message).has_value();
   if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK) return true;
   if (!nlmsg_valid_hdr(message, sizeof(ifinfomsg))) return true;
   const auto* link = static_cast<ifinfomsg*>(nlmsg_data(message));
@@ -166,8 +170,8 @@ Result<InterfaceWatch> InterfaceWatch::open() {
   if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
   nl_socket_disable_seq_check(socket.get());
   if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
-  if (const int code =
-          nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, 0);
+  if (const int code = nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+                                                 RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, 0);
       code < 0)
     return netlink_error("cannot watch interfaces", code);
   if (const int code = nl_socket_set_nonblocking(socket.get()); code < 0)

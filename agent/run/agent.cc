@@ -5,6 +5,7 @@
 #include "agent/handover/guest_namespaces.h"
 #include "agent/marks/collisions.h"
 #include "agent/node/cgroups.h"
+#include "agent/node/local_routes.h"
 #include "agent/plan/in_force.h"
 #include "agent/run/log.h"
 #include "agent/run/open_source.h"
@@ -185,11 +186,14 @@ void Agent::read_node() {
   node_.pod_cidrs = settings_.pod_cidrs;
   node_.service_cidrs = settings_.service_cidrs;
   auto read = read_interfaces();
-  if (read) {
+  auto routes = read_local_routes();
+  if (read && routes) {
     node_.interfaces = std::move(read).value();
+    node_.local_routes = std::move(routes).value();
     interfaces_changed_ = false;
   } else {
-    log_error("cannot read the interfaces; what is known of them stays", {{"error", read.error().message}});
+    log_error("cannot read the interfaces; what is known of them stays",
+              {{"error", read ? routes.error().message : read.error().message}});
   }
   const std::set<Attachment> before = applier_->state().attachments;
   if (auto refreshed = applier_->refresh_attachments(); !refreshed)

@@ -1,5 +1,6 @@
 // What the kernel tells of interfaces, and when it tells that they changed.
 #include "agent/node/interfaces.h"
+#include "agent/node/local_routes.h"
 #include "tests/kernel/sandbox.h"
 
 #include <gmock/gmock.h>
@@ -105,6 +106,22 @@ TEST_F(Interfaces, APointToPointAddressIsTheNearOne) {
   EXPECT_THAT(fact("kt0").addresses, ElementsAre(address("192.0.2.1")));
 }
 
+TEST_F(Interfaces, WhatIsDeliveredToThisNodeIsMoreThanItsAddresses) {
+  make("kt0", "type veth peer name kt1");
+  ASSERT_TRUE(
+      run("sysctl -qw net.ipv6.conf.all.forwarding=1 && ip link set kt0 up && ip link set kt1 up && "
+          "ip addr add 192.0.2.1/24 brd + dev kt0 && ip addr add 198.51.100.4/31 dev kt0 && "
+          "ip addr add 2001:db8::1/64 dev kt0 nodad && ip route add local 203.0.113.64/26 dev lo && "
+          "ip route add 203.0.113.128/26 dev kt0 && ip route add local 203.0.113.192/26 dev lo table 77"));
+  const auto prefix = [](const char* text) { return IpPrefix::parse(text).value(); };
+  auto read = read_local_routes();
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_THAT(read.value(),
+              UnorderedElementsAre(prefix("192.0.2.1/32"), prefix("192.0.2.255/32"), prefix("198.51.100.4/32"),
+                                   prefix("203.0.113.64/26"), prefix("2001:db8::/128"), prefix("2001:db8::1/128")));
+  ASSERT_TRUE(run("ip route del local 203.0.113.64/26 dev lo && ip route del local 203.0.113.192/26 dev lo table 77"));
+}
+
 TEST_F(Interfaces, APortHasItsBridgeAsMasterAndItsLinkLocalAddresses) {
   make("kt0", "type veth peer name kt1");
   if (!run("ip link add kt-br type bridge 2>/dev/null")) GTEST_SKIP() << "this kernel has no bridge";
@@ -180,6 +197,8 @@ TEST_F(Watch, TellsWhatComesGoesAndChanges) {
   EXPECT_TRUE(tells("ip link del kt0"));
   EXPECT_FALSE(tells("ip route add 198.51.100.0/24 dev lo"));
   ASSERT_TRUE(run("ip route del 198.51.100.0/24 dev lo"));
+  EXPECT_TRUE(tells("ip route add local 203.0.113.64/26 dev lo"));
+  EXPECT_TRUE(tells("ip route del local 203.0.113.64/26 dev lo"));
 }
 
 TEST_F(Watch, ABridgesNewsOfItsPortsIsNoChange) {

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 from agent import Counted
-from traffic import FAMILY, Ping, TcpPair, UdpPair
-from world import GATEWAY, NODE, PARTIES, TAILNET_GRANTEE, eventually
+from traffic import FAMILY, Ping, TcpPair, UdpPair, mark_bytes, receives
+from world import GATEWAY, NODE, OUTSIDE, PARTIES, REALMS, TAILNET_GRANTEE, eventually
 
 
 @pytest.fixture(params=[4, 6])
@@ -90,6 +90,52 @@ def test_the_node_reaches_in_and_is_not_reached(shared_node, family):
         assert TcpPair(guest, node, family, to=NODE[family], seconds=0.4).silent()
         assert Ping(guest, family, NODE[family]).silent()
     assert Ping(guest, 4, GATEWAY[4]).silent()
+
+
+def reaches_the_node(guest, node, address, port=9000):
+    """Whether a datagram from the guest is delivered on the node."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    receiver = node.socket(family, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    receiver.bind(("", port))
+    payload = mark_bytes()
+    guest.socket(family, socket.SOCK_DGRAM).sendto(payload, (address, port))
+    arrived = receives(receiver, payload, 0.4) is not None
+    receiver.close()
+    return arrived
+
+
+def test_whatever_is_delivered_to_the_node_is_its_own(node):
+    """Class 30: the broadcast addresses of its networks, the anycast ones of its routers, and local routes."""
+    world, guest, agent = node.world, node.guest, node.agent
+    own = ["10.77.0.1", "10.77.0.255", "100.65.0.255", "fd77::1", "fd77::", "fd65::"]
+    world.node.ip("addr flush dev uplink0 scope global", f"addr add {NODE[4]}/24 brd + dev uplink0",
+                  f"addr add {NODE[6]}/64 dev uplink0 nodad", "addr del 100.65.0.1/24 dev tail0",
+                  "addr add 100.65.0.1/24 brd + dev tail0", f"route replace default via {OUTSIDE[4]}",
+                  f"route replace ::/0 via {OUTSIDE[6]}")
+    named = [f"[{each}]:9000/UDP" if ":" in each else f"{each}:9000/UDP" for each in own]
+    agent.in_force(lambda: agent.grant(destinations=named))
+    for address in own:
+        eventually(lambda to=address: reaches_the_node(guest, world.node, to), what=f"{address}, named alone")
+    agent.in_force(lambda: agent.grant(destinations=["0.0.0.0/0", "::/0"]))
+    for address in own:
+        with Counted(agent, "protected_destination"):
+            assert not reaches_the_node(guest, world.node, address), address
+    for line in ("route add local 203.0.113.64/26 dev lo", "addr add 8.8.4.1/24 brd + dev uplink0",
+                 "addr add 2a00:1450:4001::1/64 dev uplink0 nodad"):
+        world.node.ip(line)
+    new = ["203.0.113.70", "8.8.4.255", "2a00:1450:4001::"]
+    for address in new:
+        eventually(lambda to=address: not reaches_the_node(guest, world.node, to), what=address)
+    agent.in_force(lambda: agent.grant(destinations=["internet"]))
+    agent.realm("home", ["10.77.0.0/24", "fd77::/64", "203.0.113.0/24", "203.0.113.70/32"])
+    agent.realm("bob-home", [*REALMS["bob-home"], "100.65.0.0/24", "fd65::/64"])
+    agent.grant(destinations=["internet", "realm:home"])
+    eventually(UdpPair(guest, world.outside, 4, to=OUTSIDE[4]).both, what="the realm around the node")
+    for address in own + new:
+        assert not reaches_the_node(guest, world.node, address), address
+    agent.in_force(lambda: agent.grant(destinations=["203.0.113.64/26:9000/UDP"]))
+    assert reaches_the_node(guest, world.node, "203.0.113.70")
 
 
 def test_a_realms_address_on_the_wrong_uplink_is_nobodys(shared_node, family):

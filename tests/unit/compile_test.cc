@@ -177,6 +177,27 @@ TEST(Realms, TheNodesOwnAddressesAreNobodys) {
   EXPECT_EQ(owner(policy, GRANTD_UPLINK_LAN, "192.168.1.5"), kNobody);
 }
 
+TEST(Realms, WhatIsDeliveredToTheNodeIsNobodysAndProtected) {
+  NodeFacts facts = node();
+  facts.local_routes = {prefix("192.168.1.255/32"), prefix("203.0.113.64/26"), prefix("2001:db8:a11c::/128")};
+  DesiredState desired = world();
+  desired.realms[2] = desired::realm("carol", {"203.0.113.0/24", "203.0.113.70/32", "2001:db8:a11c::/64"});
+  desired.grants = {grant("g", {"203.0.113.0/24", "203.0.113.80/28:443/TCP"})};
+  const CompiledPolicy policy = compile(desired, facts, noon());
+  for (const std::uint8_t uplink_class : {GRANTD_UPLINK_DESTINATION, GRANTD_UPLINK_LAN}) {
+    EXPECT_EQ(owner(policy, uplink_class, "192.168.1.255"), kNobody);
+    EXPECT_EQ(owner(policy, uplink_class, "203.0.113.70"), kNobody) << "also where a realm lies inside of it";
+    EXPECT_EQ(owner(policy, uplink_class, "2001:db8:a11c::"), kNobody);
+    EXPECT_NE(owner(policy, uplink_class, "203.0.113.7"), kNobody);
+    EXPECT_NE(owner(policy, uplink_class, "2001:db8:a11c::1"), kNobody);
+  }
+  std::map<IpPrefix, std::size_t> opened;
+  for (const CompiledRule& rule : policy.grants.front().rules) opened[rule.prefix] = rule.ranges.size();
+  EXPECT_EQ(opened.at(prefix("203.0.113.0/24")), 1U);
+  EXPECT_EQ(opened.at(prefix("203.0.113.64/26")), 0U);
+  EXPECT_EQ(opened.at(prefix("203.0.113.80/28")), 1U) << "an entry inside opens what it names";
+}
+
 TEST(Realms, ANarrowerRealmTakesItsPartOutOfAWiderOneOnEveryClass) {
   DesiredState desired = world();
   desired.realms[0] = desired::realm("alice", {"100.64.0.0/10"});
