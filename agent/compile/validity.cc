@@ -1,6 +1,10 @@
 #include "agent/compile/validity.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace grantd {
 
@@ -24,6 +28,25 @@ WallTime notice_end(const Grant& grant, const TimeFacts& time) {
   WallTime end = (revoked == time.revoked_at.end() ? time.now : revoked->second) + grant.notice_period;
   const auto latched = time.notice_ends.find(grant.key());
   return latched == time.notice_ends.end() ? end : std::min(end, latched->second);
+}
+
+// How long past its end a notice is remembered of a Grant that is gone, and of how many: an editor that writes a
+// file anew takes it away first, and a Grant that comes back is the same as before.
+constexpr auto kRememberGone = std::chrono::hours(24);
+constexpr std::size_t kMaxGone = 1024;
+
+// The notices of Grants that are not there, the latest ends first where there are too many.
+void keep_gone(const TimeFacts& time, const std::set<std::string>& there, TimeFacts& next) {
+  std::vector<std::pair<WallTime, std::string>> gone;
+  for (const auto& [key, end] : time.notice_ends)
+    if (!there.contains(key) && (!time.trusted || time.now < end + kRememberGone)) gone.emplace_back(end, key);
+  std::sort(gone.rbegin(), gone.rend());
+  if (gone.size() > kMaxGone) gone.resize(kMaxGone);
+  for (const auto& [end, key] : gone) {
+    next.notice_ends[key] = end;
+    if (const auto revoked = time.revoked_at.find(key); revoked != time.revoked_at.end())
+      next.revoked_at[key] = revoked->second;
+  }
 }
 
 }  // namespace
@@ -64,8 +87,10 @@ TimeFacts latch(const TimeFacts& time, const std::vector<Grant>& grants) {
   next.revoked_at.clear();
   next.notice_ends.clear();
   next.expired.clear();
+  std::set<std::string> there;
   for (const Grant& grant : grants) {
     const std::string key = grant.key();
+    there.insert(key);
     if (grant.revoked) {
       const auto seen = time.revoked_at.find(key);
       next.revoked_at[key] = seen == time.revoked_at.end() ? time.now : seen->second;
@@ -76,6 +101,7 @@ TimeFacts latch(const TimeFacts& time, const std::vector<Grant>& grants) {
     const bool over = time.trusted && grant.valid_until && time.now >= *grant.valid_until;
     if (over || expired_before(grant, time)) next.expired[key] = grant.spec_hash;
   }
+  keep_gone(time, there, next);
   return next;
 }
 

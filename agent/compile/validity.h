@@ -11,7 +11,7 @@ bool judge_validity(const Grant& grant, const TimeFacts& time, CompiledGrant& co
 
 // What a node must remember, so that neither a restart nor an edit of the notice nor a wall clock
 // that steps back gives a Grant time again. `time` holds what was remembered so far; the result is
-// what to remember from now on. Grants that are gone are forgotten.
+// what to remember from now on. Of Grants that are gone, the end of a notice is remembered for a day.
 TimeFacts latch(const TimeFacts& time, const std::vector<Grant>& grants);
 
 }  // namespace grantd

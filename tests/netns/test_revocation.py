@@ -68,6 +68,27 @@ def test_a_notice_closes_destinations_at_once_and_the_realm_at_its_end(node, fam
         assert flow.silent(1), name
 
 
+def test_a_notice_that_is_over_stays_over(node):
+    """Neither an edit, nor a restart, nor taking the Grant away and putting it back gives more of it."""
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
+
+    def revoke(seconds):
+        node.agent.grant(revoked=True, revocation={"noticePeriodSeconds": seconds})
+
+    node.agent.in_force(lambda: revoke(2))
+    assert pair.both()
+    eventually(lambda: not pair.forward(0.1), what="the end of the notice")
+    for restarts in (False, True):
+        node.agent.in_force(lambda: node.agent.remove("grant-g"))
+        if restarts:
+            node.agent.restart()
+        node.agent.in_force(lambda: revoke(600))
+        assert pair.silent(), f"restarts: {restarts}"
+    node.agent.in_force(node.agent.grant)
+    node.agent.in_force(lambda: revoke(600))
+    assert pair.both(), "another revocation, after this one was taken back"
+
+
 def test_expiry_works_with_the_agent_killed(node, family):
     begin = time.monotonic()
     node.agent.in_force(lambda: node.agent.grant(validity={"validUntil": utc(6)}))

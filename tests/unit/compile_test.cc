@@ -297,6 +297,42 @@ TEST(Validity, NeitherARestartNorAnEditMakesANoticeLonger) {
   EXPECT_EQ(judged(revoked, time).not_after, time.boot_now + 10 * GRANTD_NS_PER_SECOND);
 }
 
+TEST(Validity, NorDoesAGrantThatWasGone) {
+  Grant revoked = grant("g", {});
+  revoked.revoked = true;
+  revoked.notice_period = seconds(60);
+  TimeFacts time = latch(noon(), {revoked});
+  const WallTime end = time.now + seconds(60);
+  time = latch(time, {});
+  revoked.notice_period = hours(5);
+  EXPECT_EQ(judged(revoked, latch(time, {revoked})).not_after, time.boot_now + 60 * GRANTD_NS_PER_SECOND);
+  time.now = end + hours(23);
+  time = latch(time, {});
+  EXPECT_EQ(judged(revoked, latch(time, {revoked})).not_after, 1U) << "over";
+  TimeFacts renewed = time;
+  revoked.revoked = false;
+  renewed = latch(renewed, {revoked});
+  revoked.revoked = true;
+  EXPECT_EQ(judged(revoked, latch(renewed, {revoked})).not_after, time.boot_now + 18'000 * GRANTD_NS_PER_SECOND)
+      << "another revocation, after it was taken back";
+  time.now = end + hours(24);
+  time.trusted = false;
+  EXPECT_EQ(latch(time, {}).notice_ends.size(), 1U) << "by a clock that may be wrong nothing is forgotten";
+  time.trusted = true;
+  EXPECT_TRUE(latch(time, {}).notice_ends.empty());
+  EXPECT_TRUE(latch(time, {}).revoked_at.empty());
+}
+
+TEST(Validity, OfGrantsThatAreGoneTheLatestThousandNoticesStay) {
+  TimeFacts time = noon();
+  for (int number = 0; number < 1100; number++)
+    time.notice_ends["keystone-system/g" + std::to_string(number)] = time.now + seconds(number);
+  const auto left = latch(time, {}).notice_ends;
+  EXPECT_EQ(left.size(), 1024U);
+  EXPECT_FALSE(left.contains("keystone-system/g75"));
+  EXPECT_TRUE(left.contains("keystone-system/g76"));
+}
+
 TEST(Validity, WhatHasExpiredStaysSoUntilItsSpecChanges) {
   Grant dated = grant("g", {});
   TimeFacts time = noon();
