@@ -150,8 +150,8 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 
 	if (!endpoint || !packet->policy)
 		return GRANTD_REASON_NO_ENDPOINT;
-	/* RFC 4861 6.1, 7.1; no fragments (RFC 6980), and nothing between IPv6 and ICMPv6. */
-	if (packet->hop_limit != ND_HOP_LIMIT || packet->icmp_code != 0 || packet->fragment != FRAGMENT_NONE ||
+	/* RFC 4861 6.1, 7.1; nothing between IPv6 and ICMPv6, and so no fragments (RFC 6980). */
+	if (packet->hop_limit != ND_HOP_LIMIT || packet->icmp_code != 0 ||
 	    packet->l4 != packet->l3 + sizeof(struct ipv6hdr))
 		return GRANTD_REASON_MALFORMED;
 	if (packet->icmp_type == ICMP6_NEIGHBOUR_SOLICITATION || packet->icmp_type == ICMP6_NEIGHBOUR_ADVERTISEMENT) {

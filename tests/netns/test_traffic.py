@@ -1,10 +1,12 @@
 """What a Grant allows passes as if we were not there; what it does not allow does not pass, and is counted."""
 
+import json
 import socket
 
+import frames
 import pytest
 from agent import Counted
-from traffic import FAMILY, Ping, TcpPair, UdpPair, mark_bytes, receives
+from traffic import FAMILY, Ping, TcpPair, UdpPair, mark_bytes, next_port, receives
 from world import GATEWAY, NODE, OUTSIDE, PARTIES, REALMS, TAILNET_GRANTEE, eventually
 
 
@@ -149,6 +151,23 @@ def test_a_realms_address_on_the_wrong_uplink_is_nobodys(shared_node, family):
             assert not UdpPair(world.outside, guest, family, to=guest.addresses[family], source_address=source).forward(0.4)
     finally:
         world.outside.ip(f"addr del {source}/{bits} dev lo")
+
+
+def test_a_tagged_frame_at_an_uplink_is_nobodys(node):
+    """Class 22: the kernel has moved the tag out of the frame before we see it; VID 0 it takes for none."""
+    world, guest, source, to = node.world, node.guest, PARTIES["grantee"][4], node.guest.addresses[4]
+    macs = [json.loads(space.run("ip", "-j", "link", "show", name))[0]["address"]
+            for space, name in ((world.node, "uplink0"), (world.outside, "eth0"))]
+    wire = world.outside.packet_socket("eth0")
+    receiver = guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind((to, 8080))
+    for tags in ((), ((0x8100, 0),), ()):
+        payload = mark_bytes()
+        packet = frames.ipv4(source, to, frames.udp(source, to, next_port(), 8080, payload))
+        before = node.agent.drops("nobody", "ingress")
+        wire.send(frames.ethernet(*macs, 0x0800, packet, tags))
+        assert (receives(receiver, payload, 0.4) is not None) == (not tags), tags
+        assert node.agent.drops("nobody", "ingress") == before + len(tags), tags
 
 
 def test_metadata_and_loopback_are_protected(shared_node):

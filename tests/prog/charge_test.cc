@@ -3,6 +3,8 @@
 
 #include "agent/node/clock.h"
 
+#include <sched.h>
+
 namespace grantd::prog {
 namespace {
 
@@ -124,6 +126,29 @@ TEST_F(Charge, AnotherRateConvertsWhatIsOwed) {
   run(Hook::FromGuest, datagram(1000), interface_of("slow"), {}, 200);
   const std::uint64_t bound = (boot_now() - begin + 30'000'000) * (2 * kRateBps / 8) / GRANTD_NS_PER_SECOND + 20'000;
   EXPECT_LE(passed(GRANTD_EGRESS) - before, bound) << "a change of rate fills no bucket";
+}
+
+// What a CPU has borrowed belongs to the Grant that borrowed it, not to the next one in its slot.
+TEST_F(Charge, ANewGrantInTheSlotInheritsNoCredit) {
+  cpu_set_t all, here;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
+  CPU_ZERO(&here);
+  CPU_SET(static_cast<std::size_t>(sched_getcpu()), &here);
+  ASSERT_EQ(sched_setaffinity(0, sizeof(here), &here), 0);
+  const auto slot = slot_of("slow");
+  auto policy = *node().maps().policy.find(node().maps().grant.find(slot).value()->policy_id).value();
+  const auto publish = [&] {
+    policy.grant_epoch = next_++;
+    ASSERT_TRUE(node().maps().policy.put(next_, policy).ok());
+    node().datapath().publish(slot, next_);
+  };
+  policy.limit[GRANTD_EGRESS].quantum_bytes = 64 << 10;
+  publish();
+  ASSERT_TRUE(run(Hook::FromGuest, datagram(1000), interface_of("slow"), {}).passes) << "borrows all the quantum";
+  publish();
+  full_at_ = boot_now();
+  expect_bounded(datagram(1000), GRANTD_REASON_ESTABLISHED);
+  ASSERT_EQ(sched_setaffinity(0, sizeof(all), &all), 0);
 }
 
 TEST_F(Charge, AnIcmpErrorPaysToo) {

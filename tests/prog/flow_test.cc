@@ -221,6 +221,17 @@ TEST_F(Flow, AFinClosesWhatItRecreatesAndWhatIsJudgedAgain) {
   EXPECT_FALSE(is_closing());
 }
 
+TEST_F(Flow, AClosingOneThatIsJudgedAgainStaysClosing) {
+  expect(out(kSyn), GRANTD_REASON_NEW_FLOW);
+  expect(out(kFin | kAck), GRANTD_REASON_ESTABLISHED);
+  const auto before = republish([](grantd_policy&) {});
+  expect(in(kAck), GRANTD_REASON_ESTABLISHED);
+  EXPECT_TRUE(is_closing());
+  restore(before);
+  expect(out(kAck), GRANTD_REASON_ESTABLISHED);
+  EXPECT_TRUE(is_closing());
+}
+
 TEST_F(Flow, ASynOnAClosingOneOpensItAgain) {
   expect(out(kSyn), GRANTD_REASON_NEW_FLOW);
   EXPECT_FALSE(is_closing());

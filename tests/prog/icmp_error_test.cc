@@ -74,6 +74,29 @@ TEST_F(IcmpError, FromTheGuestGoesToTheFlowsPeerAlone) {
   expect(complain(kBob4, quote4()), GRANTD_REASON_ICMP_ERROR_UNRELATED, "about its own packet");
 }
 
+TEST_F(IcmpError, ThatIsAFragmentDrops) {
+  const auto error = [&](std::uint16_t fragment) {
+    return ethernet(kGuestMac, kFarMac, 0x0800,
+                    ipv4({"198.18.0.1", kWeb4, kIcmp4, 0, fragment, {}}, icmp(3, 4, 0, quote4())));
+  };
+  expect(to_guest(error(0), ""), GRANTD_REASON_ICMP_ERROR);
+  expect(to_guest(error(0x2000), ""), GRANTD_REASON_ICMP_ERROR_UNRELATED);
+}
+
+TEST_F(IcmpError, OfAPeersFlowWaitsForThatPeer) {
+  const std::uint16_t port = fresh_port();
+  const auto from_peer = [&](std::uint8_t flags, const std::string& identity) {
+    return to_guest(frame_in(kBob4, kWeb4, kTcp, tcp(port, 8080, flags)), identity);
+  };
+  const Bytes error = error4(ipv4({kWeb4, kBob4, kTcp, 0, 0, {}}, tcp(8080, port, kAck)));
+  expect(from_peer(kSyn, "bob"), GRANTD_REASON_NEW_FLOW);
+  expect(to_guest(error, ""), GRANTD_REASON_ICMP_ERROR);
+  expect(from_peer(kAck, ""), GRANTD_REASON_NOBODY, "another sender on the same port");
+  expect(to_guest(error, ""), GRANTD_REASON_ICMP_ERROR_UNRELATED);
+  expect(from_peer(kAck, "bob"), GRANTD_REASON_ESTABLISHED);
+  expect(to_guest(error, ""), GRANTD_REASON_ICMP_ERROR);
+}
+
 TEST_F(IcmpError, IsBoundedInSize) {
   expect(to_guest(error4(quote4(1280 - 20 - 8 - 20 - 20)), ""), GRANTD_REASON_ICMP_ERROR);
   expect(to_guest(error4(quote4(1281 - 20 - 8 - 20 - 20)), ""), GRANTD_REASON_ICMP_ERROR_SIZE);

@@ -103,6 +103,25 @@ TEST_F(OwnAddress, NothingOfNeighbourDiscoveryIsRouted) {
          "a neighbour that the Grant lets it reach");
 }
 
+TEST_F(OwnAddress, NothingStandsBetweenIpv6AndNeighbourDiscovery) {
+  const Bytes out = neighbour(135, kGateway, kGuestMac), in = neighbour(135, kWeb6, kFarMac);
+  const auto behind = [](std::uint8_t next, const char* source, const char* destination, const Bytes& rest) {
+    return ipv6({source, destination, next, 255}, rest);
+  };
+  const std::pair<std::uint8_t, Bytes> headers[] = {{60, extension(kIcmp6)},
+                                                    {0, extension(kIcmp6)},
+                                                    {44, ipv6_fragment(kIcmp6, 1, 7)},
+                                                    {44, ipv6_fragment(kIcmp6, 0, 8)}};
+  for (const auto& [next, header] : headers) {
+    const std::string what = "header " + std::to_string(next);
+    expect(from_guest(ethernet(kFarMac, kGuestMac, 0x86dd, behind(next, kWeb6, kSolicitedGateway, header + out))),
+           GRANTD_REASON_MALFORMED, what);
+    expect(to_guest(ethernet(kGuestMac, kFarMac, 0x86dd, behind(next, kGateway, kSolicitedSelf, header + in)), ""),
+           GRANTD_REASON_MALFORMED, what);
+  }
+  expect(from_guest(nd(kWeb6, kSolicitedGateway, out)), GRANTD_REASON_HOUSEKEEPING);
+}
+
 TEST_F(OwnAddress, NeighbourDiscoveryToTheGuest) {
   expect(to_guest(nd_in(kGateway, kSolicitedSelf, neighbour(135, kWeb6, kFarMac)), ""), GRANTD_REASON_HOUSEKEEPING);
   expect(to_guest(nd_in(kGateway, kWeb6, neighbour(136, kGateway, kFarMac)), ""), GRANTD_REASON_HOUSEKEEPING);
