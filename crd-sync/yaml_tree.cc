@@ -120,6 +120,18 @@ class TreeBuilder : public YAML::EventHandler {
     }
   }
 
+  // yaml-cpp takes what an open bracket begins for a key.
+  bool bracket_is_closed(const YAML::Mark& mark) const {
+    int open = 0;
+    auto column = static_cast<std::size_t>(std::max(mark.column, 0));
+    for (auto line = static_cast<std::size_t>(std::max(mark.line, 0)); line < lines_.size(); ++line, column = 0)
+      for (const char each : lines_[line].substr(std::min(column, lines_[line].size()))) {
+        if (each == '{' || each == '[') ++open;
+        if ((each == '}' || each == ']') && --open <= 0) return true;
+      }
+    return open == 0;
+  }
+
   static void refuse_tag(const YAML::Mark& mark, const std::string& tag) {
     if (!tag.empty() && tag != "?" && tag != "!") refuse(mark, "carries the YAML tag \"" + tag + "\"", "no tags");
   }
@@ -144,6 +156,8 @@ class TreeBuilder : public YAML::EventHandler {
 
   void start(YamlNode::Type type, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
     refuse_tag(mark, tag);
+    if (expects_key() && !bracket_is_closed(mark))
+      refuse(mark, "opens a bracket that is not closed", "its closing bracket");
     if (expects_key()) refuse(mark, "a key is a map or a list", "text as a key");
     if (open_.size() >= static_cast<std::size_t>(limits_.depth))
       refuse(mark, "is nested too deeply", "at most " + std::to_string(limits_.depth) + " levels");

@@ -53,6 +53,8 @@ def test_verify_finds_what_is_wrong(node):
 def test_a_ping_is_what_has_no_port(node):
     asked = node.agent.ctl("explain", "web", PARTIES["destination"][4])
     assert asked.returncode == 0 and "ICMP" in asked.stdout, asked.stdout + asked.stderr
+    for port, code in (("443/TCP", 0), ("443/UDP", 1), ("443", 1)):  # 0 only where all that was tried would pass
+        assert node.agent.ctl("explain", "web", f"{PARTIES['destination'][4]}:{port}").returncode == code, port
     refused = node.agent.ctl("explain", "web", PARTIES["stranger"][6])
     assert refused.returncode == 1 and "ICMP" in refused.stdout, refused.stdout + refused.stderr
     martian = node.agent.ctl("explain", "web", "127.0.0.1:80/TCP")

@@ -33,6 +33,17 @@ bool same(const YamlNode& a, const YamlNode& b) {
   return std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(), same);
 }
 
+TEST(YamlTree, SaysWhereABracketIsOpen) {
+  for (const std::string& text :
+       {std::string("{kind: Grant, metadata: {name: g}\n"), std::string("[a, b"), std::string(20'000, '[')}) {
+    const Outcome outcome = read("---\n" + text);
+    EXPECT_EQ(outcome.error, "opens a bracket that is not closed") << text.substr(0, 40);
+    EXPECT_EQ(outcome.line, 2);
+  }
+  EXPECT_EQ(read("[a, b]: c\n").error, "a key is a map or a list");
+  EXPECT_EQ(read("{kind: Grant, metadata: {name: g}}\n").error, "");
+}
+
 TEST(YamlTree, KeepsLinesOfEveryValue) {
   const Outcome outcome = read("a: 1\nb:\n  - x\n  - {c: d,\n     e: f}\ng:\n---\nh: |\n  text\n");
   ASSERT_EQ(outcome.error, "");
