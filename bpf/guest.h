@@ -3,6 +3,7 @@
  *   endpoint -> vlan? -> parse -> own source? -> flow that the policy in force admitted? --------+
  *         -> policy, validity -> housekeeping                                                   |
  *         -> fragment | ICMP error | flow, admit and create -> charge -> stamp -> conclude <-------+
+ *                                            limited: into the queue, and back to the beginning
  *
  * Cost of an established flow: hash lookup (endpoint), array (grant), array of maps and LRU hash (flow),
  * array of maps and per-CPU array (counter); where it is limited also hash (policy) and per-CPU array (credit).
@@ -110,7 +111,8 @@ ALWAYS_INLINE bool may_have_flow(const struct packet *packet)
 }
 
 /* The path of an established flow. Returns GO_ON where the packet needs more than this. */
-ALWAYS_INLINE enum grantd_reason follow_at_once(struct packet *packet, __u32 direction, struct flow_search *search)
+ALWAYS_INLINE enum grantd_reason follow_at_once(const struct __sk_buff *skb, struct packet *packet, __u32 direction,
+						struct flow_search *search)
 {
 	struct grantd_flow *flow = search->flow;
 
@@ -123,7 +125,7 @@ ALWAYS_INLINE enum grantd_reason follow_at_once(struct packet *packet, __u32 dir
 
 		if (reason)
 			return reason;
-		reason = charge(packet, direction, GRANTD_REASON_ESTABLISHED);
+		reason = charge(skb, packet, direction, GRANTD_REASON_ESTABLISHED);
 		if (!passes(reason))
 			return reason;
 	}
@@ -144,9 +146,10 @@ ALWAYS_INLINE enum grantd_reason admit(struct __sk_buff *skb, struct packet *pac
 }
 
 /* Housekeeping is on the wire like everything else: a flood of ARP is no way around the bucket. */
-ALWAYS_INLINE enum grantd_reason charged(struct packet *packet, __u32 direction, enum grantd_reason reason)
+ALWAYS_INLINE enum grantd_reason charged(const struct __sk_buff *skb, struct packet *packet, __u32 direction,
+					 enum grantd_reason reason)
 {
-	return passes(reason) ? charge(packet, direction, reason) : reason;
+	return passes(reason) ? charge(skb, packet, direction, reason) : reason;
 }
 
 /* From the parsed packet on: everything but L2. */
@@ -166,7 +169,7 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 	packet->policy_id = policy_in_force(packet);
 	if (packet->policy_id && may_have_flow(packet)) {
 		search_flow(packet, direction, &search);
-		reason = follow_at_once(packet, direction, &search);
+		reason = follow_at_once(skb, packet, direction, &search);
 		if (reason)
 			return reason;
 	}
@@ -174,13 +177,13 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 	if (reason)
 		return reason;
 	if (is_neighbour_discovery(packet))
-		return packet->endpoint->flags & (GRANTD_ENDPOINT_LAYER3 | GRANTD_ENDPOINT_HOST_NETWORK) ?
-			       GRANTD_REASON_ICMP_TYPE :
-			       charged(packet, direction, keep_neighbours(skb, packet, direction));
+		return packet->endpoint->flags & (GRANTD_ENDPOINT_LAYER3 | GRANTD_ENDPOINT_HOST_NETWORK)
+			       ? GRANTD_REASON_ICMP_TYPE
+			       : charged(skb, packet, direction, keep_neighbours(skb, packet, direction));
 	reason = group_frame_reason(packet);
 	if (reason)
 		return is_multicast(packet, &packet->destination) ? GRANTD_REASON_MULTICAST : reason;
-	reason = charged(packet, direction, admit(skb, packet, direction, &search));
+	reason = charged(skb, packet, direction, admit(skb, packet, direction, &search));
 	if (passes(reason) && packet->fragment == FRAGMENT_FIRST) {
 		enum grantd_reason failed = remember_first_fragment(packet, direction);
 
@@ -217,7 +220,7 @@ ALWAYS_INLINE enum grantd_reason admit_frame(struct __sk_buff *skb, struct packe
 		if (packet->ethertype == ETH_P_ARP && !(endpoint->flags & GRANTD_ENDPOINT_LAYER3)) {
 			packet->policy_id = policy_in_force(packet);
 			reason = check_policy(packet);
-			return reason ? reason : charged(packet, direction, keep_arp(skb, packet, direction));
+			return reason ? reason : charged(skb, packet, direction, keep_arp(skb, packet, direction));
 		}
 	}
 	reason = parse_l3(skb, packet);
@@ -236,7 +239,7 @@ int from_guest(struct __sk_buff *skb)
 
 	if (passes(reason))
 		skb->mark = stamped(skb->mark, packet.guest_identity);
-	return conclude(&packet, skb->ifindex, GRANTD_EGRESS, reason);
+	return leave(skb, &packet, GRANTD_EGRESS, reason);
 }
 
 /* A packet that came in through no interface, and that a socket sent, originated here (rule 11). The interface alone
@@ -245,8 +248,12 @@ int from_guest(struct __sk_buff *skb)
 ALWAYS_INLINE void identify(struct __sk_buff *skb, struct packet *packet)
 {
 	packet->identity = identity_of_stamp(skb->mark);
-	if (skb->ingress_ifindex || packet->identity != GRANTD_IDENTITY_NOBODY)
+	if (packet->identity != GRANTD_IDENTITY_NOBODY)
 		return;
+	if (skb->ingress_ifindex) {
+		recall_sender(skb, packet);
+		return;
+	}
 	packet->identity = GRANTD_IDENTITY_LOCAL_NODE;
 	packet->without_socket = !skb->sk;
 }
@@ -257,7 +264,7 @@ int to_guest(struct __sk_buff *skb)
 	struct packet packet = {};
 
 	identify(skb, &packet);
-	return conclude(&packet, skb->ifindex, GRANTD_INGRESS, admit_frame(skb, &packet, GRANTD_INGRESS));
+	return leave(skb, &packet, GRANTD_INGRESS, admit_frame(skb, &packet, GRANTD_INGRESS));
 }
 
 #endif

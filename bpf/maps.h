@@ -18,6 +18,7 @@
 #include "maps/abi/identity.h"
 #include "maps/abi/limits.h"
 #include "maps/abi/policy.h"
+#include "maps/abi/queue.h"
 
 /* ---- configuration: the agent writes ---- */
 
@@ -80,6 +81,21 @@ struct {
 	__type(key, __u32);
 	__type(value, struct grantd_uplink);
 } grantd_uplink SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct grantd_shaper);
+} grantd_shaper SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * GRANTD_MAX_ENDPOINTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct grantd_queue);
+} grantd_queue SEC(".maps");
 
 /* ---- names for people: the agent writes, no program reads ---- */
 
@@ -186,6 +202,20 @@ struct {
 	__type(key, __u32);
 	__type(value, struct grantd_credit);
 } grantd_credit SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4 * GRANTD_MAX_ENDPOINTS);
+	__type(key, struct grantd_usage_key);
+	__type(value, struct grantd_usage);
+} grantd_usage SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, GRANTD_SLOTS *GRANTD_DIRECTIONS);
+	__type(key, __u32);
+	__type(value, struct grantd_delay);
+} grantd_delay SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -61,6 +61,12 @@ struct packet {
 	__u8 source_mac[ETH_ALEN];
 	__u8 without_socket; /* came in through no interface, and no socket sent it */
 
+	/* of a limited Grant: bpf/queue.h */
+	__u32 queue_class; /* 0: does not wait */
+	__u32 queue_ifindex;
+	__u8 waited; /* it has come back */
+	__u8 waited_reason;
+
 	/* for explain */
 	__u16 decided_by_source;
 	__u32 peer_identity;

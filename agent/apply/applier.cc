@@ -15,6 +15,7 @@ bool same(const RuleSet& one, const RuleSet& other) {
 }
 bool same(std::uint32_t one, std::uint32_t other) { return one == other; }
 bool same(std::uint64_t one, std::uint64_t other) { return one == other; }
+bool same(const QueueClass& one, const QueueClass& other) { return one == other; }
 bool same(const IdentityName& one, const IdentityName& other) { return one == other; }
 template <typename Record>
 bool same(const Record& one, const Record& other) {
@@ -47,7 +48,8 @@ std::size_t differences(const KernelState& one, const KernelState& other) {
          differences(one.host_guests, other.host_guests) + differences(one.prefixes, other.prefixes) +
          differences(one.uplinks, other.uplinks) + differences(one.slot_names, other.slot_names) +
          differences(one.identity_names, other.identity_names) + differences(one.guests, other.guests) +
-         differences(one.tables, other.tables) + differences(one.attachments, other.attachments);
+         differences(one.tables, other.tables) + differences(one.attachments, other.attachments) +
+         differences(one.queues, other.queues) + differences(one.shaper.classes, other.shaper.classes);
 }
 
 }  // namespace
@@ -73,6 +75,9 @@ Result<void> Applier::refresh_attachments() {
   auto read = kernel_.read_attachments();
   if (!read) return read.error();
   state_.attachments = std::move(read).value();
+  auto shaper = kernel_.read_shaper(state_.shaper);
+  if (!shaper) return shaper.error();
+  state_.shaper = std::move(shaper).value();
   return {};
 }
 

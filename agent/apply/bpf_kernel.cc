@@ -12,6 +12,7 @@ using namespace operation;
 struct Performer {
   Datapath& datapath;
   Attacher& attacher;
+  Shaper& shaper;
   const DatapathMaps& maps = datapath.maps();
 
   Result<void> operator()(const PutNode& o) { return maps.node.put(0, o.node); }
@@ -105,6 +106,14 @@ struct Performer {
     return {};
   }
 
+  Result<void> operator()(const MakeQueues&) { return shaper.make(); }
+  Result<void> operator()(const RemoveQueues&) { return shaper.remove(); }
+  Result<void> operator()(const PutShaper& o) { return maps.shaper.put(0, o.shaper); }
+  Result<void> operator()(const PutClass& o) { return shaper.put_class(o.minor, o.wanted); }
+  Result<void> operator()(const RemoveClass& o) { return shaper.remove_class(o.minor); }
+  Result<void> operator()(const PutQueue& o) { return maps.queue.put(o.endpoint_id, o.queue); }
+  Result<void> operator()(const RemoveQueue& o) { return maps.queue.erase(o.endpoint_id); }
+
   static grantd_source_key source_key(std::uint32_t rules_id, std::size_t number) {
     return {rules_id, static_cast<std::uint16_t>(number), 0};
   }
@@ -141,7 +150,7 @@ Result<void> BpfKernel::attach(const Attachment& attachment) {
 
 Result<void> BpfKernel::perform(const Operation& operation) {
   if (const auto* attach_one = std::get_if<operation::Attach>(&operation)) return attach(attach_one->attachment);
-  return std::visit(Performer{datapath_, attacher_}, operation);
+  return std::visit(Performer{datapath_, attacher_, shaper_}, operation);
 }
 
 }  // namespace grantd

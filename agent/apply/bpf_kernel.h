@@ -4,16 +4,19 @@
 #include "agent/apply/datapath.h"
 #include "agent/apply/kernel.h"
 #include "agent/attach/attacher.h"
+#include "agent/shape/shaper.h"
 
 namespace grantd {
 
 class BpfKernel final : public Kernel {
  public:
-  // Both must outlive it.
-  BpfKernel(Datapath& datapath, Attacher& attacher) : datapath_(datapath), attacher_(attacher) {}
+  // All must outlive it.
+  BpfKernel(Datapath& datapath, Attacher& attacher, Shaper& shaper)
+      : datapath_(datapath), attacher_(attacher), shaper_(shaper) {}
   Result<void> perform(const Operation& operation) override;
   Result<KernelState> read() override;
   Result<std::set<Attachment>> read_attachments() override;
+  Result<ShaperState> read_shaper(const ShaperState& known) override { return shaper_.refresh(known); }
 
  private:
   // A guest's interface whose program cannot be attached is set down, and up again once it can.
@@ -21,6 +24,7 @@ class BpfKernel final : public Kernel {
 
   Datapath& datapath_;
   Attacher& attacher_;
+  Shaper& shaper_;
   std::set<std::uint32_t> down_;  // interfaces that we set down
 };
 

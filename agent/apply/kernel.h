@@ -15,6 +15,8 @@ class Kernel {
   virtual Result<KernelState> read() = 0;
   // What read() says of attachments, alone: interfaces come and go.
   virtual Result<std::set<Attachment>> read_attachments() = 0;
+  // The same of the queues' interfaces; `known` where they are those that it knows.
+  virtual Result<ShaperState> read_shaper(const ShaperState& known) = 0;
 };
 
 }  // namespace grantd

@@ -23,7 +23,8 @@ constexpr SizeRule kRules[] = {
     {"grantd_endpoint", &Limits::endpoints, 1, 0}, {"grantd_hostguest", &Limits::endpoints, 1, 0},
     {"grantd_guest", &Limits::endpoints, 2, 0},    {"grantd_rule", &Limits::rules, 2, 0},
     {"grantd_idrule", &Limits::rules, 2, 0},       {"grantd_source", &Limits::rules, 2, 0},
-    {"grantd_identity", &Limits::prefixes, 2, 0},
+    {"grantd_identity", &Limits::prefixes, 2, 0},  {"grantd_queue", &Limits::endpoints, 2, 0},
+    {"grantd_usage", &Limits::endpoints, 4, 0},    {"grantd_delay", &Limits::grants, 2, 2},
 };
 
 }  // namespace

@@ -78,6 +78,13 @@ Result<void> read_names(const DatapathMaps& maps, KernelState& state) {
   return {};
 }
 
+Result<void> read_queue_records(const DatapathMaps& maps, KernelState& state) {
+  auto shaper = maps.shaper.find(0);
+  if (!shaper) return shaper.error();
+  if (shaper.value()) state.shaper_record = *shaper.value();
+  return maps.queue.for_each([&](__u32 id, const grantd_queue& queue) { state.queues[id] = queue; });
+}
+
 // A slot has its tables when it has all three; slot 0 needs counters only. One that may not be opened, because somebody
 // has removed its pin, is made again.
 Result<void> read_tables(const Datapath& datapath, KernelState& state) {
@@ -114,9 +121,12 @@ Result<std::set<Attachment>> BpfKernel::read_attachments() {
 Result<KernelState> BpfKernel::read() {
   KernelState state;
   const DatapathMaps& maps = datapath_.maps();
-  for (auto part : {read_policies, read_endpoints, read_names})
+  for (auto part : {read_policies, read_endpoints, read_names, read_queue_records})
     if (auto done = part(maps, state); !done) return done.error();
   if (auto done = read_tables(datapath_, state); !done) return done.error();
+  auto shaper = shaper_.read();
+  if (!shaper) return shaper.error();
+  state.shaper = std::move(shaper).value();
   auto present = read_attachments();
   if (!present) return present.error();
   state.attachments = std::move(present).value();

@@ -68,7 +68,7 @@ std::string program_name(std::uint32_t id) {
 // Which of our hooks a filter is; by the program's name, which the kernel keeps.
 std::optional<Hook> hook_of(const ClsactFilter& filter) {
   const std::string name = program_name(filter.program_id);
-  for (Hook hook : {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink})
+  for (Hook hook : {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink, Hook::FromQueue})
     if (name == hook_name(hook) && filter.egress == (hook == Hook::ToGuest)) return hook;
   return std::nullopt;
 }
@@ -293,8 +293,9 @@ Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_
   auto filters = all_filters();
   if (!filters) return filters.error();
   for (const ClsactFilter& filter : filters.value())
-    for (Hook hook : {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink})
-      if (filter.first && filter.program_id == program_ids.at(hook) && filter.egress == (hook == Hook::ToGuest))
+    for (const auto& [hook, id] : program_ids)
+      if (is_interface_hook(hook) && filter.first && filter.program_id == id &&
+          filter.egress == (hook == Hook::ToGuest))
         attachments.insert({hook, filter.ifindex, 0});
   return attachments;
 }

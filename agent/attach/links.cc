@@ -22,7 +22,7 @@ constexpr std::uint32_t kTcxIngress = 46, kTcxEgress = 47;  // BPF_TCX_INGRESS, 
 constexpr std::uint32_t kBefore = 1U << 3;                  // BPF_F_BEFORE; alone: before all others
 constexpr long kCgroup2Magic = 0x63677270;
 constexpr Hook kHooks[] = {Hook::FromGuest, Hook::ToGuest,   Hook::FromUplink, Hook::Connect4,
-                           Hook::Connect6,  Hook::SkbEgress, Hook::SkbIngress};
+                           Hook::Connect6,  Hook::SkbEgress, Hook::SkbIngress, Hook::FromQueue};
 
 std::uint32_t tcx_type(Hook hook) { return hook == Hook::ToGuest ? kTcxEgress : kTcxIngress; }
 
@@ -93,12 +93,14 @@ const char* hook_name(Hook hook) {
       return "guest_skb_egress";
     case Hook::SkbIngress:
       return "guest_skb_ingress";
+    case Hook::FromQueue:
+      return "from_queue";
   }
   return "";
 }
 
 bool is_interface_hook(Hook hook) {
-  return hook == Hook::FromGuest || hook == Hook::ToGuest || hook == Hook::FromUplink;
+  return hook == Hook::FromGuest || hook == Hook::ToGuest || hook == Hook::FromUplink || hook == Hook::FromQueue;
 }
 
 Result<Descriptor> create_tcx_link(Hook hook, std::uint32_t ifindex, int program_fd) {

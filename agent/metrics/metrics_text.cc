@@ -39,6 +39,18 @@ class Families {
     metric.histogram.bucket.push_back({durations.count(), std::numeric_limits<double>::infinity()});
     families_[family].metric.push_back(std::move(metric));
   }
+  void add_delay(std::size_t family, Labels labels, const grantd_delay& delay) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.histogram.sample_sum = static_cast<double>(delay.total_us) / 1e6;
+    for (std::uint32_t bin = 0; bin < GRANTD_DELAY_BINS; bin++) {
+      metric.histogram.sample_count += delay.packets[bin];
+      const double bound = bin + 1 < GRANTD_DELAY_BINS ? static_cast<double>(GRANTD_DELAY_FIRST_US << bin) / 1e6
+                                                       : std::numeric_limits<double>::infinity();
+      metric.histogram.bucket.push_back({metric.histogram.sample_count, bound});
+    }
+    families_[family].metric.push_back(std::move(metric));
+  }
   void one(const char* name, MetricType type, const char* help, Labels labels, std::uint64_t value) {
     add(open(name, type, help), std::move(labels), value);
   }
@@ -115,6 +127,38 @@ void add_buckets(const Snapshot& snapshot, Families& families) {
                    bucket_level_bytes(pair[direction], limit, policy->grant_epoch, snapshot.clock.boot_ns));
     }
   }
+}
+
+// Of limited Grants alone: others are not counted by guest.
+void add_usage(const Snapshot& snapshot, Families& families) {
+  const auto bytes = families.open("grantd_limited_bytes_total", kCounter,
+                                   "Bytes of a guest under a limit: allowed; of them delayed; refused by the bucket; "
+                                   "lost in a full queue.");
+  const auto waiting = families.open("grantd_queue_bytes", kGauge, "Bytes of a guest that wait for their turn now.");
+  for (const auto& [endpoint_id, pair] : snapshot.usage) {
+    const auto guest = snapshot.guests.find(endpoint_id);
+    if (guest == snapshot.guests.end()) continue;  // it is gone
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
+      const UsageState& state = pair[direction];
+      const Labels labels = {{"grant", grant_name(snapshot, guest->second.slot)},
+                             {"guest", guest_name(snapshot, endpoint_id)},
+                             {"direction", direction_name(direction)}};
+      families.add(bytes, with(labels, "outcome", "allowed"), state.usage.allowed_bytes);
+      families.add(bytes, with(labels, "outcome", "delayed"), state.usage.returned_bytes);
+      families.add(bytes, with(labels, "outcome", "refused"), state.usage.refused_bytes);
+      families.add(bytes, with(labels, "outcome", "lost"), state.lost_bytes());
+      families.add(waiting, labels, state.waiting_bytes);
+    }
+  }
+}
+
+void add_delays(const Snapshot& snapshot, Families& families) {
+  const auto family = families.open("grantd_queue_delay_seconds", MetricType::Histogram,
+                                    "How long packets waited for their turn under a limit.");
+  for (const auto& [slot, pair] : snapshot.delays)
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS})
+      families.add_delay(family, with(grant_labels(snapshot, slot), "direction", direction_name(direction)),
+                         pair[direction]);
 }
 
 void add_grants(const Snapshot& snapshot, const AgentStatus& status, Families& families) {
@@ -231,6 +275,8 @@ void add_agent(const Snapshot& snapshot, const AgentStatus& status, Families& fa
                  "Times that grantd-cni or its configuration was missing or changed, and was put back.", {},
                  status.chain->restored);
   }
+  families.one("grantd_shaper_info", kGauge, "Always 1; how limits are held, and why, is in the labels.",
+               {{"mode", shaper_mode_name(snapshot.shaper.mode)}, {"why", text_of(snapshot.shaper.why)}}, 1);
   families.one("grantd_ready", kGauge, "1 once the first full apply is done.", {}, status.ready);
   families.one("grantd_build_info", kGauge, "Always 1; what runs is in the labels.",
                {{"version", GRANTD_VERSION}, {"attach", status.mechanism}}, 1);
@@ -242,6 +288,8 @@ std::string metrics_text(const Snapshot& snapshot, const AgentStatus& status) {
   Families families;
   add_traffic(snapshot, families);
   add_buckets(snapshot, families);
+  add_usage(snapshot, families);
+  add_delays(snapshot, families);
   add_grants(snapshot, status, families);
   add_endpoints(snapshot, families);
   add_limits(snapshot, families);

@@ -6,7 +6,7 @@
 
 namespace grantd {
 
-enum class Hook : std::uint8_t { FromGuest, ToGuest, FromUplink, Connect4, Connect6, SkbEgress, SkbIngress };
+enum class Hook : std::uint8_t { FromGuest, ToGuest, FromUplink, Connect4, Connect6, SkbEgress, SkbIngress, FromQueue };
 
 struct Attachment {
   Hook hook = Hook::FromGuest;

@@ -7,6 +7,7 @@
 #include "maps/abi/endpoint.h"
 #include "maps/abi/identity.h"
 #include "maps/abi/policy.h"
+#include "maps/abi/queue.h"
 
 #include <array>
 #include <cstdint>
@@ -32,6 +33,23 @@ struct PrefixKey {
   auto operator<=>(const PrefixKey&) const = default;
 };
 
+inline constexpr std::uint64_t kQueueTickNs = 64;  // in which the kernel keeps the times of a class
+
+// A class of the queues: what a Grant may send in one direction, or in it a guest.
+struct QueueClass {
+  std::uint32_t parent = 0;                       // minor number of the class that it is in; 0: of none
+  std::uint64_t rate_bytes = 0, ceil_bytes = 0;   // a second: its own part, and the most that it may take
+  std::uint64_t burst_ns = 0, ceil_burst_ns = 0;  // multiples of kQueueTickNs
+  std::uint32_t quantum_bytes = 0;                // that it sends before the next one has its turn
+  std::uint32_t queue_bytes = 0;                  // that may wait in it; 0: it holds other classes
+  auto operator<=>(const QueueClass&) const = default;
+};
+
+struct ShaperState {
+  std::uint32_t queue_ifindex = 0, release_ifindex = 0;  // 0: no queues are there
+  std::map<std::uint32_t, QueueClass> classes;           // by minor number
+};
+
 struct KernelState {
   std::map<std::uint32_t, std::uint64_t> published;  // slot -> policy_id; slots in quarantine are absent
   std::map<std::uint64_t, grantd_policy> policies;
@@ -46,6 +64,9 @@ struct KernelState {
   // Slots that have flow, fragment and counter tables -> flows that the first one holds; 0 for slot 0.
   std::map<std::uint32_t, std::uint32_t> tables;
   std::set<Attachment> attachments;
+  ShaperState shaper;
+  grantd_shaper shaper_record{};
+  std::map<std::uint32_t, grantd_queue> queues;  // by endpoint_id
   grantd_node node{};
   Bounds bounds{};
   // Policies that are not in force any more, since when. Forgotten when the agent restarts: then

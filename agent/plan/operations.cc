@@ -76,6 +76,13 @@ struct Recorder {
   void operator()(const PutGuest& o) { state.guests[o.endpoint_id] = o.guest; }
   void operator()(const RemoveGuest& o) { state.guests.erase(o.endpoint_id); }
   void operator()(const PutBounds& o) { state.bounds = o.bounds; }
+  void operator()(const MakeQueues&) {}  // their indexes are read back
+  void operator()(const RemoveQueues&) { state.shaper = {}; }
+  void operator()(const PutShaper& o) { state.shaper_record = o.shaper; }
+  void operator()(const PutClass& o) { state.shaper.classes[o.minor] = o.wanted; }
+  void operator()(const RemoveClass& o) { state.shaper.classes.erase(o.minor); }
+  void operator()(const PutQueue& o) { state.queues[o.endpoint_id] = o.queue; }
+  void operator()(const RemoveQueue& o) { state.queues.erase(o.endpoint_id); }
 };
 
 constexpr std::array kNames = {"put_node",
@@ -103,7 +110,14 @@ constexpr std::array kNames = {"put_node",
                                "remove_identity_name",
                                "put_guest",
                                "remove_guest",
-                               "put_bounds"};
+                               "put_bounds",
+                               "make_queues",
+                               "remove_queues",
+                               "put_shaper",
+                               "put_class",
+                               "remove_class",
+                               "put_queue",
+                               "remove_queue"};
 static_assert(kNames.size() == std::variant_size_v<Operation>);
 
 }  // namespace

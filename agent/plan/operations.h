@@ -116,6 +116,25 @@ struct PutGuest {
 struct RemoveGuest {
   std::uint32_t endpoint_id;
 };
+struct MakeQueues {};    // the interfaces and the qdisc; apply reads back what they are
+struct RemoveQueues {};  // with all classes
+struct PutShaper {
+  Boxed<grantd_shaper> shaper;
+};
+struct PutClass {
+  std::uint32_t minor;
+  QueueClass wanted;
+};
+struct RemoveClass {
+  std::uint32_t minor;
+};
+struct PutQueue {
+  std::uint32_t endpoint_id;
+  grantd_queue queue;
+};
+struct RemoveQueue {
+  std::uint32_t endpoint_id;
+};
 struct PutBounds {
   Boxed<Bounds> bounds;
 };
@@ -129,7 +148,9 @@ using Operation =
                  operation::RemoveEndpoint, operation::PutHostGuest, operation::RemoveHostGuest, operation::PutPrefixes,
                  operation::RemovePrefixes, operation::PutUplink, operation::RemoveUplink, operation::PutSlotName,
                  operation::RemoveSlotName, operation::PutIdentityName, operation::RemoveIdentityName,
-                 operation::PutGuest, operation::RemoveGuest, operation::PutBounds>;
+                 operation::PutGuest, operation::RemoveGuest, operation::PutBounds, operation::MakeQueues,
+                 operation::RemoveQueues, operation::PutShaper, operation::PutClass, operation::RemoveClass,
+                 operation::PutQueue, operation::RemoveQueue>;
 
 const char* operation_name(const Operation& operation);  // "publish", as in metrics
 

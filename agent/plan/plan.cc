@@ -24,6 +24,7 @@ Plan Planner::run() {
   plan_uplinks();
   plan_grants();
   plan_endpoints();
+  plan_queues();
   retire();
   // What goes now may free what still names it.
   if (!phases_[Retire].empty()) plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);

@@ -36,6 +36,7 @@ void Planner::keep_refused(const RefusedGrant& grant) {
 void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy) {
   const std::uint64_t policy_id = take_policy_id();
   new_policies_[policy_id] = policy.rules_id;
+  made_policies_[policy_id] = policy;
   add(Fill, subject, operation::PutPolicy{policy_id, policy});
   add(PublishPhase, subject, operation::Publish{slot, policy_id});
   published_[slot] = policy_id;

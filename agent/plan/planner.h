@@ -58,6 +58,16 @@ class Planner {
   std::uint32_t slot_of(const CompiledEndpoint& endpoint) const;
   void put_guest(std::uint32_t endpoint_id, const grantd_guest& guest, const std::string& subject);
 
+  // plan_queues.cc
+  struct LimitedGuest {  // whose packets may wait, where its Grant is limited
+    std::uint32_t endpoint_id, slot;
+  };
+  void plan_queues();
+  void plan_shaper(bool usable);
+  void want_queues(std::map<std::uint32_t, QueueClass>& classes, std::map<std::uint32_t, grantd_queue>& queues);
+  std::uint32_t number_in_queues(const LimitedGuest& guest, std::set<std::uint32_t>& taken) const;
+  const grantd_policy* policy_after(std::uint32_t slot) const;  // in force after this plan
+
   // plan_retire.cc
   void retire();
   void retire_policies(std::set<std::uint64_t>& kept);
@@ -80,6 +90,8 @@ class Planner {
   std::map<std::uint32_t, std::uint64_t> published_;     // slot -> policy_id after this plan
   std::map<std::uint64_t, std::uint32_t> new_policies_;  // policy_id -> rules_id
   std::set<std::uint32_t> new_rule_sets_;
+  std::map<std::uint64_t, grantd_policy> made_policies_;  // the same, whole
+  std::vector<LimitedGuest> limited_guests_;
   std::set<std::uint32_t> used_slots_;   // by endpoints after this plan
   std::set<std::uint32_t> used_guests_;  // endpoint_ids after this plan
 };

@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <random>
 #include <utility>
 
 namespace grantd {
@@ -52,6 +53,14 @@ std::int64_t wall_seconds() {
 void return_memory() {
   constexpr std::size_t kWorthIt = 2U << 20;
   if (mallinfo2().fordblks > kWorthIt) malloc_trim(0);
+}
+
+// Never 0.
+std::uint32_t random_secret() {
+  std::random_device source;
+  std::uint32_t secret = 0;
+  while (secret == 0) secret = source();
+  return secret;
 }
 
 unsigned cpu_count() {
@@ -93,10 +102,16 @@ Result<void> Agent::load_datapath() {
   for (const auto& [hook, program] : datapath_->programs()) programs[hook] = program.fd;
   auto adopted = attacher_->adopt(programs);
   if (!adopted) return adopted.error();
-  kernel_ = std::make_unique<BpfKernel>(*datapath_, *attacher_);
+  auto shaper = choose_shaper(settings_.shaper, settings_.pin_root);
+  if (!shaper) return shaper.error();
+  shaper_ = std::move(shaper).value();
+  kernel_ = std::make_unique<BpfKernel>(*datapath_, *attacher_, *shaper_.shaper);
   applier_ = std::make_unique<Applier>(*kernel_);
   if (auto read = applier_->refresh(boot_now()); !read) return read.error();
-  log_info("datapath loaded", {{"pin_root", settings_.pin_root}, {"adopted", std::to_string(adopted.value())}});
+  log_info("datapath loaded", {{"pin_root", settings_.pin_root},
+                               {"adopted", std::to_string(adopted.value())},
+                               {"shaper", shaper_.shaper->mode() == GRANTD_SHAPER_HTB ? "htb" : "policer"},
+                               {"because", shaper_.why}});
   return {};
 }
 
@@ -199,6 +214,10 @@ void Agent::read_node() {
   if (auto refreshed = applier_->refresh_attachments(); !refreshed)
     log_error("cannot read the attachments", {{"error", refreshed.error().message}});
   count_lost(before);
+  const ShaperState& queues = applier_->state().shaper;  // our own interfaces are nobody's uplink
+  std::erase_if(node_.interfaces, [&](const InterfaceFact& each) {
+    return each.ifindex == queues.queue_ifindex || each.ifindex == queues.release_ifindex;
+  });
   keep_macs();
 }
 
@@ -296,6 +315,9 @@ PlanFacts Agent::plan_facts(const TimeFacts& time) const {
   facts.stamp_mask = settings_.stamp_mask;
   facts.pid = static_cast<std::uint32_t>(getpid());
   facts.boot_to_wall_ns = time_->boot_to_wall_ns();
+  facts.shaper = shaper_.shaper->mode();
+  facts.shaper_why = shaper_.why;
+  facts.shaper_secret = random_secret();
   return facts;
 }
 

@@ -65,6 +65,7 @@ class Agent {
   EventLoop loop_;
   std::unique_ptr<Datapath> datapath_;
   std::unique_ptr<Attacher> attacher_;
+  ChosenShaper shaper_;
   std::unique_ptr<BpfKernel> kernel_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<Source> source_;

@@ -5,6 +5,7 @@
 #include "agent/cni/chain_keeper.h"
 #include "agent/handover/cni_record.h"
 #include "agent/handover/guest_namespaces.h"
+#include "agent/shape/shaper.h"
 
 #include <filesystem>
 
@@ -42,6 +43,7 @@ Result<void> uninstall(const Settings& settings) {
     if (auto removed = remove_chain(settings.cni_conf_dir, settings.cni_bin_dir); !removed) return removed;
   // Filters are found without pins.
   if (auto detached = Attacher(pin_root, AttachMode::Auto).detach_all(); !detached) return detached;
+  if (auto removed = remove_shaper(pin_root); !removed) return removed;
   // Only what is ours: a directory itself goes when nothing else is in it.
   for (const char* part : {"/links", "/programs", "/maps"})
     if (auto removed = remove_tree(pin_root + part); !removed) return removed;

@@ -39,7 +39,7 @@ struct Given {
   Settings settings;
   // Text until it has been checked.
   std::vector<std::string> uplinks, pod_cidrs, service_cidrs;
-  std::string stamp_mask = "0xff001fff", attach = "auto", log_format = "text", output = "table";
+  std::string stamp_mask = "0xff001fff", attach = "auto", shaper = "auto", log_format = "text", output = "table";
 };
 
 std::string environment_name(std::string flag) {
@@ -188,6 +188,9 @@ CLI::App* add_run(CLI::App& app, Given& given) {
   add(*run, "attach", given.attach, "How programs are attached; auto: tcx where the kernel has it")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "tcx", "clsact"}));
+  add(*run, "shaper", given.shaper, "How limits are held; auto: packets wait in HTB queues where the kernel has them")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "htb", "policer"}));
   run->add_flag("--trust-clock", given.settings.trust_clock,
                 "Enforce dated Grants although the clock is not synchronised")
       ->envname("GRANTD_TRUST_CLOCK");
@@ -244,6 +247,9 @@ Settings finish(Given given) {
   settings.attach = given.attach == "tcx"      ? AttachSetting::Tcx
                     : given.attach == "clsact" ? AttachSetting::Clsact
                                                : AttachSetting::Auto;
+  settings.shaper = given.shaper == "htb"       ? ShaperSetting::Htb
+                    : given.shaper == "policer" ? ShaperSetting::Policer
+                                                : ShaperSetting::Auto;
   settings.log_format = given.log_format == "json" ? LogFormat::Json : LogFormat::Text;
   settings.json_output = given.output == "json";
   return settings;

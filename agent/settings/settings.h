@@ -6,6 +6,7 @@
 #include "agent/guests/cri/cri_socket.h"
 #include "agent/handover/cni_record.h"
 #include "agent/handover/guest_namespaces.h"
+#include "agent/shape/shaper.h"
 
 #include <cstdint>
 #include <string>
@@ -37,6 +38,7 @@ struct Settings {
   std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT;
   Limits limits;  // of this node
   AttachSetting attach = AttachSetting::Auto;
+  ShaperSetting shaper = ShaperSetting::Auto;
   bool trust_clock = false;
   LogFormat log_format = LogFormat::Text;
   std::string log_level = "info";

@@ -1,5 +1,7 @@
 #include "agent/snapshot/read_snapshot.h"
 
+#include "agent/shape/backlog.h"
+
 #include <ctime>
 #include <set>
 
@@ -52,6 +54,9 @@ Result<void> read_configuration(const DatapathMaps& maps, Snapshot& snapshot) {
   auto node = maps.node.find(0);
   if (!node) return node.error();
   if (node.value()) snapshot.node = *node.value();
+  auto shaper = maps.shaper.find(0);
+  if (!shaper) return shaper.error();
+  if (shaper.value()) snapshot.shaper = *shaper.value();
   for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++) {
     auto bound = maps.bound.find(kind);
     if (!bound) return bound.error();
@@ -83,6 +88,40 @@ Result<void> read_buckets(const DatapathMaps& maps, Snapshot& snapshot) {
       if (bucket.value()) pair[direction] = {*bucket.value(), credit.value()};
     }
   }
+  return {};
+}
+
+Result<void> read_delays(const DatapathMaps& maps, Snapshot& snapshot) {
+  for (const auto& [slot, policy_id] : snapshot.published) {
+    const grantd_policy* policy = policy_in_force(snapshot, slot);
+    if (!policy) continue;
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
+      if (policy->limit[direction].rate_bps == 0) continue;
+      auto delay = maps.delay.find(GRANTD_BUCKET_INDEX(slot, direction));
+      if (!delay) return delay.error();
+      if (delay.value() && delay.value()->grant_epoch == policy->grant_epoch)
+        snapshot.delays[slot][direction] = *delay.value();
+    }
+  }
+  return {};
+}
+
+// What waits last: what comes back meanwhile is then not taken for lost.
+Result<void> read_usage(const DatapathMaps& maps, Snapshot& snapshot) {
+  auto entries = maps.usage.entries();
+  if (!entries) return entries.error();
+  for (const auto& [key, usage] : entries.value())
+    if (key.direction < GRANTD_DIRECTIONS) snapshot.usage[key.endpoint_id][key.direction].usage = usage;
+  if (snapshot.shaper.queue_ifindex == 0) return {};
+  auto backlogs = read_backlogs(snapshot.shaper.queue_ifindex);
+  if (!backlogs) return backlogs.error();
+  auto queues = maps.queue.entries();
+  if (!queues) return queues.error();
+  for (const auto& [endpoint_id, queue] : queues.value())
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS})
+      if (const auto found = backlogs.value().find(queue.class_id[direction] & 0xffff);
+          queue.class_id[direction] && found != backlogs.value().end())
+        snapshot.usage[endpoint_id][direction].waiting_bytes = found->second;
   return {};
 }
 
@@ -154,7 +193,8 @@ Result<Snapshot> read_snapshot(const DatapathMaps& maps, const SnapshotParts& pa
   if (parts.fills)
     if (auto done = read_fills(maps, slots, snapshot); !done) return done.error();
   if (parts.buckets)
-    if (auto done = read_buckets(maps, snapshot); !done) return done.error();
+    for (auto part : {read_buckets, read_delays, read_usage})
+      if (auto done = part(maps, snapshot); !done) return done.error();
   snapshot.clock = read_clock();  // last: nothing in the snapshot lies in its future
   return snapshot;
 }

@@ -138,4 +138,6 @@ bool reason_passes(std::uint32_t reason) {
   return reason != GRANTD_REASON_FELL_THROUGH && reason < GRANTD_REASON_FIRST_DROP;
 }
 
+const char* shaper_mode_name(std::uint32_t mode) { return mode == GRANTD_SHAPER_HTB ? "htb" : "policer"; }
+
 }  // namespace grantd

@@ -10,6 +10,7 @@
 #include "maps/abi/flow.h"
 #include "maps/abi/identity.h"
 #include "maps/abi/policy.h"
+#include "maps/abi/queue.h"
 
 #include <array>
 #include <cstdint>
@@ -34,6 +35,18 @@ struct Clock {
 struct BucketState {
   grantd_bucket bucket{};
   std::uint64_t credit_bytes = 0;
+};
+
+// What a guest of a limited Grant sent or received, and what waits of it.
+struct UsageState {
+  grantd_usage usage{};
+  std::uint64_t waiting_bytes = 0;
+  // What the queue had no room for. While packets are on their way through it, a little may be counted here for a
+  // moment.
+  std::uint64_t lost_bytes() const {
+    const std::uint64_t accounted = usage.returned_bytes + waiting_bytes;
+    return usage.queued_bytes > accounted ? usage.queued_bytes - accounted : 0;
+  }
 };
 
 struct FlowEntry {
@@ -62,6 +75,9 @@ struct Snapshot {
   // By slot, GRANTD_COUNTERS each; slots without a table are absent.
   std::map<std::uint32_t, std::vector<grantd_counter>> counters;
   std::map<std::uint32_t, std::array<BucketState, GRANTD_DIRECTIONS>> buckets;  // by slot
+  grantd_shaper shaper{};
+  std::map<std::uint32_t, std::array<UsageState, GRANTD_DIRECTIONS>> usage;     // by endpoint_id; of limited Grants
+  std::map<std::uint32_t, std::array<grantd_delay, GRANTD_DIRECTIONS>> delays;  // by slot, of the policy in force
   std::vector<FlowEntry> flows;
   std::map<std::string, MapFill> fills;  // by the map's name; tables of slots are added up
 };
@@ -92,5 +108,6 @@ const char* uplink_class_name(std::uint32_t uplink_class);  // "tailnet"
 const char* reason_label(std::uint32_t reason);             // "" for a number without a reason
 const char* reason_sentence(std::uint32_t reason);
 bool reason_passes(std::uint32_t reason);
+const char* shaper_mode_name(std::uint32_t mode);  // "htb"
 
 }  // namespace grantd

@@ -21,6 +21,8 @@ class Finder {
         return missing("to the guest", step.attachment.ifindex);
       case Hook::FromUplink:
         return node({"ProgramMissing", *subject_ + ": the program that tells who sends is not attached"});
+      case Hook::FromQueue:  // what waits is dropped there; the guest is no freer for it
+        return node({"ProgramMissing", *subject_ + ": the program behind the queues is not attached"});
       default:
         return add({"ProgramMissing", "a program is not attached to its cgroup"});
     }
@@ -57,6 +59,14 @@ class Finder {
   void operator()(const operation::PutGuest&) {}
   void operator()(const operation::RemoveGuest&) {}
   void operator()(const operation::PutBounds&) {}
+  // The bucket holds the limit without queues.
+  void operator()(const operation::MakeQueues&) {}
+  void operator()(const operation::RemoveQueues&) {}
+  void operator()(const operation::PutShaper&) {}
+  void operator()(const operation::PutClass&) {}
+  void operator()(const operation::RemoveClass&) {}
+  void operator()(const operation::PutQueue&) {}
+  void operator()(const operation::RemoveQueue&) {}
 
  private:
   void add(Gap gap) { gaps_.by_subject[*subject_].push_back(std::move(gap)); }

@@ -11,6 +11,7 @@
 #include "maps/abi/flow.h"
 #include "maps/abi/identity.h"
 #include "maps/abi/policy.h"
+#include "maps/abi/queue.h"
 #include "maps/kernel/typed_map.h"
 
 #include <functional>
@@ -42,6 +43,8 @@ struct DatapathMaps {
   TypedMap<grantd_rule_key, grantd_ranges> rule;
   TypedMap<grantd_idrule_key, grantd_ranges> idrule;
   TypedMap<__u32, grantd_uplink> uplink;
+  TypedMap<__u32, grantd_shaper> shaper;
+  TypedMap<__u32, grantd_queue> queue;
   TypedMap<__u32, grantd_slotname> slotname;
   TypedMap<__u32, grantd_idname> idname;
   TypedMap<__u32, grantd_guest> guest;
@@ -54,6 +57,8 @@ struct DatapathMaps {
   TypedMap<__u32, grantd_bucket> bucket;
   TypedMap<__u32, grantd_credit> credit;  // per CPU: use read_credit()
   TypedMap<__u32, grantd_clock> clock;    // per CPU
+  TypedMap<grantd_usage_key, grantd_usage> usage;
+  TypedMap<__u32, grantd_delay> delay;
   Descriptor event;
   std::string pin_root;  // where the slots' tables are pinned
 

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 
+from bandwidth import bandwidth_report, measure_bandwidth
 from control_plane import control_plane_report, measure_control_plane
 from forwarding import case_worlds, measure_all
 from pod_starts import measure_pod_starts, pod_starts_report
@@ -22,8 +23,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds: its figures mean little")
     parser.add_argument("--rounds", type=int, default=9, help="rounds that the spread is taken over (default 9)")
     parser.add_argument("--visits", type=int, default=5, help="visits to each case in a round (default 5)")
-    parser.add_argument("--only", choices=["forwarding", "control-plane", "pod-starts", "kubernetes"],
-                        help="one part; the last two are made only if asked for")
+    parser.add_argument("--only", choices=["forwarding", "control-plane", "pod-starts", "bandwidth", "kubernetes"],
+                        help="one part; the last three are made only if asked for")
     parser.add_argument("--starts", type=int, default=10_000, help="pods that pod-starts makes (default 10000)")
     parser.add_argument("--json", type=pathlib.Path, help="directory for the figures, a file of JSON for each part")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="directory of the binaries")
@@ -91,6 +92,12 @@ def pod_starts(options, result):
         raise BenchError("; ".join(failures))
 
 
+def bandwidth(options, result):
+    result["cells"] = measure_bandwidth(options.quick)
+    print(bandwidth_report(result["cells"]))
+    keep(options, "bandwidth", result)
+
+
 def kubernetes(options, result):
     from kubernetes import kubernetes_report, measure_kubernetes  # pylint: disable=import-outside-toplevel
 
@@ -112,6 +119,9 @@ def main():
     mount_private()
     if options.only == "pod-starts":
         pod_starts(options, {"machine": facts})
+        return 0
+    if options.only == "bandwidth":
+        bandwidth(options, {"machine": facts})
         return 0
     # First: the worlds of the other part stay, and are in the way.
     if options.only != "forwarding":

@@ -14,6 +14,8 @@ MAY_INCLUDE = {
     "maps/": ("maps/",),
     "crd-sync/": ("crd-sync/", "maps/"),
     "agent/compile/": ("agent/compile/", "crd-sync/", "maps/"),
+    # Queues know what plan wants of them and netlink, and nobody else.
+    "agent/shape/": ("agent/shape/", "agent/netlink/", "agent/plan/", "agent/compile/", "crd-sync/", "maps/"),
     "agent/plan/": ("agent/plan/", "agent/compile/", "crd-sync/", "maps/"),
 }
 KERNEL_WRAPPERS = "maps/kernel/"
@@ -85,8 +87,10 @@ VERDICT_MAY_STAND_IN = {
 }
 PROGRAM = re.compile(r'^SEC\("(?P<section>[^"]+)"\)\s*\nint (?P<name>\w+)\([^)]*\)\n\{\n(?P<body>.*?)^\}', re.M | re.S)
 LEAVES_BY = {
-    "from_guest": ("return conclude(",),
-    "to_guest": ("return conclude(",),
+    # leave() puts what has to wait into its queue, and concludes everything else.
+    "from_guest": ("return leave(",),
+    "to_guest": ("return leave(",),
+    "from_queue": ("return conclude(", "return bpf_redirect("),
     "from_uplink": ("return VERDICT_NEXT;",),
     "guest_connect4": ("return connect_verdict(",),
     "guest_connect6": ("return connect_verdict(",),
@@ -161,6 +165,7 @@ def test_these_checks_can_fail():
     assert bad(include_direction, "crd-sync/api/x.cc", "#include <sys/epoll.h>\n")
     assert bad(include_direction, "agent/compile/x.cc", '#include "maps/kernel/maps.h"\n')
     assert not bad(include_direction, "bpf/x.h", '#include "maps/abi/base.h"\n#include <bpf/bpf_helpers.h>\n')
+    assert bad(include_direction, "agent/shape/x.cc", '#include "agent/apply/datapath.h"\n')
     assert bad(purity, "agent/plan/x.cc", "#include <fstream>\n")
     assert bad(purity, "agent/compile/x.cc", "auto now = std::chrono::system_clock::now();\n")
     assert not bad(purity, "agent/compile/x.cc", "// system_clock::now is for others\n")

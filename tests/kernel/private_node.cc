@@ -152,7 +152,8 @@ void PrivateNode::load(const Limits& limits) {
   options.limits = limits;
   datapath_ = must(Datapath::load(options));
   attacher_ = std::make_unique<Attacher>(pin_root_, AttachMode::Auto);
-  kernel_ = std::make_unique<BpfKernel>(*datapath_, *attacher_);
+  shaper_ = std::make_unique<PolicerShaper>(pin_root_);
+  kernel_ = std::make_unique<BpfKernel>(*datapath_, *attacher_, *shaper_);
   applier_ = std::make_unique<Applier>(*kernel_);
 }
 

@@ -6,6 +6,7 @@
 #include "agent/apply/bpf_kernel.h"
 #include "agent/compile/node_facts.h"
 #include "agent/ctl/explain/question.h"
+#include "agent/shape/policer.h"
 
 #include <memory>
 #include <string>
@@ -64,6 +65,7 @@ class PrivateNode {
   CompiledPolicy compiled_;
   std::unique_ptr<Datapath> datapath_;
   std::unique_ptr<Attacher> attacher_;
+  std::unique_ptr<PolicerShaper> shaper_;  // nothing waits in it: each packet is judged and charged at once
   std::unique_ptr<BpfKernel> kernel_;
   std::unique_ptr<Applier> applier_;
 };

@@ -5,7 +5,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from agent import Agent  # noqa: E402
+from node import Node  # noqa: E402
 from world import World  # noqa: E402
 
 
@@ -27,13 +27,3 @@ def shared_node():
     """The same, shared by the tests of a module, which leave it as they found it."""
     with World() as made:
         yield Node(made)
-
-
-class Node:
-    def __init__(self, world):
-        self.world = world
-        self.guest = world.add_guest("web")
-        self.agent = Agent(world)
-        self.agent.grant()
-        self.agent.workload(self.guest)
-        self.agent.start()

@@ -1,9 +1,11 @@
-"""Limits: never more than rate x time + burst, and nearly all of it (classes 37 and 38)."""
+"""Limits by the bucket alone: never more than rate x time + burst, and nearly all of it (classes 37 and 38)."""
 
 import socket
 import threading
 import time
 
+import pytest
+from node import Node
 from traffic import TcpPair
 from world import PARTIES
 
@@ -11,6 +13,12 @@ SO_RCVBUFFORCE = 33  # not in Python's socket module
 RATE, BURST = 16_000_000, 256 * 1024
 HARD = {"keystone.io/egress-bandwidth": "16M", "keystone.io/ingress-bandwidth": "16M"}
 LIMITED = {"hard": HARD, "bandwidth": {"egressBurst": "256Ki", "ingressBurst": "256Ki"}}
+
+
+@pytest.fixture
+def node(world):
+    """Queues are tested in test_shaping.py; here nothing waits."""
+    return Node(world, "--shaper", "policer")
 
 
 def flood(socket_, goal, stop):

@@ -153,6 +153,28 @@ TEST(Status, IsTheNodeAtAGlance) {
   EXPECT_THAT(show_status(samples::node(), {"/p", true}, kJson), HasSubstr("\"running\": true"));
 }
 
+TEST(Status, TellsHowLimitsAreHeldAndWhy) {
+  Snapshot node = samples::node();
+  node.shaper.mode = GRANTD_SHAPER_HTB;
+  copy_text(node.shaper.why, "the kernel has HTB");
+  EXPECT_THAT(show_status(node, {"/p", true}, kTable), HasSubstr("htb: the kernel has HTB"));
+  EXPECT_THAT(show_status(node, {"/p", true}, kJson),
+              testing::ContainsRegex("\"mode\": \"htb\",\n *\"why\": \"the kernel"));
+  EXPECT_THAT(show_status(samples::node(), {"/p", true}, kTable), HasSubstr("policer: "));
+}
+
+TEST(Top, ShowsWhatEachGuestTakesOfTheLimit) {
+  Snapshot before = samples::node(), after = samples::node();
+  after.clock.boot_ns += samples::kSecond;
+  after.usage[1][GRANTD_EGRESS].usage = {2'500'000, 2000, 3'000'000, 2400, 2'500'000, 2000, 125'000, 100};
+  after.usage[1][GRANTD_EGRESS].waiting_bytes = 375'000;
+  const std::string text = show_top(before, after, {}, kTable);
+  EXPECT_THAT(text, testing::ContainsRegex("  bob-web +egress +20 Mbit/s +shared +20 % +2000 +- +2 Mbit/s +366"));
+  EXPECT_THAT(show_top(before, after, {}, kJson),
+              HasSubstr("\"guests\":[{\"guest\":\"bob-web\",\"bits_per_second\":20000000,\"packets_per_second\":2000,"
+                        "\"dropped_bits_per_second\":2000000,\"queue_bytes\":375000}]"));
+}
+
 TEST(Status, TellsWhichLimitRefuses) {
   Snapshot node = samples::node();
   node.bounds[GRANTD_BOUND_FLOWS] = {32768, 32768, 3};

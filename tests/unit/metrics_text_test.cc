@@ -97,6 +97,36 @@ TEST(Metrics, BucketsAreThereWhereALimitIs) {
   EXPECT_THAT(text, Not(HasSubstr("grantd_bucket_level_bytes{grant=\"keystone-system/alice-to-carol\"")));
 }
 
+TEST(Metrics, GuestsUnderALimitAreAccounted) {
+  Snapshot node = full_node();
+  UsageState& state = node.usage[1][GRANTD_EGRESS];
+  state.usage = {5000, 5, 4000, 4, 2500, 2, 300, 1};
+  state.waiting_bytes = 1000;
+  node.usage[99][GRANTD_EGRESS].usage.allowed_bytes = 7;  // a guest that is gone
+  grantd_delay& delay = node.delays[1][GRANTD_EGRESS];
+  delay.packets[0] = 3;
+  delay.packets[2] = 1;
+  delay.packets[GRANTD_DELAY_BINS - 1] = 1;
+  delay.total_us = 2'500'000;
+  const std::string text = metrics_text(node, status());
+  const std::string guest = "{grant=\"keystone-system/alice-to-bob\",guest=\"bob-web\",direction=\"egress\"";
+  EXPECT_THAT(text, HasSubstr("grantd_limited_bytes_total" + guest + ",outcome=\"allowed\"} 5000\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_limited_bytes_total" + guest + ",outcome=\"delayed\"} 2500\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_limited_bytes_total" + guest + ",outcome=\"refused\"} 300\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_limited_bytes_total" + guest + ",outcome=\"lost\"} 500\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_queue_bytes" + guest + "} 1000\n"));
+  EXPECT_THAT(text, Not(HasSubstr("endpoint 99")));
+  const std::string grant =
+      "{grant=\"keystone-system/alice-to-bob\",grantor=\"alice-home\",grantee=\"bob-home\","
+      "direction=\"egress\"";
+  EXPECT_THAT(text, HasSubstr("grantd_queue_delay_seconds_count" + grant + "} 5\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_queue_delay_seconds_sum" + grant + "} 2.5\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_queue_delay_seconds_bucket" + grant + ",le=\"0.000128\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_queue_delay_seconds_bucket" + grant + ",le=\"0.000512\"} 4\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_queue_delay_seconds_bucket" + grant + ",le=\"+Inf\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_shaper_info{mode=\"policer\""));
+}
+
 TEST(Metrics, TheAgentsOwn) {
   const std::string text = metrics_text(full_node(), status());
   EXPECT_THAT(text, HasSubstr("grantd_endpoints 3\n"));

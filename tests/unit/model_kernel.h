@@ -4,6 +4,7 @@
 
 #include "agent/apply/kernel.h"
 #include "agent/plan/encode.h"
+#include "agent/plan/queue_classes.h"
 
 #include <algorithm>
 #include <functional>
@@ -18,7 +19,12 @@ class ModelKernel : public Kernel {
     const std::string name = operation_name(operation);
     if (name == failing_ || (dice_ && dice_())) return Error{"made to fail", 5};
     check(operation);
+    check_queues(operation);
     record(operation, now, state_);
+    if (std::holds_alternative<operation::MakeQueues>(operation) && !state_.shaper.queue_ifindex) {
+      state_.shaper.queue_ifindex = next_ifindex_++;
+      state_.shaper.release_ifindex = next_ifindex_++;
+    }
     check_state();
     return {};
   }
@@ -29,10 +35,17 @@ class ModelKernel : public Kernel {
   }
   Result<std::set<Attachment>> read_attachments() override { return state_.attachments; }
 
+  Result<ShaperState> read_shaper(const ShaperState&) override { return state_.shaper; }
+
   void fail(const std::string& operation) { failing_ = operation; }
   void fail_by(std::function<bool()> dice) { dice_ = std::move(dice); }
   void lose_attachments(std::uint32_t ifindex) {
     std::erase_if(state_.attachments, [&](const Attachment& each) { return each.ifindex == ifindex; });
+  }
+  // Somebody removes the interfaces of the queues, and with them all that stands on them.
+  void lose_queues() {
+    lose_attachments(state_.shaper.release_ifindex);
+    state_.shaper = {};
   }
   // Which Grants a guest may be under at any moment: those of the old and of the new desired state.
   void allow(std::function<bool(const std::string& guest, const std::string& grant)> allowed) {
@@ -84,6 +97,40 @@ class ModelKernel : public Kernel {
     }
   }
 
+  // What waits must come back: behind a queue stands our program, and no guest is sent into a class that is another's.
+  void check_queues(const Operation& operation) {
+    const auto children = [&](std::uint32_t minor) {
+      return std::any_of(state_.shaper.classes.begin(), state_.shaper.classes.end(),
+                         [&](const auto& each) { return each.second.parent == minor; });
+    };
+    const auto used = [&](std::uint32_t minor) {
+      return std::any_of(state_.queues.begin(), state_.queues.end(), [&](const auto& each) {
+        return minor_of(each.second.class_id[0]) == minor || minor_of(each.second.class_id[1]) == minor;
+      });
+    };
+    if (const auto* put = std::get_if<operation::PutClass>(&operation)) {
+      const auto have = state_.shaper.classes.find(put->minor);
+      if (have != state_.shaper.classes.end() && have->second.parent != put->wanted.parent)
+        violated("a class went to another Grant");
+      if (put->wanted.parent && !state_.shaper.classes.contains(put->wanted.parent)) violated("a class in none");
+    } else if (const auto* removed = std::get_if<operation::RemoveClass>(&operation)) {
+      if (children(removed->minor)) violated("a class was removed before those in it");
+      if (used(removed->minor)) violated("a class was removed that a guest waits in");
+    } else if (const auto* queue = std::get_if<operation::PutQueue>(&operation)) {
+      for (const std::uint32_t id : queue->queue.class_id) {
+        if (id && !state_.shaper.classes.contains(minor_of(id))) violated("a queue without its class");
+        for (const auto& [other, its] : state_.queues)
+          if (id && other != queue->endpoint_id && (its.class_id[0] == id || its.class_id[1] == id))
+            violated("two guests in one class");
+      }
+    } else if (const auto* shaper = std::get_if<operation::PutShaper>(&operation)) {
+      if (shaper->shaper->queue_ifindex &&
+          !state_.attachments.contains({Hook::FromQueue, shaper->shaper->release_ifindex, 0}))
+        violated("queues with nothing behind them");
+      if (shaper->shaper->secret == 0 && shaper->shaper->queue_ifindex) violated("queues without a secret");
+    }
+  }
+
   void check_state() {
     for (const auto& [ifindex, endpoint] : state_.endpoints) {
       if (endpoint.slot == 0) continue;
@@ -103,6 +150,7 @@ class ModelKernel : public Kernel {
   }
 
   KernelState state_;
+  std::uint32_t next_ifindex_ = 90;
   std::string failing_;
   std::function<bool()> dice_;
   std::function<bool(const std::string&, const std::string&)> allowed_;

@@ -120,6 +120,28 @@ void check_agreement(const KernelState& state, const CompiledPolicy& compiled) {
   check_prefixes(state, compiled);
 }
 
+// Every guest under a limit waits in a class of its own, where there are queues at all; nobody else does.
+void check_waiting(const KernelState& state, bool queues) {
+  std::size_t waiting = 0;
+  for (const auto& [ifindex, endpoint] : state.endpoints) {
+    const auto published = state.published.find(endpoint.slot);
+    if (published == state.published.end()) continue;
+    const grantd_policy& policy = state.policies.at(published->second);
+    bool limited = false;
+    for (std::uint32_t direction = 0; direction < GRANTD_DIRECTIONS; direction++) {
+      if (!queues || !policy.limit[direction].rate_bps) continue;
+      limited = true;
+      const std::uint32_t minor = minor_of(state.queues.at(endpoint.endpoint_id).class_id[direction]);
+      RC_ASSERT(state.shaper.classes.at(minor).parent == grant_minor(endpoint.slot, direction));
+      RC_ASSERT(state.shaper.classes.at(minor).ceil_bytes < policy.limit[direction].rate_bps / 8);
+    }
+    waiting += limited;
+  }
+  RC_ASSERT(state.queues.size() == waiting);
+  RC_ASSERT((state.shaper_record.queue_ifindex != 0) == queues);
+  if (waiting == 0) RC_ASSERT(state.shaper.classes.empty());
+}
+
 RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
   std::mt19937 random(*rc::gen::arbitrary<std::uint32_t>());
   ModelKernel kernel;
@@ -129,6 +151,7 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
   PlanFacts facts;
   facts.interfaces = {2, 10, 11, 12};
   facts.cpus = 2;
+  facts.shaper_secret = 7;
   bool fails = true;
   kernel.fail_by([&] { return fails && random() % 12 == 0; });
   std::set<std::pair<std::string, std::string>> before;
@@ -146,11 +169,16 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
       compiled = compile(desired, node, time, limits);
       applier->apply(plan(applier->state(), compiled, facts), facts.now);
     };
+    facts.shaper = random() % 4 ? GRANTD_SHAPER_HTB : GRANTD_SHAPER_POLICER;
     fails = true;
     for (auto attempt = random() % 3; attempt > 0; attempt--) {
       converge();
       time.boot_now += random() % (2 * GRANTD_NS_PER_SECOND);
       time.now = desired::noon().now + std::chrono::nanoseconds(time.boot_now - desired::noon().boot_now);
+      if (random() % 6 == 0) {
+        kernel.lose_queues();
+        RC_ASSERT(applier->refresh_attachments().ok());
+      }
       if (random() % 3 == 0) {  // the agent is killed and starts again
         applier = std::make_unique<Applier>(kernel);
         RC_ASSERT(applier->refresh(time.boot_now).ok());
@@ -159,12 +187,14 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
     fails = false;
     for (int settle = 0; settle < 4; settle++) {
       converge();
+      RC_ASSERT(applier->refresh_attachments().ok());
       time.boot_now += 2 * GRANTD_NS_PER_SECOND;
       time.now += std::chrono::seconds(2);
     }
     converge();
     RC_ASSERT(kernel.violations() == std::vector<std::string>{});
     check_agreement(kernel.state(), compiled);
+    check_waiting(kernel.state(), facts.shaper == GRANTD_SHAPER_HTB);
     const auto again = plan(applier->state(), compiled, facts);
     RC_ASSERT(again.steps.empty());
     // Nothing is left behind by what came and went.

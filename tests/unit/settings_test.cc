@@ -80,6 +80,7 @@ TEST_F(SettingsTest, DefaultsAreThoseOfTheDesign) {
   EXPECT_EQ(settings.stamp_mask, 0xff001fffU);
   EXPECT_EQ(settings.limits.flows_per_grant, 16384U);
   EXPECT_EQ(settings.attach, AttachSetting::Auto);
+  EXPECT_EQ(settings.shaper, ShaperSetting::Auto);
   EXPECT_FALSE(settings.trust_clock);
   EXPECT_EQ(settings.log_format, LogFormat::Text);
   EXPECT_EQ(settings.log_level, "info");
@@ -145,6 +146,8 @@ TEST_F(SettingsTest, FlagsAreTaken) {
   EXPECT_EQ(settings.log_format, LogFormat::Json);
   EXPECT_EQ(settings.log_level, "debug");
   EXPECT_EQ(run_with({"--attach", "tcx"}).attach, AttachSetting::Tcx);
+  EXPECT_EQ(run_with({"--shaper", "htb"}).shaper, ShaperSetting::Htb);
+  EXPECT_EQ(run_with({"--shaper", "policer"}).shaper, ShaperSetting::Policer);
   EXPECT_EQ(run_with({"--listen", "none"}).listen, "");
 }
 
@@ -272,6 +275,7 @@ TEST_F(SettingsTest, WrongValuesAreNamedWithWhatIsAccepted) {
       {{"--stamp-mask", "0xff000fff"}, "0xff000fff", "13 contiguous bits"},
       {{"--stamp-mask", "0x98001fff"}, "0x98001fff", "tag"},
       {{"--attach", "xdp"}, "xdp", "clsact"},
+      {{"--shaper", "fq"}, "fq", "policer"},
       {{"--flows-per-grant", "63"}, "63", "64 to 1048576"},
       {{"--flows-per-grant", "many"}, "many", "64 to 1048576"},
       {{"--max-grants", "0"}, "0", "1 to 8190"},
@@ -339,9 +343,10 @@ TEST_F(SettingsTest, ThereIsExactlyOneSource) {
 
 TEST_F(SettingsTest, HelpNamesEachSettingAndAnExample) {
   EXPECT_EQ(parse({"run", "--help"}).exit_code, 0);
-  for (const char* flag : {"--manifests", "--node", "--uplink", "--pod-cidr", "--service-cidr", "--pin-root",
-                           "--state-dir", "--listen", "--stamp-mask", "--flows-per-grant", "--max-grants",
-                           "--max-flows", "--attach", "--trust-clock", "--log-format", "--log-level", "example:"})
+  for (const char* flag :
+       {"--manifests", "--node", "--uplink", "--pod-cidr", "--service-cidr", "--pin-root", "--state-dir", "--listen",
+        "--stamp-mask", "--flows-per-grant", "--max-grants", "--max-flows", "--attach", "--shaper", "--trust-clock",
+        "--log-format", "--log-level", "example:"})
     EXPECT_THAT(said_, HasSubstr(flag));
   for (const char* command : {"check", "uninstall"}) {
     EXPECT_EQ(parse({command, "--help"}).exit_code, 0);

@@ -56,6 +56,7 @@ std::string status_json(const Snapshot& snapshot, const AgentSign& agent, const 
        {"manifests", text_of(node.manifests)},
        {"applied_at", moment_json(snapshot.clock, node.applied_at_ns)},
        {"stamp_mask", hexadecimal(node.stamp_mask)},
+       {"shaper", {{"mode", shaper_mode_name(snapshot.shaper.mode)}, {"why", text_of(snapshot.shaper.why)}}},
        {"grants", {{"known", totals.grants}, {"active", totals.active}}},
        {"guests",
         {{"attached", totals.guests}, {"quarantined", totals.quarantined}, {"not_enforced", totals.not_enforced}}},
@@ -112,22 +113,23 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
                                                             time_text(clock.wall_of(node.applied_at_ns)) + ")";
   const std::string dropped =
       std::to_string(totals.dropped) + (totals.dropped ? ", last " + ago_text(totals.last_drop_ns, clock.boot_ns) : "");
-  const std::string facts =
-      render_facts({{"node", text_of(node.node)},
-                    {"agent", sign},
-                    {"version", version},
-                    {"manifests", text_of(node.manifests)},
-                    {"applied", applied},
-                    {"pin root", agent.pin_root},
-                    {"stamp mask", hexadecimal(node.stamp_mask)},
-                    {"uplinks", uplinks.empty() ? "none" : uplinks},
-                    {"grants", std::to_string(totals.grants) + " known, " + std::to_string(totals.active) + " active"},
-                    {"guests", Cell(std::to_string(totals.guests) + " attached, " + std::to_string(totals.quarantined) +
-                                        " closed, " + std::to_string(totals.not_enforced) + " not enforced",
-                                    totals.not_enforced ? Colour::Bad : Colour::Plain)},
-                    {"packets passed", std::to_string(totals.passed)},
-                    {"packets dropped", dropped}},
-                   style.colour);
+  const std::string facts = render_facts(
+      {{"node", text_of(node.node)},
+       {"agent", sign},
+       {"version", version},
+       {"manifests", text_of(node.manifests)},
+       {"applied", applied},
+       {"pin root", agent.pin_root},
+       {"stamp mask", hexadecimal(node.stamp_mask)},
+       {"shaper", std::string(shaper_mode_name(snapshot.shaper.mode)) + ": " + text_of(snapshot.shaper.why)},
+       {"uplinks", uplinks.empty() ? "none" : uplinks},
+       {"grants", std::to_string(totals.grants) + " known, " + std::to_string(totals.active) + " active"},
+       {"guests", Cell(std::to_string(totals.guests) + " attached, " + std::to_string(totals.quarantined) +
+                           " closed, " + std::to_string(totals.not_enforced) + " not enforced",
+                       totals.not_enforced ? Colour::Bad : Colour::Plain)},
+       {"packets passed", std::to_string(totals.passed)},
+       {"packets dropped", dropped}},
+      style.colour);
   return facts + "\n" + limits_text(snapshot, style.colour) +
          (snapshot.fills.empty() ? "" : "\n" + maps_text(snapshot, style.colour));
 }

@@ -1,0 +1,23 @@
+// Queues in an HTB qdisc: a class for each limited Grant and direction, in it one for each guest.
+#pragma once
+
+#include "agent/shape/shaper.h"
+
+namespace grantd {
+
+class HtbShaper final : public Shaper {
+ public:
+  explicit HtbShaper(std::string pin_root) : pin_root_(std::move(pin_root)) {}
+  grantd_shaper_mode mode() const override { return GRANTD_SHAPER_HTB; }
+  Result<void> make() override;
+  Result<ShaperState> read() override;
+  Result<ShaperState> refresh(const ShaperState& known) override;
+  Result<void> put_class(std::uint32_t minor, const QueueClass& wanted) override;
+  Result<void> remove_class(std::uint32_t minor) override;
+  Result<void> remove() override;
+
+ private:
+  std::string pin_root_;
+};
+
+}  // namespace grantd

@@ -1,0 +1,167 @@
+// The bucket's arithmetic, as the datapath has it: never more than rate x time + burst, for any arrivals, packets, CPUs
+// and changes of the rate, and at the edges of the clock.
+#include "agent/plan/encode.h"
+#include "bpf/bucket_level.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+namespace grantd {
+namespace {
+
+using Wide = unsigned __int128;
+
+// A bucket with the credit that each CPU has borrowed from it, as bpf/bucket.h spends it.
+class Node {
+ public:
+  explicit Node(unsigned cpus) : credit_(cpus) { std::memset(static_cast<void*>(&bucket_), 0, sizeof(bucket_)); }
+  bool pass(unsigned cpu, std::uint64_t bytes, std::uint64_t now, const grantd_limit& limit) {
+    std::uint64_t& credit = credit_[cpu];
+    if (credit < bytes) {
+      draws_++;
+      const std::uint64_t taken = take_level(&bucket_, &limit, 1, now, bytes - credit);
+      if (taken == 0) return false;
+      credit += taken;
+    }
+    credit -= bytes;
+    return true;
+  }
+  std::uint64_t draws() const { return draws_; }
+  std::uint64_t credit() const {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t each : credit_) sum += each;
+    return sum;
+  }
+
+ private:
+  grantd_bucket bucket_;
+  std::uint64_t draws_ = 0;
+  std::vector<std::uint64_t> credit_;
+};
+
+struct World {
+  std::mt19937_64 random;
+  unsigned cpus;
+  std::uint64_t now;
+  std::uint64_t below(std::uint64_t most) { return random() % most; }
+  std::uint64_t any_rate() {
+    const auto exponent = below(20);
+    return std::min<std::uint64_t>(GRANTD_MIN_RATE_BPS * (1 + below(1000)) << exponent, GRANTD_MAX_RATE_BPS);
+  }
+  // A burst that compile would accept: at least a packet of segmentation offload, and not too long.
+  grantd_limit any_limit() {
+    const std::uint64_t rate = any_rate(),
+                        longest = static_cast<std::uint64_t>((Wide{1} << 38) * rate / 8'000'000'000ULL);
+    const std::uint64_t burst = GRANTD_MIN_BURST_BYTES + below(1ULL << below(30));
+    return encode_limit({rate, std::max<std::uint64_t>(GRANTD_MIN_BURST_BYTES, std::min(burst, longest))}, cpus);
+  }
+  std::uint64_t any_wait(const grantd_limit& limit) {
+    switch (below(6)) {
+      case 0:
+        return 0;
+      case 1:
+        return below(1000);
+      case 2:
+        return limit.burst_ns + below(limit.burst_ns + 1);
+      case 3:
+        return below(50) == 0 ? 365ULL * 86'400 * GRANTD_NS_PER_SECOND : 0;
+      default:
+        return below(limit.burst_ns / 50 + 2);
+    }
+  }
+  std::uint64_t any_packet() { return below(3) ? 60 + below(1500) : 1 + below(70'000); }
+};
+
+World world(std::uint32_t seed) {
+  World made{std::mt19937_64(seed), 1, 0};
+  made.cpus = 1 + static_cast<unsigned>(made.below(8));
+  made.now = made.below(3) ? made.below(1ULL << 50) : (1ULL << 62) + made.below(1ULL << 50);
+  return made;
+}
+
+// What the rate fills in this time, in bytes, rounded up.
+Wide filled(std::uint64_t rate_bps, std::uint64_t nanoseconds) {
+  return Wide{rate_bps} * nanoseconds / (8 * Wide{GRANTD_NS_PER_SECOND}) + 1;
+}
+
+RC_GTEST_PROP(Bucket, NeverMoreThanRateTimesTimePlusBurst, (std::uint32_t seed)) {
+  World w = world(seed);
+  const grantd_limit limit = w.any_limit();
+  Node node(w.cpus);
+  struct Passed {
+    std::uint64_t at, bytes, credit;  // in all by then, and what CPUs held when it began
+  };
+  std::vector<Passed> history = {{w.now, 0, 0}};
+  const std::uint64_t begin = w.now;
+  std::uint64_t passed = 0;
+  for (int step = 0; step < 400; step++) {
+    w.now += w.any_wait(limit);
+    const std::uint64_t held = node.credit();
+    for (auto burst = w.below(20); burst > 0; burst--) {
+      const std::uint64_t bytes = w.any_packet();
+      if (node.pass(static_cast<unsigned>(w.below(w.cpus)), bytes, w.now, limit)) passed += bytes;
+    }
+    RC_ASSERT(passed + node.credit() <= limit.burst_bytes + filled(limit.rate_bps, w.now - begin));
+    RC_ASSERT(node.credit() <= limit.burst_bytes / 4 + 70'000);
+    history.push_back({w.now, passed, held});
+  }
+  // In any window: what was borrowed before it may be used in it.
+  for (std::size_t from = 1; from < history.size(); from += 7)
+    for (std::size_t to = from; to < history.size(); to += 3)
+      RC_ASSERT(history[to].bytes - history[from - 1].bytes <=
+                limit.burst_bytes + history[from].credit + filled(limit.rate_bps, history[to].at - history[from].at));
+}
+
+RC_GTEST_PROP(Bucket, AChangeOfTheRateGivesNothingAway, (std::uint32_t seed)) {
+  World w = world(seed);
+  // A debt of these bursts fits at any rate.
+  const auto any_limit = [&w] {
+    return encode_limit({w.any_rate(), GRANTD_MIN_BURST_BYTES + w.below(1 << 18)}, w.cpus);
+  };
+  grantd_limit limit = any_limit();
+  Node node(w.cpus);
+  Wide allowed = 0;
+  std::uint64_t passed = 0, largest = limit.burst_bytes, rate_until_seen = limit.rate_bps;
+  for (int step = 0; step < 300; step++) {
+    if (w.below(3) == 0) {
+      limit = any_limit();
+      largest = std::max<std::uint64_t>(largest, limit.burst_bytes);
+    }
+    const std::uint64_t wait = w.any_wait(limit), draws = node.draws();
+    w.now += wait;
+    // The datapath sees a change with the first packet after it; until then the old rate has counted.
+    allowed += filled(std::max<std::uint64_t>(limit.rate_bps, rate_until_seen), wait);
+    for (auto burst = w.below(20); burst > 0; burst--) {
+      const std::uint64_t bytes = w.any_packet();
+      if (node.pass(static_cast<unsigned>(w.below(w.cpus)), bytes, w.now, limit)) passed += bytes;
+    }
+    if (node.draws() != draws)
+      rate_until_seen = limit.rate_bps;
+    else
+      rate_until_seen = std::max<std::uint64_t>(rate_until_seen, limit.rate_bps);
+    RC_ASSERT(passed <= allowed + largest);
+  }
+}
+
+// An idle bucket lets its whole burst pass, and then what the rate fills: it is no smaller than it says.
+RC_GTEST_PROP(Bucket, NearlyAllOfItIsGranted, (std::uint32_t seed)) {
+  World w = world(seed);
+  w.cpus = 1;
+  const grantd_limit limit = w.any_limit();
+  Node node(1);
+  const std::uint64_t begin = w.now, step_ns = std::max<std::uint64_t>(limit.burst_ns / 20, 1), bytes = 1514;
+  std::uint64_t passed = 0;
+  for (int step = 0; step < 100; step++) {
+    while (node.pass(0, bytes, w.now, limit)) passed += bytes;
+    w.now += step_ns;
+  }
+  const Wide fair = limit.burst_bytes + filled(limit.rate_bps, w.now - step_ns - begin);
+  RC_ASSERT(Wide{passed} * 100 >= fair * 97);
+}
+
+}  // namespace
+}  // namespace grantd
