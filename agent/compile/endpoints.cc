@@ -213,9 +213,15 @@ class EndpointCompiler {
     }
     endpoint.grant = workload.grant;
     if (known_grants_.contains(workload.grant)) return;
-    endpoint.quarantine = "there is no Grant " + workload.grant;
+    // What the sources refused is not among the Grants, but has its errors here already.
+    const bool refused = std::any_of(problems_.begin(), problems_.end(), [&](const Problem& each) {
+      return each.severity == Severity::Error && each.object == "Grant " + workload.grant;
+    });
+    endpoint.quarantine =
+        refused ? "the Grant " + workload.grant + " was refused" : "there is no Grant " + workload.grant;
     report(Severity::Warning, workload, "spec.grantName", workload.grant,
-           "there is no such Grant; the guest is in quarantine");
+           refused ? "this Grant was refused; the guest is in quarantine"
+                   : "there is no such Grant; the guest is in quarantine");
   }
 
   bool is_uplink(const std::string& name) const {

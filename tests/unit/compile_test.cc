@@ -19,6 +19,7 @@ using desired::workload;
 using desired::world;
 using std::chrono::hours;
 using std::chrono::seconds;
+using testing::AllOf;
 using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -160,6 +161,22 @@ std::optional<IdentityName> owner(const CompiledPolicy& policy, int uplink_class
         (!best || each.prefix.length > best->prefix.length))
       best = &each;
   return best ? std::optional(best->identity) : std::nullopt;
+}
+
+TEST(Endpoints, AGrantThatWasRefusedIsNotTakenForOneThatIsNotThere) {
+  DesiredState desired = world();
+  desired.grants.clear();
+  desired.workloads = {workload("web", "g", "veth-a", {"10.20.0.2"})};
+  const auto said = [&] {
+    const CompiledPolicy policy = compile(desired, node(), noon());
+    return policy.problems.empty() ? "" : policy.problems.back().message + "; " + policy.endpoints.front().quarantine;
+  };
+  EXPECT_THAT(said(), AllOf(HasSubstr("no such Grant"), HasSubstr("there is no Grant")));
+  Problem wrong;
+  wrong.object = "Grant " + desired.workloads.front().grant;
+  wrong.message = "is missing";
+  desired.problems = {wrong};
+  EXPECT_THAT(said(), AllOf(HasSubstr("this Grant was refused"), HasSubstr("was refused")));
 }
 
 TEST(Realms, AreBelievedOnTheirClassesOnly) {
