@@ -151,7 +151,8 @@ def test_these_checks_can_fail():
     assert anchor("## What `X` does?".lstrip("#")) == "what-x-does"
 
 
-def test_the_page_of_performance_says_what_was_measured():
-    done = subprocess.run([sys.executable, "-B", str(ROOT / "scripts/docs_performance.py"), "--check"],
+@pytest.mark.parametrize("page", ["performance", "assurance"])
+def test_a_page_of_figures_says_what_was_measured(page):
+    done = subprocess.run([sys.executable, "-B", str(ROOT / f"scripts/docs_{page}.py"), "--check"],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

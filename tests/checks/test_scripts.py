@@ -34,7 +34,8 @@ def test_scripts_are_executable_and_strict(script):
     assert "\nset -euo pipefail\n" in text or "\nset -uo pipefail\n" in text
 
 
-@pytest.mark.parametrize("script", ["scripts/test", "scripts/bench", "scripts/demo", "scripts/fuzz", "scripts/image"])
+@pytest.mark.parametrize("script", ["scripts/test", "scripts/bench", "scripts/demo", "scripts/fuzz", "scripts/image", "scripts/prove",
+                                    "scripts/mutate"])
 def test_help_answers_without_root_or_build(script):
     if not (ROOT / script).exists():
         pytest.skip(f"{script} is not there yet")

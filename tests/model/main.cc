@@ -42,16 +42,21 @@ void add(json& all, const json& more) {
 struct Options {
   std::uint64_t seed = 1, packets = 0, sequences = 0;
   unsigned jobs = 4;
-  std::string resume;
+  std::string resume, datapath;
 };
 
 // In pieces; after each the counts so far are written, from which a later run goes on.
 int long_run(const Options& options) {
-  json done = {{"seed", options.seed}, {"counts", json::object()}};
+  json done = {{"seed", options.seed}, {"datapath", options.datapath}, {"counts", json::object()}};
   if (std::ifstream file(options.resume); !options.resume.empty() && file) done = json::parse(file);
   if (done["seed"] != options.seed) {
     std::fprintf(stderr, "%s is of seed %s; accepted: that seed, or another file\n", options.resume.c_str(),
                  done["seed"].dump().c_str());
+    return 2;
+  }
+  if (done["datapath"] != options.datapath) {
+    std::fprintf(stderr, "%s is of another datapath, %s; accepted: a new file\n", options.resume.c_str(),
+                 done["datapath"].dump().c_str());
     return 2;
   }
   const std::uint64_t worlds = (options.packets + kPacketsPerWorld - 1) / kPacketsPerWorld;
@@ -92,6 +97,7 @@ int main(int argc, char** argv) {
   app.add_option("--sequences", options.sequences, "how many, of 10 to 50 steps");
   app.add_option("--jobs", options.jobs, "processes")->check(CLI::Range(1U, 64U));
   app.add_option("--resume", options.resume, "FILE that counts are kept in, and gone on from");
+  app.add_option("--datapath", options.datapath, "what the counts are of; kept with them");
   CLI11_PARSE(app, argc, argv);
   if (options.packets == 0 && options.sequences == 0) return RUN_ALL_TESTS();
   return grantd::model::long_run(options);

@@ -68,6 +68,7 @@ Meaning::Meaning(const DesiredState& desired, const NodeFacts& node) : desired_(
   protected_ = {prefix("127.0.0.0/8"), prefix("169.254.0.0/16"), prefix("::1/128"), prefix("fe80::/10")};
   protected_.insert(protected_.end(), node.pod_cidrs.begin(), node.pod_cidrs.end());
   protected_.insert(protected_.end(), node.service_cidrs.begin(), node.service_cidrs.end());
+  protected_.insert(protected_.end(), node.local_routes.begin(), node.local_routes.end());
   for (const InterfaceFact& interface : node.interfaces)
     for (const IpAddress& address : interface.addresses) protected_.push_back({address, address.bits()});
 }
@@ -113,6 +114,8 @@ std::vector<IpAddress> Meaning::gateways(const Workload& guest) const {
 }
 
 bool Meaning::is_node(const IpAddress& address) const {
+  for (const IpPrefix& route : node_.local_routes)
+    if (inside(address, route)) return true;
   for (const InterfaceFact& interface : node_.interfaces)
     if (std::find(interface.addresses.begin(), interface.addresses.end(), address) != interface.addresses.end())
       return true;

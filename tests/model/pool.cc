@@ -47,6 +47,7 @@ Generator::Generator(Random& random, const World& world) : random_(random), worl
     }
   for (const GuestSpec& guest : world.guests)
     for (const std::string& each : guest.addresses) add(IpAddress::parse(each).value());
+  for (const char* each : kLocalRoutes) add_prefix(each);
   for (const char* each : kNodeAddresses) add(IpAddress::parse(each).value());
   for (const char* each : {"10.42.7.7", "10.43.0.1", "169.254.169.254", "8.8.8.8", "203.0.113.200", "172.16.0.1",
                            "224.0.0.251", "239.1.1.1", "255.255.255.255", "0.0.0.0", "127.0.0.1", "240.0.0.1"})

@@ -42,6 +42,8 @@ struct World {
 inline constexpr const char* kGuests[] = {"a", "b", "c", "d"};            // on interfaces veth-a to veth-d
 inline constexpr const char* kUplinks[] = {"uplink0", "tail0", "over0"};  // lan, tailnet, overlay
 inline constexpr const char* kNodeAddresses[] = {"198.51.100.200", "10.42.0.1", "2001:db8:be::200"};
+// What the kernel delivers to the node beside its addresses: of its networks' broadcast, and a route of its own.
+inline constexpr const char* kLocalRoutes[] = {"198.51.100.255/32", "192.0.2.96/28", "2001:db8:be::/128"};
 inline constexpr const char* kPodRanges[] = {"10.42.0.0/16", "fd00:42::/56"};
 inline constexpr const char* kServiceRanges[] = {"10.43.0.0/16", "fd00:43::/112"};
 inline constexpr const char* kGatewayAddresses[] = {"fe80::1", "fe80::2"};

@@ -65,6 +65,7 @@ WorldNode::WorldNode() {
   NodeFacts& facts = node_->facts();
   facts.pod_cidrs = prefixes(kPodRanges, std::size(kPodRanges));
   facts.service_cidrs = prefixes(kServiceRanges, std::size(kServiceRanges));
+  facts.local_routes = prefixes(kLocalRoutes, std::size(kLocalRoutes));
   facts.uplink_rules.push_back({"over0", UplinkClass::Overlay});
   facts.interfaces[0].addresses = addresses(kNodeAddresses, std::size(kNodeAddresses));
   for (InterfaceFact& each : facts.interfaces)

@@ -1,0 +1,119 @@
+"""The tables of docs/assurance.md, out of the counts that scripts/prove and scripts/mutate keep in docs/assurance/.
+
+  /usr/bin/python3 scripts/docs_assurance.py                      writes them
+  /usr/bin/python3 scripts/docs_assurance.py --check              fails where the page says otherwise
+  /usr/bin/python3 scripts/docs_assurance.py --digest             of the datapath's sources
+  /usr/bin/python3 scripts/docs_assurance.py --keep-model STATE   takes over what scripts/prove has counted so far
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "assurance.md"
+FIGURES = ROOT / "docs" / "assurance"
+BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.S)
+ASKED = {"packets": 10_000_000, "sequences": 100_000}
+ASKED_SCORE = 95
+
+
+def digest():
+    """Of the datapath's sources: which datapath the counts are of."""
+    total = hashlib.sha256()
+    for path in sorted([*(ROOT / "bpf").glob("*.[hc]"), *(ROOT / "maps/abi").glob("*.h")]):
+        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def keep_model(state):
+    counts = json.loads(pathlib.Path(state).read_text(encoding="utf-8"))
+    counts["kernel"] = os.uname().release
+    FIGURES.mkdir(exist_ok=True)
+    (FIGURES / "model.json").write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+
+
+def table(header, rows):
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def bound(number):
+    """None seen in N: the rate is below 3/N with 95 % confidence."""
+    return f"{3 / number:.1e}" if number else "none"
+
+
+def model(figures):
+    run = figures["model"]
+    counts = run["counts"]
+    rows = []
+    for name in ("packets", "sequences"):
+        asked = ASKED[name]
+        rows.append([name, f"{counts[name]:,}", f"{asked:,}", "met" if counts[name] >= asked else "**not yet**"])
+    rows += [["of the packets, passed", f"{counts['passed']:,}", "", ""],
+             ["worlds of manifests", f"{counts['worlds']:,}", "", ""],
+             ["frames that the test interface does not take", f"{counts['not_taken_by_test_run']:,}", "", ""],
+             ["disagreements", f"{counts['disagreements']:,}", "0", "met" if not counts["disagreements"] else "**missed**"]]
+    text = table(["", "so far", "asked for", ""], rows)
+    text += f"\nSeed {run['seed']}, Linux {run['kernel']}, datapath `{run['datapath']}` (a digest of `bpf/` and `maps/abi/`).\n"
+    if not counts["disagreements"]:
+        text += (f"None was seen in {counts['packets']:,} packets: of packets that are drawn as these were, fewer than "
+                 f"{bound(counts['packets'])} are judged otherwise, with 95 % confidence. Of sequences: fewer than "
+                 f"{bound(counts['sequences'])}.\n")
+    return text
+
+
+def reasons(figures):
+    met = figures["model"]["counts"]["by_reason"]
+    return table(["reason", "packets"], [[f"`{name}`", f"{number:,}"] for name, number in
+                                          sorted(met.items(), key=lambda item: -item[1])])
+
+
+def mutation(figures):
+    told = figures["mutation"]
+    judged = told["killed"] + told["survived"]
+    explained = sum(1 for survivor in told["survivors"] if survivor["why"])
+    score = 100 * told["killed"] / judged if judged else 0
+    return table(["", ""], [
+        ["mutants that `scripts/mutate` makes", f"{told['mutants']:,}"],
+        ["tried so far, drawn by chance", f"{told['tried']:,}"],
+        ["not compiled, or the code of the original", f"{told['not_compiled'] + told['same_code']:,}"],
+        ["refused by the verifier", f"{told['refused_by_verifier']:,}"],
+        ["noticed by the suites", f"{told['killed']:,}"],
+        ["survived", f"{told['survived']:,}"],
+        ["of these, explained one by one", f"{explained:,}"],
+        [f"score, of those that ran (asked for: {ASKED_SCORE} %)", f"{score:.1f} %"]])
+
+
+def survivors(figures):
+    rows = [[f"`{each['where']}`", f"`{each['from']}`".replace("|", "\\|"), f"`{each['to']}`".replace("|", "\\|"),
+             each["why"] or "**not explained yet**"] for each in figures["mutation"]["survivors"]]
+    lines = [["where", "was", "became", "why nothing notices"], ["---"] * 4, *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" if rows else "None.\n"
+
+
+def rendered(text):
+    figures = {part: json.loads((FIGURES / f"{part}.json").read_text(encoding="utf-8")) for part in ("model", "mutation")}
+    return BLOCK.sub(lambda found: found[1] + globals()[found[2]](figures) + found[3], text)
+
+
+def main():
+    if sys.argv[1:] == ["--digest"]:
+        print(digest())
+        return
+    if sys.argv[1:2] == ["--keep-model"] and len(sys.argv) == 3:
+        keep_model(sys.argv[2])
+        return
+    text = PAGE.read_text(encoding="utf-8")
+    if sys.argv[1:] == ["--check"]:
+        if rendered(text) != text:
+            sys.exit("docs/assurance.md does not say what docs/assurance/ holds: run scripts/docs_assurance.py")
+        return
+    PAGE.write_text(rendered(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
