@@ -175,6 +175,16 @@ REFUSED = {
     "pullPolicy": ("--set", "image.pullPolicy=Sometimes", "image.pullPolicy"),
     "digest": ("--set", "image.digest=sha256:12", "image.digest"),
     "listen without a port": ("--set", "metrics.listen=0.0.0.0", "metrics.listen"),
+    "listen beyond the ports": ("--set", "metrics.listen=0.0.0.0:65536", "metrics.listen"),
+    "listen beyond addresses": ("--set", "metrics.listen=0.0.0.256:9786", "metrics.listen"),
+    "listen at a name": ("--set", "metrics.listen=localhost:9786", "metrics.listen"),
+    "podCidrs beyond addresses": ("--set", "podCidrs={10.256.0.0/16}", "podCidrs.0"),
+    "podCidrs beyond a prefix": ("--set", "podCidrs={10.42.0.0/33}", "podCidrs.0"),
+    "serviceCidrs beyond IPv6": ("--set", "serviceCidrs={fd00::/129}", "serviceCidrs.0"),
+    "extraArgs no flag": ("--set", "extraArgs={trust-clock}", "extraArgs.0"),
+    "extraArgs in two": ("--set", "extraArgs={--max-grants 7}", "extraArgs.0"),
+    "extraArgs of a value": ("--set", "extraArgs={--listen=0.0.0.0:1}", "extraArgs.0"),
+    "extraArgs of a directory": ("--set", "extraArgs={--pin-root=/sys/fs/bpf/x}", "extraArgs.0"),
     "metrics that nobody reaches": ("--set", "metrics.annotations=true", "set metrics.listen=0.0.0.0:9786"),
 }
 
@@ -184,6 +194,30 @@ def test_what_is_no_value_is_refused_with_its_name(what):
     *arguments, named = REFUSED[what]
     done = template(*arguments, check=False)
     assert done.returncode != 0 and named in done.stderr, done.stderr
+
+
+def names_of_values(values, prefix=""):
+    for name, value in values.items():
+        yield prefix + name
+        if isinstance(value, dict) and value and name not in ("requests", "nodeSelector"):
+            yield from names_of_values(value, f"{prefix}{name}.")
+
+
+def test_null_is_no_value():
+    """Helm takes the default away for it."""
+    names = [name for name in names_of_values(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")))
+             if name != "resources.requests"]
+    assert len(names) > 25
+    for name in names:
+        done = template("--set", f"{name}=null", check=False)
+        assert done.returncode != 0 and name.split(".")[-1] in done.stderr and "required" in done.stderr, f"{name}: {done.stdout[:200]}{done.stderr}"
+
+
+@pytest.mark.parametrize("arguments", [
+    ("--set-string", "metrics.listen=[fd00::1]:65535"), ("--set", "podCidrs={10.0.0.0/8,fd00::/48}"),
+    ("--set", "extraArgs={--max-grants=7,--trust-clock}"), ("--set-json", "resources={}")], ids=lambda each: each[1])
+def test_what_is_a_value_is_taken(arguments):
+    assert documents(template(*arguments).stdout)
 
 
 def test_another_namespace_is_refused():
