@@ -119,7 +119,8 @@ struct Grant {
 // depends on the time; where it is attached is found on the node, by its uid.
 struct GuestPod {
   std::string uid;
-  std::string realm;                // "" where the guest is in quarantine
+  std::string node_uid;  // by which the kubelet and the runtime know it; a static pod's is not that of its mirror
+  std::string realm;     // "" where the guest is in quarantine
   std::string namespace_grant;      // name of a Grant, by the namespace's label: the grantor's choice; "" for none
   std::string own_grant;            // by the pod's own label, which the guest may write; "" for none
   Labels labels, namespace_labels;  // for Grants' selectors

@@ -175,7 +175,7 @@ CompiledPolicy compile(const DesiredState& desired, const NodeFacts& node, const
   const GrantChoice choice(desired.grants, time);
   std::set<std::string> known_grants;
   for (const Grant& grant : desired.grants) known_grants.insert(grant.key());
-  policy.endpoints = compile_endpoints(desired.workloads, node, known_grants, choice, policy.problems);
+  policy.endpoints = compile_endpoints(desired.workloads, node, known_grants, choice, policy.unheld, policy.problems);
   std::sort(policy.endpoints.begin(), policy.endpoints.end(),
             [](const CompiledEndpoint& one, const CompiledEndpoint& other) { return one.guest < other.guest; });
   give_records(limits, node, policy.endpoints, policy.bounds[GRANTD_BOUND_ENDPOINTS]);

@@ -111,6 +111,12 @@ struct CompiledEndpoint {
   SourcePosition position;
 };
 
+// A guest that runs, and of which this node has nothing that it could hold.
+struct UnheldGuest {
+  std::string guest, grant;  // as of an endpoint
+  std::string why;           // "runs on the host's network, ..."
+};
+
 struct CompiledUplink {
   std::string interface;
   std::uint32_t ifindex = 0;
@@ -124,6 +130,7 @@ struct CompiledPolicy {
   std::vector<CompiledPrefix> prefixes;                    // sorted
   bool prefixes_refused = false;                           // too many: those in force stay as they are
   std::vector<CompiledEndpoint> endpoints;                 // sorted by guest
+  std::vector<UnheldGuest> unheld;                         // sorted by guest
   std::vector<CompiledUplink> uplinks;                     // sorted by interface
   std::uint32_t flows_per_table = GRANTD_FLOWS_PER_GRANT;  // of flow tables that are made now
   Bounds bounds{};

@@ -12,8 +12,13 @@ namespace {
 class EndpointCompiler {
  public:
   EndpointCompiler(const NodeFacts& node, const std::set<std::string>& known_grants, const GrantChoice& choice,
-                   std::vector<Problem>& problems)
-      : node_(node), known_grants_(known_grants), choice_(choice), problems_(problems), own_(node_addresses(node)) {
+                   std::vector<UnheldGuest>& unheld, std::vector<Problem>& problems)
+      : node_(node),
+        known_grants_(known_grants),
+        choice_(choice),
+        unheld_(unheld),
+        problems_(problems),
+        own_(node_addresses(node)) {
     for (const IpPrefix& each : own_)
       if (each.length < each.address.bits()) own_ranges_.push_back(each);
     for (const InterfaceFact& each : node.interfaces) {
@@ -77,6 +82,8 @@ class EndpointCompiler {
     const auto found = node_.pod_interfaces.find(pod.uid);
     if (found == node_.pod_interfaces.end()) {
       report(Severity::Warning, workload, "", "", "its interface is not found on this node yet");
+      // Without an address it has no network yet.
+      if (!workload.addresses.empty()) add_unheld(workload, "has an interface that is not found on this node");
       return;
     }
     const std::string doubt = doubt_of_addresses(workload, found->second);
@@ -102,12 +109,21 @@ class EndpointCompiler {
                ? "a guest on the host network whose cgroup is not found: not enforced"
                : "a guest on the host network is held back by its cgroup only, which packet sockets pass by: not "
                  "enforced");
-    if (found == node_.pod_cgroups.end()) return;
+    if (found == node_.pod_cgroups.end()) {
+      add_unheld(workload, "runs on the host's network, and its cgroup is not found; remove hostNetwork");
+      return;
+    }
     CompiledEndpoint endpoint = named(workload);
     endpoint.uid = workload.pod->uid;
     endpoint.host_network = true;
     endpoint.cgroup_id = found->second;
     finish(workload, std::move(endpoint), endpoints);
+  }
+
+  void add_unheld(const Workload& workload, const char* why) {
+    CompiledEndpoint endpoint = named(workload);
+    if (endpoint.quarantine.empty()) take_grant(workload, endpoint);
+    unheld_.push_back({endpoint.guest, endpoint.quarantine.empty() ? endpoint.grant : "", why});
   }
 
   // What the API server says of the pod must be what the node has found.
@@ -232,6 +248,7 @@ class EndpointCompiler {
   const NodeFacts& node_;
   const std::set<std::string>& known_grants_;
   const GrantChoice& choice_;
+  std::vector<UnheldGuest>& unheld_;
   std::vector<Problem>& problems_;
   std::vector<IpPrefix> own_, own_ranges_;  // all, and those that are no single address: few
   std::map<std::string, const InterfaceFact*> by_name_;
@@ -278,9 +295,9 @@ bool matches_glob(const std::string& glob, const std::string& text) {
 
 std::vector<CompiledEndpoint> compile_endpoints(const std::vector<Workload>& workloads, const NodeFacts& node,
                                                 const std::set<std::string>& known_grants, const GrantChoice& choice,
-                                                std::vector<Problem>& problems) {
+                                                std::vector<UnheldGuest>& unheld, std::vector<Problem>& problems) {
   std::vector<CompiledEndpoint> endpoints;
-  EndpointCompiler compiler(node, known_grants, choice, problems);
+  EndpointCompiler compiler(node, known_grants, choice, unheld, problems);
   for (const Workload& workload : workloads) compiler.add(workload, endpoints);
   refuse_shared_addresses(endpoints, problems);
   return endpoints;

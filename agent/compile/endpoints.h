@@ -14,7 +14,7 @@ namespace grantd {
 // here; a workload of any other Grant is in quarantine. `choice`: for pods. What is wrong goes into `problems`.
 std::vector<CompiledEndpoint> compile_endpoints(const std::vector<Workload>& workloads, const NodeFacts& node,
                                                 const std::set<std::string>& known_grants, const GrantChoice& choice,
-                                                std::vector<Problem>& problems);
+                                                std::vector<UnheldGuest>& unheld, std::vector<Problem>& problems);
 
 // Interfaces that an uplink rule names, and tunnels that none names, as untrusted. Guests'
 // interfaces are none.

@@ -10,9 +10,11 @@ namespace grantd {
 
 namespace {
 
+std::string name_of(const PodRecord& record) { return record.pod_namespace + "/" + record.pod_name; }
+
 // Without a uid, a record may be of an older pod by the same name: then the addresses must tell.
 bool is_of(const PodRecord& record, const Workload& guest) {
-  if (!record.pod_uid.empty()) return record.pod_uid == guest.pod->uid;
+  if (!record.pod_uid.empty()) return record.pod_uid == guest.pod->node_uid;
   return std::any_of(guest.addresses.begin(), guest.addresses.end(), [&](const IpAddress& address) {
     return std::find(record.addresses.begin(), record.addresses.end(), address) != record.addresses.end();
   });
@@ -58,9 +60,7 @@ void GuestFinder::read_records() {
   cache_.watch.renew();
   by_pod_.clear();
   problems_.clear();
-  const auto add = [this](PodRecord record) {
-    by_pod_[record.pod_namespace + "/" + record.pod_name].push_back(std::move(record));
-  };
+  const auto add = [this](PodRecord record) { by_pod_[name_of(record)].push_back(std::move(record)); };
   const auto report = [this](const std::string& what) {
     problems_.push_back(
         {Severity::Error, {records_.path, 0, 0}, "", "", "", what, "records as grantd-cni writes them"});
@@ -90,22 +90,52 @@ void GuestFinder::find(const std::vector<Workload>& guests, NodeFacts& node) {
   std::set<std::string> relying, unfound;  // on the runtime
   for (const Workload& guest : guests) {
     if (!guest.pod || guest.pod->host_network) continue;
-    const std::string& uid = guest.pod->uid;
+    const std::string& uid = guest.pod->node_uid;
     auto found = find_recorded(guest, node);
     if (found.empty() && runtime_) {
       relying.insert(uid);
-      if (const PodRecord* record = runtime_->find(uid)) found = match_pod({*record}, node.interfaces, kernel_);
+      const PodRecord* record = runtime_->find(uid);
+      if (record && name_of(*record) == guest.name) found = match_pod({*record}, node.interfaces, kernel_);
       if (found.empty() ||
           std::any_of(found.begin(), found.end(), [](const auto& each) { return !each.doubt.empty(); }))
         unfound.insert(uid);
     }
-    if (!found.empty()) node.pod_interfaces[uid] = std::move(found);
+    if (!found.empty()) node.pod_interfaces[guest.pod->uid] = std::move(found);
   }
   if (runtime_) runtime_->want(relying, unfound);
 }
 
+void GuestFinder::look_for_unknown(const std::vector<Workload>& guests, const IsGuests& is_guests,
+                                   BootNanoseconds now) {
+  std::set<std::string> known;
+  for (const Workload& guest : guests) known.insert(guest.name);
+  std::map<std::string, BootNanoseconds> since;
+  for (const auto& [name, records] : by_pod_) {
+    const bool there = std::any_of(records.begin(), records.end(), [this](const PodRecord& record) {
+      const auto id = kernel_.netns_id(record.netns);
+      return id.ok() && id.value() >= 0;
+    });
+    if (known.contains(name) || !is_guests(records.front().pod_namespace) || !there) continue;
+    const auto before = unknown_since_.find(name);
+    since[name] = before == unknown_since_.end() ? now : before->second;
+  }
+  unknown_since_ = std::move(since);
+  unknown_.clear();
+  for (const auto& [name, begin] : unknown_since_)
+    if (now - begin >= kUnknownFor)
+      unknown_.push_back({Severity::Error,
+                          {records_.path, 0, 0},
+                          "Pod " + name,
+                          "",
+                          "",
+                          "runs in a guests' namespace and the API server does not know it, so no Grant governs it; "
+                          "nothing holds it but grantd-cni, where that is in the chain",
+                          "pods that the API server knows; of static pods their mirrors"});
+}
+
 std::vector<Problem> GuestFinder::problems() const {
   std::vector<Problem> all = problems_;
+  all.insert(all.end(), unknown_.begin(), unknown_.end());
   if (auto trouble = runtime_ ? runtime_->trouble() : std::nullopt) all.push_back(std::move(*trouble));
   return all;
 }

@@ -6,6 +6,7 @@
 #include "agent/guests/pod_record.h"
 #include "crd-sync/directory_watch.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,7 +28,12 @@ class GuestFinder {
 
   // Sets pod_interfaces of `node` for these guests, whose interfaces were read just before.
   void find(const std::vector<Workload>& guests, NodeFacts& node);
-  // What of the records cannot be read, and why the runtime cannot be asked.
+  // Pods with a network on this node, in namespaces that are guests', of which `guests` has none for a while: what
+  // starts and what ends may be known to one side before the other. To be called behind find().
+  using IsGuests = std::function<bool(const std::string& namespace_name)>;
+  void look_for_unknown(const std::vector<Workload>& guests, const IsGuests& is_guests, BootNanoseconds now);
+  static constexpr BootNanoseconds kUnknownFor = 10 * GRANTD_NS_PER_SECOND;
+  // What of the records cannot be read, who is unknown, and why the runtime cannot be asked.
   std::vector<Problem> problems() const;
 
  private:
@@ -48,7 +54,8 @@ class GuestFinder {
   Place records_, cache_;
   std::unique_ptr<RuntimeRecords> runtime_;  // nothing where it is not to be asked
   NetlinkPeer kernel_;
-  std::vector<Problem> problems_;
+  std::vector<Problem> problems_, unknown_;
+  std::map<std::string, BootNanoseconds> unknown_since_;  // NAMESPACE/NAME
   bool stale_ = true;
   std::map<std::string, std::vector<PodRecord>> by_pod_;  // NAMESPACE/NAME
 };

@@ -9,6 +9,7 @@
 #include "agent/plan/in_force.h"
 #include "agent/run/log.h"
 #include "agent/run/open_source.h"
+#include "crd-sync/kubernetes/guest_pattern.h"
 
 #include <malloc.h>
 #include <sys/stat.h>
@@ -264,7 +265,13 @@ void Agent::read_changes() {
   if (interfaces_changed_) read_node();
   if (source_changed_) read_source();
   if (!desired_) return;
-  if (guests_ && find) guests_->find(desired_->workloads, node_);
+  const auto is_guests = [this](const std::string& name) {
+    return realm_of_namespace(settings_.guest_namespaces, name) || desired_->labelled_namespaces.contains(name);
+  };
+  if (guests_ && find) {
+    guests_->find(desired_->workloads, node_);
+    guests_->look_for_unknown(desired_->workloads, is_guests, boot_now());
+  }
   // Cgroups come and go without a word; there are few.
   node_.cgroup_ids.clear();
   node_.pod_cgroups.clear();
@@ -272,7 +279,7 @@ void Agent::read_changes() {
     if (!workload.cgroup.empty())
       if (const auto id = cgroup_id(workload.cgroup)) node_.cgroup_ids[workload.cgroup] = *id;
     if (workload.pod && workload.pod->host_network)
-      for (const std::string& path : pod_cgroup_paths(workload.pod->uid, workload.pod->qos))
+      for (const std::string& path : pod_cgroup_paths(workload.pod->node_uid, workload.pod->qos))
         if (const auto id = cgroup_id(path)) node_.pod_cgroups[workload.pod->uid] = *id;
   }
 }

@@ -213,6 +213,8 @@ class Assessment {
           return is(
               false, "HostNetwork",
               "guest " + guest->guest + " runs on the host's network, where it cannot be held; remove hostNetwork");
+    for (const UnheldGuest& guest : facts_.compiled.unheld)
+      if (guest.grant == grant.key) return is(false, "NotHeld", "guest " + guest.guest + " " + guest.why);
     return is(true, "InForce",
               "policy " + std::to_string(grant.policy_id) + " is in force; " + guests_text(grant.endpoints));
   }
@@ -226,10 +228,12 @@ class Assessment {
   }
 
   void assess_guests(NodeStatus& status) const {
+    for (const UnheldGuest& guest : facts_.compiled.unheld) status.not_enforced.push_back({guest.guest, guest.why});
     for (const CompiledEndpoint& guest : facts_.compiled.endpoints) {
       ++status.endpoints;
       if (guest.host_network) {
-        status.not_enforced.push_back({guest.guest, "runs on the host's network, where it cannot be held"});
+        status.not_enforced.push_back(
+            {guest.guest, "runs on the host's network, where it cannot be held; remove hostNetwork"});
         continue;
       }
       const auto record = facts_.snapshot.endpoints.find(guest.ifindex);

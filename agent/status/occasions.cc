@@ -25,7 +25,7 @@ std::string advice(const std::string& why) {
 
 bool is_told_elsewhere(const std::string& reason) {
   // By GrantRefused, and on the pod.
-  return reason == "Refused" || reason == "OlderInForce" || reason == "HostNetwork";
+  return reason == "Refused" || reason == "OlderInForce" || reason == "HostNetwork" || reason == "NotHeld";
 }
 
 }  // namespace
@@ -46,8 +46,7 @@ std::vector<Occasion> occasions(const StatusFacts& facts, const NodeStatus& stat
                 "In quarantine: no packet passes, in or out: " + guest.why + (more.empty() ? "." : ". " + more + "."));
   }
   for (const GuestStatus& guest : status.not_enforced)
-    about_guest(guest, "NotEnforced",
-                "Not enforced: the guest " + guest.why + ". Make the pod again without hostNetwork.");
+    about_guest(guest, "NotEnforced", "Not enforced: the guest " + guest.why + ".");
 
   const WallTime now{std::chrono::nanoseconds(facts.snapshot.clock.wall_ns)};
   std::map<std::string, const CompiledGrant*> compiled;

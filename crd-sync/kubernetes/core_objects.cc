@@ -79,6 +79,9 @@ Pods::Projection keep_pod() {
     if (!labels) return labels.error();
     Pod pod;
     pod.labels = std::move(labels).value();
+    // No other pod that carries it is run by a kubelet, so a guest gains nothing by writing it.
+    pod.mirrored = json_text(member(metadata, "annotations"), "kubernetes.io/config.mirror");
+    if (!pod.mirrored.empty() && !is_uid(pod.mirrored)) return Error{"kubernetes.io/config.mirror: is no uid"};
     const Json& host_network = member(member(object, "spec"), "hostNetwork");
     pod.host_network = host_network.is_boolean() && host_network.get<bool>();
     if (!pod.host_network) pod.addresses = addresses_of(status);

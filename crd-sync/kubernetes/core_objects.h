@@ -22,6 +22,7 @@ struct NamespaceFacts {
 
 struct Pod {
   Labels labels;
+  std::string mirrored;              // of a static pod's mirror: the uid of the pod that the kubelet runs; "" of others
   std::vector<IpAddress> addresses;  // status.podIPs; empty on the host network
   bool host_network = false;
   GuestPod::Qos qos = GuestPod::Qos::BestEffort;

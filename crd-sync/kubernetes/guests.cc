@@ -43,6 +43,7 @@ Workload guest(const ObjectKey& key, const std::string& uid, const Pod& pod, con
   workload.position.file = kApiPath;
   GuestPod& facts = workload.pod.emplace();
   facts.uid = uid;
+  facts.node_uid = pod.mirrored.empty() ? uid : pod.mirrored;
   facts.realm = owner.realm;
   facts.namespace_grant = label(namespace_labels, kGrantLabel).value_or("");
   facts.own_grant = label(pod.labels, kGrantLabel).value_or("");

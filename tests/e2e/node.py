@@ -233,6 +233,7 @@ state = "{self.directory}/containerd/state"
 
     def _configure_kubelet(self):
         pki, directory = self.pki, self.directory
+        (directory / "static").mkdir()
         pki.client(NAME, f"/O=system:nodes/CN=system:node:{NAME}")
         pki.server("kubelet", f"/O=system:nodes/CN=system:node:{NAME}", "IP:" + NODE_ADDRESS)
         configuration = {
@@ -245,6 +246,7 @@ state = "{self.directory}/containerd/state"
             "containerRuntimeEndpoint": f"unix://{self.socket}",
             "cgroupDriver": "cgroupfs", "cgroupRoot": "/" + self.directory.name, "failCgroupV1": False,
             "failSwapOn": False, "oomScoreAdj": 0, "makeIPTablesUtilChains": False,
+            "staticPodPath": f"{directory}/static", "fileCheckFrequency": "1s",
             "podLogsDir": f"{directory}/pod-logs", "volumePluginDir": f"{directory}/volume-plugins",
             "imageGCHighThresholdPercent": 100,
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},

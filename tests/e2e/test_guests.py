@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from agent import FAR, PORT, Agent, manifest
-from node import OUTSIDE_LAN
+from node import IMAGE, NAME, OUTSIDE_LAN
 
 from cluster import wait_until
 
@@ -139,6 +139,22 @@ def test_a_namespaces_label_makes_guests_and_its_loss_opens_none(agent, node):
     agent.held("visitors/late", "g")
     node.kubectl("delete", "namespace", "visitors", "--wait=false")
     wait_until(lambda: not agent.endpoints("visitors/late"), "it is gone", 60)
+
+
+def test_a_static_pod_is_held_as_its_mirror(agent, node):
+    """The kubelet runs it from a file, under a uid that the API server does not know."""
+    agent.grant()
+    mirror, path = f"{SPACE}/static-{NAME}", node.directory / "static/static.json"
+    container = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "1000000"]}
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "static", "namespace": SPACE},
+                                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}}), encoding="utf-8")
+    try:
+        agent.held(mirror, "g")
+        wait_until(lambda: agent.reaches(mirror, OUTSIDE_LAN), "it is open")
+        assert not agent.reaches(mirror, FAR)
+    finally:
+        path.unlink()
+    wait_until(lambda: not agent.endpoints(mirror), "it is gone", 60)
 
 
 def test_a_pod_made_again_is_another_endpoint(agent, node):

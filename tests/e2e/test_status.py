@@ -116,6 +116,31 @@ def test_quarantine_is_told_on_the_pod(agent, deployed):
     assert status["summary"]["quarantined"] == len(status["quarantined"])
 
 
+def test_a_guest_on_the_hosts_network_is_told_of_as_not_enforced(agent, deployed):
+    """It was there before its namespace became a guests': no admission policy has seen it."""
+    agent.grant()
+    deployed.namespace("became-guests")
+    deployed.pod("host", "became-guests", hostNetwork=True)
+    deployed.pod("beside", "became-guests")
+    deployed.kubectl("label", "namespace", "became-guests", "keystone.io/realm=dave")
+    agent.held("became-guests/beside", "g")
+    try:
+        def listing():
+            listed = {each["guest"]: each["why"] for each in node_status(deployed)["status"].get("notEnforced", [])}
+            return listed if "became-guests/host" in listed else None
+        listed = wait_until(listing, "it is listed", 20)
+        assert "on the host's network" in listed["became-guests/host"] and "became-guests/beside" not in listed
+        grant = wait_for(deployed, agent, lambda each: not each["enforced"], "the Grant is not wholly enforced")
+        enforced = condition(grant, "Enforced")
+        assert "guest became-guests/host runs on the host's network" in enforced["message"]
+        event = wait_event(deployed, "NotEnforced", space="became-guests")
+        assert event["involvedObject"]["uid"] == deployed.get("pod", "host", "-n", "became-guests")["metadata"]["uid"]
+        assert "remove hostNetwork" in event["message"]
+    finally:
+        deployed.kubectl("delete", "namespace", "became-guests", "--wait=false")
+    wait_for(deployed, agent, lambda each: each["enforced"], "it is, once that guest is gone")
+
+
 def test_a_grant_in_force_as_read_back(agent, deployed):
     agent.grant(destinations=[FAR], hard={"keystone.io/egress-bandwidth": "8M"})
     agent.held(GUEST, "g")

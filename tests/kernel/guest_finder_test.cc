@@ -32,6 +32,7 @@ class GuestFinderTest : public testing::Test {
     }
     guest_.name = "guest-bob/web";
     guest_.pod.emplace().uid = "uid-1";
+    guest_.pod->node_uid = "uid-1";
     record_.container_id = "c0ffee";
     record_.ifname = "eth0";
     record_.netns = "/run/netns/kf-a";
@@ -119,6 +120,37 @@ TEST_F(GuestFinderTest, ADamagedRecordIsToldAndHidesNoOther) {
   EXPECT_THAT(finder.value().problems()[0].text(), HasSubstr("bad:eth0"));
 }
 
+TEST_F(GuestFinderTest, AStaticPodIsFoundByTheUidThatItsNodeKnows) {
+  guest_.pod->node_uid = "uid-of-the-node";
+  EXPECT_THAT(found(), IsEmpty());
+  record_.pod_uid = "uid-of-the-node";
+  EXPECT_THAT(found(), ElementsAre(PodInterface{index_of("kf-a"), record_.addresses, ""}));
+}
+
+TEST_F(GuestFinderTest, APodOfAGuestsNamespaceThatIsUnknownIsToldOfAfterAWhile) {
+  ASSERT_TRUE(write_cni_record(records(), record_));
+  auto opened = GuestFinder::open(records(), directory_.path("cache"), kNoCriSocket);
+  ASSERT_TRUE(opened.ok());
+  GuestFinder& finder = opened.value();
+  const auto told = [&](const std::vector<Workload>& guests, const std::string& space, BootNanoseconds now) {
+    NodeFacts node;
+    finder.find(guests, node);
+    finder.look_for_unknown(
+        guests, [&](const std::string& name) { return name == space; }, now);
+    return finder.problems();
+  };
+  const BootNanoseconds later = 1 + GuestFinder::kUnknownFor;
+  EXPECT_THAT(told({}, "guest-bob", 1), IsEmpty()) << "it may have come just now";
+  EXPECT_THAT(told({}, "guest-carol", later), IsEmpty());
+  EXPECT_THAT(told({}, "guest-bob", 1), IsEmpty());
+  ASSERT_EQ(told({}, "guest-bob", later).size(), 1U);
+  EXPECT_THAT(finder.problems()[0].text(), HasSubstr("Pod guest-bob/web: runs in a guests' namespace"));
+  EXPECT_THAT(told({guest_}, "guest-bob", later), IsEmpty());
+  told({}, "guest-bob", later);
+  ASSERT_TRUE(run("ip netns del kf-a && ip netns add kf-a"));
+  EXPECT_THAT(told({}, "guest-bob", 2 * later), IsEmpty()) << "its network is gone";
+}
+
 // What the container runtime says counts where no record tells, and is believed as little.
 TEST_F(GuestFinderTest, TheRuntimesWordIsHeldAgainstTheKernelToo) {
   const auto ask = [this](const std::string& host_interface, const std::string& address) {
@@ -126,7 +158,10 @@ TEST_F(GuestFinderTest, TheRuntimesWordIsHeldAgainstTheKernelToo) {
     list.add_items()->set_id("c0ffee");
     list.mutable_items(0)->mutable_metadata()->set_uid("uid-1");
     runtime::v1::PodSandboxStatusResponse status;
-    status.mutable_status()->mutable_metadata()->set_uid("uid-1");
+    auto& metadata = *status.mutable_status()->mutable_metadata();
+    metadata.set_uid("uid-1");
+    metadata.set_namespace_("guest-bob");
+    metadata.set_name("web");
     status.mutable_status()->mutable_network()->set_ip(address);
     (*status.mutable_info())["info"] = R"({"runtimeSpec":{"linux":{"namespaces":[{"type":"network",
         "path":"/run/netns/kf-a"}]}},"cniResult":{"Interfaces":{")" +

@@ -75,6 +75,18 @@ TEST_F(GuestPodsTest, APodsOwnLabelsMakeNoGuestAndTakeNoneAway) {
   EXPECT_EQ(pod.own_grant, "mine");
 }
 
+TEST_F(GuestPodsTest, AMirrorIsKnownToItsNodeByTheStaticPodsUid) {
+  ASSERT_TRUE(put_namespace("guest-bob"));
+  ASSERT_TRUE(put_pod("guest-bob", "plain"));
+  ASSERT_TRUE(put_pod("guest-bob", "static",
+                      {{"metadata", {{"annotations", {{"kubernetes.io/config.mirror", "0a1b2c"}}}}}}, "uid-2"));
+  EXPECT_EQ(guests()[0].pod->node_uid, "uid-1");
+  EXPECT_EQ(guests()[1].pod->node_uid, "0a1b2c");
+  EXPECT_EQ(guests()[1].pod->uid, "uid-2") << "who it is";
+  EXPECT_FALSE(
+      put_pod("guest-bob", "bad", {{"metadata", {{"annotations", {{"kubernetes.io/config.mirror", "../x"}}}}}}));
+}
+
 TEST_F(GuestPodsTest, ARealmThatCannotBeToldIsQuarantine) {
   ASSERT_TRUE(put_namespace("guest-bob", {{kRealmLabel, "carol"}}));
   ASSERT_TRUE(put_namespace("empty", {{kRealmLabel, ""}}));

@@ -200,6 +200,23 @@ TEST_F(PodEndpointsTest, OnTheHostNetworkItsCgroupIsHeldAndItIsToldThatThisIsNot
   EXPECT_THAT(policy.problems.back().text(), HasSubstr("not enforced"));
 }
 
+TEST_F(PodEndpointsTest, AGuestThatRunsAndOfWhichNothingIsFoundIsUnheld) {
+  GuestPod host = of_bob();
+  host.host_network = true;
+  CompiledPolicy policy = compiled({pod("web", host)});
+  EXPECT_THAT(policy.endpoints, IsEmpty());
+  ASSERT_EQ(policy.unheld.size(), 1U);
+  EXPECT_EQ(policy.unheld[0].guest + " " + policy.unheld[0].grant, "guest-bob/web keystone-system/g");
+  EXPECT_THAT(policy.unheld[0].why, HasSubstr("remove hostNetwork"));
+  node_.pod_interfaces.clear();
+  Workload running = pod("web");
+  EXPECT_THAT(compiled({running}).unheld, IsEmpty()) << "it has no network yet";
+  running.addresses = {address("10.42.0.7")};
+  policy = compiled({running});
+  ASSERT_EQ(policy.unheld.size(), 1U);
+  EXPECT_THAT(policy.unheld[0].why, HasSubstr("interface that is not found"));
+}
+
 // ---- guests elsewhere ----
 
 class GuestsElsewhereTest : public PodEndpointsTest {
