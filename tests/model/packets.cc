@@ -219,6 +219,8 @@ Step Generator::piece(const Talk& talk, bool egress) {
   const auto offset = static_cast<std::uint16_t>(first ? 0 : random_.below(7));
   const bool more = first || random_.percent(50);
   Bytes payload = first ? l4(talk, egress) : zeros(8 * (1 + random_.below(4)));
+  if (!first && !more)
+    payload.resize(random_.below(payload.size() + 1));  // the last one has any length, none but by mistake
   if (first && random_.percent(80)) payload.resize(random_.below(2) * 8 + (payload.size() + 7) / 8 * 8);
   std::uint8_t next = wire_protocol(talk.protocol, six);
   if (six && random_.percent(20)) {
