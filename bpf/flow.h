@@ -4,6 +4,7 @@
 #define GRANTD_BPF_FLOW_H
 
 #include "bpf/judge.h"
+#include "bpf/queue.h"
 
 ALWAYS_INLINE __u64 tag_of(const struct grantd_flow_key *key)
 {
@@ -247,13 +248,27 @@ ALWAYS_INLINE bool follows(const struct packet *packet, const struct grantd_flow
 	       (flow->realm_epoch && (side == GRANTD_INITIATOR_GUEST || flow->peer_identity == packet->identity));
 }
 
-ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direction, struct flow_search *search)
+/* Of a packet that has waited in a queue it was said who sent it when it came. It follows what stands; it begins
+ * nothing and settles no doubt: the address may be somebody else's by now. */
+ALWAYS_INLINE bool comes_late(const struct __sk_buff *skb, const struct packet *packet, const struct grantd_flow *flow)
+{
+	if (!has_waited(skb, GRANTD_INGRESS))
+		return false;
+	return !flow || (is_syn(packet) && flow->initiator != GRANTD_INITIATOR_PEER) ||
+	       (flow->initiator == GRANTD_INITIATOR_PEER && (flow->peer_identity != packet->identity ||
+							     flow->realm_epoch != packet->policy->realm_epoch));
+}
+
+ALWAYS_INLINE enum grantd_reason follow_flow(const struct __sk_buff *skb, struct packet *packet, __u32 direction,
+					     struct flow_search *search)
 {
 	struct grantd_flow *flow = search->flow;
 	__u32 side = side_of(direction);
 
 	if (!search->table)
 		return GRANTD_REASON_TABLE_MISSING;
+	if (direction == GRANTD_INGRESS && comes_late(skb, packet, flow))
+		return GRANTD_REASON_AWAITING_PEER;
 	if (!flow || (is_syn(packet) && flow->initiator != side))
 		return begin_flow(search->table, packet, &search->key, side);
 	if (flow->initiator == GRANTD_INITIATOR_PEER) {

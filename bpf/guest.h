@@ -137,7 +137,7 @@ ALWAYS_INLINE enum grantd_reason admit(struct __sk_buff *skb, struct packet *pac
 				       struct flow_search *search)
 {
 	if (may_have_flow(packet))
-		return follow_flow(packet, direction, search);
+		return follow_flow(skb, packet, direction, search);
 	if (packet->fragment == FRAGMENT_LATER)
 		return follow_first_fragment(packet, direction);
 	if (is_icmp_error(packet))
@@ -158,6 +158,10 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 	struct flow_search search = {};
 	enum grantd_reason reason;
 
+	/* No kernel makes a fragment that is still to be cut into segments. A guest does, with a packet socket: later
+	 * ones have no headers by which their segments could be reckoned (rule 12). */
+	if (packet->fragment && skb->gso_size)
+		return GRANTD_REASON_MALFORMED;
 	weigh(skb, packet);
 	if (packet->without_socket && !is_bare_segment(packet))
 		packet->identity = GRANTD_IDENTITY_NOBODY;

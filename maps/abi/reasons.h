@@ -45,7 +45,7 @@
 	X(48, NOT_A_PARTY, "not_a_party", DROP, "The sender is known and may not reach this guest.") \
 	X(49, PARTY_PORT, "party_port", DROP, "The sender is a party, but not for this port or protocol.") \
 	X(52, NO_FLOW, "no_flow", DROP, "The packet can only belong to a flow, and there is none.") \
-	X(53, AWAITING_PEER, "awaiting_peer", DROP, "The peer's identity is in doubt; replies wait for a fresh packet from it.") \
+	X(53, AWAITING_PEER, "awaiting_peer", DROP, "The peer's identity is in doubt; replies, and what has waited in a queue, wait for a fresh packet from it.") \
 	X(54, FLOW_TABLE_FULL, "flow_table_full", DROP, "The flow could not be recorded.") \
 	X(56, FRAGMENT_HEADER, "fragment_header", DROP, "A first fragment without its whole L4 header, or a later one that overlaps it.") \
 	X(57, FRAGMENT_ORPHAN, "fragment_orphan", DROP, "A later fragment that follows no admitted first one.") \

@@ -136,8 +136,11 @@ Reason Model::decide(Case& one, Opinion& opinion) {
   if (const auto why = read_ip(frame, one.packet)) return *why;
   if (!one.packet.later_fragment())
     if (const auto why = read_l4(frame, one.packet)) return *why;
+  // Nobody but a guest with a packet socket makes these.
+  if (one.arrival.gso_bytes != 0 && (one.packet.later_fragment() || one.packet.first_fragment()))
+    return GRANTD_REASON_MALFORMED;
   // Each segment of a packet that is still to be cut up has headers of its own on the wire.
-  if (one.arrival.gso_bytes != 0 && !one.packet.later_fragment() && one.packet.protocol != 0) {
+  if (one.arrival.gso_bytes != 0 && one.packet.protocol != 0) {
     const std::size_t headers = one.packet.l4 + one.packet.l4_header_bytes;
     const std::size_t payload = frame.size() - headers;
     // The number that the frame comes with may be missing or a lie: the larger one counts.

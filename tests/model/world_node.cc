@@ -115,7 +115,7 @@ std::optional<Judged> WorldNode::send(const Arrival& arrival, std::uint32_t mark
   const std::uint32_t came_by = arrival.from_outside ? interfaces_.at("uplink0") : 0;
   Judged judged;
   if (arrival.program != Program::FromUplink) {
-    const DryPacket packet{arrival.frame, arrival.ifindex, came_by, mark};
+    const DryPacket packet{arrival.frame, arrival.ifindex, came_by, mark, arrival.gso_bytes, arrival.gso_segments};
     const auto why = arrival.program == Program::FromGuest ? dry_run_->from_guest(packet) : dry_run_->to_guest(packet);
     if (!why && why.error().error_number == EINVAL) return {};
     judged.reason = static_cast<Reason>(must(why).explanation.reason);

@@ -166,7 +166,7 @@ Sent Prog::run(Hook hook, const Bytes& frame, std::uint32_t ifindex, const Conte
 }
 
 Sent Prog::send(Hook hook, const Bytes& frame, std::uint32_t ifindex, const Context& context) {
-  const DryPacket packet{frame, ifindex, context.ingress_ifindex, context.mark};
+  const DryPacket packet{frame, ifindex, context.ingress_ifindex, context.mark, context.gso_size, context.gso_segs};
   const DryVerdict why = must(hook == Hook::FromGuest ? dry_run_->from_guest(packet) : dry_run_->to_guest(packet));
   EXPECT_EQ(why.explanation.concluded, 1);
   const auto reason = static_cast<grantd_reason>(why.explanation.reason);

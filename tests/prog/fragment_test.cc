@@ -46,6 +46,20 @@ TEST_F(Fragment, OfAnEstablishedFlowToo) {
   expect(out4(100, zeros(408)), GRANTD_REASON_FRAGMENT);
 }
 
+TEST_F(Fragment, OneThatIsStillToBeCutIntoSegmentsIsNone) {
+  const auto port = fresh_port();
+  const auto frame = [&](std::uint16_t fragment, const Bytes& payload) {
+    return ethernet(kFarMac, kGuestMac, 0x0800, ipv4({kWeb4, kBob4, kTcp, id_, fragment, {}}, payload));
+  };
+  const Bytes first = frame(kMore4, tcp(port, 80, kSyn, 980)), later = frame(125, zeros(1200));
+  Context offload;
+  offload.gso_size = 16;
+  expect(from_guest(first, "web", offload), GRANTD_REASON_MALFORMED);
+  expect(from_guest(first), GRANTD_REASON_NEW_FLOW);
+  expect(from_guest(later, "web", offload), GRANTD_REASON_MALFORMED);
+  expect(from_guest(later), GRANTD_REASON_FRAGMENT);
+}
+
 TEST_F(Fragment, OfARefusedPacketAllDrop) {
   expect(out4(kMore4, first_part(fresh_port(), 800), kStranger4), GRANTD_REASON_DESTINATION_PORT);
   expect(out4(100, zeros(800), kStranger4), GRANTD_REASON_FRAGMENT_ORPHAN);

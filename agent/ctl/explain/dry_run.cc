@@ -58,6 +58,8 @@ Result<DryVerdict> DryRun::run(int program_fd, const char* name, const DryPacket
   before.mark = packet.mark;
   before.ifindex = packet.ifindex;
   before.ingress_ifindex = packet.ingress_ifindex;
+  before.gso_size = packet.gso_size;
+  before.gso_segs = packet.gso_segs;
   std::vector<std::uint8_t> out(packet.frame.size() + 256);
   LIBBPF_OPTS(bpf_test_run_opts, options);
   options.data_in = packet.frame.data();

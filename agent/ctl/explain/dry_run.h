@@ -21,6 +21,7 @@ struct DryPacket {
   std::uint32_t ifindex = 0;          // must exist in this network namespace
   std::uint32_t ingress_ifindex = 0;  // through which it came in; 0: it originated here
   std::uint32_t mark = 0;
+  std::uint32_t gso_size = 0, gso_segs = 0;  // of a packet that is still to be cut into segments
 };
 
 struct DryVerdict {
