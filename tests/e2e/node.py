@@ -2,6 +2,7 @@
 with real pods behind Debian's CNI plugins. lan0 is the node's uplink; at its other end stands an outsider in a
 network namespace of its own (`outside`)."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -209,10 +210,10 @@ state = "{self.directory}/containerd/state"
             self.end(name, signal.SIGKILL)
         processes = _cgroup_processes(self.directory.name)
         for process in processes:
-            os.kill(int(process), signal.SIGKILL)
+            _kill(int(process))
         wait_until(lambda: not _cgroup_processes(self.directory.name), "the pods' processes are gone")
         for process in self._shims():
-            os.kill(process, signal.SIGKILL)
+            _kill(process)
         for path in pathlib.Path("/run/netns").iterdir():
             run(["umount", path], check=False)
             path.unlink()
@@ -286,6 +287,11 @@ def _cgroup_roots(name):
     return [each / name for each in HIERARCHIES.iterdir() if (each / "cgroup.procs").exists()]
 
 
+def _kill(process):
+    with contextlib.suppress(ProcessLookupError):  # it has ended since it was listed
+        os.kill(process, signal.SIGKILL)
+
+
 def _cgroup_processes(name):
     roots = [root for root in _cgroup_roots(name) if root.exists()]
     inside = [path.read_text(encoding="utf-8") for root in roots for path in root.rglob("cgroup.procs")]
@@ -296,7 +302,7 @@ def _remove_cgroups(name):
     roots = [root for root in _cgroup_roots(name) if root.exists()]
     for process in _cgroup_processes(name):
         try:
-            os.kill(int(process), signal.SIGKILL)
+            _kill(int(process))
         except ProcessLookupError:
             pass
 
