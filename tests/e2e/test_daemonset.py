@@ -90,6 +90,7 @@ def test_where_no_record_is_left_it_asks_the_runtime(agent, node):
         for path, text in kept.items():
             path.write_bytes(text)
     assert agent.reaches(GUEST, OUTSIDE_LAN) and not agent.reaches(GUEST, FAR)
+    agent.delete()
 
 
 @pytest.mark.parametrize("without", ["bpf", "perfmon", "net_admin"])

@@ -144,7 +144,7 @@ def test_a_guest_on_the_hosts_network_is_told_of_as_not_enforced(agent, deployed
 def test_a_grant_in_force_as_read_back(agent, deployed):
     agent.grant(destinations=[FAR], hard={"keystone.io/egress-bandwidth": "8M"})
     agent.held(GUEST, "g")
-    grant = wait_for(deployed, agent, lambda grant: grant["enforced"], "in force")
+    grant = wait_for(deployed, agent, lambda grant: grant["enforced"] and grant["observedGeneration"] == generation(deployed), "in force")
     assert {each["type"]: each["status"] for each in grant["conditions"]} == {
         "Accepted": "True", "RealmResolved": "True", "Enforced": "True"}
     in_force = next(each for each in json.loads(run([GRANTCTL, "grants", "--output", "json"]).stdout)["grants"] if each["grant"] == KEY)
