@@ -17,6 +17,7 @@
 #include "bpf/fragment.h"
 #include "bpf/housekeeping.h"
 #include "bpf/icmp_error.h"
+#include "bpf/origin.h"
 
 ALWAYS_INLINE bool take_endpoint(struct packet *packet, const struct grantd_endpoint *endpoint)
 {
@@ -244,22 +245,6 @@ int from_guest(struct __sk_buff *skb)
 	if (passes(reason))
 		skb->mark = stamped(skb->mark, packet.guest_identity);
 	return leave(skb, &packet, GRANTD_EGRESS, reason);
-}
-
-/* A packet that came in through no interface, and that a socket sent, originated here (rule 11). The interface alone
- * does not say so: the kernel forgets it where it fragments again what it has put together, and where it makes a
- * packet for others (SYNPROXY). The socket alone does not, either: on a bridge a packet keeps that of its sender. */
-ALWAYS_INLINE void identify(struct __sk_buff *skb, struct packet *packet)
-{
-	packet->identity = identity_of_stamp(skb->mark);
-	if (packet->identity != GRANTD_IDENTITY_NOBODY)
-		return;
-	if (skb->ingress_ifindex) {
-		recall_sender(skb, packet);
-		return;
-	}
-	packet->identity = GRANTD_IDENTITY_LOCAL_NODE;
-	packet->without_socket = !skb->sk;
 }
 
 SEC("tc")

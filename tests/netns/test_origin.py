@@ -9,9 +9,9 @@ import time
 import pytest
 
 import frames
-from agent import Counted
+from agent import Agent, Counted
 from traffic import FAMILY, TcpPair, UdpPair, mark_bytes, next_port, receives
-from world import PARTIES
+from world import GATEWAY, PARTIES
 
 OPTIONS_BYTES = 256  # in the first fragment, so that what is put together no longer fits where it was split
 
@@ -123,3 +123,35 @@ def test_the_node_speaks_whatever_tracks_its_connections(node, family):
     track_connections(world.node)
     assert UdpPair(world.node, guest, family, to=to).both()
     assert TcpPair(world.node, guest, family, to).both()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_comes_over_the_guests_bridge_is_not_the_nodes_own(world, family):
+    """A pod's macvlan on the bridge gives its frames to the guest's port through no interface, with the mark that its
+    socket set."""
+    guest = world.add_guest("web")
+    gateway, prefix = {4: ("10.20.0.1/24", 24), 6: ("fd00:20::1/64", 64)}[family]
+    world.node.ip("link add br0 type bridge", "link set br0 up", f"link set {guest.interface} master br0",
+                  f"addr flush dev {guest.interface}",
+                  f"route del {guest.addresses[6]}/128 dev {guest.interface}", f"addr add {gateway} dev br0 nodad",
+                  "link add mv0 link br0 type macvlan mode bridge")
+    pod = world.namespace("pod")
+    world.node.ip(f"link set mv0 netns {pod.name}")
+    to = guest.addresses[family]
+    source = {4: "10.20.0.77", 6: to.rsplit(":", 1)[0] + ":77"}[family]
+    pod.ip("link set mv0 up", f"addr add {source}/{prefix} dev mv0 nodad")
+    # Nothing hangs on how they find each other.
+    for space, interface in ((world.node, "br0"), (pod, "mv0")):
+        space.ip(f"neigh replace {to} lladdr {guest.mac} dev {interface} nud permanent")
+    guest.namespace.ip(f"neigh replace {GATEWAY[family]} lladdr {mac_of(world.node, 'br0')} dev eth0 nud permanent")
+    agent = Agent(world)
+    agent.grant()
+    agent.workload(guest)
+    agent.start()
+    assert UdpPair(world.node, guest, family, to=to).both()
+    for identity in (0, 2, 3, 4):  # alice-home, bob-home, carol, as far as there are
+        pair = UdpPair(pod, guest, family, to=to, source_address=source)
+        pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, identity and 0x67000000 | identity)
+        with Counted(agent, "nobody", "ingress"):
+            assert pair.silent(), identity
+    assert UdpPair(world.node, guest, family, to=to).both()

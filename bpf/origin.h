@@ -1,0 +1,59 @@
+/* Who sent a packet that comes to a guest (rule 11). */
+#ifndef GRANTD_BPF_ORIGIN_H
+#define GRANTD_BPF_ORIGIN_H
+
+#include "bpf/queue.h"
+#include <bpf/bpf_core_read.h>
+
+/* The kernel's own, as far as they matter here. */
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct sock_common {
+	possible_net_t skc_net;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+} __attribute__((preserve_access_index));
+
+struct net_device {
+	possible_net_t nd_net;
+} __attribute__((preserve_access_index));
+
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+} __attribute__((preserve_access_index));
+
+/* Whether its socket is of another network namespace than this interface. On a bridge a frame keeps the socket of its
+ * sender; from a macvlan on the bridge it comes through no interface, with the mark that the socket gave it.
+ * Cost: four reads of kernel memory; only for packets that came in through no interface. */
+NOINLINE bool is_of_another_namespace(struct __sk_buff *skb)
+{
+	struct sk_buff *packet = (struct sk_buff *)skb;
+	struct net *of_socket = BPF_CORE_READ(packet, sk, __sk_common.skc_net.net);
+
+	return of_socket != BPF_CORE_READ(packet, dev, nd_net.net);
+}
+
+/* A packet that came in through no interface, and that a socket of the node sent, originated here. The interface alone
+ * does not say so: the kernel forgets it where it fragments again what it has put together, and where it makes a
+ * packet for others (SYNPROXY). */
+ALWAYS_INLINE void identify(struct __sk_buff *skb, struct packet *packet)
+{
+	if (!skb->ingress_ifindex && skb->sk && is_of_another_namespace(skb))
+		return; /* nobody: whoever may open sockets there may set marks */
+	packet->identity = identity_of_stamp(skb->mark);
+	if (packet->identity != GRANTD_IDENTITY_NOBODY)
+		return;
+	if (skb->ingress_ifindex) {
+		recall_sender(skb, packet);
+		return;
+	}
+	packet->identity = GRANTD_IDENTITY_LOCAL_NODE;
+	packet->without_socket = !skb->sk;
+}
+
+#endif
