@@ -40,9 +40,8 @@ std::uint8_t mask_of(int length, std::size_t index) {
   return static_cast<std::uint8_t>(0xff00u >> bits);
 }
 
-}  // namespace
-
-Result<IpAddress> IpAddress::parse(std::string_view text) {
+// An IPv4-mapped one among them.
+Result<IpAddress> parse_any(std::string_view text) {
   IpAddress address;
   if (text.find(':') == std::string_view::npos) {
     if (!parse_ipv4(text, address.bytes)) return Error{"not an IPv4 or IPv6 address"};
@@ -53,9 +52,21 @@ Result<IpAddress> IpAddress::parse(std::string_view text) {
   // inet_pton stops at a NUL byte; an address never contains one.
   if (copy.find('\0') != std::string::npos || inet_pton(AF_INET6, copy.c_str(), address.bytes.data()) != 1)
     return Error{"not an IPv4 or IPv6 address"};
-  // The ABI keeps IPv4 in this form, so it must not name anything else.
-  if (std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), address.bytes.begin()))
-    return Error{"an IPv4-mapped IPv6 address; write it as " + from_mapped(address.mapped()).text()};
+  return address;
+}
+
+// The ABI keeps IPv4 in this form, so it must not name anything else.
+bool is_mapped(const IpAddress& address) {
+  return address.family == Family::IPv6 &&
+         std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), address.bytes.begin());
+}
+
+}  // namespace
+
+Result<IpAddress> IpAddress::parse(std::string_view text) {
+  Result<IpAddress> address = parse_any(text);
+  if (address && is_mapped(address.value()))
+    return Error{"an IPv4-mapped IPv6 address; write it as " + from_mapped(address.value().mapped()).text()};
   return address;
 }
 
@@ -89,13 +100,21 @@ IpAddress IpAddress::from_mapped(const grantd_address& address) {
 
 Result<IpPrefix> IpPrefix::parse(std::string_view text) {
   const std::size_t slash = text.find('/');
-  const Result<IpAddress> address = IpAddress::parse(text.substr(0, slash));
+  const Result<IpAddress> address =
+      slash == std::string_view::npos ? IpAddress::parse(text) : parse_any(text.substr(0, slash));
   if (!address) return address.error();
   IpPrefix prefix{address.value(), address.value().bits()};
   if (slash != std::string_view::npos) {
     const std::optional<int> length = decimal(text.substr(slash + 1), prefix.length);
     if (!length) return Error{"the prefix length is not a number from 0 to " + std::to_string(prefix.length)};
     prefix.length = *length;
+  }
+  if (is_mapped(prefix.address)) {
+    constexpr int kMappedBits = 8 * static_cast<int>(kMappedPrefix.size());
+    if (prefix.length < kMappedBits)
+      return Error{"an IPv4-mapped IPv6 prefix with others around it; name IPv4 addresses as such"};
+    return Error{"an IPv4-mapped IPv6 prefix; write it as " + IpAddress::from_mapped(prefix.address.mapped()).text() +
+                 "/" + std::to_string(prefix.length - kMappedBits)};
   }
   bool host_bits = false;
   for (std::size_t index = 0; index < prefix.address.bytes.size(); ++index) {
