@@ -97,6 +97,14 @@ struct {
 	__type(value, struct grantd_queue);
 } grantd_queue SEC(".maps");
 
+/* The kernel takes BTF for none of this type. */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, 2 * GRANTD_MAX_ENDPOINTS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} grantd_device SEC(".maps");
+
 /* ---- names for people: the agent writes, no program reads ---- */
 
 struct {

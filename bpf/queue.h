@@ -147,11 +147,17 @@ int from_queue(struct __sk_buff *skb)
 {
 	const struct grantd_shaper *shaper = find_shaper();
 	struct packet packet = { .wire_bytes = skb->len, .segments = 1, .now_ns = tick_now_ns() };
+	__u32 ifindex, direction;
 
 	if (!shaper || !shaper->secret || skb->cb[WAIT_SECRET] != shaper->secret)
 		return conclude(&packet, skb->ifindex, GRANTD_INGRESS, GRANTD_REASON_LINK_CHATTER);
+	ifindex = skb->cb[WAIT_IFINDEX];
+	direction = skb->cb[WAIT_WHAT] & 1;
+	/* Another interface may have the index by now, and nothing on it judges. */
+	if (!bpf_map_lookup_elem(&grantd_device, &ifindex))
+		return conclude(&packet, ifindex, direction, GRANTD_REASON_NO_ENDPOINT);
 	skb->priority = skb->cb[WAIT_PRIORITY];
-	return bpf_redirect(skb->cb[WAIT_IFINDEX], (skb->cb[WAIT_WHAT] & 1) == GRANTD_EGRESS ? BPF_F_INGRESS : 0);
+	return bpf_redirect(ifindex, direction == GRANTD_EGRESS ? BPF_F_INGRESS : 0);
 }
 
 #endif

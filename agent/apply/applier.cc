@@ -49,7 +49,8 @@ std::size_t differences(const KernelState& one, const KernelState& other) {
          differences(one.uplinks, other.uplinks) + differences(one.slot_names, other.slot_names) +
          differences(one.identity_names, other.identity_names) + differences(one.guests, other.guests) +
          differences(one.tables, other.tables) + differences(one.attachments, other.attachments) +
-         differences(one.queues, other.queues) + differences(one.shaper.classes, other.shaper.classes);
+         differences(one.queues, other.queues) + differences(one.devices, other.devices) +
+         differences(one.shaper.classes, other.shaper.classes);
 }
 
 }  // namespace

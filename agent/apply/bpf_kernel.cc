@@ -113,6 +113,19 @@ struct Performer {
   Result<void> operator()(const RemoveClass& o) { return shaper.remove_class(o.minor); }
   Result<void> operator()(const PutQueue& o) { return maps.queue.put(o.endpoint_id, o.queue); }
   Result<void> operator()(const RemoveQueue& o) { return maps.queue.erase(o.endpoint_id); }
+  // Looked at afterwards: an interface that came to this index meanwhile has no program on it.
+  Result<void> operator()(const PutDevice& o) {
+    if (auto put = maps.device.put(o.ifindex, o.ifindex); !put) return put;
+    for (const Hook hook : {Hook::FromGuest, Hook::ToGuest}) {
+      auto held = attacher.is_held({hook, o.ifindex, 0});
+      if (held && held.value()) continue;
+      Error error = held ? Error{std::string(hook_name(hook)) + " does not stand on it", 0} : held.error();
+      if (auto erased = maps.device.erase(o.ifindex); !erased) error.message += "; " + erased.error().message;
+      return Error{"interface " + std::to_string(o.ifindex) + ": " + error.message, error.error_number};
+    }
+    return {};
+  }
+  Result<void> operator()(const RemoveDevice& o) { return maps.device.erase(o.ifindex); }
 
   static grantd_source_key source_key(std::uint32_t rules_id, std::size_t number) {
     return {rules_id, static_cast<std::uint16_t>(number), 0};

@@ -60,18 +60,33 @@ Result<std::uint32_t> program_id(int fd) {
   return info.id;
 }
 
+struct PinnedMap {
+  Descriptor descriptor;
+  bpf_map_info info{};
+};
+
 // Nothing where no map is pinned.
-Result<std::optional<std::uint32_t>> pinned_size(const std::string& path) {
-  const Descriptor map(bpf_obj_get(path.c_str()));
-  if (!map.valid()) {
-    if (errno == ENOENT) return std::optional<std::uint32_t>();
+Result<std::optional<PinnedMap>> pinned_map(const std::string& path) {
+  PinnedMap map{Descriptor(bpf_obj_get(path.c_str()))};
+  if (!map.descriptor.valid()) {
+    if (errno == ENOENT) return std::optional<PinnedMap>();
     return system_error("cannot open " + path, errno);
   }
-  bpf_map_info info{};
-  __u32 length = sizeof(info);
-  if (bpf_obj_get_info_by_fd(map.get(), &info, &length) != 0)
+  __u32 length = sizeof(map.info);
+  if (bpf_obj_get_info_by_fd(map.descriptor.get(), &map.info, &length) != 0)
     return system_error("cannot read the size of " + path, errno);
-  return std::optional<std::uint32_t>(info.max_entries);
+  return std::optional<PinnedMap>(std::move(map));
+}
+
+// The kernel says of a map of devices that programs may only read it, which nobody may say who makes one; older
+// libbpf takes it for another map than the one that was made.
+Result<void> use_again(bpf_map* map, const PinnedMap& pinned, const std::string& path) {
+  if (pinned.info.type != bpf_map__type(map) || pinned.info.key_size != bpf_map__key_size(map) ||
+      pinned.info.value_size != bpf_map__value_size(map))
+    return Error{path + ": is not the map that belongs there", 0};
+  int error = bpf_map__set_pin_path(map, nullptr);
+  if (error == 0) error = bpf_map__reuse_fd(map, pinned.descriptor.get());
+  return error == 0 ? Result<void>() : load_error("cannot use " + path + " again", -error);
 }
 
 }  // namespace
@@ -120,11 +135,17 @@ Result<void> Datapath::open_skeleton() {
 Result<void> Datapath::size_maps() {
   MapSizes pinned;
   for (const auto& [name, wanted] : map_sizes(options_.limits)) {
-    auto there = pinned_size(map_pin(options_.pin_root, name));
-    if (!there) return there.error();
-    if (there.value()) pinned[name] = *there.value();
+    const std::string path = map_pin(options_.pin_root, name);
+    auto found = pinned_map(path);
+    if (!found) return found.error();
+    const std::optional<PinnedMap>& there = found.value();
+    if (there) pinned[name] = there->info.max_entries;
     bpf_map* map = bpf_object__find_map_by_name(skeleton_->obj, name.c_str());
-    const int error = bpf_map__set_max_entries(map, there.value().value_or(wanted));
+    if (there && bpf_map__type(map) == BPF_MAP_TYPE_DEVMAP_HASH) {
+      if (auto used = use_again(map, *there, path); !used) return used;
+      continue;
+    }
+    const int error = bpf_map__set_max_entries(map, there ? there->info.max_entries : wanted);
     if (error != 0) return load_error("map " + name + ": cannot set its size", -error);
   }
   limits_ = limits_held(options_.limits, pinned);

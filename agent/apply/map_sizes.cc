@@ -24,7 +24,8 @@ constexpr SizeRule kRules[] = {
     {"grantd_guest", &Limits::endpoints, 2, 0},    {"grantd_rule", &Limits::rules, 2, 0},
     {"grantd_idrule", &Limits::rules, 2, 0},       {"grantd_source", &Limits::rules, 2, 0},
     {"grantd_identity", &Limits::prefixes, 2, 0},  {"grantd_queue", &Limits::endpoints, 2, 0},
-    {"grantd_usage", &Limits::endpoints, 4, 0},    {"grantd_delay", &Limits::grants, 2, 2},
+    {"grantd_device", &Limits::endpoints, 2, 0},   {"grantd_usage", &Limits::endpoints, 4, 0},
+    {"grantd_delay", &Limits::grants, 2, 2},
 };
 
 }  // namespace

@@ -82,6 +82,9 @@ Result<void> read_queue_records(const DatapathMaps& maps, KernelState& state) {
   auto shaper = maps.shaper.find(0);
   if (!shaper) return shaper.error();
   if (shaper.value()) state.shaper_record = *shaper.value();
+  auto devices = maps.device.keys();
+  if (!devices) return devices.error();
+  state.devices = {devices.value().begin(), devices.value().end()};
   return maps.queue.for_each([&](__u32 id, const grantd_queue& queue) { state.queues[id] = queue; });
 }
 

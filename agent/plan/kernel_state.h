@@ -67,6 +67,7 @@ struct KernelState {
   ShaperState shaper;
   grantd_shaper shaper_record{};
   std::map<std::uint32_t, grantd_queue> queues;  // by endpoint_id
+  std::set<std::uint32_t> devices;               // by ifindex: to which packets come back from a queue
   grantd_node node{};
   Bounds bounds{};
   // Policies that are not in force any more, since when. Forgotten when the agent restarts: then

@@ -83,6 +83,8 @@ struct Recorder {
   void operator()(const RemoveClass& o) { state.shaper.classes.erase(o.minor); }
   void operator()(const PutQueue& o) { state.queues[o.endpoint_id] = o.queue; }
   void operator()(const RemoveQueue& o) { state.queues.erase(o.endpoint_id); }
+  void operator()(const PutDevice& o) { state.devices.insert(o.ifindex); }
+  void operator()(const RemoveDevice& o) { state.devices.erase(o.ifindex); }
 };
 
 constexpr std::array kNames = {"put_node",
@@ -117,7 +119,9 @@ constexpr std::array kNames = {"put_node",
                                "put_class",
                                "remove_class",
                                "put_queue",
-                               "remove_queue"};
+                               "remove_queue",
+                               "put_device",
+                               "remove_device"};
 static_assert(kNames.size() == std::variant_size_v<Operation>);
 
 }  // namespace

@@ -135,6 +135,12 @@ struct PutQueue {
 struct RemoveQueue {
   std::uint32_t endpoint_id;
 };
+struct PutDevice {  // only where our programs stand on it
+  std::uint32_t ifindex;
+};
+struct RemoveDevice {
+  std::uint32_t ifindex;
+};
 struct PutBounds {
   Boxed<Bounds> bounds;
 };
@@ -150,7 +156,7 @@ using Operation =
                  operation::RemoveSlotName, operation::PutIdentityName, operation::RemoveIdentityName,
                  operation::PutGuest, operation::RemoveGuest, operation::PutBounds, operation::MakeQueues,
                  operation::RemoveQueues, operation::PutShaper, operation::PutClass, operation::RemoveClass,
-                 operation::PutQueue, operation::RemoveQueue>;
+                 operation::PutQueue, operation::RemoveQueue, operation::PutDevice, operation::RemoveDevice>;
 
 const char* operation_name(const Operation& operation);  // "publish", as in metrics
 

@@ -93,7 +93,7 @@ void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
   }
   put_guest(record.endpoint_id, encode_guest(named, slot), subject);
   if (slot) used_slots_.insert(slot);
-  if (slot && !endpoint.layer3) limited_guests_.push_back({record.endpoint_id, slot});
+  if (slot && !endpoint.layer3) limited_guests_.push_back({record.endpoint_id, slot, endpoint.ifindex, attached});
   record.slot = slot;
   if (!current || !says_the_same(record, *current)) {
     // No instant under a Grant that it leaves, or under the old policy of the one it comes to.

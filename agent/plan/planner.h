@@ -60,7 +60,8 @@ class Planner {
 
   // plan_queues.cc
   struct LimitedGuest {  // whose packets may wait, where its Grant is limited
-    std::uint32_t endpoint_id, slot;
+    std::uint32_t endpoint_id, slot, ifindex;
+    bool attached;  // before this plan, and so no other interface has come to its index
   };
   void plan_queues();
   void plan_shaper(bool usable);
@@ -92,6 +93,7 @@ class Planner {
   std::set<std::uint32_t> new_rule_sets_;
   std::map<std::uint64_t, grantd_policy> made_policies_;  // the same, whole
   std::vector<LimitedGuest> limited_guests_;
+  std::set<std::uint32_t> devices_;      // to which packets come back from queues after this plan
   std::set<std::uint32_t> used_slots_;   // by endpoints after this plan
   std::set<std::uint32_t> used_guests_;  // endpoint_ids after this plan
 };

@@ -454,7 +454,8 @@ BootNanoseconds Agent::next_due(const CompiledPolicy& compiled, const TimeFacts&
                                 bool complete) {
   retry_ns_ = complete ? 0 : std::clamp(retry_ns_ * 2, kRetryFirst, kRetryLongest);
   BootNanoseconds due = std::min(drift_due_, plan.next_due);
-  if (retry_ns_) due = std::min(due, time.boot_now + retry_ns_);
+  // What a plan wants done soon may be what fails.
+  if (retry_ns_) due = std::clamp(due, time.boot_now + kRetryFirst, time.boot_now + retry_ns_);
   // The datapath ends a Grant by itself; this is for names, latches and messages.
   for (const CompiledGrant& grant : compiled.grants)
     for (BootNanoseconds edge : {grant.not_before, grant.not_after})

@@ -67,6 +67,10 @@ class Finder {
   void operator()(const operation::RemoveClass&) {}
   void operator()(const operation::PutQueue&) {}
   void operator()(const operation::RemoveQueue&) {}
+  void operator()(const operation::PutDevice&) {
+    add({"RecordDiffers", *subject_ + ": it is not on record for what comes back from the queues, which is dropped"});
+  }
+  void operator()(const operation::RemoveDevice&) {}
 
  private:
   void add(Gap gap) { gaps_.by_subject[*subject_].push_back(std::move(gap)); }

@@ -30,6 +30,10 @@ struct grantd_queue {
 };
 GRANTD_ASSERT_SIZE(grantd_queue, 8);
 
+/* grantd_device: DEVMAP_HASH, ifindex -> ifindex (u32 each). Interfaces on whose hooks our programs stand, to which
+ * packets that have waited may come back. Written by the agent; the kernel takes an entry away with its interface, so
+ * that one that is made anew under the same index is another. */
+
 /* grantd_usage: LRU_HASH. What limited guests sent and received. Written by BPF alone. */
 struct grantd_usage_key {
   __u32 endpoint_id;

@@ -45,6 +45,7 @@ struct DatapathMaps {
   TypedMap<__u32, grantd_uplink> uplink;
   TypedMap<__u32, grantd_shaper> shaper;
   TypedMap<__u32, grantd_queue> queue;
+  TypedMap<__u32, __u32> device;  // takes no batches
   TypedMap<__u32, grantd_slotname> slotname;
   TypedMap<__u32, grantd_idname> idname;
   TypedMap<__u32, grantd_guest> guest;

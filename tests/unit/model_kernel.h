@@ -18,6 +18,8 @@ class ModelKernel : public Kernel {
   Result<void> perform(const Operation& operation) override {
     const std::string name = operation_name(operation);
     if (name == failing_ || (dice_ && dice_())) return Error{"made to fail", 5};
+    if (const auto* device = std::get_if<operation::PutDevice>(&operation); device && !is_held(device->ifindex))
+      return Error{"our programs do not stand on it", 0};
     check(operation);
     check_queues(operation);
     record(operation, now, state_);
@@ -42,6 +44,11 @@ class ModelKernel : public Kernel {
   void lose_attachments(std::uint32_t ifindex) {
     std::erase_if(state_.attachments, [&](const Attachment& each) { return each.ifindex == ifindex; });
   }
+  // The kernel forgets of it what it knows by the device; our records stay. Another one may come to its index.
+  void lose_interface(std::uint32_t ifindex) {
+    lose_attachments(ifindex);
+    state_.devices.erase(ifindex);
+  }
   // Somebody removes the interfaces of the queues, and with them all that stands on them.
   void lose_queues() {
     lose_attachments(state_.shaper.release_ifindex);
@@ -59,6 +66,10 @@ class ModelKernel : public Kernel {
  private:
   void violated(const std::string& what) { violations_.push_back(what); }
 
+  bool is_held(std::uint32_t ifindex) const {
+    return state_.attachments.contains({Hook::FromGuest, ifindex, 0}) &&
+           state_.attachments.contains({Hook::ToGuest, ifindex, 0});
+  }
   bool in_force(std::uint64_t policy_id) const {
     return std::any_of(state_.published.begin(), state_.published.end(),
                        [&](const auto& each) { return each.second == policy_id; });
@@ -123,6 +134,11 @@ class ModelKernel : public Kernel {
           if (id && other != queue->endpoint_id && (its.class_id[0] == id || its.class_id[1] == id))
             violated("two guests in one class");
       }
+      const auto endpoint = std::find_if(state_.endpoints.begin(), state_.endpoints.end(), [&](const auto& each) {
+        return each.second.endpoint_id == queue->endpoint_id;
+      });
+      if (endpoint == state_.endpoints.end() || !state_.devices.contains(endpoint->first))
+        violated("a queue from which nothing comes back");
     } else if (const auto* shaper = std::get_if<operation::PutShaper>(&operation)) {
       if (shaper->shaper->queue_ifindex &&
           !state_.attachments.contains({Hook::FromQueue, shaper->shaper->release_ifindex, 0}))

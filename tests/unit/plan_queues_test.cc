@@ -136,6 +136,26 @@ TEST_F(PlanQueues, QueuesThatSomebodyRemovedComeBack) {
   EXPECT_EQ(queues().classes.size(), 2U);
 }
 
+TEST_F(PlanQueues, PacketsComeBackToInterfacesOfLimitedGuestsAlone) {
+  settle(limited(kRate));
+  EXPECT_THAT(kernel_.state().devices, testing::ElementsAre(10U));
+  settle(limited(std::nullopt));
+  EXPECT_THAT(kernel_.state().devices, testing::IsEmpty());
+}
+
+TEST_F(PlanQueues, AnInterfaceMadeAgainUnderTheSameIndexIsPutOnRecordAgain) {
+  settle(limited(kRate));
+  kernel_.lose_interface(10);
+  ASSERT_TRUE(applier_.refresh_attachments().ok());
+  ASSERT_TRUE(applier_.state().devices.contains(10)) << "apply has not looked";
+  std::vector<std::string> names;
+  for (const Step& step : plan(applier_.state(), compile(limited(kRate), node_, time_), facts_).steps)
+    names.push_back(operation_name(step.operation));
+  const auto attached = std::find(names.begin(), names.end(), "attach");
+  EXPECT_EQ(std::count(attached, names.end(), "put_device"), 1);
+  EXPECT_EQ(count(names, "put_queue"), 0U) << "only once it is there";
+}
+
 TEST_F(PlanQueues, AnAgentThatStartsAgainTakesThemAsTheyAre) {
   settle(limited(kRate));
   Applier another(kernel_);
