@@ -1,5 +1,7 @@
 #include "crd-sync/canonical.h"
 
+#include "crd-sync/whole_number.h"
+
 #include <algorithm>
 #include <vector>
 
@@ -60,7 +62,10 @@ class TextWriter {
 
 void write_canonical(const YamlNode& node, std::string& out) {
   if (node.type == YamlNode::Type::Null) out += "null";
-  if (node.type == YamlNode::Type::Scalar) out += quoted_text(node.text);
+  if (node.type == YamlNode::Type::Scalar) {
+    const auto whole = whole_number(node);
+    out += quoted_text(whole ? std::to_string(*whole) : node.text);
+  }
   if (node.type != YamlNode::Type::Sequence && node.type != YamlNode::Type::Map) return;
   std::vector<std::size_t> order(node.items.size());
   for (std::size_t index = 0; index < order.size(); ++index) order[index] = index;

@@ -13,8 +13,8 @@ namespace grantd {
 // counted from the root's.
 std::string tree_text(const YamlNode& root);
 
-// Equal for specs that say the same: the order of fields, lines, comments and quotes do not count,
-// the order of lists does.
+// Equal for specs that say the same: the order of fields, lines, comments, quotes and how a whole
+// number is written do not count, the order of lists does.
 std::string spec_hash(const YamlNode& spec);
 
 std::uint64_t hash_text(std::string_view text);  // FNV-1a; against accidents, not against intent

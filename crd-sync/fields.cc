@@ -1,6 +1,7 @@
 #include "crd-sync/fields.h"
 
 #include "crd-sync/problem.h"
+#include "crd-sync/whole_number.h"
 
 #include <algorithm>
 #include <utility>
@@ -115,10 +116,8 @@ std::optional<TextField> Fields::read_text(const YamlNode& node, std::string pat
     return std::nullopt;
   }
   const ScalarMeaning meaning = scalar_meaning(node);
-  // A leading zero is octal to YAML 1.1 and not to 1.2.
-  const std::string_view digits = std::string_view(node.text).substr(node.text.find_first_not_of("+-") == 1 ? 1 : 0);
-  const bool octal = digits.size() > 1 && digits[0] == '0';
-  const bool accept_number = integers && meaning == ScalarMeaning::Integer && !octal;
+  const bool whole = meaning == ScalarMeaning::Integer ? !leads_with_zero(node.text) : whole_number(node).has_value();
+  const bool accept_number = integers && whole;
   if (meaning != ScalarMeaning::Text && !accept_number) {
     wrong(node, std::move(path), line, "is " + std::string(type_name(node)) + " as YAML reads it",
           std::string(accepted) + "; in quotes where it looks like something else");
@@ -151,14 +150,13 @@ std::optional<std::int64_t> Fields::integer(std::string_view name, std::int64_t 
   if (!node) return std::nullopt;
   const std::string accepted =
       "a whole number from " + std::to_string(low) + " to " + std::to_string(high) + ", without quotes";
-  if (node->type != YamlNode::Type::Scalar || scalar_meaning(*node) != ScalarMeaning::Integer) {
+  const std::optional<std::uint64_t> whole = node->type == YamlNode::Type::Scalar ? whole_number(*node) : std::nullopt;
+  if (!whole && (node->type != YamlNode::Type::Scalar || scalar_meaning(*node) != ScalarMeaning::Integer)) {
     wrong(*node, path(name), node->line, "is " + std::string(type_name(*node)), accepted);
     return std::nullopt;
   }
-  const bool canonical = node->text == "0" || (node->text[0] >= '1' && node->text[0] <= '9');
-  std::int64_t value = -1;
-  if (canonical && node->text.size() <= 18) value = std::stoll(node->text);
-  if (!canonical || value < low || value > high) {
+  const std::int64_t value = whole ? static_cast<std::int64_t>(*whole) : -1;
+  if (!whole || value < low || value > high) {
     problems_.error(node->line, path(name), node->text, "is out of range", accepted);
     return std::nullopt;
   }

@@ -11,8 +11,9 @@ namespace {
 using Wide = unsigned __int128;
 
 constexpr Wide kNano = 1'000'000'000;
-constexpr Wide kLargest = ((Wide{1} << 63) - 1) * kNano;  // what Kubernetes can hold, in billionths
-constexpr std::size_t kMaxDigits = 30;                    // 10^30 * 1 still fits 128 bits
+// In billionths. Kubernetes holds 2^63 - 1, and makes that of all that is larger, so there it is no known number.
+constexpr Wide kLargest = ((Wide{1} << 63) - 2) * kNano;
+constexpr std::size_t kMaxDigits = 30;  // 10^30 * 1 still fits 128 bits
 
 // kAcceptedBandwidth and kAcceptedBurst say these numbers in words.
 static_assert(GRANTD_MIN_RATE_BPS == 8'000 && GRANTD_MAX_RATE_BPS == 400'000'000'000);
@@ -28,8 +29,8 @@ std::optional<Scale> exponent(std::string_view text) {
   text.remove_prefix(1);
   const bool negative = !text.empty() && text[0] == '-';
   if (!text.empty() && (text[0] == '-' || text[0] == '+')) text.remove_prefix(1);
-  if (text.empty() || text.size() > 3) return std::nullopt;
-  int value = 0;
+  if (text.empty() || text.size() > 9) return std::nullopt;
+  int value = 0;  // Too much, or too little, is found out soon, whatever the exponent.
   for (const char digit : text) {
     if (digit < '0' || digit > '9') return std::nullopt;
     value = value * 10 + (digit - '0');
@@ -51,7 +52,7 @@ std::optional<Scale> suffix(std::string_view text) {
   return std::nullopt;
 }
 
-Error too_large() { return Error{"is larger than 2^63 - 1"}; }
+Error too_large() { return Error{"is larger than 2^63 - 2"}; }
 
 // A whole number from `low` to `high`.
 Result<std::uint64_t> whole_between(std::string_view text, std::uint64_t low, std::uint64_t high) {

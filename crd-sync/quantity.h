@@ -8,7 +8,7 @@
 
 namespace grantd {
 
-// whole + nano / 10^9; never negative, at most 2^63 - 1.
+// whole + nano / 10^9; never negative, at most 2^63 - 2.
 struct Quantity {
   std::uint64_t whole = 0;
   std::uint32_t nano = 0;

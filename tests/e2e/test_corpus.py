@@ -1,11 +1,13 @@
 """One corpus of objects, good and bad, through `grantd check` (tests/unit/corpus_test.cc) and through the real
 API server: whoever tries a manifest with one is not surprised by the other."""
 
+import json
 import pathlib
 import re
 import subprocess
 
 import pytest
+from agent import manifest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORPUS = ROOT / "tests/unit/corpus"
@@ -15,9 +17,11 @@ FILES = sorted(CORPUS.glob("*/*"))
 RELATION = "the API server sees one object at a time; the agent refuses it, and says so in the Grant's conditions"
 TEXT = "kubectl reads the text, and hands over JSON in which this is no longer to be seen"
 EMPTY = "the API server takes an empty field for one that is left out; `grantd check` asks what was meant"
+DROPPED = "kubectl apply drops what is null before the server sees it, which would refuse it (below)"
 
 # Bad for `grantd check`, and admitted by the API server.
 ADMITTED = {
+    "bad/bandwidth-is-null.yaml": DROPPED,
     "bad/destinations-is-empty.yaml": EMPTY,
     "bad/grant-revoked-is-empty.yaml": EMPTY,
     "bad/grant-revoked-yes.yaml": TEXT,  # YAML 1.1: yes is true
@@ -120,7 +124,17 @@ VALUES = {
     "identity": (REALM + 'identity: "VALUE-NAME"\n', "a a.b a/b a'b a@b a[b] a~b a{b} a,b a:b é #a !a a^b"),
     "limit": (GRANT + 'hard: {requests.cpu: "VALUE"}\n', """
         1 0 +1 -1 -0 .5 5. . 1e3 1E3 1e-3 1e 1E 1Ei 1k 1K 1Ki 1ki 1M 1Mi 1m 1u 1n 0.5n 1.5 1.5m 1e+3 e3 0x10 1_000 1,5
-        9223372036854775807 8Ei 7Ei"""),
+        9223372036854775806 9223372036854775807 8Ei 7Ei 10E 1e19 1e400 1e999999 1e-9 1e-400 0e400 0e-400 null"""),
+    # Without quotes: what is a number to YAML and to JSON. kubectl reads on after all of them but .inf.
+    "limit's number": (GRANT + "hard: {requests.cpu: VALUE}\n", """
+        1 0 -1 -0 +1 010 00 01.0 1.0 1. 1.5 .5 1e3 1E3 1.5e1 15e-1 10e-1 1e400 1e19 1e-400 0e400 0.0 0x10 0o10 1_000 true
+        null ~ [1] 9223372036854775806 9223372036854775807 9223372036854775808 1.0000000000000000001 .inf"""),
+    "bandwidth's number": (GRANT + "hard: {keystone.io/ingress-bandwidth: VALUE}\n", """
+        8000 7999 8000.0 8000.5 1e6 1e400 1_000_000 0x100000 null ~ true {} 400000000000 400000000001"""),
+    "burst's number": (GRANT + "bandwidth: {egressBurst: VALUE}\n", "131072 131072.0 131072.5 131071 1e6 1e400 true 0x100000"),
+    "notice": (GRANT + "revocation: {noticePeriodSeconds: VALUE}\n", """
+        0 1 1.0 1. 1.5 1e3 1E3 1e400 1e-1 10e-1 -1 -1.0 +1 010 0x10 0o10 1_0 2592000 2592000.0 2592001 2592001.0 1e7 60s true [1]
+        9223372036854775808 .inf"""),
     "bandwidth": (GRANT + 'hard: {keystone.io/egress-bandwidth: "VALUE"}\n', """
         8k 7999 8000 0 1 9000000m 1.5Mi 0.0001G 100M 100Mi 400G 400000000001 401G 1T 8000.5 8.5k 1.5M 1e6 1e4 1000000m 8000500m +9k -9k k"""),
     "burst": (GRANT + 'bandwidth: {egressBurst: "VALUE"}\n', """
@@ -135,11 +149,14 @@ VALUES = {
         2026-06-29T00:00:00Z 2026-09-31T00:00:00Z 2026-1-01T00:00:00Z 2026-01-01"""),
     "realm's name": (GRANT.replace("granteeRealm: b", 'granteeRealm: "VALUE"') + "revoked: false\n", "b B b_c -b b- b. .b b/c"),
 }
+ROUNDED = "the API server rounds it up to a billionth"
 DIFFERS = {
-    "limit": {
-        "0.5n": "the API server rounds it up to a billionth",
-        "8Ei": "the API server cuts it to 2^63 - 1",
-    },
+    "limit": {"0.5n": ROUNDED, "1e-400": ROUNDED},
+    "limit's number": {each: TEXT for each in ("-0", "00", "010", "01.0", "0o10", "0x10", "1_000", "1e-400", "1.0000000000000000001")}
+    | {"null": DROPPED, "~": DROPPED},
+    "bandwidth's number": {"1_000_000": TEXT, "0x100000": TEXT, "null": DROPPED, "~": DROPPED},
+    "burst's number": {"0x100000": TEXT},
+    "notice": {"010": TEXT, "0x10": TEXT, "0o10": TEXT, "1_0": TEXT},
 }
 
 
@@ -160,3 +177,25 @@ def test_both_say_the_same_of_values(crds, tmp_path, kind):
         if (checked.returncode == 0) != (index in served):
             differing[value] = (f"admitted: {index in served}", checked.stdout[-300:])
     assert set(differing) == set(DIFFERS.get(kind, {})), differing
+
+
+@pytest.mark.parametrize("name", ["requests.cpu", "keystone.io/egress-bandwidth"])
+def test_the_server_refuses_a_limit_that_is_null(crds, name):
+    """Dropped unseen, it would leave a Grant without the limit that somebody meant to give."""
+    grant = json.loads(manifest("Grant", "null-limit", {"grantorRealm": "a", "granteeRealm": "b", "hard": {name: None}},
+                                namespace="keystone-system"))
+    for verb in (["create"], ["apply", "--server-side"]):
+        done = crds.kubectl(*verb, "--dry-run=server", "-f", "-", text=json.dumps(grant), check=False)
+        assert done.returncode == 1 and "a limit is empty; write a quantity" in done.stderr, (verb, done)
+        grant["spec"]["hard"][name] = "8k"
+        crds.kubectl(*verb, "--dry-run=server", "-f", "-", text=json.dumps(grant))
+        grant["spec"]["hard"][name] = None
+
+
+def test_whole_numbers_come_back_as_they_are_read(crds):
+    """JSON's 1.0 and 1e3 are whole numbers to the server, which says 1 and 1000."""
+    for number, text in (("1.0", 1), ("1e3", 1000)):
+        made = manifest("Grant", "whole", {"grantorRealm": "a", "granteeRealm": "b",
+                                           "revocation": {"noticePeriodSeconds": "N"}}, namespace="keystone-system")
+        done = crds.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=made.replace('"N"', number))
+        assert json.loads(done.stdout)["spec"]["revocation"]["noticePeriodSeconds"] == text

@@ -74,6 +74,10 @@ TEST(ApiObject, TakesTextForTextAndNumbersForNumbers) {
   object["spec"]["granteeRealm"] = 123;
   EXPECT_THAT(all_texts(read_api_object(object)), HasSubstr("spec.granteeRealm"));
   object = grant_of_the_api();
+  object["spec"]["revocation"]["noticePeriodSeconds"] = 60.0;  // JSON knows no integers
+  const ReadResult whole = read_api_object(object);
+  EXPECT_EQ(all_texts(whole), "");
+  EXPECT_EQ(std::get<Grant>(whole.objects.at(0).value).notice_period, std::chrono::seconds(60));
   object["spec"]["revocation"]["noticePeriodSeconds"] = 1.5;
   EXPECT_THAT(all_texts(read_api_object(object)), HasSubstr("noticePeriodSeconds"));
 }

@@ -116,6 +116,7 @@ TEST(ReadGrant, LeavesSafeDefaults) {
 TEST(ReadGrant, HashesTheSpecAndNothingElse) {
   const std::string hash = grant_of("revoked: false, hard: {requests.cpu: 1}").spec_hash;
   EXPECT_EQ(grant_of("hard: {requests.cpu: \"1\"}, revoked: false").spec_hash, hash);
+  EXPECT_EQ(grant_of("hard: {requests.cpu: 1.0}, revoked: false").spec_hash, hash);
   EXPECT_NE(grant_of("hard: {requests.cpu: \"2\"}, revoked: false").spec_hash, hash);
   EXPECT_NE(grant_of("hard: {requests.cpu: 1}, revoked: true").spec_hash, hash);
 }
@@ -133,11 +134,26 @@ TEST(ReadGrant, WarnsOfWhatHasNoEffect) {
 }
 
 TEST(ReadGrant, RefusesNumbersThatReadersOfYamlTakeDifferently) {
-  for (const char* number : {"007", "+7", "1_0", "0x10", "1e1", "7.0"})
+  for (const char* number : {"007", "00", "1_0", "0x10", "0o10", "07.0"})
     EXPECT_THAT(problems_of(grant_text("bob", "b", "revocation: {noticePeriodSeconds: " + std::string(number) + "}")),
                 ElementsAre(HasSubstr("a whole number from 0 to 2592000")))
         << number;
   EXPECT_EQ(grant_of("revocation: {noticePeriodSeconds: 2592000}").notice_period, 720h);
+}
+
+TEST(ReadGrant, TakesWholeNumbersHoweverTheyAreWritten) {
+  for (const char* number : {"60", "60.0", "60.", "6e1", "6E+1", "+60", "600e-1"}) {
+    EXPECT_EQ(grant_of("revocation: {noticePeriodSeconds: " + std::string(number) + "}").notice_period, 60s) << number;
+    EXPECT_THAT(problems_of(grant_text("bob", "b", "hard: {requests.cpu: " + std::string(number) + "}")), IsEmpty());
+  }
+  for (const char* number : {"-1", "2592001", "2592001.0", "1e7", "9223372036854775807", "99999999999999999999"})
+    EXPECT_THAT(problems_of(grant_text("bob", "b", "revocation: {noticePeriodSeconds: " + std::string(number) + "}")),
+                ElementsAre(AllOf(HasSubstr(number), HasSubstr("a whole number from 0 to 2592000"))))
+        << number;
+  for (const char* number : {"1.5", "1e-1", ".5", "1e400", ".inf"})
+    EXPECT_THAT(problems_of(grant_text("bob", "b", "hard: {requests.cpu: " + std::string(number) + "}")),
+                ElementsAre(HasSubstr("is a number as YAML reads it")))
+        << number;
 }
 
 TEST(ReadWorkload, TakesEveryField) {
