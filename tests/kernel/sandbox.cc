@@ -185,7 +185,8 @@ Pair::Crossed Pair::from_guest_during(const std::function<void()>& action) {
   sender.join();
   crossed.sent = sent;
   pollfd readable{host_socket_.get(), POLLIN, 0};
-  while (poll(&readable, 1, 20) == 1) crossed.arrived += receive_all(host_socket_);
+  while (crossed.arrived < crossed.sent && poll(&readable, 1, kWaitMilliseconds) == 1)
+    crossed.arrived += receive_all(host_socket_);
   return crossed;
 }
 
