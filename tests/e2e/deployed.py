@@ -22,13 +22,15 @@ def manifest():
 
 
 class Deployed(Agent):
-    def __init__(self, node, image):
+    def __init__(self, node, image, text=None):
+        """text: other manifests than the plain one."""
         super().__init__(node, chain=True)
+        self.text = text or manifest()
         self.state = pathlib.Path("/var/lib/grantd")
         node.ctr("images", "import", image)
 
     def start(self, ready=True):
-        self.node.kubectl("apply", "-f", "-", text=manifest())
+        self.node.kubectl("apply", "-f", "-", text=self.text)
         if ready:
             self.rolled_out()
 

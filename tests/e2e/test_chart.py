@@ -6,30 +6,15 @@ import json
 import pytest
 import yaml
 
-from cluster import ROOT, build, run
+from chart import CHART, documents, helm, template
 
-CHART = ROOT / "deploy/chart/grantd"
+from cluster import ROOT
+
 KUSTOMIZATION = ROOT / "deploy"
 # What only Helm says.
 OF_HELM = {"helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance"}
 # What only the DaemonSet says, outside of Helm.
 VERSION = "app.kubernetes.io/version"
-
-
-def helm(*arguments, check=True):
-    return run([build("helm"), *arguments], check=check)
-
-
-def template(*arguments, check=True, namespace="keystone-system"):
-    return helm("template", "grantd", CHART, "--namespace", namespace, "--kube-version", "1.32.0", *arguments, check=check)
-
-
-def documents(text):
-    """By kind and name."""
-    made = [each for each in yaml.safe_load_all(text) if each]
-    by_name = {(each["kind"], each["metadata"]["name"]): each for each in made}
-    assert len(by_name) == len(made) > 0
-    return by_name
 
 
 def daemonset(*arguments):
