@@ -162,7 +162,8 @@ Result<void> read_fills(const DatapathMaps& maps, const std::set<std::uint32_t>&
   known(maps.guest.raw(), snapshot.guests.size());
   Result<void> steps[] = {
       fill_of(maps.identity, fills[maps.identity.raw().name()]), fill_of(maps.rule, fills[maps.rule.raw().name()]),
-      fill_of(maps.idrule, fills[maps.idrule.raw().name()]), fill_of(maps.source, fills[maps.source.raw().name()])};
+      fill_of(maps.idrule, fills[maps.idrule.raw().name()]),     fill_of(maps.source, fills[maps.source.raw().name()]),
+      fill_of(maps.queue, fills[maps.queue.raw().name()]),       fill_of(maps.device, fills[maps.device.raw().name()])};
   for (const auto& step : steps)
     if (!step) return step.error();
   for (const std::uint32_t slot : slots) {

@@ -3,6 +3,7 @@
 #include "tests/kernel/private_node.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -83,6 +84,27 @@ TEST(MetricsServer, WhatItCannotServeItSaysAtTheStart) {
   EXPECT_FALSE(MetricsServer::start("192.0.2.1:0", node.pin_root()).ok()) << "no address of this node";
   EXPECT_FALSE(MetricsServer::start("localhost:0", node.pin_root()).ok()) << "a name is no address";
   EXPECT_FALSE(MetricsServer::start("127.0.0.1:0", "/nowhere").ok());
+}
+
+// Arrays are never full, and of what the kernel forgets by itself only flows and fragments are anybody's trouble.
+TEST(MetricsServer, TellsTheFillOfEachMapThatCanBeFull) {
+  PrivateNode node;
+  auto server = MetricsServer::start("127.0.0.1:0", node.pin_root());
+  ASSERT_TRUE(server.ok()) << server.error().message;
+  const std::string text = get(AF_INET, server.value()->port(), "/metrics");
+  int tables = 0;
+  for (const std::string& name : map_names()) {
+    const Descriptor map(bpf_obj_get(map_pin(node.pin_root(), name).c_str()));
+    bpf_map_info info{};
+    __u32 length = sizeof(info);
+    ASSERT_EQ(bpf_obj_get_info_by_fd(map.get(), &info, &length), 0) << name;
+    if (info.type != BPF_MAP_TYPE_HASH && info.type != BPF_MAP_TYPE_LPM_TRIE && info.type != BPF_MAP_TYPE_DEVMAP_HASH)
+      continue;
+    EXPECT_THAT(text,
+                HasSubstr("grantd_map_max_entries{map=\"" + name + "\"} " + std::to_string(info.max_entries) + "\n"));
+    tables++;
+  }
+  EXPECT_GT(tables, 10);
 }
 
 }  // namespace
