@@ -127,11 +127,14 @@ ALWAYS_INLINE enum grantd_reason as_it_began(const struct packet *packet, enum g
 /* The way out of a guest's hook: into the queue, or for good. */
 ALWAYS_INLINE int leave(struct __sk_buff *skb, struct packet *packet, __u32 direction, enum grantd_reason reason)
 {
+	const struct grantd_shaper *shaper;
+
 	if (packet->waited)
 		skb->cb[WAIT_SECRET] = 0;
 	if (!packet->queue_class || !passes(reason))
 		return conclude(packet, skb->ifindex, direction, as_it_began(packet, reason));
-	skb->cb[WAIT_SECRET] = find_shaper() ? find_shaper()->secret : 0;
+	shaper = find_shaper();
+	skb->cb[WAIT_SECRET] = shaper ? shaper->secret : 0;
 	skb->cb[WAIT_IFINDEX] = skb->ifindex;
 	skb->cb[WAIT_SINCE] = (__u32)(exact_now_ns() / 1000);
 	skb->cb[WAIT_WHAT] = direction | (packet->without_socket ? WAIT_WITHOUT_SOCKET : 0) | reason << WAIT_REASON_SHIFT |

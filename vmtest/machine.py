@@ -4,6 +4,7 @@ import lzma
 import pathlib
 import subprocess
 import tempfile
+import time
 
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 # What must be there before the root is. The others are found by modprobe, as on any machine.
@@ -84,6 +85,12 @@ def share(tag, source, folder, daemons):
     socket = folder / f"{tag}.socket"
     daemons.append(subprocess.Popen([VIRTIOFSD, f"--socket-path={socket}", "-o", f"source={source}", "-o", "cache=always",  # pylint: disable=consider-using-with
                                      "-o", "sandbox=chroot", "-o", "xattr"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    # QEMU does not wait for it.
+    end = time.monotonic() + 30
+    while not socket.exists():
+        if daemons[-1].poll() is not None or time.monotonic() > end:
+            raise Failed(f"virtiofsd does not serve {source}")
+        time.sleep(0.05)
     return ["-chardev", f"socket,id={tag},path={socket}", "-device", f"vhost-user-fs-pci,chardev={tag},tag={tag}"]
 
 
