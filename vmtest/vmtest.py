@@ -14,18 +14,20 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 EPILOG = """examples:
   vmtest/run                         prog and kernel on each kernel
   vmtest/run --kernel 6.1            on one
+  vmtest/run --suite load            only whether each kernel takes all programs
   vmtest/run --suite netns           real traffic, which takes long in a machine that is emulated
 
 Exit status: 0 if every suite ran at least one test on every kernel and none failed; 1 if not; 2 on wrong usage. A
 kernel that cannot be had is a skip, is told with its reason, and is no failure unless none could be had."""
 SUITES = {
+    "load": "build/release/tests/kernel --gtest_filter='OfAll/Verifier.*' --gtest_output=json:/vmtest-results/load.json",
     "prog": "build/release/tests/prog --gtest_output=json:/vmtest-results/prog.json",
     "kernel": "build/release/tests/kernel --gtest_output=json:/vmtest-results/kernel.json",
     # Limits of bandwidth mean nothing there.
     "netns": "unshare --mount --pid --fork --kill-child --mount-proc /usr/bin/python3 -B -m pytest -q -p no:cacheprovider "
              "--deselect tests/netns/test_bandwidth.py tests/netns",
 }
-SECONDS = {"prog": 900, "kernel": 1500, "netns": 7200}
+SECONDS = {"load": 300, "prog": 900, "kernel": 1500, "netns": 7200}
 
 
 def counts_of_gtest(path):
