@@ -109,8 +109,12 @@ void report_excess(const char* object, const grantd_bound& bound, const char* me
   policy.problems.push_back(std::move(problem));
 }
 
-void compile_prefixes(const DesiredState& desired, const std::map<IpAddress, std::string>& elsewhere,
-                      const NodeFacts& node, const Limits& limits, const Room& room, CompiledPolicy& policy) {
+void compile_prefixes(const DesiredState& desired, std::map<IpAddress, std::string> elsewhere, const NodeFacts& node,
+                      const Limits& limits, const Room& room, CompiledPolicy& policy) {
+  // Half of the room: how many guests there are is for their owners to say, and Realms are the grantor's.
+  const std::size_t crowds =
+      leave_out_crowds(limits.prefixes / 2 / kPrefixesOfGuestElsewhere, elsewhere, policy.problems) *
+      kPrefixesOfGuestElsewhere;
   policy.prefixes = realm_prefixes(desired.realms, policy.endpoints, elsewhere, node, policy.problems);
   // Nobody's, and not left out: a wider prefix around them is somebody else's.
   for (CompiledPrefix& each : policy.prefixes)
@@ -119,11 +123,12 @@ void compile_prefixes(const DesiredState& desired, const std::map<IpAddress, std
   const std::size_t wanted = policy.prefixes.size();
   policy.prefixes_refused = wanted > limits.prefixes && wanted > node.in_force.prefixes;
   grantd_bound& bound = policy.bounds[GRANTD_BOUND_REALM_PREFIXES];
-  bound = {limits.prefixes, wanted, 0};
+  bound = {limits.prefixes, wanted, crowds};
   if (!policy.prefixes_refused) return;
   bound.used = node.in_force.prefixes;
-  bound.refused = wanted - bound.used;
-  report_excess("realms", bound, "addresses are more than this node holds; what was in force stays, nothing is added",
+  bound.refused = wanted - bound.used + crowds;
+  report_excess("realms", {bound.most, wanted, 0},
+                "addresses are more than this node holds; what was in force stays, nothing is added",
                 "--max-realm-prefixes", policy);
 }
 

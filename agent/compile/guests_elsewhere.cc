@@ -41,4 +41,30 @@ std::map<IpAddress, std::string> guests_elsewhere(const std::vector<Workload>& p
   return owners;
 }
 
+std::size_t leave_out_crowds(std::size_t most, std::map<IpAddress, std::string>& owners,
+                             std::vector<Problem>& problems) {
+  if (owners.size() <= most) return 0;
+  std::map<std::string, std::size_t> counts;
+  for (const auto& [address, grant] : owners) ++counts[grant];
+  std::vector<std::pair<std::string, std::size_t>> largest(counts.begin(), counts.end());
+  std::stable_sort(largest.begin(), largest.end(),
+                   [](const auto& one, const auto& other) { return one.second > other.second; });
+  std::set<std::string> crowds;
+  std::size_t left_out = 0;
+  for (auto each = largest.begin(); owners.size() - left_out > most; ++each) {
+    crowds.insert(each->first);
+    left_out += each->second;
+    Problem problem;
+    problem.object = "Grant " + each->first;
+    problem.value = std::to_string(each->second);
+    problem.message =
+        "addresses of its guests on other nodes are more than there is room for; all of them are nobody on "
+        "this node";
+    problem.accepted = "at most " + std::to_string(most) + " of all Grants together, a quarter of --max-realm-prefixes";
+    problems.push_back(std::move(problem));
+  }
+  std::erase_if(owners, [&](const auto& each) { return crowds.contains(each.second); });
+  return left_out;
+}
+
 }  // namespace grantd

@@ -17,4 +17,12 @@ std::map<IpAddress, std::string> guests_elsewhere(const std::vector<Workload>& p
                                                   const std::set<std::string>& here, const NodeFacts& node,
                                                   std::vector<Problem>& problems);
 
+// Each address is known as a destination and on overlays.
+inline constexpr std::size_t kPrefixesOfGuestElsewhere = 2;
+
+// Leaves out all guests elsewhere of those Grants that have the most, until no more than `most` addresses are left: who
+// makes a crowd is the one whose guests are nobody here. Returns how many it left out.
+std::size_t leave_out_crowds(std::size_t most, std::map<IpAddress, std::string>& owners,
+                             std::vector<Problem>& problems);
+
 }  // namespace grantd

@@ -278,6 +278,38 @@ TEST_F(GuestsElsewhereTest, AnAddressOfTwoIsNobodysAndThatOfAGuestHereStaysItsOw
   EXPECT_EQ(owner(GRANTD_UPLINK_DESTINATION, "10.42.0.7"), "keystone-system/g");
 }
 
+TEST_F(GuestsElsewhereTest, OfACrowdAllAreNobodyAndThoseOfOthersStay) {
+  desired_.grants.push_back(of_carol(grant("c", {})));
+  GuestPod of_another = of_bob();
+  of_another.realm = "carol";
+  desired_.workloads.push_back(pod("other", of_another));
+  add("few", "10.42.1.1", of_another);
+  for (int at = 1; at <= 15; ++at) add("many-" + std::to_string(at), "10.42.2." + std::to_string(at));
+  const auto owner_of = [](const CompiledPolicy& policy, const std::string& at) {
+    std::string owner;
+    for (const CompiledPrefix& each : policy.prefixes)
+      if (each.uplink_class == GRANTD_UPLINK_OVERLAY && each.prefix == desired::prefix(at + "/32"))
+        owner = each.identity.name;
+    return owner;
+  };
+  Limits limits;
+  limits.prefixes = 64;  // of which half is for 16 guests elsewhere
+  const CompiledPolicy fits = compile(desired_, node_, noon(), limits);
+  EXPECT_EQ(owner_of(fits, "10.42.2.15"), "keystone-system/g");
+  EXPECT_EQ(fits.bounds[GRANTD_BOUND_REALM_PREFIXES].refused, 0U);
+  add("many-16", "10.42.2.16");
+  const CompiledPolicy policy = compile(desired_, node_, noon(), limits);
+  EXPECT_FALSE(policy.prefixes_refused) << "Realms are not in want of room";
+  for (int at = 1; at <= 16; ++at) EXPECT_EQ(owner_of(policy, "10.42.2." + std::to_string(at)), "");
+  EXPECT_EQ(owner_of(policy, "10.42.1.1"), "keystone-system/c");
+  EXPECT_EQ(policy.bounds[GRANTD_BOUND_REALM_PREFIXES].refused, 32U);
+  EXPECT_EQ(policy.bounds[GRANTD_BOUND_REALM_PREFIXES].used, policy.prefixes.size());
+  EXPECT_THAT(
+      policy.problems.back().text(),
+      HasSubstr("Grant keystone-system/g: \"16\": addresses of its guests on other nodes are more than there is "
+                "room for; all of them are nobody on this node; accepted: at most 16"));
+}
+
 TEST_F(GuestsElsewhereTest, GrantsWithoutAGuestHereAreNotCompiled) {
   desired_.grants.push_back(of_carol(grant("c", {})));
   ASSERT_EQ(compiled().grants.size(), 1U);
