@@ -41,26 +41,32 @@ Result<DirectoryWatch> DirectoryWatch::open(const std::string& directory) {
   if (!watch.events_.valid()) return system_error("inotify_init", errno);
   watch.timer_ = Descriptor(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
   if (!watch.timer_.valid()) return system_error("timerfd_create", errno);
-  watch.renew();
+  (void)watch.renew().ok();  // whoever reads the directory asks again
   return watch;
 }
 
-void DirectoryWatch::watch(const std::string& directory, const std::string& name, std::uint32_t events) {
+// What is not there is no failure: one of those above it tells when it comes.
+bool DirectoryWatch::watch(const std::string& directory, const std::string& name, std::uint32_t events) {
   const int number = inotify_add_watch(events_.get(), directory.c_str(), events | IN_ONLYDIR | IN_MASK_ADD);
-  if (number >= 0) names_[number].insert(name);
+  if (number < 0) return errno == ENOENT || errno == ENOTDIR;
+  names_[number].insert(name);
+  return true;
 }
 
-void DirectoryWatch::renew() {
+Result<void> DirectoryWatch::renew() {
   const auto before = std::exchange(names_, {});
-  watch(directory_, "", kInside);
+  int refused = watch(directory_, "", kInside) ? 0 : errno;
   // Any component of the path may be a link that is swapped, or a directory that is replaced.
   std::filesystem::path path(directory_);
   while (path.has_relative_path()) {
-    watch(path.parent_path().string(), path.filename().string(), kAbove);
+    if (!watch(path.parent_path().string(), path.filename().string(), kAbove)) refused = errno;
     path = path.parent_path();
   }
   for (const auto& [number, names] : before)
     if (!names_.contains(number)) inotify_rm_watch(events_.get(), number);
+  if (refused == 0) return {};
+  look_again(1s);
+  return system_error("watch " + directory_, refused);
 }
 
 void DirectoryWatch::take_event(const inotify_event& event, const char* name) {

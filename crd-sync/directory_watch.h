@@ -22,8 +22,9 @@ class DirectoryWatch {
   int events_fd() const { return events_.get(); }
   int settle_fd() const { return timer_.get(); }
 
-  // Watches what stands at the path now. To be called before each reading of the directory.
-  void renew();
+  // Watches what stands at the path now. To be called before each reading of the directory. Where the kernel
+  // refuses that, drain() gives true a second later, so that the directory is read every second.
+  Result<void> renew();
 
   // drain() gives true after this time, though nothing may have changed.
   void look_again(std::chrono::milliseconds after);
@@ -34,7 +35,7 @@ class DirectoryWatch {
  private:
   using Clock = std::chrono::steady_clock;
 
-  void watch(const std::string& directory, const std::string& name, std::uint32_t events);
+  bool watch(const std::string& directory, const std::string& name, std::uint32_t events);
   void take_events();
   void take_event(const inotify_event& event, const char* name);
   bool elapsed();

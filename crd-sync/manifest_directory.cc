@@ -56,19 +56,24 @@ ManifestDirectory::~ManifestDirectory() = default;
 std::string ManifestDirectory::place() const { return parts_->path; }
 
 std::optional<DesiredState> ManifestDirectory::load() {
-  parts_->watch.renew();
+  const auto watched = parts_->watch.renew();
   std::vector<std::shared_ptr<const ReadResult>> reads;
   auto paths = list_manifests(parts_->path);
   if (paths)
     reads = parts_->cache.read(paths.value());
   else
     reads.push_back(std::make_shared<const ReadResult>(unreadable_manifest(parts_->path, paths.error().message)));
-  // Its close is an event; but not where it was opened by a path outside of the directory.
-  if (parts_->cache.unfinished()) parts_->watch.look_again(kLookAgain);
+  // A close is an event, but not where it was opened by a path outside of the directory; that a disk can be read
+  // again, or memory be had, is none. A change that nobody looks for again would never be in force.
+  const bool unlisted = !paths && paths.error().error_number != ENOENT;
+  if (unlisted || parts_->cache.read_again()) parts_->watch.look_again(kLookAgain);
   Admitted admitted = admit(reads, parts_->last_good);
   parts_->last_good = std::move(admitted.last_good);
   auto& problems = admitted.desired.problems;
   problems.insert(problems.begin(), parts_->at_start.begin(), parts_->at_start.end());
+  if (!watched)
+    problems.push_back(problem_with(parts_->path, Severity::Warning,
+                                    "is read every second, for it cannot be watched: " + watched.error().message));
   parts_->to_keep = parts_->file.has_value();
   return std::move(admitted.desired);
 }

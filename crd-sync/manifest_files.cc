@@ -29,6 +29,11 @@ bool is_gone(const std::string& path) {
   return lstat(path.c_str(), &about) != 0 && errno == ENOENT;
 }
 
+// Unlike a name, a size or a kind of file, whose change is an event.
+bool can_change_by_itself(int error_number) {
+  return error_number != 0 && error_number != EINVAL && error_number != EFBIG;
+}
+
 }  // namespace
 
 bool is_manifest_name(std::string_view name) {
@@ -84,7 +89,7 @@ ManifestCache::Parts ManifestCache::read_parts(const std::string& path, const st
 ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths) {
   std::map<std::string, Parts> fresh;
   Results results;
-  unfinished_ = false;
+  read_again_ = false;
   for (const std::string& path : paths) {
     if (fresh.contains(path)) continue;  // named twice
     const auto unreadable = [&](const std::string& why) {
@@ -95,13 +100,15 @@ ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths
     if (text)
       fresh[path] = read_parts(path, text.value(), std::move(known_[path]), results);
     else if (text.error().error_number == EAGAIN) {
-      unfinished_ = true;
+      read_again_ = true;
       ReadResult written =
           unreadable_manifest(path, "is being written; what was in force of it stays until it is closed");
       for (Problem& each : written.problems) each.severity = Severity::Warning;
       results.push_back(std::make_shared<const ReadResult>(std::move(written)));
-    } else if (text.error().error_number != ENOENT || !is_gone(path))
+    } else if (text.error().error_number != ENOENT || !is_gone(path)) {
+      read_again_ = read_again_ || can_change_by_itself(text.error().error_number);
       unreadable(text.error().message);
+    }
   }
   known_ = std::move(fresh);
   return results;

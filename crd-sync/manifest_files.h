@@ -29,8 +29,9 @@ class ManifestCache {
   // Forgets all other files.
   Results read(const std::vector<std::string>& paths);
 
-  // A file was open for writing when it was read last, and counted as one that cannot be read.
-  bool unfinished() const { return unfinished_; }
+  // A file was open for writing when it was read last, or the system would not read it: what it says may be
+  // had later, with no event that says so.
+  bool read_again() const { return read_again_; }
 
  private:
   // One document: text is told from text by size and hash, because times are too coarse.
@@ -43,7 +44,7 @@ class ManifestCache {
   static Parts read_parts(const std::string& path, const std::string& text, Parts known, Results& results);
 
   std::map<std::string, Parts> known_;
-  bool unfinished_ = false;
+  bool read_again_ = false;
 };
 
 }  // namespace grantd

@@ -45,8 +45,8 @@ bool ChainKeeper::drain() {
 ChainKeeper::Done ChainKeeper::keep() {
   Done done;
   problems_.clear();
-  configuration_.renew();
-  programs_.renew();
+  (void)configuration_.renew().ok();
+  (void)programs_.renew().ok();
   const bool plugin = keep_plugin(done);
   // Without the plugin no pod would start behind a configuration that names it, so none is written; one that is there
   // stays, because without it guests would be open.

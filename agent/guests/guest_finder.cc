@@ -56,8 +56,8 @@ bool GuestFinder::drain() {
 // Both: what the plugin has written down may be less than all of a pod, and one confirms the other.
 void GuestFinder::read_records() {
   if (!std::exchange(stale_, false)) return;
-  records_.watch.renew();
-  cache_.watch.renew();
+  (void)records_.watch.renew().ok();
+  (void)cache_.watch.renew().ok();
   by_pod_.clear();
   problems_.clear();
   const auto add = [this](PodRecord record) { by_pod_[name_of(record)].push_back(std::move(record)); };

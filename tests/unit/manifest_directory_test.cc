@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -319,6 +320,28 @@ TEST_F(ManifestDirectoryTest, AFileThatIsWrittenFromElsewhereIsLookedAtAgain) {
   EXPECT_THAT(names(manifests.load().value()), IsEmpty()) << "it was never seen whole";
   writer.close();
   EXPECT_THAT(names(after_change(manifests)), ElementsAre("bob-home"));
+}
+
+// A narrower Grant whose reading fails for a moment would otherwise never be in force.
+TEST_F(ManifestDirectoryTest, WhatTheSystemDidNotReadIsLookedAtAgain) {
+  write("realms.yaml", kAlice);
+  ManifestDirectory manifests = open();
+  EXPECT_THAT(names(manifests.load().value()), ElementsAre("alice"));
+  write("realms.yaml", kBob);
+  ASSERT_TRUE(told_of_change(manifests, 1s));
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const DesiredState unread = manifests.load().value();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_THAT(names(unread), ElementsAre("alice"));
+  EXPECT_THAT(errors(unread), ElementsAre(HasSubstr("Too many open files")));
+  EXPECT_TRUE(told_of_change(manifests, 3s));
+  const DesiredState read = manifests.load().value();
+  EXPECT_THAT(names(read), ElementsAre("bob-home"));
+  EXPECT_THAT(errors(read), IsEmpty());
+  EXPECT_FALSE(told_of_change(manifests, 1500ms));
 }
 
 TEST_F(ManifestDirectoryTest, AnEmptyFileIsTakenForAnAccident) {
