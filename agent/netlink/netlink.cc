@@ -1,6 +1,8 @@
 #include "agent/netlink/netlink.h"
 
 #include <netlink/errno.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 
 #include <cerrno>
 
@@ -43,6 +45,12 @@ Error netlink_error(const std::string& what, int code) {
     case NLE_DUMP_INTR:
       error_number = EINTR;
       break;
+    case NLE_NOMEM:
+      error_number = ENOMEM;
+      break;
+    case NLE_AGAIN:
+      error_number = EAGAIN;
+      break;
     default:
       break;
   }
@@ -53,6 +61,10 @@ Result<NetlinkSocket> connect_netlink(int protocol) {
   NetlinkSocket socket(nl_socket_alloc());
   if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
   if (const int code = nl_connect(socket.get(), protocol); code < 0) return netlink_error("netlink", code);
+  // The kernel answers while it is asked. Where the question was lost, libnl would wait for ever.
+  constexpr timeval kPatience{1, 0};
+  if (setsockopt(nl_socket_get_fd(socket.get()), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof(kPatience)) != 0)
+    return system_error("netlink: cannot bound the wait for an answer", errno);
   return socket;
 }
 

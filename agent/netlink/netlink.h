@@ -26,7 +26,7 @@ using NetlinkCache = std::unique_ptr<nl_cache, NetlinkDeleter<nl_cache_free>>;
 using NetlinkMessage = std::unique_ptr<nl_msg, NetlinkDeleter<nlmsg_free>>;
 
 // `code` as libnl returns it: negative. error_number: ENODEV, ENOENT, EEXIST, EINVAL, EINTR (what
-// was listed has changed meanwhile), or 0 for all others.
+// was listed has changed meanwhile), ENOMEM and EAGAIN (to be asked again), or 0 for all others.
 Error netlink_error(const std::string& what, int code);
 
 // Bound to the protocol in the network namespace of the caller.

@@ -60,19 +60,21 @@ std::optional<MacAddress> mac_of(rtnl_link* link) {
   return address ? mac_of(nl_addr_get_binary_addr(address), nl_addr_get_len(address)) : std::nullopt;
 }
 
-// Of an interface in another network namespace, by the id that this one has for that.
-std::optional<MacAddress> mac_elsewhere(nl_sock* socket, int netns_id, int ifindex) {
+// Of an interface in another network namespace, by the id that this one has for that. None where the kernel does
+// not tell; an error where it may, if asked again.
+Result<std::optional<MacAddress>> mac_elsewhere(nl_sock* socket, int netns_id, int ifindex) {
   ifinfomsg header{};
   header.ifi_index = ifindex;
   const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETLINK, 0));
   if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
       nla_put_s32(request.get(), IFLA_TARGET_NETNSID, netns_id) < 0)
-    return std::nullopt;
+    return Error{"netlink: no memory", ENOMEM};
   std::optional<MacAddress> mac;
   const auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) {
     nlattr* address = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_ADDRESS);
     if (address) mac = mac_of(nla_data(address), static_cast<std::size_t>(nla_len(address)));
   });
+  if (!asked && (asked.error().error_number == ENOMEM || asked.error().error_number == EAGAIN)) return asked.error();
   return asked ? mac : std::nullopt;
 }
 
@@ -98,7 +100,7 @@ bool matters(nlmsghdr* message) {
   return link->ifi_family != AF_BRIDGE && !nlmsg_find_attr(message, sizeof(ifinfomsg), IFLA_WIRELESS);
 }
 
-InterfaceFact describe(nl_sock* socket, nl_cache* links, rtnl_link* link) {
+Result<InterfaceFact> describe(nl_sock* socket, nl_cache* links, rtnl_link* link) {
   InterfaceFact fact;
   fact.name = rtnl_link_get_name(link) ? rtnl_link_get_name(link) : "";
   fact.ifindex = static_cast<std::uint32_t>(rtnl_link_get_ifindex(link));
@@ -114,7 +116,9 @@ InterfaceFact describe(nl_sock* socket, nl_cache* links, rtnl_link* link) {
     fact.peer_ifindex = static_cast<std::uint32_t>(peer);
     if (rtnl_link_get_link_netnsid(link, &netns_id) == 0 && netns_id >= 0) {
       fact.peer_netns_id = netns_id;
-      fact.peer_mac = mac_elsewhere(socket, netns_id, peer);
+      auto mac = mac_elsewhere(socket, netns_id, peer);
+      if (!mac) return Error{"cannot read the other end of " + fact.name + ": " + mac.error().message, 0};
+      fact.peer_mac = mac.value();
     } else if (rtnl_link* other = rtnl_link_get(links, peer)) {
       fact.peer_mac = mac_of(other);
       rtnl_link_put(other);
@@ -152,7 +156,9 @@ Result<std::vector<InterfaceFact>> read_interfaces() {
   std::map<std::uint32_t, InterfaceFact> facts;
   for (nl_object* each = nl_cache_get_first(links.get()); each; each = nl_cache_get_next(each)) {
     auto fact = describe(socket.value().get(), links.get(), reinterpret_cast<rtnl_link*>(each));
-    facts[fact.ifindex] = std::move(fact);
+    if (!fact) return fact.error();
+    const std::uint32_t ifindex = fact.value().ifindex;
+    facts[ifindex] = std::move(fact).value();
   }
   add_addresses(addresses.get(), facts);
   std::vector<InterfaceFact> result;

@@ -206,14 +206,17 @@ void Agent::read_node() {
   if (read && routes) {
     node_.interfaces = std::move(read).value();
     node_.local_routes = std::move(routes).value();
+    node_read_ = true;
     interfaces_changed_ = false;
   } else {
     log_error("cannot read the interfaces; what is known of them stays",
               {{"error", read ? routes.error().message : read.error().message}});
   }
   const std::set<Attachment> before = applier_->state().attachments;
-  if (auto refreshed = applier_->refresh_attachments(); !refreshed)
+  if (auto refreshed = applier_->refresh_attachments(); !refreshed) {
     log_error("cannot read the attachments", {{"error", refreshed.error().message}});
+    interfaces_changed_ = true;  // what was taken away is not attached again before this is read
+  }
   count_lost(before);
   const ShaperState& queues = applier_->state().shaper;  // our own interfaces are nobody's uplink
   std::erase_if(node_.interfaces, [&](const InterfaceFact& each) {
@@ -395,7 +398,8 @@ void Agent::converge() {
   if (std::exchange(chain_due_, false) && chain_) keep_chain(*chain_, status_);
   const bool news = source_changed_ || interfaces_changed_ || records_changed_ || clock_changed_;
   read_changes();
-  if (!desired_) {
+  // To a node of which nothing is known every guest's interface would be gone.
+  if (!desired_ || !node_read_) {
     tell_problems(source_->troubles());
     publish_metrics();
     set_alarm(std::min(drift_due_, boot_now() + kAskedAgain));
@@ -422,7 +426,7 @@ void Agent::converge() {
   applied_once_ = applied_once_ || report.complete();
   report_to_cluster(compiled, plan, time, news || report.done > 0);
   publish_status(compiled);
-  set_alarm(next_due(compiled, time, plan, report.complete() && told));
+  set_alarm(next_due(compiled, time, plan, report.complete() && told && !interfaces_changed_));
   if (std::exchange(marks_due_, false)) marks_->look();  // after everything that enforces
 }
 

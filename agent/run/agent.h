@@ -83,6 +83,7 @@ class Agent {
   std::optional<DesiredState> desired_;
   BootNanoseconds alarm_ = 0;  // when to look again though nothing has happened
   NodeFacts node_;
+  bool node_read_ = false;
   std::vector<Problem> mark_problems_;
   bool vouches_ = false;        // for the ordinary namespaces of the record
   std::set<std::string> told_;  // problems that were logged and still hold

@@ -4,9 +4,20 @@
 #include "agent/run/uninstall.h"
 #include "agent/settings/settings.h"
 
+#include <unistd.h>
+
 #include <iostream>
+#include <new>
+#include <string_view>
 
 namespace {
+
+// Whoever goes on with half of what he wanted might open something; whoever starts anew reads what is in force.
+void end_without_memory() {
+  constexpr std::string_view kSaid = "grantd: out of memory, and ends; what was attached goes on enforcing\n";
+  (void)!write(STDERR_FILENO, kSaid.data(), kSaid.size());
+  _exit(1);
+}
 
 int run(const grantd::Settings& settings) {
   grantd::open_log(settings.log_format, settings.log_level);
@@ -35,6 +46,7 @@ int remove_all(const grantd::Settings& settings) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  std::set_new_handler(end_without_memory);
   const grantd::ParsedSettings parsed = grantd::parse_settings(count, arguments);
   if (parsed.exit_code >= 0) return parsed.exit_code;
   switch (parsed.settings.command) {

@@ -33,6 +33,7 @@ class Agent:
 
     def __init__(self, world, *options, listen="none"):
         self.world, self.options, self.process = world, ["--listen", listen, *options], None
+        self.environment = {}  # beside the test's own
         self.directory = pathlib.Path(world.path("manifests"))
         self.log_path = pathlib.Path(world.path("grantd.log"))
         self.directory.mkdir()
@@ -62,13 +63,16 @@ class Agent:
 
     # ---- the process ----
 
-    def start(self):
-        before = self.said().count("applied")
+    def launch(self):
         with open(self.log_path, "a", encoding="utf-8") as log:
             self.process = self.world.spawn(
                 self.world.node, GRANTD, "run", "--manifests", str(self.directory), "--pin-root", self.world.pin_root,
                 "--state-dir", self.world.path("state"), "--uplink", "uplink0=lan", "--uplink", "tail0=tailnet",
-                "--trust-clock", *self.options, stderr=log)
+                "--trust-clock", *self.options, stderr=log, env=os.environ | self.environment)
+
+    def start(self):
+        before = self.said().count("applied")
+        self.launch()
         eventually(lambda: self.said().count("applied") > before or self.process.poll() is not None, 20,
                    what=f"the first apply; grantd said: {self.said()}")
         assert self.process.poll() is None, f"grantd ended: {self.said()}"

@@ -6,10 +6,9 @@ import time
 
 import pytest
 from node import Node
-from traffic import TcpPair
+from traffic import SO_RCVBUFFORCE, TcpPair
 from world import PARTIES
 
-SO_RCVBUFFORCE = 33  # not in Python's socket module
 RATE, BURST = 16_000_000, 256 * 1024
 HARD = {"keystone.io/egress-bandwidth": "16M", "keystone.io/ingress-bandwidth": "16M"}
 LIMITED = {"hard": HARD, "bandwidth": {"egressBurst": "256Ki", "ingressBurst": "256Ki"}}

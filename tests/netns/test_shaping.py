@@ -8,9 +8,9 @@ import time
 
 import pytest
 from agent import Agent
-from test_bandwidth import BURST, HARD, LIMITED, RATE, SO_RCVBUFFORCE, bound, udp_bytes
+from test_bandwidth import BURST, HARD, LIMITED, RATE, bound, udp_bytes
 from test_iperf3 import Iperf3
-from traffic import Ping, TcpPair, UdpPair
+from traffic import SO_RCVBUFFORCE, Ping, TcpPair, UdpPair
 from world import PARTIES, World, eventually
 
 HOME = PARTIES["grantee"]

@@ -10,6 +10,7 @@ import time
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 ARRIVES = 1.0  # how long something that should arrive may take
+SO_RCVBUFFORCE = 33  # not in Python's socket module
 SILENCE = 0.25  # how long we listen before we say that nothing came
 _ports = itertools.count(20000)
 _marks = itertools.count(1)
@@ -156,10 +157,13 @@ class Flood(Background):
         self.sender = source.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.goal, self.sent = (to, port), 0
 
+    def payload(self):
+        return b"leak"
+
     def _run(self):
         while not self.ending.is_set():
             try:
-                self.sender.sendto(b"leak", self.goal)
+                self.sender.sendto(self.payload(), self.goal)
                 self.sent += 1
             except OSError:
                 pass
@@ -172,6 +176,37 @@ class Flood(Background):
                 count += 1
         except BlockingIOError:
             return count
+
+
+class Numbered(Flood):
+    """Tells whether somebody who was closed was open again: then what arrives is not the first of what was sent."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+        self.begin, self.came = 0, []
+
+    def payload(self):
+        return struct.pack("!Q", self.sent)
+
+    def anew(self):
+        """What is sent from now on is judged by itself."""
+        self.come()
+        self.begin, self.came = self.sent, []
+
+    def come(self):
+        """The numbers that have arrived so far, of what was sent since `anew`."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                number = struct.unpack("!Q", self.receiver.recv(64))[0]
+                if number >= self.begin:
+                    self.came.append(number)
+        return self.came
+
+    def opened_again(self):
+        """The first that arrived after one that did not; those before the first of all had no way yet."""
+        come = self.come()
+        return next((number for place, number in enumerate(come) if number != come[0] + place), None)
 
 
 def namespace_of(party):

@@ -88,8 +88,9 @@ class Namespace:
         with self.entered():
             return run(*command, text=text, check=check)
 
-    def ip(self, *lines):
-        run("ip", "-n", self.name, "-batch", "-", text="\n".join(lines) + "\n")
+    def ip(self, *lines, force=False):
+        """All of them; `force` goes on after one that fails."""
+        run("ip", "-n", self.name, *(["-force"] if force else []), "-batch", "-", text="\n".join(lines) + "\n", check=not force)
 
     def sysctl(self, path, value):
         with self.entered(), open(f"/proc/sys/net/{path}", "w", encoding="ascii") as knob:
@@ -204,8 +205,9 @@ class World:
         self.connect(guest)
         return guest
 
-    def connect(self, guest, index=None):
-        """Makes the guest's link; `index` is the interface index of the node's side."""
+    def connect(self, guest, index=None, force=False):
+        """Makes the guest's link; `index` is the interface index of the node's side. By `force` also where somebody
+        sets it down meanwhile."""
         index = f" index {index}" if index else ""
         self.node.ip(
             f"link add {guest.interface}{index} address {guest.gateway_mac} type veth peer name eth0 "
@@ -214,7 +216,7 @@ class World:
             f"addr add {GATEWAY[4]}/32 dev {guest.interface}",
             f"addr add {GATEWAY[6]}/64 dev {guest.interface} nodad",
             f"route add {guest.addresses[4]}/32 dev {guest.interface}",
-            f"route add {guest.addresses[6]}/128 dev {guest.interface}")
+            f"route add {guest.addresses[6]}/128 dev {guest.interface}", force=force)
         guest.namespace.ip(
             "link set eth0 up", f"addr add {guest.addresses[4]}/32 dev eth0",
             f"addr add {guest.addresses[6]}/128 dev eth0 nodad",

@@ -1,0 +1,49 @@
+"""Calls of the real agent that fail at a word of the test: failing_calls.cc is preloaded into it, and both share a page."""
+
+import errno
+import mmap
+import pathlib
+import struct
+import subprocess
+
+SOURCE = pathlib.Path(__file__).with_name("failing_calls.cc")
+# The order of failing_calls.cc; the errno that each fails with.
+KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM}
+LAYOUT = struct.Struct(f"=QQqQQ{len(KINDS) + 1}Q")
+
+
+def build(directory):
+    made = directory / "failing_calls.so"
+    subprocess.run(["c++", "-std=c++20", "-O1", "-shared", "-fPIC", SOURCE, "-o", made, "-ldl"], check=True)
+    return made
+
+
+class Faults:
+    """Calls are counted from when the agent starts. `arm` lets the one whose turn it is fail."""
+
+    def __init__(self, library, path):
+        path.write_bytes(bytes(LAYOUT.size))
+        with open(path, "r+b") as file:
+            self.page = mmap.mmap(file.fileno(), LAYOUT.size)
+        self.environment = {"LD_PRELOAD": str(library), "GRANTD_FAILING_CALLS": str(path)}
+
+    def _fields(self):
+        return LAYOUT.unpack(self.page[:LAYOUT.size])
+
+    def arm(self, kind, turn, goes_on=False, error=None):
+        """The call number `turn` of that kind fails from here on, and those after it too where that goes on."""
+        self.disarm()
+        struct.pack_into("=QqQQ", self.page, 8, error or KINDS[kind], turn, goes_on, 0)
+        struct.pack_into("=Q", self.page, 0, 1 + list(KINDS).index(kind))
+
+    def disarm(self):
+        """How many calls failed since."""
+        struct.pack_into("=Q", self.page, 0, 0)
+        return self.failed()
+
+    def failed(self):
+        return self._fields()[4]
+
+    def calls(self, kind):
+        """So many have been made."""
+        return self._fields()[6 + list(KINDS).index(kind)]

@@ -1,0 +1,224 @@
+// Preloaded into a real binary: the call of a class whose turn it is fails, as a page shared with the test says
+// (failing.py has the same layout). Calls of all classes are counted there, failing or not.
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+}
+
+namespace {
+
+enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kClasses };
+
+struct Page {
+  std::atomic<std::uint64_t> armed;    // a Class
+  std::atomic<std::uint64_t> error;    // an errno
+  std::atomic<std::int64_t> left;      // 1: the next one fails
+  std::atomic<std::uint64_t> goes_on;  // those after it fail too
+  std::atomic<std::uint64_t> failed;
+  std::atomic<std::uint64_t> calls[kClasses];
+};
+
+Page* page = nullptr;
+__attribute__((tls_model("initial-exec"))) thread_local bool resolving = false;
+
+__attribute__((constructor)) void open_page() {
+  const char* const path = std::getenv("GRANTD_FAILING_CALLS");
+  const int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+  void* const mapped = file < 0 ? MAP_FAILED : mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (mapped == MAP_FAILED) {
+    std::fprintf(stderr, "GRANTD_FAILING_CALLS: no such page\n");
+    std::abort();
+  }
+  close(file);
+  unsetenv("LD_PRELOAD");  // what the binary starts is not under test
+  page = static_cast<Page*>(mapped);
+}
+
+bool fails(Class of) {
+  if (!page || resolving) return false;
+  page->calls[of]++;
+  if (page->armed != of) return false;
+  const std::int64_t left = --page->left;
+  if (left > 0 || (left < 0 && !page->goes_on)) return false;
+  page->failed++;
+  errno = static_cast<int>(page->error.load());
+  return true;
+}
+
+template <typename Function>
+Function find(const char* name) {
+  resolving = true;
+  const auto found = reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
+  resolving = false;
+  if (!found) std::abort();
+  return found;
+}
+
+// What is said of a failure goes to standard error, which never fails here.
+bool is_file(int file) { return file > 2; }
+
+bool is_netlink(int file) {
+  int domain = 0;
+  socklen_t length = sizeof(domain);
+  return getsockopt(file, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_NETLINK;
+}
+
+}  // namespace
+
+#define NEXT(name) static const auto next = find<decltype(&name)>(#name)
+
+extern "C" {
+
+long syscall(long number, ...) noexcept {
+  NEXT(syscall);
+  va_list list;
+  va_start(list, number);
+  long a[6];
+  for (long& each : a) each = va_arg(list, long);
+  va_end(list);
+  if (number == SYS_bpf && fails(kBpf)) return -1;
+  return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+// ---- netlink ----
+
+int socket(int domain, int type, int protocol) noexcept {
+  NEXT(socket);
+  return domain == AF_NETLINK && fails(kNetlink) ? -1 : next(domain, type, protocol);
+}
+ssize_t send(int file, const void* data, size_t size, int flags) {
+  NEXT(send);
+  return is_netlink(file) && fails(kNetlink) ? -1 : next(file, data, size, flags);
+}
+ssize_t sendto(int file, const void* data, size_t size, int flags, const sockaddr* to, socklen_t length) {
+  NEXT(sendto);
+  return is_netlink(file) && fails(kNetlink) ? -1 : next(file, data, size, flags, to, length);
+}
+ssize_t sendmsg(int file, const msghdr* message, int flags) {
+  NEXT(sendmsg);
+  return is_netlink(file) && fails(kNetlink) ? -1 : next(file, message, flags);
+}
+ssize_t recv(int file, void* data, size_t size, int flags) {
+  NEXT(recv);
+  return is_netlink(file) && fails(kAnswer) ? -1 : next(file, data, size, flags);
+}
+ssize_t recvmsg(int file, msghdr* message, int flags) {
+  NEXT(recvmsg);
+  return is_netlink(file) && fails(kAnswer) ? -1 : next(file, message, flags);
+}
+
+// ---- files ----
+
+#define OPEN(name)                                                  \
+  int name(const char* path, int flags, ...) {                      \
+    NEXT(name);                                                     \
+    va_list list;                                                   \
+    va_start(list, flags);                                          \
+    const mode_t mode = flags & O_CREAT ? va_arg(list, mode_t) : 0; \
+    va_end(list);                                                   \
+    return fails(kFile) ? -1 : next(path, flags, mode);             \
+  }
+OPEN(open)
+OPEN(open64)
+#define OPENAT(name)                                                \
+  int name(int directory, const char* path, int flags, ...) {       \
+    NEXT(name);                                                     \
+    va_list list;                                                   \
+    va_start(list, flags);                                          \
+    const mode_t mode = flags & O_CREAT ? va_arg(list, mode_t) : 0; \
+    va_end(list);                                                   \
+    return fails(kFile) ? -1 : next(directory, path, flags, mode);  \
+  }
+OPENAT(openat)
+OPENAT(openat64)
+
+FILE* fopen(const char* path, const char* mode) {
+  NEXT(fopen);
+  return fails(kFile) ? nullptr : next(path, mode);
+}
+FILE* fopen64(const char* path, const char* mode) {
+  NEXT(fopen64);
+  return fails(kFile) ? nullptr : next(path, mode);
+}
+DIR* opendir(const char* path) {
+  NEXT(opendir);
+  return fails(kFile) ? nullptr : next(path);
+}
+DIR* fdopendir(int file) {
+  NEXT(fdopendir);
+  return fails(kFile) ? nullptr : next(file);
+}
+dirent* readdir(DIR* directory) {
+  NEXT(readdir);
+  return fails(kFile) ? nullptr : next(directory);
+}
+dirent64* readdir64(DIR* directory) {
+  NEXT(readdir64);
+  return fails(kFile) ? nullptr : next(directory);
+}
+ssize_t read(int file, void* data, size_t size) {
+  NEXT(read);
+  return is_file(file) && fails(kFile) ? -1 : next(file, data, size);
+}
+ssize_t write(int file, const void* data, size_t size) {
+  NEXT(write);
+  return is_file(file) && fails(kFile) ? -1 : next(file, data, size);
+}
+int fsync(int file) {
+  NEXT(fsync);
+  return fails(kFile) ? -1 : next(file);
+}
+int rename(const char* from, const char* to) noexcept {
+  NEXT(rename);
+  return fails(kFile) ? -1 : next(from, to);
+}
+int unlink(const char* path) noexcept {
+  NEXT(unlink);
+  return fails(kFile) ? -1 : next(path);
+}
+int mkdir(const char* path, mode_t mode) noexcept {
+  NEXT(mkdir);
+  return fails(kFile) ? -1 : next(path, mode);
+}
+int chmod(const char* path, mode_t mode) noexcept {
+  NEXT(chmod);
+  return fails(kFile) ? -1 : next(path, mode);
+}
+int fchmod(int file, mode_t mode) noexcept {
+  NEXT(fchmod);
+  return fails(kFile) ? -1 : next(file, mode);
+}
+int inotify_add_watch(int file, const char* path, std::uint32_t mask) noexcept {
+  NEXT(inotify_add_watch);
+  return fails(kFile) ? -1 : next(file, path, mask);
+}
+void* mmap(void* at, size_t length, int protection, int flags, int file, off_t offset) noexcept {
+  NEXT(mmap);
+  return file >= 0 && fails(kFile) ? MAP_FAILED : next(at, length, protection, flags, file, offset);
+}
+
+// ---- memory ----
+
+void* malloc(size_t size) noexcept { return fails(kMemory) ? nullptr : __libc_malloc(size); }
+void* calloc(size_t count, size_t size) noexcept { return fails(kMemory) ? nullptr : __libc_calloc(count, size); }
+void* realloc(void* old, size_t size) noexcept { return fails(kMemory) ? nullptr : __libc_realloc(old, size); }
+
+}  // extern "C"
