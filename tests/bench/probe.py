@@ -1,16 +1,18 @@
 """Tells by packets which of two policies a guest is under: two datagrams, and which of them arrives."""
 
 import contextlib
-import ctypes
 import ipaddress
-import os
+import pathlib
 import socket
+import sys
 import time
 
 from world import DESTINATIONS, BenchError
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "common"))
+
+import network_namespace  # noqa: E402  pylint: disable=wrong-import-position
+
 PORTS = (9000, 9001)
 PROBED = str(ipaddress.ip_network(DESTINATIONS)[1])
 EVERY_SECONDS = 0.0002
@@ -18,17 +20,9 @@ EVERY_SECONDS = 0.0002
 IN_A_ROW = 3
 
 
-@contextlib.contextmanager
 def entered(netns):
-    """Sockets made in here stay in that network namespace."""
-    with open("/proc/thread-self/ns/net", "rb") as back, open(f"/run/netns/{netns}", "rb") as there:
-        if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
-            raise BenchError(f"cannot enter {netns}: {os.strerror(ctypes.get_errno())}")
-        try:
-            yield
-        finally:
-            if LIBC.setns(back.fileno(), CLONE_NEWNET) != 0:
-                os._exit(1)  # everything after this would happen in the wrong place
+    """The calling thread is in the network namespace of that name."""
+    return network_namespace.entered(f"/run/netns/{netns}")
 
 
 class Probe:

@@ -3,31 +3,16 @@ who hears them outside."""
 
 import collections
 import contextlib
-import ctypes
-import os
 import socket
 import struct
 import threading
 import time
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
+from network_namespace import entered
+
 PORT = 9
 EVERY_SECONDS = 0.01
 MARK = b"grantd"
-
-
-@contextlib.contextmanager
-def entered(path):
-    """Sockets made in here, and processes started, stay in that network namespace."""
-    with open("/proc/thread-self/ns/net", "rb") as back, open(path, "rb") as there:
-        if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter {path}")
-        try:
-            yield
-        finally:
-            if LIBC.setns(back.fileno(), CLONE_NEWNET) != 0:
-                os._exit(1)  # everything after this would happen in the wrong place
 
 
 class Background:

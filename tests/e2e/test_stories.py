@@ -10,7 +10,7 @@ import time
 import pytest
 
 from agent import FAR, Agent
-from datagrams import entered
+from network_namespace import entered
 from node import OUTSIDE_LAN
 
 from cluster import wait_until

@@ -7,18 +7,21 @@ Every name is unique, and close() leaves nothing behind, also when a test fails 
 """
 
 import contextlib
-import ctypes
 import os
+import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
 from dataclasses import dataclass
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "common"))
+
+import network_namespace  # noqa: E402  pylint: disable=wrong-import-position
+
 CGROUPS = "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup"
 
 # Who lives where in the outside; documentation ranges, except where a class of address is the point.
@@ -63,7 +66,6 @@ class Namespace:
 
     def _make(self):
         run("ip", "netns", "add", self.name)
-        self.file = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
         self.open_sockets = []
         # DAD would make addresses unusable for a second; ping sockets need no privilege.
         for path, value in {"ipv6/conf/default/accept_dad": 0, "ipv6/conf/all/accept_dad": 0,
@@ -73,16 +75,9 @@ class Namespace:
             self.sysctl(path, value)
         self.ip("link set lo up")
 
-    @contextlib.contextmanager
     def entered(self):
         """The calling thread is in this namespace; so are the processes that it starts."""
-        back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _setns(self.file)
-            yield self
-        finally:
-            _setns(back)
-            os.close(back)
+        return network_namespace.entered(f"/run/netns/{self.name}")
 
     def run(self, *command, text=None, check=True):
         with self.entered():
@@ -121,13 +116,7 @@ class Namespace:
 
     def close(self):
         self.close_sockets()
-        os.close(self.file)
         run("ip", "netns", "del", self.name, check=False)
-
-
-def _setns(file):
-    if LIBC.setns(file, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 @dataclass
