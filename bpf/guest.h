@@ -12,6 +12,7 @@
 #define GRANTD_BPF_GUEST_H
 
 #include "bpf/bucket.h"
+#include "bpf/checksum.h"
 #include "bpf/conclude.h"
 #include "bpf/flow.h"
 #include "bpf/fragment.h"
@@ -161,7 +162,7 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 
 	/* No kernel makes a fragment that is still to be cut into segments. A guest does, with a packet socket: later
 	 * ones have no headers by which their segments could be reckoned (rule 12). */
-	if (packet->fragment && skb->gso_size)
+	if ((packet->fragment && skb->gso_size) || is_rewritten_later(skb, packet))
 		return GRANTD_REASON_MALFORMED;
 	weigh(skb, packet);
 	if (packet->without_socket && !is_bare_segment(packet))
@@ -223,6 +224,8 @@ ALWAYS_INLINE enum grantd_reason admit_frame(struct __sk_buff *skb, struct packe
 		    !same_mac(packet->source_mac, endpoint->mac))
 			return GRANTD_REASON_SOURCE_MAC;
 		if (packet->ethertype == ETH_P_ARP && !(endpoint->flags & GRANTD_ENDPOINT_LAYER3)) {
+			if (is_rewritten_later(skb, packet))
+				return GRANTD_REASON_MALFORMED;
 			packet->policy_id = policy_in_force(packet);
 			reason = check_policy(packet);
 			return reason ? reason : charged(skb, packet, direction, keep_arp(skb, packet, direction));

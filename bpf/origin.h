@@ -2,30 +2,8 @@
 #ifndef GRANTD_BPF_ORIGIN_H
 #define GRANTD_BPF_ORIGIN_H
 
+#include "bpf/kernel_types.h"
 #include "bpf/queue.h"
-#include <bpf/bpf_core_read.h>
-
-/* The kernel's own, as far as they matter here. */
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct sock_common {
-	possible_net_t skc_net;
-} __attribute__((preserve_access_index));
-
-struct sock {
-	struct sock_common __sk_common;
-} __attribute__((preserve_access_index));
-
-struct net_device {
-	possible_net_t nd_net;
-} __attribute__((preserve_access_index));
-
-struct sk_buff {
-	struct net_device *dev;
-	struct sock *sk;
-} __attribute__((preserve_access_index));
 
 /* Whether its socket is of another network namespace than this interface. On a bridge a frame keeps the socket of its
  * sender; from a macvlan on the bridge it comes through no interface, with the mark that the socket gave it.

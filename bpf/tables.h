@@ -3,13 +3,9 @@
 #ifndef GRANTD_BPF_TABLES_H
 #define GRANTD_BPF_TABLES_H
 
+#include "bpf/kernel_types.h"
 #include "bpf/maps.h"
 #include "maps/abi/tables.h"
-
-/* The kernel's own, as far as it is read. */
-struct bpf_map {
-	__u32 id;
-} __attribute__((preserve_access_index));
 
 #define TABLE_ID(outer, slot)                                                                      \
 	({                                                                                         \

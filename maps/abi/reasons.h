@@ -23,7 +23,7 @@
 	X(24, TOO_SHORT, "too_short", DROP, "The frame ends inside a header.") \
 	X(25, VLAN_TAG, "vlan_tag", DROP, "The frame carries a VLAN tag.") \
 	X(26, ETHERTYPE, "ethertype", DROP, "The ethertype is neither IPv4, IPv6 nor ARP.") \
-	X(27, MALFORMED, "malformed", DROP, "A header contradicts itself or the length of the packet.") \
+	X(27, MALFORMED, "malformed", DROP, "A header contradicts itself or the length of the packet, or a checksum is still to be written over it.") \
 	X(28, IPV4_OPTIONS, "ipv4_options", DROP, "The packet carries IPv4 options.") \
 	X(29, ROUTING_HEADER, "routing_header", DROP, "The packet carries an IPv6 routing header.") \
 	X(30, EXTENSION_HEADER, "extension_header", DROP, "Unknown, misplaced or more than 6 IPv6 extension headers.") \

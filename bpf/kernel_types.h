@@ -1,0 +1,41 @@
+/* The kernel's own types, as far as programs read them (CO-RE finds the fields by name). */
+#ifndef GRANTD_BPF_KERNEL_TYPES_H
+#define GRANTD_BPF_KERNEL_TYPES_H
+
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct sock_common {
+	possible_net_t skc_net;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+} __attribute__((preserve_access_index));
+
+struct net_device {
+	possible_net_t nd_net;
+} __attribute__((preserve_access_index));
+
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	__u8 ip_summed : 2;
+	__u16 csum_start;  /* from head */
+	__u16 csum_offset; /* from csum_start */
+	unsigned char *head;
+	unsigned char *data;
+} __attribute__((preserve_access_index));
+
+#define CHECKSUM_PARTIAL 3 /* include/linux/skbuff.h */
+
+struct bpf_map {
+	__u32 id;
+} __attribute__((preserve_access_index));
+
+#endif
