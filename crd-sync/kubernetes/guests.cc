@@ -12,6 +12,7 @@ namespace grantd {
 namespace {
 
 const Labels kNoLabels;
+const SharedText kFile(kApiPath);
 
 std::optional<std::string> label(const Labels& labels, const char* key) {
   const auto found = labels.find(key);
@@ -40,7 +41,7 @@ Workload guest(const ObjectKey& key, const std::string& uid, const Pod& pod, con
   workload.name = key.namespace_name + "/" + key.name;
   workload.addresses = pod.addresses;
   workload.quarantine = owner.doubt;
-  workload.position.file = kApiPath;
+  workload.position.file = kFile;
   GuestPod& facts = workload.pod.emplace();
   facts.uid = uid;
   facts.node_uid = pod.mirrored.empty() ? uid : pod.mirrored;

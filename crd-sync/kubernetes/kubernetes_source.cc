@@ -89,7 +89,7 @@ std::optional<DesiredState> KubernetesSource::load() {
   DesiredState desired = admitted_;
   desired.cluster = true;
   desired.workloads = std::move(guests);
-  desired.elsewhere = guests_of(namespaces_.objects(), elsewhere_.objects(), pattern);
+  desired.elsewhere = elsewhere_.guests(namespaces_.objects(), pattern);
   if (elsewhere_.left_out() > 0)
     desired.problems.push_back({Severity::Error,
                                 {kApiPath, 0, 0},

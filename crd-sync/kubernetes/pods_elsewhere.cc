@@ -1,8 +1,10 @@
 #include "crd-sync/kubernetes/pods_elsewhere.h"
 
 #include "crd-sync/canonical.h"
+#include "crd-sync/kubernetes/guests.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace grantd {
@@ -52,10 +54,12 @@ bool PodsElsewhere::settled() const {
   return std::all_of(followed_.begin(), followed_.end(), [](const auto& each) { return each.second->settled(); });
 }
 
-Pods::Objects PodsElsewhere::objects() const {
-  Pods::Objects all;
-  for (const auto& [name, followed] : followed_)
-    all.insert(followed->pods.objects().begin(), followed->pods.objects().end());
+std::vector<Workload> PodsElsewhere::guests(const Namespaces::Objects& namespaces, const std::string& pattern) const {
+  std::vector<Workload> all;
+  for (const auto& [name, followed] : followed_) {
+    auto some = guests_of(namespaces, followed->pods.objects(), pattern);
+    all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+  }
   return all;
 }
 

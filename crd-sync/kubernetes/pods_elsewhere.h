@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace grantd {
 
@@ -26,11 +27,12 @@ class PodsElsewhere {
 
   // Each namespace was known whole once, or there was an error: there is no use in waiting longer.
   bool settled() const;
-  Pods::Objects objects() const;
+  // Those that are guests; in order of their namespaces, then by name.
+  std::vector<Workload> guests(const Namespaces::Objects& namespaces, const std::string& pattern) const;
   // Of all namespaces together; last_contact, followed_at and last_error of the one that is furthest behind. Nothing
   // where none is followed and none was.
   std::optional<ReflectorCounters> counters() const;
-  // Changes whenever objects() or settled() does.
+  // Changes whenever a pod or settled() does.
   std::uint64_t revision() const;
 
  private:

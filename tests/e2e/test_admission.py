@@ -219,6 +219,17 @@ def test_the_agent_can_do_this_and_no_more(deployed, resource, sub):
     assert can == MAY[resource, sub]
 
 
+def test_it_has_no_right_that_is_not_in_that_matrix(deployed):
+    """All that the server knows of, in whatever namespace: what everybody may who is known to it, and the matrix."""
+    def told(user):
+        lines = deployed.kubectl("auth", "can-i", "--list", "--namespace=keystone-system", "--as", user).stdout.splitlines()
+        return {(" ".join(line[:line.index("[")].split()), verb) for line in lines[1:] if (verbs := line[line.rindex("["):].strip("[]"))
+                for verb in verbs.split()}
+    everybody, agent = told("system:serviceaccount:default:default"), told(AGENT)
+    matrix = {(f"{resource}/{sub}" if sub else resource, verb) for (resource, sub), verbs in MAY.items() for verb in verbs}
+    assert agent - everybody == matrix and everybody - agent == set()
+
+
 def test_the_agent_writes_the_status_of_its_own_node_only(deployed):
     agent = pod("keystone-system", nodeName="node-a", serviceAccountName="grantd")
     deployed.apply(json.dumps(agent))

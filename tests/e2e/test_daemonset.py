@@ -14,7 +14,7 @@ import pytest
 
 from agent import FAR, GRANTD, PORT
 from deployed import Deployed
-from node import OUTSIDE_LAN
+from node import NAME, OUTSIDE_LAN
 
 from cluster import run, wait_until
 
@@ -72,6 +72,24 @@ def test_it_can_write_its_own_directories_only(agent):
     root = f"/proc/{agent.pid()}/root"
     assert os.stat(root + "/sys/fs/cgroup").st_ino == os.stat("/sys/fs/cgroup").st_ino
     assert "rw" in options["/sys/fs/bpf"] and "rw" in options["/var/lib/grantd"] and "rw" in options["/run/grantd"]
+
+
+def test_it_runs_where_nothing_else_may(agent, node):
+    """On a node that takes no pods any more guests still run, and a new agent comes to them; it goes last."""
+    node.kubectl("taint", "node", NAME, "full=yes:NoSchedule")
+    try:
+        node.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "waits"},
+                               "spec": {"containers": [{"name": "main", "image": "none"}]}}))
+        before = agent.pod()["metadata"]["uid"]
+        node.kubectl("delete", "pod", "-n", "keystone-system", "-l", "app.kubernetes.io/name=grantd")
+        after = agent.rolled_out()
+        assert after["metadata"]["uid"] != before
+        assert after["spec"]["priority"] == 2000001000, "system-node-critical"
+        waits = node.get("pod", "waits")["status"]["conditions"]
+        assert [each["reason"] for each in waits if each["type"] == "PodScheduled"] == ["Unschedulable"]
+    finally:
+        node.kubectl("taint", "node", NAME, "full-")
+        node.kubectl("delete", "pod", "waits", "--grace-period=0", "--force")
 
 
 def test_where_no_record_is_left_it_asks_the_runtime(agent, node):

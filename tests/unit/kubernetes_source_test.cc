@@ -206,11 +206,11 @@ TEST_F(KubernetesSourceTest, GuestsElsewhereThatAreKnownAgainAreNoticed) {
   PodsElsewhere pods("node-a", 1);
   std::set<std::uint64_t> seen;
   const auto settle = [&] {
-    for (int turn = 0; turn < 500 && !(pods.settled() && pods.objects().size() == 1); turn++) {
+    for (int turn = 0; turn < 500 && !(pods.settled() && pods.guests({}, "guest-*").size() == 1); turn++) {
       pollfd poller{client_->fd(), POLLIN, 0};
       if (poll(&poller, 1, 10) > 0) client_->work();
     }
-    return pods.objects().size() == 1;
+    return pods.guests({}, "guest-*").size() == 1;
   };
   for (int times = 0; times < 3; times++) {
     pods.want({"guest-bob"}, *client_);
@@ -218,7 +218,7 @@ TEST_F(KubernetesSourceTest, GuestsElsewhereThatAreKnownAgainAreNoticed) {
     EXPECT_TRUE(seen.insert(pods.revision()).second);
     pods.want({}, *client_);
     EXPECT_TRUE(seen.insert(pods.revision()).second);
-    EXPECT_THAT(pods.objects(), IsEmpty());
+    EXPECT_THAT(pods.guests({}, "guest-*"), IsEmpty());
     cut();
   }
 }
