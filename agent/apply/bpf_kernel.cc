@@ -116,7 +116,7 @@ struct Performer {
   // Looked at afterwards: an interface that came to this index meanwhile has no program on it.
   Result<void> operator()(const PutDevice& o) {
     if (auto put = maps.device.put(o.ifindex, o.ifindex); !put) return put;
-    for (const Hook hook : {Hook::FromGuest, Hook::ToGuest}) {
+    for (const Hook hook : kGuestHooks) {
       auto held = attacher.is_held({hook, o.ifindex, 0});
       if (held && held.value()) continue;
       Error error = held ? Error{std::string(hook_name(hook)) + " does not stand on it", 0} : held.error();

@@ -23,8 +23,6 @@ using nlohmann::json;
 // What a command failed with; nothing where it did not.
 using Failed = std::optional<CniFailure>;
 
-constexpr Hook kHooks[] = {Hook::FromGuest, Hook::ToGuest};
-
 std::string print(const json& value) { return value.dump(2, ' ', false, json::error_handler_t::replace) + "\n"; }
 
 PluginOutcome outcome_of(const CniFailure& failure, const std::string& cni_version) {
@@ -49,7 +47,7 @@ Attacher attacher_of(const PluginSettings& settings) {
 Result<void> close_interface(const PluginSettings& settings, std::uint32_t ifindex) {
   if (auto made = make_pin_root(settings.pin_root); !made) return made;
   Attacher attacher = attacher_of(settings);
-  for (Hook hook : kHooks) {
+  for (Hook hook : kGuestHooks) {
     const Attachment attachment{hook, ifindex, 0};
     auto held = attacher.is_held(attachment);
     if (!held) return held.error();
@@ -110,7 +108,7 @@ Failed check(const CniRequest& request) {
   auto link = read_guest_link(request.netns, request.ifname);
   if (!link) return CniFailure{CniCode::NotHeld, pod_of(request), link.error().message};
   const Attacher attacher = attacher_of(request.settings);
-  for (Hook hook : kHooks) {
+  for (Hook hook : kGuestHooks) {
     auto held = attacher.is_held({hook, link.value().host_ifindex, 0});
     if (!held) return CniFailure{CniCode::NotHeld, pod_of(request), held.error().message};
     if (!held.value())
@@ -156,7 +154,7 @@ Failed status(const CniRequest& request) {
     return CniFailure{CniCode::NotAvailable, "guests cannot be closed", error.message};
   };
   if (auto made = make_pin_root(request.settings.pin_root); !made) return not_available(made.error());
-  for (Hook hook : kHooks)
+  for (Hook hook : kGuestHooks)
     if (auto guard = load_guard(hook); !guard) return not_available(guard.error());
   if (auto recorded = read_guest_namespaces(request.settings.state_dir); !recorded)
     return not_available(recorded.error());

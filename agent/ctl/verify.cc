@@ -43,7 +43,7 @@ Result<void> verify_attachments(const std::string& pin_root, const Snapshot& sna
     return {};
   };
   for (const auto& [ifindex, endpoint] : snapshot.endpoints)
-    for (Hook hook : {Hook::FromGuest, Hook::ToGuest})
+    for (Hook hook : kGuestHooks)
       if (auto looked = look(hook, ifindex, "guest " + guest_name(snapshot, endpoint.endpoint_id)); !looked)
         return looked;
   for (const auto& [ifindex, uplink] : snapshot.uplinks)

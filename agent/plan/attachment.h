@@ -8,6 +8,9 @@ namespace grantd {
 
 enum class Hook : std::uint8_t { FromGuest, ToGuest, FromUplink, Connect4, Connect6, SkbEgress, SkbIngress, FromQueue };
 
+// Those of a guest's interface, in the order in which they are attached.
+inline constexpr Hook kGuestHooks[] = {Hook::FromGuest, Hook::ToGuest};
+
 struct Attachment {
   Hook hook = Hook::FromGuest;
   std::uint32_t ifindex = 0;    // 0 for hooks of a cgroup

@@ -9,6 +9,7 @@ namespace grantd {
 
 std::string grant_subject(const std::string& key) { return "Grant " + key; }
 std::string guest_subject(const std::string& guest) { return "guest " + guest; }
+std::string interface_subject(std::uint32_t ifindex) { return "interface " + std::to_string(ifindex); }
 
 Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts) {
   return Planner(kernel, wanted, facts).run();

@@ -43,6 +43,7 @@ struct Plan {
 inline constexpr const char* kNodeSubject = "node";  // everything waits for it
 std::string grant_subject(const std::string& key);
 std::string guest_subject(const std::string& guest);
+std::string interface_subject(std::uint32_t ifindex);
 inline constexpr BootNanoseconds kRetireAfter = GRANTD_NS_PER_SECOND;
 
 Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts);

@@ -19,7 +19,6 @@ bool says_the_same(grantd_endpoint one, const grantd_endpoint& other) {
   return same_bytes(one, other);
 }
 
-constexpr Hook kInterfaceHooks[] = {Hook::FromGuest, Hook::ToGuest};
 constexpr Hook kConnectHooks[] = {Hook::Connect4, Hook::Connect6};
 constexpr Hook kSocketHooks[] = {Hook::SkbEgress, Hook::SkbIngress};
 
@@ -60,7 +59,7 @@ void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
   // An attachment without a record drops everything, so it comes first.
   bool attached = true;
   if (!endpoint.host_network)
-    for (Hook hook : kInterfaceHooks) {
+    for (Hook hook : kGuestHooks) {
       attached = attached && kernel_.attachments.contains({hook, endpoint.ifindex, 0});
       attach({hook, endpoint.ifindex, 0}, subject);
     }
@@ -142,12 +141,12 @@ void Planner::close_abandoned_endpoints() {
   for (const CompiledEndpoint& endpoint : wanted_.endpoints) wanted.insert(endpoint.ifindex);
   for (const auto& [ifindex, record] : kernel_.endpoints) {
     if (wanted.contains(ifindex)) continue;
-    const std::string subject = "interface " + std::to_string(ifindex);
+    const std::string subject = interface_subject(ifindex);
     if (!facts_.interfaces.contains(ifindex)) {
       add(Close, subject, operation::RemoveEndpoint{ifindex});
       continue;
     }
-    for (Hook hook : kInterfaceHooks) attach({hook, ifindex, 0}, subject);
+    for (Hook hook : kGuestHooks) attach({hook, ifindex, 0}, subject);
     if (record.slot != 0) add(Close, subject, operation::PutEndpoint{with_slot(record, 0, take_version())});
     const auto have = kernel_.guests.find(record.endpoint_id);
     if (have == kernel_.guests.end()) continue;
@@ -159,7 +158,7 @@ void Planner::close_abandoned_endpoints() {
   // Pins of interfaces that are gone.
   for (const Attachment& attachment : kernel_.attachments)
     if (is_guest_hook(attachment.hook) && !facts_.interfaces.contains(attachment.ifindex))
-      add(Retire, "interface " + std::to_string(attachment.ifindex), operation::Detach{attachment});
+      add(Retire, interface_subject(attachment.ifindex), operation::Detach{attachment});
 }
 
 // A cgroup that is gone has no attachment any more; one that is there stays closed.

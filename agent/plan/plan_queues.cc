@@ -7,9 +7,6 @@ namespace grantd {
 namespace {
 constexpr const char* kSubject = "shaper";
 constexpr BootNanoseconds kAgainSoon = 10'000'000;
-
-// Each by itself: one that has gone meanwhile is no trouble of the others.
-std::string device_subject(std::uint32_t ifindex) { return "interface " + std::to_string(ifindex); }
 }  // namespace
 
 // Queues come after what stands at their end, guests' records after their classes; what is to wait no more goes to the
@@ -38,7 +35,7 @@ void Planner::plan_queues() {
   for (const auto& [endpoint_id, queue] : kernel_.queues)
     if (!queues.contains(endpoint_id)) add(Close, kSubject, operation::RemoveQueue{endpoint_id});
   for (const std::uint32_t ifindex : kernel_.devices)
-    if (!devices_.contains(ifindex)) add(Retire, device_subject(ifindex), operation::RemoveDevice{ifindex});
+    if (!devices_.contains(ifindex)) add(Retire, interface_subject(ifindex), operation::RemoveDevice{ifindex});
   if (!wanted && there) {
     add(Retire, kSubject, operation::RemoveQueues{});
     return;
@@ -101,7 +98,8 @@ void Planner::want_queues(std::map<std::uint32_t, QueueClass>& classes, std::map
       continue;
     devices_.insert(guest.ifindex);
     if (!guest.attached || !kernel_.devices.contains(guest.ifindex)) {
-      add(Names, device_subject(guest.ifindex), operation::PutDevice{guest.ifindex});
+      // Each by itself: one that has gone meanwhile is no trouble of the others.
+      add(Names, interface_subject(guest.ifindex), operation::PutDevice{guest.ifindex});
       plan_.next_due = std::min(plan_.next_due, facts_.now + kAgainSoon);
       // Nothing of it begins to wait until it is known to come back.
       if (!kernel_.queues.contains(guest.endpoint_id)) continue;

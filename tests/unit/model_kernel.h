@@ -67,8 +67,9 @@ class ModelKernel : public Kernel {
   void violated(const std::string& what) { violations_.push_back(what); }
 
   bool is_held(std::uint32_t ifindex) const {
-    return state_.attachments.contains({Hook::FromGuest, ifindex, 0}) &&
-           state_.attachments.contains({Hook::ToGuest, ifindex, 0});
+    return std::all_of(std::begin(kGuestHooks), std::end(kGuestHooks), [&](Hook hook) {
+      return state_.attachments.contains({hook, ifindex, 0});
+    });
   }
   bool in_force(std::uint64_t policy_id) const {
     return std::any_of(state_.published.begin(), state_.published.end(),
@@ -150,9 +151,8 @@ class ModelKernel : public Kernel {
   void check_state() {
     for (const auto& [ifindex, endpoint] : state_.endpoints) {
       if (endpoint.slot == 0) continue;
-      for (Hook hook : {Hook::FromGuest, Hook::ToGuest})
-        if (!state_.attachments.contains({hook, ifindex, 0}) && state_.published.contains(endpoint.slot))
-          violated("an endpoint under a Grant without its programs");
+      if (!is_held(ifindex) && state_.published.contains(endpoint.slot))
+        violated("an endpoint under a Grant without its programs");
       const auto guest = state_.guests.find(endpoint.endpoint_id);
       const auto slot = state_.slot_names.find(endpoint.slot);
       if (!state_.published.contains(endpoint.slot)) continue;
