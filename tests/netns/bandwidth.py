@@ -16,6 +16,7 @@ import threading
 import time
 
 from agent import Agent
+from traffic import SO_RCVBUFFORCE
 from world import PARTIES, World, eventually
 
 TCP_PART, UDP_PART = 1448 / 1514, 1400 / 1442
@@ -96,7 +97,7 @@ class Sink:
 
     def _socket(self, kind):
         made = self.line.world.outside.socket(socket.AF_INET, kind)
-        made.setsockopt(socket.SOL_SOCKET, 33, 1 << 26)  # SO_RCVBUFFORCE
+        made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 26)
         self.sockets.append(made)
         return made
 

@@ -86,23 +86,23 @@ def test_it_does_not_become_another_address(last_hop, what, start, at):
     packet = frames.ipv6(guest.addresses[6], named, options + datagram, following=60)
     with Counted(last_hop.agent, "malformed"):
         left_to_the_node(guest, 6, so_that_it_becomes(0x0bad, packet, start, IPV6_L4 + 4), start, at)
-        assert not_seen(wire, payload)
+        assert not seen(wire, payload)
     if receiver:
         assert receives(receiver, payload, SILENCE) is None
     # With nothing left to the node it goes where the Grant says.
     allowed = frames.ipv6(guest.addresses[6], named, options + frames.udp(guest.addresses[6], named, 40000, 5002, payload), following=60)
     guest.namespace.packet_socket("eth0").send(frames.ethernet(guest.gateway_mac, guest.mac, 0x86dd, allowed))
-    assert not not_seen(wire, payload)
+    assert seen(wire, payload)
 
 
-def not_seen(wire, payload):
+def seen(wire, payload):
     wire.settimeout(SILENCE)
     try:
         while payload not in wire.recv(2048):
             pass
     except TimeoutError:
-        return True
-    return False
+        return False
+    return True
 
 
 @pytest.mark.parametrize("family", [4, 6])

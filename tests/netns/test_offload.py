@@ -7,10 +7,9 @@ import threading
 
 import pytest
 from agent import Agent
-from traffic import TcpPair
+from traffic import SO_RCVBUFFORCE, TcpPair
 from world import GATEWAY, PARTIES, eventually
 
-SO_RCVBUFFORCE = 33  # not in Python's socket module
 SENT_BY_THIS_END = 4  # PACKET_OUTGOING
 AMOUNT = 2_000_000
 HOME = PARTIES["grantee"]

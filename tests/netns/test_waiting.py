@@ -8,8 +8,8 @@ import time
 import pytest
 
 from agent import REALMS
-from test_bandwidth import SO_RCVBUFFORCE
-from traffic import ARRIVES, SILENCE, mark_bytes, receives
+from test_shaping import classes
+from traffic import ARRIVES, SILENCE, SO_RCVBUFFORCE, mark_bytes, receives
 from world import PARTIES, eventually
 
 HOME, PORT = PARTIES["grantee"][4], 7000
@@ -21,13 +21,8 @@ MANY = 150  # datagrams of 1,400 bytes wait for more than a second
 @pytest.fixture(name="slow")
 def slow_node(node):
     node.agent.in_force(lambda: node.agent.grant(**SLOW))
-    eventually(lambda: node.world.node.run("tc", "class", "show", "dev", queue_of(node)), what="queues")
+    eventually(lambda: classes(node), what="queues")
     return node
-
-
-def queue_of(node):
-    names = [line.split(": ")[1].split("@")[0] for line in node.world.node.run("ip", "-o", "link").splitlines()]
-    return sorted(name for name in names if name.startswith("grantd-"))[0]
 
 
 class Exchange:
