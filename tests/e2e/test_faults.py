@@ -8,13 +8,14 @@ import time
 import pytest
 
 from agent import FAR, Agent, manifest
-from faults import Proxy, refusal
+from faults import PORT, Proxy, refusal
 from node import OUTSIDE_LAN
 
-from cluster import wait_until
+from cluster import run, wait_until
 
 GUEST, SPACE = "guest-dave/web", "guest-dave"
 SPOILED_SECONDS, AWAY_SECONDS = 2.5, 130
+DEAD_SECONDS = 60  # nine probes three seconds apart, the first after ten
 LATEST_SECONDS = 40  # the longest that the agent waits before it asks again, and some
 
 OPEN = {"egressAllowed": True, "allowedDestinations": ["0.0.0.0/0"]}
@@ -137,6 +138,31 @@ def test_what_the_server_says_wrongly_changes_nothing(agent, proxy, lie):
         time.sleep(0.5)
         holds(agent)
     narrows_and_widens(agent)
+
+
+def is_followed(agent):
+    return 'grantd_source_lag_seconds{source="grants"} 0\n' in agent.metrics()
+
+
+def test_a_server_that_is_gone_without_a_word_is_noticed(agent, proxy):
+    """Its machine is switched off: no connection ends, and nothing is answered any more."""
+    rules = [["INPUT", "-i", "lo", "-p", "tcp", side, str(PORT), "-j", "DROP"] for side in ("--dport", "--sport")]
+    assert proxy.requests and is_followed(agent)
+    for rule in rules:
+        run(["iptables", "-I", *rule])
+    try:
+        time.sleep(1)
+        assert is_followed(agent), "nothing has told it so far"
+        wait_until(lambda: not is_followed(agent), "it is noticed", DEAD_SECONDS)
+        agent.grant(destinations=[FAR])  # nobody hears it
+        time.sleep(1)
+        holds(agent)
+    finally:
+        for rule in rules:
+            run(["iptables", "-D", *rule])
+    wait_until(lambda: agent.reaches(GUEST, FAR), "what was changed meanwhile is in force", LATEST_SECONDS)
+    agent.grant()
+    wait_until(lambda: not agent.reaches(GUEST, FAR), "and the next one", LATEST_SECONDS)
 
 
 def test_a_server_that_is_away_for_minutes(agent, proxy):
