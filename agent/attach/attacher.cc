@@ -37,7 +37,7 @@ Result<std::vector<PinnedLink>> pinned_links(const std::string& directory) {
        entry.increment(failed)) {
     const auto attachment = parse_link_name(entry->path().filename().string());
     if (!attachment) continue;
-    PinnedLink pinned{entry->path().string(), *attachment, Descriptor(bpf_obj_get(entry->path().c_str())), {}};
+    PinnedLink pinned{entry->path().string(), *attachment, open_link(entry->path()), {}};
     if (!pinned.link.valid()) {
       if (errno == ENOENT) continue;
       return system_error("cannot open " + pinned.path, errno);
@@ -81,7 +81,7 @@ Result<bool> is_first(const Attachment& attachment, std::uint32_t program_id) {
 
 // The live link behind a pin; nothing where there is no pin, or where its interface or cgroup is gone.
 Result<std::optional<PinnedLink>> live_link(const std::string& path, const Attachment& attachment) {
-  PinnedLink pinned{path, attachment, Descriptor(bpf_obj_get(path.c_str())), {}};
+  PinnedLink pinned{path, attachment, open_link(path), {}};
   if (!pinned.link.valid()) {
     if (errno == ENOENT) return std::optional<PinnedLink>();
     return system_error("cannot open " + path, errno);
@@ -146,9 +146,12 @@ Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, 
   auto old = live_link(links() + "/" + name, attachment);
   if (!old) return old.error();
   if (!old.value()) {
-    auto link = create_tcx_link(attachment.hook, attachment.ifindex, program_fd);
+    auto link = first_link(attachment, program_fd);
     if (!link) return link.error();
-    if (auto pinned = pin_over(link.value(), links(), name); !pinned) return pinned;
+    if (auto pinned = pin_over(link.value(), links(), name); !pinned) {
+      unpinned_[attachment] = std::move(link).value();
+      return pinned;
+    }
   } else {
     auto first = is_first(attachment, old.value()->info.program_id);
     if (!first) return first.error();
@@ -161,6 +164,14 @@ Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, 
   auto first = is_first(attachment, program_id);
   if (!first) return first.error();
   return first.value() ? Result<void>() : not_there(attachment);
+}
+
+Result<Descriptor> Attacher::first_link(const Attachment& attachment, int program_fd) {
+  if (auto unpinned = unpinned_.extract(attachment); !unpinned.empty()) {
+    const auto info = link_info(unpinned.mapped().get());
+    if (info && info.value().ifindex == attachment.ifindex) return std::move(unpinned.mapped());
+  }
+  return create_tcx_link(attachment.hook, attachment.ifindex, program_fd);
 }
 
 // A hook takes a program once only, so a guard goes to the front, our old link ends, and the guard's link gets
@@ -199,7 +210,8 @@ Result<void> Attacher::detach(const Attachment& attachment) {
   auto lock = lock_links(links());
   if (!lock) return lock.error();
   const std::string path = links() + "/" + link_name(attachment);
-  if (const Descriptor link(bpf_obj_get(path.c_str())); link.valid()) bpf_link_detach(link.get());
+  unpinned_.erase(attachment);
+  if (const Descriptor link = open_link(path); link.valid()) bpf_link_detach(link.get());
   if (auto removed = remove_pin(path); !removed) return removed;
   if (!is_interface_hook(attachment.hook)) return {};
   auto filters = filters_on(attachment.ifindex, attachment.hook == Hook::ToGuest);

@@ -48,6 +48,7 @@ class Attacher {
  private:
   Result<void> attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<void> attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id);
+  Result<Descriptor> first_link(const Attachment& attachment, int program_fd);
   Result<void> move_to_front(const Attachment& attachment, const Descriptor& old, int program_fd);
   Result<void> attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<void> finish_moves();
@@ -58,6 +59,8 @@ class Attacher {
   std::string pin_root_;
   AttachMode mode_;
   std::string mechanism_;
+  // Links that could not be pinned, and hold all the same: a guest that has been closed stays so.
+  std::map<Attachment, Descriptor> unpinned_;
 };
 
 const char* hook_name(Hook hook);  // "from_guest": the name of the program too

@@ -125,6 +125,19 @@ Result<Descriptor> create_cgroup_link(Hook hook, std::uint64_t cgroup_id, int pr
   return link;
 }
 
+Descriptor open_link(const std::string& path) {
+  Descriptor opened(bpf_obj_get(path.c_str()));
+  if (!opened.valid()) return opened;
+  std::array<char, 64> kind{};
+  const std::string name = "/proc/self/fd/" + std::to_string(opened.get());
+  // Links bear other names in other kernels, maps and programs always these.
+  const bool told = readlink(name.c_str(), kind.data(), kind.size() - 1) > 0;
+  if (!told || (!std::strstr(kind.data(), "bpf-map") && !std::strstr(kind.data(), "bpf-prog"))) return opened;
+  opened = {};
+  errno = ENOENT;
+  return opened;
+}
+
 Result<LinkInfo> link_info(int link_fd) {
   bpf_link_info info{};
   __u32 length = sizeof(info);

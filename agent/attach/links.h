@@ -23,6 +23,9 @@ bool is_interface_hook(Hook hook);
 // At the head of the hook's programs. It ends with its last descriptor and pin.
 Result<Descriptor> create_tcx_link(Hook hook, std::uint32_t ifindex, int program_fd);
 Result<Descriptor> create_cgroup_link(Hook hook, std::uint64_t cgroup_id, int program_fd);
+// What is pinned there, if it is a link. Not valid with errno ENOENT where nothing is, or something that is no link:
+// asked for its link's facts, a map would answer with its own.
+Descriptor open_link(const std::string& path);
 Result<LinkInfo> link_info(int link_fd);
 // Program ids on a tcx hook, in the order in which they run. Without tcx: none.
 Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex);

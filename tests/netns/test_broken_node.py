@@ -1,0 +1,165 @@
+"""What surrounds the agent breaks: a full disk, a BPF file system that nobody may write to, an agent that is suspended, pins
+of somebody else at our paths. Nobody is open for it, it is said, and all is well when it is over (class 3)."""
+
+import contextlib
+import signal
+import time
+
+import pytest
+from agent import OPEN
+from test_revocation import utc
+from traffic import Flood, Numbered, UdpPair
+from world import PARTIES, eventually, run
+
+STRANGER, DESTINATION, HOME = (PARTIES[party][4] for party in ("stranger", "destination", "grantee"))
+WIDER = [*OPEN, "198.51.100.128/25:6000/UDP"]
+
+
+def allowed(node, guest=None):
+    return UdpPair(guest or node.guest, node.world.outside, 4, to=HOME)
+
+
+def says(agent, *words):
+    eventually(lambda: any(all(word in line for word in words) for line in agent.said().splitlines()), 10,
+               what=f"a line with {words}: {agent.said()}")
+
+
+@contextlib.contextmanager
+def mounted(*arguments, where):
+    run("mount", *arguments, where)
+    try:
+        yield
+    finally:
+        run("umount", where)
+
+
+def test_a_full_disk(node):
+    """What is narrowed is in force, and a restart keeps it, though nothing can be written down."""
+    agent, state = node.agent, node.world.path("state")
+    agent.kill()
+    wide = UdpPair(node.guest, node.world.outside, 4, to=DESTINATION, port=6000)
+    with mounted("-t", "tmpfs", "-o", "size=256k", "none", where=state):
+        agent.grant(destinations=WIDER)
+        agent.start()
+        eventually(wide.both, what="the wider Grant")
+        with open(f"{state}/ballast", "wb", buffering=0) as ballast, contextlib.suppress(OSError):
+            while ballast.write(bytes(4096)):
+                pass
+        with Flood(node.guest, node.world.outside, STRANGER) as flood:
+            agent.in_force(agent.grant)
+            says(agent, "not kept", "No space left")
+            assert wide.silent() and allowed(node).both()
+            agent.restart()
+            assert wide.silent() and allowed(node).both()
+            run("rm", f"{state}/ballast")
+            says(agent, "no longer", "not kept")
+            assert flood.sent > 1000 and flood.arrived() == 0
+        agent.kill()
+
+
+def test_a_file_system_of_pins_that_nobody_may_write_to(node):
+    """Who has a policy keeps it; a guest that comes is closed by its link, and attached when it can be."""
+    world, agent = node.world, node.agent
+    other = world.add_guest("other")
+    agent.grant("h", [])
+    with Flood(node.guest, world.outside, STRANGER) as flood, Numbered(other, world.outside, STRANGER, port=7778) as newcomer:
+        eventually(newcomer.come, what="what a guest without programs sends")
+        run("mount", "-o", "remount,bind,ro", world.bpffs)
+        try:
+            agent.workload(other, "h")
+            says(agent, "guest other", "Read-only file system")
+            says(agent, "is set down")
+            time.sleep(0.3)
+            assert newcomer.opened_again() is None and not allowed(node, other).forward(0.2)
+            assert allowed(node).both()
+        finally:
+            run("mount", "-o", "remount,bind,rw", world.bpffs)
+        agent.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "state UP" in world.node.run("ip", "link", "show", other.interface), 10, what="the link up again")
+        world.node.ip(f"route replace {other.addresses[4]}/32 dev {other.interface}")
+        eventually(allowed(node, other).both, what="the guest that came")
+        assert newcomer.opened_again() is None and flood.sent > 1000 and flood.arrived() == 0
+
+
+def test_a_start_where_nobody_may_write_to_the_pins(node):
+    agent = node.agent
+    agent.kill()
+    with Flood(node.guest, node.world.outside, STRANGER) as flood:
+        run("mount", "-o", "remount,bind,ro", node.world.bpffs)
+        agent.launch()
+        eventually(lambda: agent.process.poll() is not None, 10, what="an agent that cannot pin ends")
+        last = agent.said().splitlines()[-1]
+        assert "cannot start" in last and "Read-only file system" in last, last
+        assert allowed(node).both()
+        run("mount", "-o", "remount,bind,rw", node.world.bpffs)
+        agent.start()
+        assert allowed(node).both() and flood.sent > 100 and flood.arrived() == 0
+
+
+def test_an_agent_that_is_suspended_across_an_end(node):
+    """The kernel's clock ends the Grant; what was said meanwhile is in force when the agent is awake again."""
+    agent, begin = node.agent, time.monotonic()
+    agent.in_force(lambda: agent.grant(validity={"validUntil": utc(3)}))
+    pair = allowed(node)
+    assert pair.both()
+    agent.process.send_signal(signal.SIGSTOP)
+    with Flood(node.guest, node.world.outside, HOME) as ended, Flood(node.guest, node.world.outside, STRANGER, port=7778) as flood:
+        time.sleep(max(0.0, begin + 3.2 - time.monotonic()))
+        assert ended.arrived() > 0
+        assert pair.silent(1)
+        agent.grant(destinations=WIDER)
+        time.sleep(0.3)
+        assert ended.arrived() == 0, "nobody is there to say so"
+        agent.process.send_signal(signal.SIGCONT)
+        eventually(pair.both, what="the Grant that was given anew")
+        assert flood.sent > 1000 and flood.arrived() == 0
+
+
+def foreign_map(path, entries=7):
+    run("bpftool", "map", "create", path, "type", "array", "key", "4", "value", "16", "entries", str(entries),
+        "name", "foreign")
+
+
+@pytest.mark.parametrize("pin,needed", [("maps/grantd_grant_v1", True), ("maps/grantd_policy_v1", True),
+                                        ("programs/from_guest", False)])
+def test_something_else_at_our_path(node, pin, needed):
+    """A map that is none of ours is not used: the agent says which and ends. A program's pin is only a name."""
+    agent, path = node.agent, f"{node.world.pin_root}/{pin}"
+    agent.kill()
+    run("mv", path, node.world.path("bpf", "aside"))
+    foreign_map(path)
+    with Flood(node.guest, node.world.outside, STRANGER) as flood:
+        agent.launch()
+        if needed:
+            eventually(lambda: agent.process.poll() is not None, 10, what="the end of an agent without its map")
+            last = agent.said().splitlines()[-1]
+            assert "cannot start" in last and pin.rpartition("/")[2].removesuffix("_v1") in last, agent.said()
+            assert allowed(node).both(), "what was attached goes on enforcing"
+            run("mv", node.world.path("bpf", "aside"), path)
+            agent.start()
+        eventually(lambda: agent.ctl("verify").returncode == 0, 10, what=f"all is well: {agent.said()}")
+        assert allowed(node).both()
+        assert flood.sent > 100 and flood.arrived() == 0
+
+
+def test_something_else_where_a_guests_program_is_to_be_pinned(node):
+    """It is no link, though a map of so many entries answers as one of that interface: the guest is closed, and attached in its place."""
+    world, agent = node.world, node.agent
+    other = world.add_guest("other")
+    agent.grant("h", [])
+    index = world.node.interface_index(other.interface)
+    for hook in ("from_guest", "to_guest"):
+        foreign_map(f"{world.pin_root}/links/{hook}-{index}", entries=index)
+    with Numbered(other, world.outside, STRANGER, port=7778) as newcomer:
+        eventually(newcomer.come, what="what a guest without programs sends")
+        agent.workload(other, "h")
+        eventually(lambda: agent.policy("h"), what=f"the guest's Grant: {agent.said()}")
+
+        def attached():
+            world.node.run("ip", "route", "replace", f"{other.addresses[4]}/32", "dev", other.interface, check=False)
+            return allowed(node, other).forward(0.2)
+        eventually(attached, 10, what=f"the guest that came: {agent.said()}")
+        assert newcomer.opened_again() is None
+        agent.restart()
+        assert allowed(node, other).both() and newcomer.opened_again() is None
+    assert agent.ctl("verify").returncode == 0
