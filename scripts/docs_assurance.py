@@ -79,7 +79,8 @@ def mutation(figures):
     score = 100 * told["killed"] / judged if judged else 0
     return table(["", ""], [
         ["mutants that `scripts/mutate` makes", f"{told['mutants']:,}"],
-        ["tried so far, drawn by chance", f"{told['tried']:,}"],
+        [f"tried so far, drawn by chance (seed {told['seed']})" if told["seed"] is not None else "tried so far",
+         f"{told['tried']:,}"],
         ["not compiled, or the code of the original", f"{told['not_compiled'] + told['same_code']:,}"],
         ["refused by the verifier", f"{told['refused_by_verifier']:,}"],
         ["noticed by the suites", f"{told['killed']:,}"],
