@@ -21,6 +21,7 @@ struct InterfaceFact {
   std::optional<MacAddress> peer_mac;  // of the guest's end of a veth, as the kernel tells it
   std::uint32_t peer_ifindex = 0;      // of that end in its own network namespace; 0: none
   int peer_netns_id = -1;              // what this network namespace calls that one; -1: it is this one, or has no name
+  std::uint32_t peer_segments = 0;     // of one packet that the guest's end takes (gso_max_segs); 0: not told
   std::vector<IpAddress> link_local;   // of this interface and of the bridge it belongs to
   std::vector<IpAddress> addresses;    // global ones of this interface
   bool operator==(const InterfaceFact&) const = default;

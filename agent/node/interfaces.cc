@@ -60,22 +60,23 @@ std::optional<MacAddress> mac_of(rtnl_link* link) {
   return address ? mac_of(nl_addr_get_binary_addr(address), nl_addr_get_len(address)) : std::nullopt;
 }
 
-// Of an interface in another network namespace, by the id that this one has for that. None where the kernel does
-// not tell; an error where it may, if asked again.
-Result<std::optional<MacAddress>> mac_elsewhere(nl_sock* socket, int netns_id, int ifindex) {
+// The other end of a pair, in another network namespace, by the id that this one has for that. What the kernel does not
+// tell stays as it is; an error where it may, if asked again.
+Result<void> read_other_end(nl_sock* socket, int netns_id, int ifindex, InterfaceFact& fact) {
   ifinfomsg header{};
   header.ifi_index = ifindex;
   const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETLINK, 0));
   if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
       nla_put_s32(request.get(), IFLA_TARGET_NETNSID, netns_id) < 0)
     return Error{"netlink: no memory", ENOMEM};
-  std::optional<MacAddress> mac;
   const auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) {
     nlattr* address = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_ADDRESS);
-    if (address) mac = mac_of(nla_data(address), static_cast<std::size_t>(nla_len(address)));
+    if (address) fact.peer_mac = mac_of(nla_data(address), static_cast<std::size_t>(nla_len(address)));
+    nlattr* segments = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_GSO_MAX_SEGS);
+    if (segments) fact.peer_segments = nla_get_u32(segments);
   });
   if (!asked && (asked.error().error_number == ENOMEM || asked.error().error_number == EAGAIN)) return asked.error();
-  return asked ? mac : std::nullopt;
+  return {};
 }
 
 std::optional<IpAddress> address_of(rtnl_addr* entry) {
@@ -116,9 +117,8 @@ Result<InterfaceFact> describe(nl_sock* socket, nl_cache* links, rtnl_link* link
     fact.peer_ifindex = static_cast<std::uint32_t>(peer);
     if (rtnl_link_get_link_netnsid(link, &netns_id) == 0 && netns_id >= 0) {
       fact.peer_netns_id = netns_id;
-      auto mac = mac_elsewhere(socket, netns_id, peer);
-      if (!mac) return Error{"cannot read the other end of " + fact.name + ": " + mac.error().message, 0};
-      fact.peer_mac = mac.value();
+      const auto read = read_other_end(socket, netns_id, peer, fact);
+      if (!read) return Error{"cannot read the other end of " + fact.name + ": " + read.error().message, 0};
     } else if (rtnl_link* other = rtnl_link_get(links, peer)) {
       fact.peer_mac = mac_of(other);
       rtnl_link_put(other);

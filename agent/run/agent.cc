@@ -359,6 +359,13 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
   return report;
 }
 
+// A comfort, after everything that enforces.
+void Agent::keep_segments(const CompiledPolicy& compiled) {
+  const auto wanted = wanted_segments(compiled, shaper_.shaper->mode() == GRANTD_SHAPER_HTB);
+  for (const std::string& failure : segments_.keep(wanted, node_.interfaces))
+    log_info("a guest goes on sending large packets, which wait for longer under its limit", {{"because", failure}});
+}
+
 // For namespaces that are no guests': what has not been heard of may have been made again, as a guest's.
 bool Agent::may_vouch() const { return settings_.cni_refuse_unknown && api_ && api_->follows_namespaces(); }
 
@@ -414,6 +421,7 @@ void Agent::converge() {
   const Plan plan = grantd::plan(applier_->state(), compiled, plan_facts(time));
   times.planned = boot_now();
   const ApplyReport report = carry_out(plan, time, times);
+  keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
   problems.insert(problems.end(), mark_problems_.begin(), mark_problems_.end());

@@ -12,6 +12,7 @@
 #include "agent/run/keep_chain.h"
 #include "agent/run/node_time.h"
 #include "agent/settings/settings.h"
+#include "agent/shape/guest_segments.h"
 #include "crd-sync/source.h"
 
 #include <memory>
@@ -52,6 +53,7 @@ class Agent {
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
   ApplyReport carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times);
+  void keep_segments(const CompiledPolicy& compiled);
   bool may_vouch() const;
   bool hand_over_namespaces(std::vector<Problem>& problems);  // false: to be tried again
   void tell_problems(const std::vector<Problem>& problems);
@@ -66,6 +68,7 @@ class Agent {
   std::unique_ptr<Datapath> datapath_;
   std::unique_ptr<Attacher> attacher_;
   ChosenShaper shaper_;
+  GuestSegments segments_;
   std::unique_ptr<BpfKernel> kernel_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<Source> source_;

@@ -5,6 +5,8 @@
 #include "agent/cni/chain_keeper.h"
 #include "agent/handover/cni_record.h"
 #include "agent/handover/guest_namespaces.h"
+#include "agent/node/interfaces.h"
+#include "agent/shape/guest_segments.h"
 #include "agent/shape/shaper.h"
 
 #include <filesystem>
@@ -20,6 +22,17 @@ Result<void> remove_tree(const std::string& path) {
   fs::remove_all(path, failed);
   if (failed) return system_error("cannot remove " + path, failed.value());
   return {};
+}
+
+// Of guests that are still held. One that cannot be reached stays as it is, and is none the worse for it.
+void restore_segments(const Attacher& attacher) {
+  const auto interfaces = read_interfaces();
+  if (!interfaces) return;
+  for (const InterfaceFact& each : interfaces.value()) {
+    if (each.peer_netns_id < 0 || each.peer_segments == 0 || each.peer_segments == kAllSegments) continue;
+    const auto held = attacher.is_held({Hook::FromGuest, each.ifindex, 0});
+    if (held && held.value()) static_cast<void>(set_segments(each, kAllSegments).ok());
+  }
 }
 
 // A file, and what it is written to before it takes the name.
@@ -42,7 +55,9 @@ Result<void> uninstall(const Settings& settings) {
   if (!settings.cni_conf_dir.empty())
     if (auto removed = remove_chain(settings.cni_conf_dir, settings.cni_bin_dir); !removed) return removed;
   // Filters are found without pins.
-  if (auto detached = Attacher(pin_root, AttachMode::Auto).detach_all(); !detached) return detached;
+  Attacher attacher(pin_root, AttachMode::Auto);
+  restore_segments(attacher);
+  if (auto detached = attacher.detach_all(); !detached) return detached;
   if (auto removed = remove_shaper(pin_root); !removed) return removed;
   // Only what is ours: a directory itself goes when nothing else is in it.
   for (const char* part : {"/links", "/programs", "/maps"})

@@ -34,6 +34,7 @@ class Agent:
     def __init__(self, world, *options, listen="none"):
         self.world, self.options, self.process = world, ["--listen", listen, *options], None
         self.environment = {}  # beside the test's own
+        self.under = []  # a command that runs the agent
         self.directory = pathlib.Path(world.path("manifests"))
         self.log_path = pathlib.Path(world.path("grantd.log"))
         self.directory.mkdir()
@@ -66,7 +67,7 @@ class Agent:
     def launch(self):
         with open(self.log_path, "a", encoding="utf-8") as log:
             self.process = self.world.spawn(
-                self.world.node, GRANTD, "run", "--manifests", str(self.directory), "--pin-root", self.world.pin_root,
+                self.world.node, *self.under, GRANTD, "run", "--manifests", str(self.directory), "--pin-root", self.world.pin_root,
                 "--state-dir", self.world.path("state"), "--uplink", "uplink0=lan", "--uplink", "tail0=tailnet",
                 "--trust-clock", *self.options, stderr=log, env=os.environ | self.environment)
 

@@ -150,16 +150,17 @@ print(retransmits)
 def probe(line, seconds):
     """Delay of small datagrams of the first guest under load, one way: both ends read one clock."""
     server = line.world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind((line.home, 7777))
     client = line.guests[0].socket(socket.AF_INET, socket.SOCK_DGRAM)
     delays, end = [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            client.sendto(struct.pack("d", time.monotonic()), (line.home, 7777))
-        until = time.monotonic() + 0.01
-        while (left := until - time.monotonic()) > 0:
-            if select.select([server], [], [], left)[0]:
-                delays.append(time.monotonic() - struct.unpack("d", server.recv(64))[0])
+    with server, client:
+        server.bind((line.home, 7777))
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                client.sendto(struct.pack("d", time.monotonic()), (line.home, 7777))
+            until = time.monotonic() + 0.01
+            while (left := until - time.monotonic()) > 0:
+                if select.select([server], [], [], left)[0]:
+                    delays.append(time.monotonic() - struct.unpack("d", server.recv(64))[0])
     return delays
 
 

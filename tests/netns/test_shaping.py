@@ -2,12 +2,16 @@
 
 import contextlib
 import json
+import signal
 import socket
+import statistics
 import subprocess
 import time
+import types
 
 import pytest
 from agent import Agent
+from bandwidth import probe
 from test_bandwidth import BURST, HARD, LIMITED, RATE, bound, udp_bytes
 from test_iperf3 import Iperf3
 from traffic import SO_RCVBUFFORCE, Ping, TcpPair, UdpPair
@@ -90,6 +94,54 @@ def test_one_guest_does_not_starve_the_other(limited):
     assert flood + got <= bound(elapsed + 2)
     assert flood <= BURST + 0.65 * RATE / 8 * elapsed
     assert got >= 0.35 * RATE / 8 * 3
+
+
+def segments(guest):
+    return json.loads(guest.namespace.run("ip", "-j", "-d", "link", "show", "eth0"))[0]["gso_max_segs"]
+
+
+def delay_under_load(limited):
+    """Median of small datagrams beside a connection of the same guest."""
+    line = types.SimpleNamespace(world=limited.world, home=HOME[4], guests=[limited.guest])
+    run = Iperf3(limited, 4, "-t", "3")
+    time.sleep(1.5)
+    delays = probe(line, 1)
+    run.received()
+    assert len(delays) > 10
+    return statistics.median(delays)
+
+
+def test_a_guests_own_packets_are_small_and_its_queue_short(limited):
+    """Only under a limit, and as it was before when that is over, also by another agent and at the end."""
+    agent, guest = limited.agent, limited.guest
+    eventually(lambda: segments(guest) == 1, what="small packets")
+    short = delay_under_load(limited)
+    guest.namespace.ip("link set eth0 gso_max_segs 65535")
+    assert delay_under_load(limited) > 3 * short
+    agent.process.send_signal(signal.SIGHUP)
+    eventually(lambda: segments(guest) == 1, what="small packets again, though the guest had it otherwise")
+    agent.kill()
+    agent.grant()
+    agent.start()
+    eventually(lambda: segments(guest) == 65535, what="large packets without a limit")
+    agent.in_force(lambda: agent.grant(**LIMITED))
+    eventually(lambda: segments(guest) == 1, what="small packets under the new limit")
+    agent.kill()
+    assert agent.uninstall().returncode == 0
+    assert segments(guest) == 65535
+
+
+def test_where_a_guests_end_cannot_be_reached_its_limit_holds_all_the_same(world):
+    guest = world.add_guest("web")
+    agent = Agent(world)
+    agent.grant(**LIMITED)
+    agent.workload(guest)
+    agent.under = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    agent.start()
+    eventually(lambda: "goes on sending large packets" in agent.said(), what="it is told")
+    assert segments(guest) == 65535
+    (got,), elapsed = udp_bytes([(guest, world.outside, HOME[4], 9290)], 1.0)
+    assert 0.7 * RATE / 8 * elapsed <= got <= bound(elapsed)
 
 
 def test_what_waits_is_cut_by_revocation(limited):

@@ -1,0 +1,96 @@
+#include "agent/shape/guest_segments.h"
+
+#include "agent/netlink/netlink.h"
+#include "agent/netlink/netns_id.h"
+
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+
+namespace grantd {
+
+namespace {
+
+constexpr std::uint64_t kPartsPerSecond = 4000, kSegmentBytes = 1448, kWholePacketBytes = 64 << 10;
+
+Result<void> change_here(std::uint32_t ifindex, std::uint32_t segments) {
+  auto socket = connect_netlink();
+  if (!socket) return socket.error();
+  ifinfomsg header{};
+  header.ifi_index = static_cast<int>(ifindex);
+  const NetlinkMessage message(nlmsg_alloc_simple(RTM_NEWLINK, 0));
+  if (!message || nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
+      nla_put_u32(message.get(), IFLA_GSO_MAX_SEGS, segments) < 0)
+    return Error{"netlink: no memory", ENOMEM};
+  return ask_netlink(socket.value().get(), message.get(), [](nlmsghdr*) {});
+}
+
+}  // namespace
+
+std::uint32_t segments_under(std::uint64_t rate_bps, std::size_t guests) {
+  const std::uint64_t bytes = rate_bps / 8 / kPartsPerSecond / std::max<std::size_t>(guests, 1);
+  if (bytes >= kWholePacketBytes) return kAllSegments;
+  return std::max<std::uint32_t>(static_cast<std::uint32_t>(bytes / kSegmentBytes), 1);
+}
+
+std::map<std::uint32_t, std::uint32_t> wanted_segments(const CompiledPolicy& policy, bool queues) {
+  std::map<std::string, std::uint64_t> rates;
+  std::map<std::string, std::size_t> guests;
+  for (const CompiledGrant& grant : policy.grants) rates[grant.key] = grant.limit[GRANTD_EGRESS].rate_bps;
+  for (const CompiledEndpoint& each : policy.endpoints) guests[each.grant]++;
+  std::map<std::uint32_t, std::uint32_t> wanted;
+  for (const CompiledEndpoint& each : policy.endpoints) {
+    const auto rate = rates.find(each.grant);
+    if (each.ifindex == 0 || each.host_network || rate == rates.end()) continue;
+    const bool waits = queues && rate->second != 0 && !each.layer3;
+    wanted[each.ifindex] = waits ? segments_under(rate->second, guests[each.grant]) : kAllSegments;
+  }
+  return wanted;
+}
+
+Result<void> set_segments(const InterfaceFact& host_end, std::uint32_t segments) {
+  auto socket = connect_netlink();
+  if (!socket) return socket.error();
+  auto netns = find_netns(socket.value().get(), host_end.peer_netns_id);
+  if (!netns) return netns.error();
+  Result<void> done;
+  // The namespace is the thread's, and ends with it.
+  std::thread([&] {
+    done = setns(netns.value().get(), CLONE_NEWNET) == 0 ? change_here(host_end.peer_ifindex, segments)
+                                                         : system_error("cannot enter its network namespace", errno);
+  }).join();
+  return done;
+}
+
+std::vector<std::string> GuestSegments::keep(const std::map<std::uint32_t, std::uint32_t>& wanted,
+                                             std::vector<InterfaceFact>& interfaces) {
+  std::vector<std::string> failures;
+  for (InterfaceFact& each : interfaces) {
+    if (each.peer_netns_id < 0 || each.peer_segments == 0) continue;
+    const End end{each.peer_netns_id, each.peer_ifindex};
+    const auto is = [&](const std::map<std::uint32_t, End>& ends) {
+      const auto found = ends.find(each.ifindex);
+      return found != ends.end() && found->second == end;
+    };
+    const auto found = wanted.find(each.ifindex);
+    // Whoever is no guest any more is left as it was found.
+    if (found == wanted.end() && !is(set_)) continue;
+    const std::uint32_t segments = found == wanted.end() ? kAllSegments : found->second;
+    if (each.peer_segments == segments || is(failed_)) continue;
+    if (const auto done = set_segments(each, segments); !done) {
+      failed_[each.ifindex] = end;
+      failures.push_back(each.name + ": " + done.error().message);
+      continue;
+    }
+    each.peer_segments = segments;
+    set_[each.ifindex] = end;
+  }
+  return failures;
+}
+
+}  // namespace grantd
