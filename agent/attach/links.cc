@@ -1,12 +1,11 @@
 #include "agent/attach/links.h"
 
 #include "agent/attach/attacher.h"
+#include "agent/attach/cgroups.h"
 
 #include <bpf/bpf.h>
-#include <fcntl.h>
 #include <linux/bpf.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -20,7 +19,6 @@ namespace {
 
 constexpr std::uint32_t kTcxIngress = 46, kTcxEgress = 47;  // BPF_TCX_INGRESS, BPF_TCX_EGRESS
 constexpr std::uint32_t kBefore = 1U << 3;                  // BPF_F_BEFORE; alone: before all others
-constexpr long kCgroup2Magic = 0x63677270;
 constexpr Hook kHooks[] = {Hook::FromGuest, Hook::ToGuest,   Hook::FromUplink, Hook::Connect4,
                            Hook::Connect6,  Hook::SkbEgress, Hook::SkbIngress, Hook::FromQueue};
 
@@ -55,24 +53,6 @@ struct Query {
 template <typename Attributes>
 int bpf_command(int command, Attributes& attributes) {
   return static_cast<int>(syscall(SYS_bpf, command, &attributes, sizeof(attributes)));
-}
-
-Result<Descriptor> open_cgroup(std::uint64_t cgroup_id) {
-  const char* root = "/sys/fs/cgroup";
-  struct statfs filesystem {};
-  if (statfs(root, &filesystem) != 0 || filesystem.f_type != kCgroup2Magic) root = "/sys/fs/cgroup/unified";
-  Descriptor mount(open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!mount.valid()) return system_error(std::string("cannot open ") + root, errno);
-  struct {
-    file_handle header;
-    std::uint8_t id[8];
-  } handle{};
-  handle.header.handle_bytes = sizeof(handle.id);
-  handle.header.handle_type = 0xfe;  // FILEID_KERNFS
-  std::memcpy(handle.header.f_handle, &cgroup_id, sizeof(cgroup_id));
-  Descriptor cgroup(open_by_handle_at(mount.get(), &handle.header, O_RDONLY | O_CLOEXEC));
-  if (!cgroup.valid()) return system_error("cannot open cgroup " + std::to_string(cgroup_id), errno);
-  return cgroup;
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 #include "agent/run/agent.h"
 
+#include "agent/attach/cgroups.h"
 #include "agent/compile/compile.h"
 #include "agent/guests/pod_cgroup.h"
 #include "agent/handover/guest_namespaces.h"
 #include "agent/marks/collisions.h"
-#include "agent/node/cgroups.h"
 #include "agent/node/local_routes.h"
 #include "agent/plan/in_force.h"
 #include "agent/run/log.h"

@@ -30,6 +30,7 @@ while True:
     while data := one.recv(4096):
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
+    one.close()
 """
 
 
@@ -67,7 +68,7 @@ class Agent:
         # The rights that the DaemonSet gives it.
         rights = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+net_admin,+perfmon", "--no-new-privs"]
         self.node.start("grantd", [
-            *rights, GRANTD, "run", "--kubernetes", "--kubeconfig", self.kubeconfig, "--node", self.name,
+            *self.node.as_root_of_cgroups(), *rights, GRANTD, "run", "--kubernetes", "--kubeconfig", self.kubeconfig, "--node", self.name,
             "--uplink", "lan0=lan", "--uplink", "over0=overlay", "--state-dir", self.state, "--trust-clock",
             "--listen", "127.0.0.1:9786", *self.chain, *self.options])
         if ready:

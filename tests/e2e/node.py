@@ -78,6 +78,12 @@ class Node(Cluster):
     def execute(self, name, command, namespace="default", check=True):
         return self.kubectl("exec", name, "-n", namespace, "--", "sh", "-c", command, check=check)
 
+    def as_root_of_cgroups(self):
+        """Before a command: it sees the kubelet's tree of cgroups where a node has it, at the root of version 2."""
+        root = next(each for each in (HIERARCHIES, HIERARCHIES / "unified") if (each / "cgroup.controllers").exists())
+        return ["unshare", "--mount", "--propagation=slave", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh",
+                root / self.directory.name, root]
+
     def outside(self, command, check=True):
         """Runs a command where the outsider is."""
         return run(["nsenter", f"--net=/proc/{self.processes['outside'].pid}/ns/net", *command], check=check)

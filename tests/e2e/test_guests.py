@@ -141,6 +141,48 @@ def test_a_namespaces_label_makes_guests_and_its_loss_opens_none(agent, node):
     wait_until(lambda: not agent.endpoints("visitors/late"), "it is gone", 60)
 
 
+def test_a_guest_on_the_hosts_network_is_held_back_by_its_cgroup(agent, node):
+    """It was there before its namespace became a guests': no admission policy has seen it. One beside it is no guest."""
+    agent.grant()
+    for space in ("hosted", "nobodys"):
+        node.namespace(space)
+        node.pod("host", space, hostNetwork=True)
+
+    def pings(address, space="hosted"):
+        return node.execute("host", f"ping -c 1 -W 1 {address}", space, check=False).returncode == 0
+
+    def connecting(space="hosted"):
+        told = node.execute("host", f"timeout 5 nc -w 1 {FAR} {PORT} </dev/null", space, check=False)
+        return "open" if told.returncode == 0 else told.stderr
+
+    try:
+        with agent.listener():
+            wait_until(lambda: connecting() == "open", "nobody holds it yet")
+            assert pings(FAR) and pings(OUTSIDE_LAN)
+            node.kubectl("label", "namespace", "hosted", "keystone.io/realm=dave")
+            endpoint = agent.held("hosted/host", "g")
+            assert endpoint["cgroup_id"] and "on the host network" in endpoint["message"]
+            assert pings(OUTSIDE_LAN) and not pings(FAR), "its Grant opens its realm"
+            # Refused at once by the call, not after a second by silence.
+            assert "Operation not permitted" in connecting()
+            assert pings(FAR, "nobodys") and connecting("nobodys") == "open"
+            agent.grant(destinations=[FAR])
+            wait_until(lambda: connecting() == "open", "the Grant names it now")
+            assert pings(FAR)
+            agent.grant(destinations=[FAR], revoked=True)
+            agent.held("hosted/host", "g")
+            wait_until(lambda: not pings(FAR), "it is taken back")
+            assert "Operation not permitted" in connecting() and not pings(OUTSIDE_LAN)
+            assert pings(FAR, "nobodys") and connecting("nobodys") == "open"
+        assert "Pod hosted/host: spec.hostNetwork" in agent.said() and "held back by its cgroup only" in agent.said()
+    finally:
+        for space in ("hosted", "nobodys"):
+            node.kubectl("delete", "pod", "host", "-n", space, "--grace-period=0", "--force")
+            node.kubectl("delete", "namespace", space, "--wait=false")
+    agent.grant()
+    wait_until(lambda: not agent.endpoints("hosted/host"), "it is gone", 60)
+
+
 def test_a_static_pod_is_held_as_its_mirror(agent, node):
     """The kubelet runs it from a file, under a uid that the API server does not know."""
     agent.grant()

@@ -129,6 +129,7 @@ def test_a_guest_on_the_hosts_network_is_told_of_as_not_enforced(agent, deployed
             listed = {each["guest"]: each["why"] for each in node_status(deployed)["status"].get("notEnforced", [])}
             return listed if "became-guests/host" in listed else None
         listed = wait_until(listing, "it is listed", 20)
+        assert agent.held("became-guests/host", "g")["cgroup_id"], "held back all the same"
         assert "on the host's network" in listed["became-guests/host"] and "became-guests/beside" not in listed
         grant = wait_for(deployed, agent, lambda each: not each["enforced"], "the Grant is not wholly enforced")
         enforced = condition(grant, "Enforced")

@@ -1,13 +1,16 @@
 // Cgroups by path and by id, and programs on them.
-#include "agent/node/cgroups.h"
+#include "agent/attach/cgroups.h"
+
 #include "agent/attach/attacher.h"
 #include "tests/kernel/sandbox.h"
 
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,6 +94,32 @@ TEST_F(Cgroups, AnIdForEachPathAndNoneForOthers) {
   EXPECT_FALSE(cgroup_id(name + "-not"));
   EXPECT_FALSE(cgroup_id(name + "/cgroup.procs")) << "a file";
   EXPECT_FALSE(cgroup_id("../../../../etc")) << "another file system";
+}
+
+TEST_F(Cgroups, IsOpenedByItsIdWithoutTheRightToReadAllFiles) {
+  const std::string below = path + "/below";
+  std::filesystem::create_directory(below);
+  const auto id = cgroup_id(name + "/below");
+  ASSERT_TRUE(id);
+  const pid_t child = fork();
+  if (child == 0) {
+    // What the agent's DaemonSet has not.
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct rights[2]{};
+    if (syscall(SYS_capget, &header, rights) != 0) _exit(2);
+    rights[0].effective &= ~(1U << CAP_DAC_READ_SEARCH | 1U << CAP_DAC_OVERRIDE);
+    if (syscall(SYS_capset, &header, rights) != 0) _exit(3);
+    const auto opened = open_cgroup(*id);
+    struct stat have {
+    }, want{};
+    if (!opened || fstat(opened.value().get(), &have) != 0 || stat(below.c_str(), &want) != 0) _exit(4);
+    _exit(have.st_ino == want.st_ino && have.st_dev == want.st_dev ? 0 : 5);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  std::filesystem::remove(below);
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "2 and 3: capabilities, 4: not opened, 5: another one";
+  EXPECT_EQ(open_cgroup(*id).error().error_number, ESTALE) << "it is gone";
 }
 
 TEST_F(Cgroups, ConnectIsRefusedByFamilyInsideOnly) {

@@ -1,6 +1,7 @@
 // cgroup v2, by path and by id.
 #pragma once
 
+#include "maps/descriptor.h"
 #include "maps/result.h"
 
 #include <cstdint>
@@ -14,5 +15,8 @@ std::string cgroup_root();
 
 // The id of a cgroup, by its path below the root; nothing where there is none.
 std::optional<std::uint64_t> cgroup_id(const std::string& path);
+
+// The cgroup of that id, sought below the root; an error where there is none.
+Result<Descriptor> open_cgroup(std::uint64_t id);
 
 }  // namespace grantd
