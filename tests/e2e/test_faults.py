@@ -3,6 +3,8 @@ and what was changed meanwhile is in force when the way is clear again."""
 
 import datetime
 import json
+import re
+import signal
 import time
 
 import pytest
@@ -161,6 +163,57 @@ def test_a_server_that_is_gone_without_a_word_is_noticed(agent, proxy):
         for rule in rules:
             run(["iptables", "-D", *rule])
     wait_until(lambda: agent.reaches(GUEST, FAR), "what was changed meanwhile is in force", LATEST_SECONDS)
+    agent.grant()
+    wait_until(lambda: not agent.reaches(GUEST, FAR), "and the next one", LATEST_SECONDS)
+
+
+def relists(agent):
+    return int(re.search(r'grantd_source_relists_total\{source="grants"\} (\d+)', agent.metrics())[1])
+
+
+def compact():
+    """etcd forgets all versions but the newest; that one."""
+    def ask(what, **more):
+        told = run(["curl", "-sf", f"http://127.0.0.1:2379/v3/kv/{what}", "-d", json.dumps(more)]).stdout
+        return json.loads(told)["header"]["revision"]
+    now = ask("range", key="AA==")
+    ask("compaction", revision=now, physical=True)
+    return now
+
+
+@pytest.fixture
+def without_a_cache(node):
+    """The API server passes watches on to etcd itself, which knows what it has forgotten."""
+    def restart(*more):
+        node.end("kube-apiserver", signal.SIGKILL)
+        node.start_apiserver(*more)
+    restart("--watch-cache=false")
+    yield
+    restart()
+
+
+def test_a_version_that_etcd_has_compacted_is_gone(agent, proxy, node, without_a_cache):
+    def away(meanwhile):
+        version = node.get("grant", "g", "-n", "keystone-system")["metadata"]["resourceVersion"]
+        proxy.close()
+        try:
+            agent.grant(destinations=[FAR])  # nobody hears it
+            meanwhile()
+            watch = f"/apis/keystone.io/v1alpha1/grants?watch=1&timeoutSeconds=1&resourceVersion={version}"
+            return node.kubectl("get", "--raw", watch, check=False)
+        finally:
+            proxy.open()
+
+    wait_until(lambda: is_followed(agent), "the agent follows the server as it is now", LATEST_SECONDS)
+    for forgets in (False, True):
+        agent.grant()
+        wait_until(lambda: not agent.reaches(GUEST, FAR), "what is changed is heard", LATEST_SECONDS)
+        before = relists(agent)
+        told = away(compact if forgets else lambda: None)
+        assert ('"code":410' in told.stdout + told.stderr) == forgets, told.stdout + told.stderr
+        holds(agent)
+        wait_until(lambda: agent.reaches(GUEST, FAR), "what was changed meanwhile is in force", LATEST_SECONDS)
+        assert relists(agent) == before + forgets
     agent.grant()
     wait_until(lambda: not agent.reaches(GUEST, FAR), "and the next one", LATEST_SECONDS)
 
