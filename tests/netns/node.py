@@ -4,10 +4,10 @@ from agent import Agent
 
 
 class Node:
-    def __init__(self, world, *options):
+    def __init__(self, world, *options, **more):
         self.world = world
         self.guest = world.add_guest("web")
-        self.agent = Agent(world, *options)
+        self.agent = Agent(world, *options, **more)
         self.agent.grant()
         self.agent.workload(self.guest)
         self.agent.start()

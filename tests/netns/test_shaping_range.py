@@ -1,0 +1,211 @@
+"""Limits at their edges: rates from 64 kbit/s to 10 Gbit/s, small and jumbo MTUs, with and without offload, guest to guest,
+thousands of Grants; and every byte that they count beside a sniffer on the wire (classes 37 and 38)."""
+
+import random
+import re
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from agent import Agent
+from node import Node
+from test_bandwidth import udp_bytes
+from test_iperf3 import Iperf3
+from test_shaping import classes, limited_bytes, metrics
+from traffic import SO_RCVBUFFORCE, Ping, TcpPair, UdpPair
+from world import PARTIES, eventually
+
+HOME = PARTIES["grantee"]
+BURST = 256 * 1024
+SOL_PACKET, PACKET_STATISTICS, PACKET_OUTGOING = 263, 6, 4
+ETHERTYPE = {4: 0x0800, 6: 0x86DD}
+
+
+def limit(bits):
+    """To `bits` a second, both ways."""
+    return {"hard": {f"keystone.io/{way}-bandwidth": str(bits) for way in ("egress", "ingress")},
+            "bandwidth": {"egressBurst": "256Ki", "ingressBurst": "256Ki"}}
+
+
+def is_limited(node, bits, guests=1):
+    """The agent has been told so, and queues stand."""
+    node.agent.in_force(lambda: node.agent.grant(**limit(bits)))
+    eventually(lambda: len(classes(node)) == 2 + 2 * guests, what="a class of the Grant and of each guest, each way")
+
+
+@pytest.fixture(name="metered")
+def metered_node(world):
+    return Node(world, listen="127.0.0.1:9786")
+
+
+class Wire:
+    """Bytes of the frames that come in through an interface from or to an address, as a sniffer sees them."""
+
+    def __init__(self, namespace, address):
+        self.family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.address, self.bytes, self.frames, self.stop = socket.inet_pton(self.family, address), 0, 0, threading.Event()
+        self.socket = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 28)
+        self.socket.settimeout(0.1)
+        self.socket.bind(("eth0", ETHERTYPE[6 if ":" in address else 4]))
+        self.thread = threading.Thread(target=self._count, daemon=True)
+
+    def _count(self):
+        head = bytearray(54)
+        begin, size = (22, 16) if self.family == socket.AF_INET6 else (26, 4)
+        while True:
+            try:
+                length, where = self.socket.recvfrom_into(head, 0, socket.MSG_TRUNC)
+            except TimeoutError:
+                if self.stop.is_set():
+                    return
+                continue
+            if where[2] != PACKET_OUTGOING and self.address in (head[begin:begin + size], head[begin + size:begin + 2 * size]):
+                self.bytes, self.frames = self.bytes + length, self.frames + 1
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        _, lost = struct.unpack("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+        assert lost == 0, "the sniffer was too slow"
+        self.socket.close()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_is_counted_is_what_a_sniffer_counts(metered, family, reverse):
+    """To the byte, with packets of segmentation offload on our hooks and single ones on the wire."""
+    world, guest, direction = metered.world, metered.guest, "ingress" if reverse else "egress"
+    is_limited(metered, 200_000_000)
+    assert UdpPair(guest, world.outside, family, to=HOME[family]).both()  # neighbours are known now
+    if reverse:  # cut behind our program
+        world.node.ip(f"link set {guest.interface} gso_max_segs 1")
+    else:
+        world.node.ip("link set uplink0 gso_max_segs 1")
+    before = metrics(metered)
+    with Wire(guest.namespace if reverse else world.outside, guest.addresses[family]) as wire:
+        Iperf3(metered, family, "-t", "1", "-P", "2", reverse=reverse).received()
+        Iperf3(metered, family, "-u", "-b", "20M", "-l", "1200", "-t", "1", reverse=reverse).received()
+        assert Ping(guest, family, HOME[family]).answered()
+        eventually(lambda: metrics(metered)[f'grantd_queue_bytes{{grant="keystone-system/g",guest="web",direction="{direction}"}}'] == "0",
+                   what="an empty queue")
+        time.sleep(0.2)
+    after = metrics(metered)
+    assert wire.frames > 1000
+    assert limited_bytes(after, "allowed", direction) - limited_bytes(before, "allowed", direction) == wire.bytes
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_lowest_rate(node, reverse):
+    """64 kbit/s: eight kilobytes a second, and what is larger than a quarter of that passes too."""
+    is_limited(node, 64_000)
+    outside, guest = node.world.outside, node.guest
+    pair = TcpPair(guest, outside, 4, to=HOME[4])
+    assert pair.both()
+    ends = (outside, guest, guest.addresses[4], 9310) if reverse else (guest, outside, HOME[4], 9311)
+    (got,), elapsed = udp_bytes([ends], 3)
+    assert 0.8 * 8000 * elapsed <= got <= BURST + 8000 * elapsed
+    assert got < 4 * 8000 * elapsed, "queues let no burst through"
+
+
+def test_the_highest_rate(node):
+    """10 Gbit/s is more than this path carries beside a queue; nothing is lost, and the kernel holds the whole number."""
+    is_limited(node, 10_000_000_000)
+    unit = {"M": 1e6, "G": 1e9}
+    rates = [float(number) * unit[prefix] for each in classes(node) for number, prefix in re.findall(r" rate ([\d.]+)(\w)bit", each)]
+    assert len(rates) == 4 and all(9.97e9 <= rate <= 10e9 for rate in rates), classes(node)
+    got, elapsed = Iperf3(node, 4, "-t", "2").received()
+    assert 300_000_000 / 8 * elapsed <= got <= BURST + 10_000_000_000 / 8 * elapsed
+    assert node.agent.drops("rate_limit") == 0
+
+
+@pytest.mark.parametrize("mtu", [1280, 9000])
+@pytest.mark.parametrize("offload", [True, False])
+def test_mtu_and_offload(node, mtu, offload):
+    world, guest, rate = node.world, node.guest, 40_000_000
+    everywhere = [(world.node, "uplink0"), (world.outside, "eth0"), (world.node, guest.interface), (guest.namespace, "eth0")]
+    for namespace, interface in everywhere:
+        namespace.ip(f"link set {interface} mtu {mtu}")
+        if not offload:
+            namespace.ip(f"link set {interface} gso_max_segs 1")
+    is_limited(node, rate)
+    for family, reverse in ((4, False), (6, True)):
+        got, elapsed = Iperf3(node, family, "-t", "2", reverse=reverse).received()
+        assert 0.8 * rate / 8 * (elapsed - 0.5) <= got <= BURST + rate / 8 * elapsed, (family, reverse)
+    assert node.agent.drops("rate_limit") + node.agent.drops("rate_limit", "ingress") == 0
+
+
+def test_guest_to_guest_is_charged_once_each_way(metered):
+    """Two guests of one Grant on one node: a packet leaves the one and reaches the other."""
+    guest, other, rate = metered.guest, metered.world.add_guest("other"), 16_000_000
+    metered.agent.workload(other)
+    is_limited(metered, rate, guests=2)
+    assert UdpPair(guest, other, 4, to=other.addresses[4]).both()  # neighbours are known now
+    before = metrics(metered)
+    with Wire(other.namespace, guest.addresses[4]) as wire:
+        sender = guest.socket(socket.AF_INET, socket.SOCK_DGRAM, timeout=20)
+        receiver = other.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind((other.addresses[4], 9330))
+        begin = time.monotonic()
+        for _ in range(2000):
+            sender.sendto(b"x" * 1400, (other.addresses[4], 9330))
+        eventually(lambda: wire.frames == 2000, what="all of them")
+        elapsed = time.monotonic() - begin
+    after = metrics(metered)
+    grown = {(who.name, way): limited_bytes(after, "allowed", way, who.name) - limited_bytes(before, "allowed", way, who.name)
+             for who in (guest, other) for way in ("egress", "ingress")}
+    assert grown == {("web", "egress"): wire.bytes, ("other", "ingress"): wire.bytes, ("web", "ingress"): 0, ("other", "egress"): 0}
+    assert wire.bytes <= BURST + rate / 8 * elapsed, "and held to the rate, once"
+    assert wire.bytes >= 0.6 * rate / 8 * elapsed, "not twice"
+
+
+def test_thousands_of_limited_grants(world):
+    """Of which this node has the guest of one; that one is held, and follows a change, beside all others."""
+    guest, rate = world.add_guest("web"), 16_000_000
+    agent = Agent(world)
+    for number in range(3000):
+        agent.grant(f"other-{number}", **limit(64_000 + number))
+    agent.grant(**limit(rate))
+    agent.workload(guest)
+    agent.start()
+    (got,), elapsed = udp_bytes([(guest, world.outside, HOME[4], 9320)], 1.5)
+    assert 0.7 * rate / 8 * elapsed <= got <= BURST + rate / 8 * elapsed
+    agent.in_force(lambda: agent.grant(**limit(rate // 4)))
+    (got,), elapsed = udp_bytes([(guest, world.outside, HOME[4], 9321)], 1.5)
+    assert 0.7 * rate / 4 / 8 * elapsed <= got <= BURST + rate / 4 / 8 * elapsed
+
+
+def test_a_long_churn_of_rates_under_load(node):
+    """No change gives anything away, and connections both ways outlive all of them. The seed is told."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance, changes = random.Random(seed), []
+    is_limited(node, 16_000_000)
+    pairs = [TcpPair(node.guest, node.world.outside, 4, to=HOME[4]),
+             TcpPair(node.world.outside, node.guest, 6, to=node.guest.addresses[6], source_address=HOME[6])]
+    assert all(pair.both() for pair in pairs)
+    changes.append((time.monotonic(), 16_000_000))
+    run = Iperf3(node, 4, "-t", "8")
+    while time.monotonic() < run.begin + 8:
+        bits = chance.choice([each for each in (2_000_000, 5_000_000, 16_000_000, 40_000_000, 200_000_000)
+                              if each != changes[-1][1]])
+        changes.append((time.monotonic(), bits))  # a rise counts from before it is told, a fall from after
+        node.agent.in_force(lambda bits=bits: node.agent.grant(**limit(bits)))
+        changes.append((time.monotonic(), bits))
+        time.sleep(chance.uniform(0, 0.2))
+    got, elapsed = run.received()
+    end, allowed = run.begin + elapsed, BURST
+    rates = list(zip(changes, [*changes[1:], (end, 0)]))
+    for (since, bits), (until, next_bits) in rates:
+        allowed += max(bits, next_bits if until != end else 0) / 8 * (until - since)
+    assert len(changes) > 40
+    assert 0.2 * allowed <= got <= allowed
+    assert all(pair.both() for pair in pairs)
+    # What the queue lets go before it hears of a lower rate is charged at that one; it may be more than the burst.
+    assert node.agent.drops("rate_limit") < got / 1448 / 100
