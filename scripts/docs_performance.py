@@ -138,7 +138,7 @@ def enforcement_targets(figures):
 def rendered(text):
     figures = {}
     # The last one tells the machine.
-    for part in ("pod-starts", "control-plane", "forwarding", "kubernetes"):
+    for part in ("bandwidth", "pod-starts", "control-plane", "forwarding", "kubernetes"):
         figures |= json.loads((ROOT / f"docs/performance/{part}.json").read_text(encoding="utf-8"))
     return BLOCK.sub(lambda found: found[1] + globals()[found[2]](figures) + found[3], text)
 

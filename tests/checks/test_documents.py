@@ -156,3 +156,9 @@ def test_a_page_of_figures_says_what_was_measured(page):
     done = subprocess.run([sys.executable, "-B", str(ROOT / f"scripts/docs_{page}.py"), "--check"],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_plots_of_bandwidth_say_what_was_measured():
+    done = subprocess.run([sys.executable, "-B", str(ROOT / "scripts/plot_bandwidth.py"), "--check"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
