@@ -20,6 +20,7 @@ struct sock {
 
 struct net_device {
 	possible_net_t nd_net;
+	void *rx_handler; /* of what the device is a port of */
 } __attribute__((preserve_access_index));
 
 struct sk_buff {

@@ -16,13 +16,23 @@ NOINLINE bool is_of_another_namespace(struct __sk_buff *skb)
 	return of_socket != BPF_CORE_READ(packet, dev, nd_net.net);
 }
 
+/* A frame that a bridge sends to several ports is copied, and a copy has no socket. Ports of what else hands frames on
+ * (bonds, Open vSwitch) have such a function too. */
+ALWAYS_INLINE bool is_port(struct __sk_buff *skb)
+{
+	struct sk_buff *packet = (struct sk_buff *)skb;
+
+	return BPF_CORE_READ(packet, dev, rx_handler) != NULL;
+}
+
 /* A packet that came in through no interface, and that a socket of the node sent, originated here. The interface alone
  * does not say so: the kernel forgets it where it fragments again what it has put together, and where it makes a
  * packet for others (SYNPROXY). */
 ALWAYS_INLINE void identify(struct __sk_buff *skb, struct packet *packet)
 {
-	if (!skb->ingress_ifindex && skb->sk && is_of_another_namespace(skb))
-		return; /* nobody: whoever may open sockets there may set marks */
+	/* Nobody: whoever may open sockets in another namespace may set marks. */
+	if (!skb->ingress_ifindex && (skb->sk ? is_of_another_namespace(skb) : is_port(skb)))
+		return;
 	packet->identity = identity_of_stamp(skb->mark);
 	if (packet->identity != GRANTD_IDENTITY_NOBODY)
 		return;

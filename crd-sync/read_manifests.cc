@@ -202,10 +202,10 @@ class FileReader {
     ManifestObject object;
     Fields top(root, prefix, problems);
     check_head(top, problems);
-    const bool known_kind = check_kind(top, problems);
-    read_metadata(top, problems);
+    const auto kind = check_kind(top, problems);
+    read_metadata(top, kind, problems);
     top.take("status");
-    if (!known_kind) return object;  // its other fields mean nothing
+    if (!kind) return object;  // its other fields mean nothing
     if (auto spec = top.required_map("spec"); spec && id) {
       object.value = read_spec(*id, root, *spec, problems);
     }
@@ -218,22 +218,21 @@ class FileReader {
     if (version && version->text != kApiVersion) problems.error(*version, "is unknown", kApiVersion);
   }
 
-  static bool check_kind(Fields& top, ObjectProblems& problems) {
-    const auto kind = top.required_text("kind", kAcceptedKinds);
-    if (!kind) return false;
-    if (resource_kind(kind->text)) return true;
-    problems.error(*kind, "is unknown", kAcceptedKinds);
-    return false;
+  static std::optional<ResourceKind> check_kind(Fields& top, ObjectProblems& problems) {
+    const auto text = top.required_text("kind", kAcceptedKinds);
+    if (!text) return std::nullopt;
+    const auto kind = resource_kind(text->text);
+    if (!kind) problems.error(*text, "is unknown", kAcceptedKinds);
+    return kind;
   }
 
-  static void read_metadata(Fields& top, ObjectProblems& problems) {
+  static void read_metadata(Fields& top, std::optional<ResourceKind> kind, ObjectProblems& problems) {
     auto metadata = top.required_map("metadata");
     if (!metadata) return;
     const auto name = metadata->required_text("name", kAcceptedDnsSubdomain);
     if (name && !is_dns_subdomain(name->text)) problems.error(*name, "is no name of an object", kAcceptedDnsSubdomain);
-    const auto kind = top.text("kind");
     if (const auto space = metadata->text("namespace")) {
-      if (kind && kind->text != "Grant")
+      if (kind && *kind != ResourceKind::Grant)
         problems.error(*space, "is for Grants only", "no namespace");
       else if (!is_dns_label(space->text))
         problems.error(*space, "is no namespace", kAcceptedDnsLabel);

@@ -9,7 +9,7 @@ void AddressRules::protect(const IpPrefix& prefix) { entries_[prefix].protected_
 
 void AddressRules::open(const IpPrefix& prefix, const std::vector<CompiledRange>& ranges) {
   Entry& entry = entries_[prefix];
-  entry.ranges = unite(entry.ranges, ranges);
+  entry.ranges.insert(entry.ranges.end(), ranges.begin(), ranges.end());
 }
 
 void AddressRules::open_internet(const std::vector<CompiledRange>& ranges) {
@@ -35,8 +35,9 @@ std::vector<CompiledRule> AddressRules::close() const {
     while (!around.empty() && !around.back().prefix.contains(prefix)) around.pop_back();
     const Open* parent = around.empty() ? nullptr : &around.back();
     Open open{prefix, entry.protected_range, entry.ranges, entry.internet_ranges, {}};
-    if (parent && !entry.protected_range) {
-      open.ranges = unite(open.ranges, parent->ranges);
+    const bool inherits = parent && !entry.protected_range;
+    open.ranges = unite(open.ranges, inherits ? parent->ranges : std::vector<CompiledRange>());
+    if (inherits) {
       if (!entry.stops_internet) open.internet_ranges = unite(open.internet_ranges, parent->internet_ranges);
     }
     open.together = unite(open.ranges, open.internet_ranges);

@@ -1,6 +1,7 @@
 #include "agent/compile/ranges.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace grantd {
 
@@ -12,17 +13,28 @@ bool covers(const PortRange& wide, const PortRange& narrow) {
 std::vector<CompiledRange> unite(const std::vector<CompiledRange>& one, const std::vector<CompiledRange>& other) {
   std::vector<CompiledRange> all = one;
   all.insert(all.end(), other.begin(), other.end());
-  std::sort(all.begin(), all.end());
-  std::vector<CompiledRange> kept;
-  for (std::size_t index = 0; index < all.size(); index++) {
-    bool redundant = false;
-    for (std::size_t by = 0; by < all.size() && !redundant; by++) {
-      if (by == index || !covers(all[by].range, all[index].range)) continue;
-      // Of two that are equal the first stays.
-      redundant = all[by].range != all[index].range || by < index;
-    }
-    if (!redundant) kept.push_back(all[index]);
+  // What covers another one comes before it, and of two that are equal the first by its source.
+  std::sort(all.begin(), all.end(), [](const CompiledRange& a, const CompiledRange& b) {
+    return std::tuple(a.range.protocol, a.range.low, -int{a.range.high}, a.source) <
+           std::tuple(b.range.protocol, b.range.low, -int{b.range.high}, b.source);
+  });
+  std::vector<CompiledRange> of_any, kept;
+  for (const CompiledRange& each : all)
+    if (each.range.protocol == Protocol::Any && (of_any.empty() || each.range.high > of_any.back().range.high))
+      of_any.push_back(each);
+  auto any = of_any.begin();
+  const CompiledRange* last = nullptr;
+  for (const CompiledRange& each : all) {
+    const bool begins = !last || last->range.protocol != each.range.protocol;
+    if (begins) any = of_any.begin();
+    // Their ends grow with their beginnings: the last that begins before this one reaches farthest.
+    while (any != of_any.end() && any + 1 != of_any.end() && (any + 1)->range.low <= each.range.low) ++any;
+    last = &each;
+    if (each.range.protocol != Protocol::Any && any != of_any.end() && covers(any->range, each.range)) continue;
+    if (!kept.empty() && covers(kept.back().range, each.range)) continue;
+    kept.push_back(each);
   }
+  std::sort(kept.begin(), kept.end());
   return kept;
 }
 

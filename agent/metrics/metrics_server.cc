@@ -10,17 +10,65 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace grantd {
 
 namespace {
 
-constexpr std::size_t kThreads = 4;  // a slow client holds one of them, and no longer than the time-outs
-constexpr int kTimeoutSeconds = 5;
+// A slow client holds a thread, and no longer than the time-outs: those who ask about health find another one. Threads
+// come as they are needed.
+constexpr std::size_t kMostThreads = 64;
+constexpr int kReadSeconds = 1, kWriteSeconds = 5, kKeepAliveSeconds = 1;
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr const char* kTextType = "text/plain; charset=utf-8";
+
+class Workers : public httplib::TaskQueue {
+ public:
+  void enqueue(std::function<void()> job) override {
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(job));
+    if (jobs_.size() > idle_ && threads_.size() < kMostThreads) threads_.emplace_back([this] { work(); });
+    come_.notify_one();
+  }
+
+  void shutdown() override {
+    {
+      const std::lock_guard lock(mutex_);
+      ends_ = true;
+    }
+    come_.notify_all();
+    for (std::thread& each : threads_) each.join();
+  }
+
+ private:
+  void work() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      idle_++;
+      come_.wait(lock, [this] { return !jobs_.empty() || ends_; });
+      idle_--;
+      if (jobs_.empty()) return;
+      const std::function<void()> job = std::move(jobs_.front());
+      jobs_.pop_front();
+      lock.unlock();
+      job();
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable come_;
+  std::deque<std::function<void()>> jobs_;
+  std::vector<std::thread> threads_;
+  std::size_t idle_ = 0;
+  bool ends_ = false;
+};
 
 }  // namespace
 
@@ -48,10 +96,10 @@ struct MetricsServer::Impl {
   }
 
   void set_up() {
-    server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };  // the library deletes it
-    server.set_read_timeout(kTimeoutSeconds);
-    server.set_write_timeout(kTimeoutSeconds);
-    server.set_keep_alive_timeout(kTimeoutSeconds);
+    server.new_task_queue = [] { return new Workers; };  // the library deletes it
+    server.set_read_timeout(kReadSeconds);
+    server.set_write_timeout(kWriteSeconds);
+    server.set_keep_alive_timeout(kKeepAliveSeconds);
     server.set_payload_max_length(0);
     // A second agent must not share the port unnoticed.
     server.set_socket_options([](socket_t socket) {

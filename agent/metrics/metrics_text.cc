@@ -1,5 +1,6 @@
 #include "agent/metrics/metrics_text.h"
 
+#include "agent/plan/operations.h"
 #include "maps/fixed_text.h"
 
 #include <prometheus/metric_family.h>
@@ -252,7 +253,11 @@ void add_agent(const Snapshot& snapshot, const AgentStatus& status, Families& fa
                          status.apply_durations);
   const auto errors = families.open("grantd_apply_errors_total", kCounter,
                                     "Steps of apply that failed and stayed due, attaching included.");
-  for (const auto& [operation, count] : status.apply_errors) families.add(errors, {{"operation", operation}}, count);
+  // From 0 on: a first error is an increase too.
+  for (const char* operation : operation_names()) {
+    const auto counted = status.apply_errors.find(operation);
+    families.add(errors, {{"operation", operation}}, counted == status.apply_errors.end() ? 0 : counted->second);
+  }
   const auto source_errors =
       families.open("grantd_source_errors_total", kCounter, "Loads of a source that had errors in them.");
   const auto success = families.open("grantd_source_last_success_timestamp_seconds", kGauge,

@@ -128,6 +128,8 @@ static_assert(kNames.size() == std::variant_size_v<Operation>);
 
 const char* operation_name(const Operation& operation) { return kNames[operation.index()]; }
 
+std::span<const char* const> operation_names() { return kNames; }
+
 void record(const Operation& operation, BootNanoseconds now, KernelState& state) {
   std::visit(Recorder{now, state}, operation);
 }

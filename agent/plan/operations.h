@@ -4,6 +4,7 @@
 #include "agent/plan/kernel_state.h"
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -159,6 +160,7 @@ using Operation =
                  operation::PutQueue, operation::RemoveQueue, operation::PutDevice, operation::RemoveDevice>;
 
 const char* operation_name(const Operation& operation);  // "publish", as in metrics
+std::span<const char* const> operation_names();          // all of them
 
 // What `operation` does to the state, once it has been done. Pure.
 void record(const Operation& operation, BootNanoseconds now, KernelState& state);

@@ -1,6 +1,7 @@
 #include "agent/plan/encode.h"
 #include "agent/plan/planner.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace grantd {
@@ -25,12 +26,12 @@ void Planner::keep_refused(const RefusedGrant& grant) {
   if (current == kernel_.policies.end()) return;
   const auto rules = kernel_.rule_sets.find(current->second.rules_id);
   if (rules == kernel_.rule_sets.end()) return;
-  bool loses = false;
+  bool loses = unsettled_;
   for (const grantd_idrule_key& key : rules->second.identity_rules) loses = loses || losers_.contains(key.identity);
   if (!loses) return;
   grantd_policy policy = current->second;
   if (++policy.realm_epoch == 0) policy.realm_epoch = 1;
-  publish(grant_subject(grant.key), slot->second, policy);
+  publish(kIdentitiesSubject, slot->second, policy);
 }
 
 void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy) {
@@ -54,12 +55,25 @@ void Planner::release_slots() {
   }
 }
 
-// Rules that name an identity which loses addresses, in the policy in force or in the new one.
+// Rules that name an identity which loses addresses. Where the new ones do not name it, its flows are refused.
 bool Planner::touches_loser(const CompiledGrant& grant) const {
+  if (unsettled_) return true;
   if (losers_.empty()) return false;
   for (const CompiledIdentityRule& rule : grant.identity_rules)
     if (losers_.contains(number_of(rule.identity))) return true;
   return losers_.contains(number_of({IdentityName::Kind::Grant, grant.key}));
+}
+
+// Whoever may reach in again may have lost addresses while the Grant did not name it.
+bool Planner::names_anew(const CompiledGrant& grant, const grantd_policy& current) const {
+  const auto rules = kernel_.rule_sets.find(current.rules_id);
+  if (rules == kernel_.rule_sets.end()) return true;
+  std::set<std::uint32_t> named;
+  for (const grantd_idrule_key& key : rules->second.identity_rules)
+    if (key.direction == GRANTD_INGRESS) named.insert(key.identity);
+  return std::any_of(grant.identity_rules.begin(), grant.identity_rules.end(), [&](const CompiledIdentityRule& rule) {
+    return rule.direction == GRANTD_INGRESS && !named.contains(number_of(rule.identity));
+  });
 }
 
 std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_policy* current,
@@ -108,7 +122,8 @@ std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_polic
 }
 
 void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
-  const std::string subject = grant_subject(grant.key);
+  const bool loses = touches_loser(grant);
+  const std::string subject = loses ? kIdentitiesSubject : grant_subject(grant.key);
   const grantd_slotname name = encode_slot_name(grant);
   const auto named = kernel_.slot_names.find(slot);
   if (named == kernel_.slot_names.end() || !same_bytes(named->second, name))
@@ -137,8 +152,11 @@ void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
   for (std::size_t direction = 0; direction < GRANTD_DIRECTIONS; direction++)
     policy.limit[direction] = encode_limit(grant.limit[direction], facts_.cpus);
   policy.rules_id = plan_rules(grant, current, subject);
-  policy.realm_epoch = current ? current->realm_epoch : 1;
-  if (current && touches_loser(grant) && ++policy.realm_epoch == 0) policy.realm_epoch = 1;
+  // While nothing was in force, nobody noted what realms lost: flows that they began wait for them to speak again.
+  // Larger than any before: each step of an epoch takes an id too.
+  policy.realm_epoch = current ? current->realm_epoch : static_cast<std::uint32_t>(node_.next_policy_id);
+  if (policy.realm_epoch == 0) policy.realm_epoch = 1;
+  if (current && (loses || names_anew(grant, *current)) && ++policy.realm_epoch == 0) policy.realm_epoch = 1;
   policy.grant_epoch = current ? current->grant_epoch : 0;
   if (current && same_bytes(*current, policy)) return;
 

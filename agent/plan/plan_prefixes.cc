@@ -4,8 +4,6 @@ namespace grantd {
 
 namespace {
 
-constexpr const char* kSubject = "identities";
-
 bool contains(const PrefixKey& wide, const PrefixKey& narrow) {
   return wide.uplink_class == narrow.uplink_class && wide.prefix.contains(narrow.prefix);
 }
@@ -15,6 +13,10 @@ bool contains(const PrefixKey& wide, const PrefixKey& narrow) {
 // What somebody loses becomes nobody's before the policies are published, what somebody gains
 // becomes theirs after (decision 12). So no address is ever believed under a policy that was made
 // for another owner. Where there are too many, what is lost is lost all the same, and nothing is gained.
+//
+// That somebody loses is seen once: afterwards the prefix is nobody's. Such an entry goes last, after all publications
+// that put flows in doubt, which have its subject: one that is found was left by a plan that did not come to its end,
+// and nobody knows any more who lost it.
 void Planner::plan_prefixes() {
   const bool refused = wanted_.prefixes_refused;
   std::map<PrefixKey, std::uint32_t> wanted;
@@ -37,6 +39,7 @@ void Planner::plan_prefixes() {
     while (!around.empty() && !contains(around.back().first, key)) around.pop_back();
     const std::uint32_t before = have ? have_at->second : around.empty() ? 0 : around.back().second;
     const std::uint32_t after = want ? want_at->second : 0;
+    if (!refused && have && before == GRANTD_IDENTITY_NOBODY && (!want || after != before)) unsettled_ = true;
     if (before != GRANTD_IDENTITY_NOBODY && (!want || after != before)) {
       if (refused && !have) {
         ++want_at;
@@ -52,10 +55,10 @@ void Planner::plan_prefixes() {
     if (have) around.push_back(*have_at++);
     if (want) ++want_at;
   }
-  if (!close.empty()) add(Close, kSubject, operation::PutPrefixes{std::move(close)});
+  if (!close.empty()) add(Close, kIdentitiesSubject, operation::PutPrefixes{std::move(close)});
   if (refused) return;
-  if (!open.empty()) add(Open, kSubject, operation::PutPrefixes{std::move(open)});
-  if (!remove.empty()) add(Open, kSubject, operation::RemovePrefixes{std::move(remove)});
+  if (!open.empty()) add(Open, kIdentitiesSubject, operation::PutPrefixes{std::move(open)});
+  if (!remove.empty()) add(Open, kIdentitiesSubject, operation::RemovePrefixes{std::move(remove)});
 }
 
 }  // namespace grantd

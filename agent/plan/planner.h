@@ -21,6 +21,10 @@ class Planner {
   // The order of the phases is the order of the steps.
   enum Phase { Close, Fill, PublishPhase, Open, Names, Retire, Phases };
 
+  // Of addresses and whose they are, and of the Grants whose flows a loss puts in doubt: what fails of it leaves the
+  // rest to be done again.
+  static constexpr const char* kIdentitiesSubject = "identities";
+
   void add(Phase phase, std::string subject, Operation operation);
   void report(std::string object, std::string message, std::string accepted);
 
@@ -41,6 +45,7 @@ class Planner {
   void plan_grant(const CompiledGrant& grant, std::uint32_t slot);
   std::uint32_t plan_rules(const CompiledGrant& grant, const grantd_policy* current, const std::string& subject);
   bool touches_loser(const CompiledGrant& grant) const;
+  bool names_anew(const CompiledGrant& grant, const grantd_policy& current) const;
   void keep_refused(const RefusedGrant& grant);
   void publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy);
   void release_slots();
@@ -88,6 +93,7 @@ class Planner {
   std::set<std::string> wanted_grants_;         // accepted or refused
   std::map<IdentityName, std::uint32_t> identities_;
   std::set<std::uint32_t> losers_;                       // identities that lose addresses
+  bool unsettled_ = false;                               // somebody lost some in a plan that was cut short
   std::map<std::uint32_t, std::uint64_t> published_;     // slot -> policy_id after this plan
   std::map<std::uint64_t, std::uint32_t> new_policies_;  // policy_id -> rules_id
   std::set<std::uint32_t> new_rule_sets_;

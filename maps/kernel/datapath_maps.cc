@@ -133,8 +133,14 @@ Result<DatapathMaps> DatapathMaps::open_pinned(const std::string& pin_root) {
   return open(pin_root, [&](const std::string& name) -> Result<Descriptor> {
     const std::string path = map_pin(pin_root, name);
     Descriptor descriptor(bpf_obj_get(path.c_str()));
-    if (!descriptor.valid()) return system_error("cannot open " + path, errno);
-    return descriptor;
+    if (descriptor.valid()) return descriptor;
+    const int error_number = errno;
+    const std::string hint = error_number == ENOENT   ? "; no grantd has run with this --pin-root since the last start"
+                             : error_number == EACCES ? "; only root may"
+                                                      : "";
+    Error error = system_error("cannot open " + path, error_number);
+    error.message += hint;
+    return error;
   });
 }
 

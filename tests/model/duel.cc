@@ -97,8 +97,16 @@ void Duel::look() {
 
 std::optional<Disagreement> Duel::at_uplink(const Opinion& opinion, const Judged& judged, std::uint32_t mark) {
   counts_.packets++;
-  counts_.passed++;
   last_reason_ = opinion.reason;
+  if (!passes(opinion.reason)) {
+    counts_.by_reason[opinion.reason]++;
+    Expected& counted = expected_[{0, GRANTD_INGRESS, opinion.reason}];
+    counted.packets += opinion.packets;
+    counted.bytes += opinion.bytes;
+    if (!judged.passes) return {};
+    return Disagreement{"from_uplink: the model drops, the datapath passes", opinion.reason, judged.reason};
+  }
+  counts_.passed++;
   const std::uint32_t expected = (mark & ~node_->stamp_mask()) | node_->stamp(opinion.stamp);
   if (judged.passes && judged.mark == expected) return {};
   return Disagreement{"from_uplink: the model stamps '" + opinion.stamp + "', mark " + hexadecimal(expected) +

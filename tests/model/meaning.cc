@@ -169,6 +169,15 @@ Who Meaning::sender(const IpAddress& address, std::uint32_t ifindex) const {
   return "";
 }
 
+bool Meaning::is_uplink(std::uint32_t ifindex) const {
+  return std::any_of(node_.interfaces.begin(), node_.interfaces.end(), [&](const InterfaceFact& interface) {
+    return interface.ifindex == ifindex &&
+           std::any_of(node_.uplink_rules.begin(), node_.uplink_rules.end(), [&](const UplinkRule& rule) {
+             return fnmatch(rule.interface_glob.c_str(), interface.name.c_str(), 0) == 0;
+           });
+  });
+}
+
 MaybeReason Meaning::may_send(const Grant& grant, const IpAddress& to, unsigned protocol, unsigned port) const {
   const Who whose = owner(to);
   const bool same_grant =

@@ -35,6 +35,8 @@ class Meaning {
   Who owner(const IpAddress& address) const;
   // Who sends from this address, arriving at this interface.
   Who sender(const IpAddress& address, std::uint32_t ifindex) const;
+  // Whether from_uplink stands there with a record of it.
+  bool is_uplink(std::uint32_t ifindex) const;
 
   // Why a guest of this Grant may not begin this, where it may not. `port` is what the initiator sends to.
   MaybeReason may_send(const Grant& grant, const IpAddress& to, unsigned protocol, unsigned port) const;

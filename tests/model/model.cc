@@ -3,6 +3,7 @@
 #include "tests/model/case.h"
 
 #include <algorithm>
+#include <set>
 
 namespace grantd::model {
 namespace {
@@ -97,13 +98,23 @@ Opinion Model::judge(const Arrival& arrival, BootNanoseconds boot, WallTime wall
   Case one{arrival, boot, wall};
   one.egress = arrival.program == Program::FromGuest;
   if (arrival.program == Program::FromUplink) {
-    // It never drops. What it does not understand is nobody's.
+    // What it does not understand is nobody's. It drops one thing: what may be a piece of a datagram, from an address
+    // that is another's than the sender's here.
     opinion.reason = GRANTD_REASON_ESTABLISHED;
     const unsigned type = ethertype(arrival.frame);
+    const auto hold = [&](std::size_t at, Family family, bool piece) {
+      const IpAddress source = address_at(arrival.frame, at, family);
+      opinion.stamp = meaning_.sender(source, arrival.ifindex);
+      const Who owner = meaning_.owner(source);
+      if (meaning_.is_uplink(arrival.ifindex) && piece && !owner.empty() && owner != opinion.stamp)
+        opinion.reason = GRANTD_REASON_NOBODY;
+    };
     if (type == 0x0800 && arrival.frame.size() >= 30)
-      opinion.stamp = meaning_.sender(address_at(arrival.frame, 26, Family::IPv4), arrival.ifindex);
-    if (type == 0x86dd && arrival.frame.size() >= 38)
-      opinion.stamp = meaning_.sender(address_at(arrival.frame, 22, Family::IPv6), arrival.ifindex);
+      hold(26, Family::IPv4, ((arrival.frame[20] << 8 | arrival.frame[21]) & 0x3fff) != 0);
+    if (type == 0x86dd && arrival.frame.size() >= 38) {
+      static const std::set<unsigned> kBeforeFragments = {0, 43, 44, 51, 60};
+      hold(22, Family::IPv6, kBeforeFragments.contains(arrival.frame[20]));
+    }
     return opinion;
   }
   one.guest = meaning_.guest_at(arrival.ifindex);

@@ -35,6 +35,27 @@ def test_metrics_health_and_readiness(world):
     assert values['grantd_grant_phase{grant="keystone-system/g",phase="Active"}'] == "1"
 
 
+def test_clients_that_never_finish_keep_nobody_from_health(world):
+    agent = Agent(world, listen="127.0.0.1:9786")
+    agent.start()
+    eventually(lambda: get(world, "/healthz")[1] == "200", what="health")
+
+    def hold(number):
+        for _ in range(number):
+            client = world.node.socket(socket.AF_INET, socket.SOCK_STREAM)
+            client.connect(("127.0.0.1", 9786))
+            client.sendall(b"GET /metrics HT")
+
+    def answers(path, seconds):
+        return world.node.run("curl", "-s", "-m", str(seconds), "-o", "/dev/null", "-w", "%{http_code}",
+                              f"http://127.0.0.1:9786{path}", check=False) == "200"
+
+    hold(50)
+    assert answers("/healthz", 0.9), "while nobody's time has run out"
+    hold(250)
+    assert answers("/healthz", 20) and answers("/metrics", 20)
+
+
 def test_a_port_that_is_taken_is_no_reason_not_to_enforce(world):
     guest = world.add_guest("web")
     taken = world.node.socket(socket.AF_INET, socket.SOCK_STREAM)

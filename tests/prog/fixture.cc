@@ -194,6 +194,10 @@ Sent Prog::to_guest(const Bytes& frame, const std::string& identity, const std::
   return send(Hook::ToGuest, frame, interface_of(guest), context);
 }
 
+bool Prog::passes_uplink(const Bytes& frame, const std::string& uplink) {
+  return run(Hook::FromUplink, frame, node_->ifindex(uplink), {}).passes;
+}
+
 std::uint32_t Prog::from_uplink(const Bytes& frame, const std::string& uplink, std::uint32_t mark) {
   Context context;
   context.mark = mark;

@@ -43,6 +43,28 @@ TEST_F(Uplink, WhatItDoesNotUnderstandIsNobodys) {
             0U);
 }
 
+TEST_F(Uplink, APieceOfADatagramIsNotTakenFromWhoIsNotItsSender) {
+  const Bytes payload(64, 'x');
+  const auto piece4 = [&](const char* source, std::uint16_t fragment) {
+    return ethernet(kGuestMac, kFarMac, 0x0800, ipv4({source, kWeb4, kUdp, 7, fragment}, payload));
+  };
+  const auto piece6 = [&](const char* source, std::uint8_t next) {
+    return ethernet(kGuestMac, kFarMac, 0x86dd, ipv6({source, kWeb6, next}, ipv6_fragment(kUdp, 8 << 3, 7) + payload));
+  };
+  for (const std::uint16_t fragment : std::initializer_list<std::uint16_t>{0x2000, 0x2010, 0x0010}) {
+    EXPECT_TRUE(passes_uplink(piece4(kBob4, fragment), "uplink0")) << "by his own uplink";
+    EXPECT_FALSE(passes_uplink(piece4(kBob4, fragment), "tail0")) << "by another one";
+    EXPECT_TRUE(passes_uplink(piece4(kStranger4, fragment), "tail0")) << "nobody's address is nobody's datagram";
+  }
+  EXPECT_TRUE(passes_uplink(piece4(kBob4, 0), "tail0")) << "whole, and nobody's";
+  EXPECT_TRUE(passes_uplink(piece4(kBob4, 0x4000), "tail0")) << "not to be fragmented";
+  for (const std::uint8_t next : std::initializer_list<std::uint8_t>{0, 43, 44, 51, 60}) {
+    EXPECT_TRUE(passes_uplink(piece6(kBob6, next), "uplink0"));
+    EXPECT_FALSE(passes_uplink(piece6(kBob6, next), "tail0")) << int{next};
+  }
+  EXPECT_TRUE(passes_uplink(piece6(kBob6, kUdp), "tail0"));
+}
+
 TEST_F(Uplink, AnInterfaceThatIsNoUplinkBelievesNobody) {
   EXPECT_EQ(from_uplink(syn(kBob4), "veth-web", stamp_of("bob")), 0U);
 }

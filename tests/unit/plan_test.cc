@@ -188,6 +188,48 @@ TEST_F(PlanTest, ARealmThatLosesAddressesPutsItsFlowsInDoubt) {
   EXPECT_NE(epoch(), before);
 }
 
+TEST_F(PlanTest, WhatARealmLostWhileItsGrantWasAwayPutsFlowsInDoubt) {
+  converge(with_grant());
+  const auto epoch = [&] { return applier_.state().policies.at(published()).realm_epoch; };
+  const auto before = epoch();
+  DesiredState without = with_grant();
+  without.grants.clear();
+  converge(without);
+  converge(with_grant());
+  EXPECT_NE(epoch(), before);
+}
+
+TEST_F(PlanTest, WhoMayReachInAgainPutsFlowsInDoubt) {
+  converge(with_grant());
+  const auto epoch = [&] { return applier_.state().policies.at(published()).realm_epoch; };
+  const auto wide = epoch();
+  DesiredState narrow = with_grant();
+  narrow.grants[0].ingress_from = {Party::Grantee};
+  converge(narrow);
+  EXPECT_EQ(epoch(), wide) << "who is left out is refused by the rules";
+  converge(with_grant());
+  EXPECT_NE(epoch(), wide);
+}
+
+// After each step of a plan the agent may be killed, and begins anew with what the kernel holds.
+TEST_F(PlanTest, ALossThatWasCutShortPutsFlowsInDoubtAllTheSame) {
+  DesiredState fewer = with_grant();
+  fewer.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
+  converge(with_grant());
+  const std::size_t steps = next(fewer).steps.size();
+  ASSERT_GT(steps, 4U);
+  for (std::size_t done = 0; done < steps; done++) {
+    converge(with_grant());
+    const auto before = applier_.state().policies.at(published()).realm_epoch;
+    Plan cut = next(fewer);
+    cut.steps.erase(cut.steps.begin() + static_cast<std::ptrdiff_t>(std::min(done, cut.steps.size())), cut.steps.end());
+    EXPECT_TRUE(applier_.apply(cut, facts_.now).complete());
+    converge(fewer);
+    EXPECT_NE(applier_.state().policies.at(published()).realm_epoch, before) << "cut after " << done << " steps";
+    EXPECT_TRUE(next(fewer).steps.empty());
+  }
+}
+
 TEST_F(PlanTest, AddressesAreTakenAwayBeforeThePublicationAndGivenAfterIt) {
   converge(with_grant());
   DesiredState desired = with_grant();
