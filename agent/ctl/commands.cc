@@ -1,4 +1,5 @@
 #include "agent/ctl/commands.h"
+#include "agent/attach/pin_lock.h"
 
 #include "agent/ctl/console.h"
 #include "agent/ctl/explain/explain.h"
@@ -9,8 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,6 +19,13 @@
 
 namespace grantd {
 namespace {
+
+// What is lost on its way out is no answer, whatever it was.
+int exit_after(const std::string& text, int code) {
+  if (print(text)) return code;
+  complain(system_error("cannot write the answer", errno));
+  return kExitCannot;
+}
 
 // A snapshot in which there is what the filter names.
 Result<Snapshot> first_snapshot(const CtlOptions& options, const DatapathMaps& maps, const SnapshotParts& parts) {
@@ -39,8 +47,7 @@ int show(const CtlOptions& options, const SnapshotParts& parts,
     complain(snapshot.error());
     return kExitCannot;
   }
-  print(view(snapshot.value()));
-  return kExitOk;
+  return exit_after(view(snapshot.value()), kExitOk);
 }
 
 Result<std::vector<ExplainedPacket>> ask_datapath(const CtlOptions& options, const Question& question,
@@ -64,10 +71,10 @@ bool all_pass(const std::vector<ExplainedPacket>& packets) {
   return std::all_of(passes.begin(), passes.end(), [](const auto& entry) { return entry.second; });
 }
 
-bool agent_runs(std::uint32_t pid) {
-  std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
-  std::string name;
-  return pid != 0 && std::getline(comm, name) && name == "grantd";
+// By its lock, which is seen from any pid namespace and ends with the process.
+bool agent_runs(const std::string& pin_root) {
+  const auto held = is_pin_root_held(pin_root);
+  return held && held.value();
 }
 
 }  // namespace
@@ -75,7 +82,7 @@ bool agent_runs(std::uint32_t pid) {
 int run_status(const CtlOptions& options) {
   return show(options, {.counters = true, .buckets = false, .flows = false, .fills = true},
               [&](const Snapshot& snapshot) {
-                return show_status(snapshot, {options.pin_root, agent_runs(snapshot.node.pid)}, options.style);
+                return show_status(snapshot, {options.pin_root, agent_runs(options.pin_root)}, options.style);
               });
 }
 
@@ -196,16 +203,17 @@ int run_verify(const CtlOptions& options) {
     complain(wrong.error());
     return kExitCannot;
   }
+  std::string text;
   if (options.style.output == Output::Json) {
-    print(json_text({{"wrong", wrong.value()}}));
+    text = json_text({{"wrong", wrong.value()}});
   } else {
-    for (const std::string& line : wrong.value()) print(line + "\n");
+    for (const std::string& line : wrong.value()) text += line + "\n";
     if (wrong.value().empty())
-      print("All records hang together, and every program is the first on its interface: " +
-            std::to_string(snapshot.value().endpoints.size()) + " guests, " +
-            std::to_string(snapshot.value().uplinks.size()) + " uplinks.\n");
+      text = "All records hang together, and every program is the first on its interface: " +
+             std::to_string(snapshot.value().endpoints.size()) + " guests, " +
+             std::to_string(snapshot.value().uplinks.size()) + " uplinks.\n";
   }
-  return wrong.value().empty() ? kExitOk : kExitNo;
+  return exit_after(text, wrong.value().empty() ? kExitOk : kExitNo);
 }
 
 int run_explain(const CtlOptions& options, const ExplainOptions& asked) {
@@ -220,8 +228,8 @@ int run_explain(const CtlOptions& options, const ExplainOptions& asked) {
     complain(packets.error());
     return kExitCannot;
   }
-  print(show_explanation(snapshot, packets.value(), options.style));
-  return all_pass(packets.value()) ? kExitOk : kExitNo;
+  return exit_after(show_explanation(snapshot, packets.value(), options.style),
+                    all_pass(packets.value()) ? kExitOk : kExitNo);
 }
 
 }  // namespace grantd

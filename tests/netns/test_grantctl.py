@@ -1,9 +1,11 @@
 """grantctl on a live node, with and without an agent."""
 
 import json
+import signal
+import subprocess
 
 import pytest
-
+from agent import GRANTCTL
 from traffic import TcpPair, UdpPair
 from world import PARTIES, eventually, run
 
@@ -87,3 +89,19 @@ def test_what_it_cannot_do_it_says(node):
     with node.world.node.entered():
         nowhere = run("sh", "-c", f"{__import__('agent').GRANTCTL} --pin-root /nowhere status 2>&1; echo $?", check=False)
     assert nowhere.strip().endswith("3") and "/nowhere" in nowhere
+
+
+def test_an_answer_that_cannot_be_written_is_an_error(node):
+    """A full disk is not a reader who has gone."""
+    ctl = [GRANTCTL, "--pin-root", node.world.pin_root, "status"]
+    with open("/dev/full", "wb") as full, node.world.node.entered():
+        done = subprocess.run(ctl, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3 and "No space left" in done.stderr
+    assert node.agent.ctl("status").returncode == 0
+
+
+def test_status_knows_the_agent_by_its_lock(node):
+    """Whatever processes are seen from where it is asked, and whoever has not been waited for."""
+    assert node.agent.json("status")["agent"]["running"]
+    node.agent.process.send_signal(signal.SIGKILL)
+    eventually(lambda: not node.agent.json("status")["agent"]["running"], what="an agent that is dead and not reaped")

@@ -11,7 +11,7 @@ import pytest
 import frames
 from agent import Agent, Counted
 from traffic import FAMILY, TcpPair, UdpPair, mark_bytes, next_port, receives
-from world import GATEWAY, PARTIES
+from world import GATEWAY, PARTIES, TAILNET_GRANTEE
 
 OPTIONS_BYTES = 256  # in the first fragment, so that what is put together no longer fits where it was split
 
@@ -155,3 +155,65 @@ def test_what_comes_over_the_guests_bridge_is_not_the_nodes_own(world, family):
         with Counted(agent, "nobody", "ingress"):
             assert pair.silent(), identity
     assert UdpPair(world.node, guest, family, to=to).both()
+
+
+@pytest.mark.parametrize("flooded", [False, True])
+def test_a_frame_that_the_guests_bridge_floods_is_nobodys(world, flooded):
+    """Copies have no socket; where the bridge does not know the guest's MAC, its port gets one, with the sender's mark."""
+    guest, before, after = (world.add_guest(name) for name in ("web", "before", "after"))
+    world.node.ip("link add br0 type bridge ageing_time 0" if flooded else "link add br0 type bridge", "link set br0 up",
+                  *(f"link set {each.interface} master br0" for each in (before, guest, after)),
+                  *(f"addr flush dev {each.interface}" for each in (before, guest, after)),
+                  "addr add 10.20.0.1/24 dev br0", "link add mv0 link br0 type macvlan mode bridge")
+    pod = world.namespace("pod")
+    world.node.ip(f"link set mv0 netns {pod.name}")
+    to, source = guest.addresses[4], "10.20.0.77"
+    pod.ip("link set mv0 up", f"addr add {source}/24 dev mv0", f"neigh replace {to} lladdr {guest.mac} dev mv0 nud permanent")
+    if flooded:
+        world.node.run("bridge", "link", "set", "dev", guest.interface, "learning", "off")
+        world.node.run("ip", "link", "set", "br0", "type", "bridge", "fdb_flush")
+    pair = UdpPair(pod, guest, 4, to=to, source_address=source)
+    assert pair.forward(), "without an agent it arrives"
+    agent = Agent(world)
+    agent.grant()
+    agent.workload(guest)
+    agent.start()
+    for identity in (0, 2, 3, 4):
+        forged = UdpPair(pod, guest, 4, to=to, source_address=source)
+        forged.client.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, identity and 0x67000000 | identity)
+        assert not forged.forward(0.4), identity
+    assert UdpPair(world.outside, guest, 4, to=to, source_address=PARTIES["grantee"][4]).forward()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_strangers_piece_in_a_partys_datagram(node, family):
+    """Connection tracking puts both together; the stranger's came in first, by an uplink where the party is not believed."""
+    world, guest, to = node.world, node.guest, node.guest.addresses[family]
+    track_connections(world.node)
+    receiver = guest.socket(FAMILY[family], socket.SOCK_DGRAM)
+    receiver.bind((to, 8080))
+    tailnet, lan = world.tailnet.packet_socket("eth0"), world.outside.packet_socket("eth0")
+    macs = {tailnet: (mac_of(world.node, "tail0"), mac_of(world.tailnet, "eth0")),
+            lan: (mac_of(world.node, "uplink0"), mac_of(world.outside, "eth0"))}
+
+    def arrives(first, later, seconds):
+        payload, identifier = b"x" * 703 + mark_bytes(), next_port()
+        datagram = frames.udp(TAILNET_GRANTEE[family], to, identifier, 8080, payload)
+        pieces = ((first, 0, datagram[:512]), (later, 512, datagram[512:]))
+        for wire, at, piece in sorted(pieces, key=lambda each: each[0] is tailnet):
+            if family == 4:
+                flags = at // 8 or 0x2000
+                packet = (0x0800, frames.ipv4(TAILNET_GRANTEE[4], to, piece, fragment=flags, identifier=identifier))
+            else:
+                head = struct.pack("!BBHI", 17, 0, at or 1, identifier)
+                packet = (0x86dd, frames.ipv6(TAILNET_GRANTEE[6], to, head + piece, following=44))
+            wire.send(frames.ethernet(*macs[wire], *packet))
+            time.sleep(0.02)
+        return receives(receiver, payload, seconds) is not None
+
+    assert arrives(tailnet, tailnet, 1.0), "both by the party"
+    with Counted(node.agent, "nobody", "ingress", "(quarantine)"):
+        assert not arrives(lan, lan, 0.3), "both by the stranger"
+    with Counted(node.agent, "nobody", "ingress", "(quarantine)"):
+        assert not arrives(tailnet, lan, 0.5)
+    assert arrives(tailnet, tailnet, 1.0)

@@ -1,0 +1,93 @@
+"""A realm that loses an address loses its flows, whatever happens to the Grant and to the agent meanwhile (rule 3)."""
+
+import contextlib
+import time
+
+import pytest
+from agent import OPEN
+from traffic import TcpPair, UdpPair
+from world import PARTIES, REALMS, TAILNET_GRANTEE, eventually
+
+GRANTEE, GRANTOR = PARTIES["grantee"][4], PARTIES["grantor"][4]
+WITHOUT = [each for each in REALMS["bob-home"] if not each.startswith("192.0.2.")]
+CALLS = 16  # of bpf(), and more than one such apply makes
+
+
+def ingress(*parties):
+    return {"networkPolicy": {"egressAllowed": True, "allowedDestinations": OPEN, "ingress": {"from": list(parties)}}}
+
+
+def begun_by(node, peer):
+    """Flows of the peer, which the guest has answered."""
+    to = node.guest.addresses[4]
+    made = [UdpPair(node.world.outside, node.guest, 4, to=to, source_address=peer),
+            TcpPair(node.world.outside, node.guest, 4, to=to, source_address=peer)]
+    assert all(flow.both() for flow in made)
+    return made
+
+
+def silent(flows):
+    return not any(flow.backward(0.2) for flow in flows for _ in range(2))
+
+
+@pytest.mark.parametrize("away", ["grant", "realm"])
+def test_while_its_grant_is_away(node, away):
+    agent, flows = node.agent, begun_by(node, GRANTEE)
+    if away == "grant":
+        agent.in_force(lambda: agent.remove("grant-g"))
+        agent.realm("bob-home", WITHOUT)
+        time.sleep(0.15)
+        agent.grant()
+    else:
+        agent.in_force(lambda: agent.remove("realm-bob-home"))
+        agent.realm("bob-home", WITHOUT)
+    eventually(agent.policy, what="the Grant in force again")
+    assert UdpPair(node.guest, node.world.tailnet, 4, to=TAILNET_GRANTEE[4]).both(), "the realm is reached elsewhere"
+    assert silent(flows)
+
+
+@pytest.mark.parametrize("loses", [True, False])
+def test_while_its_grant_does_not_name_it(node, loses):
+    agent, flows = node.agent, begun_by(node, GRANTOR)
+    agent.in_force(lambda: agent.grant(**ingress("Grantee")))
+    assert silent(flows)
+    if loses:
+        agent.realm("alice-home", [each for each in REALMS["alice-home"] if not each.startswith("192.0.2.")])
+        time.sleep(0.3)
+    agent.in_force(lambda: agent.grant(**ingress("Grantee", "Grantor")))
+    if loses:
+        assert silent(flows)
+    else:
+        assert all(flow.both() for flow in flows), "they go on when the peer speaks again"
+
+
+@pytest.mark.parametrize("cut", ["signal=KILL", "error=ENOMEM"])
+def test_in_an_apply_that_is_cut_short(node, tmp_path, cut):
+    """At each call of bpf() in turn: the agent is killed there and starts again, or the call fails and it goes on."""
+    agent, log = node.agent, tmp_path / "strace"
+    reached = 0
+    for call in range(1, CALLS + 1):
+        agent.realm("bob-home", REALMS["bob-home"])
+        eventually(lambda: UdpPair(node.guest, node.world.outside, 4, to=GRANTEE).both(), what="the realm as it was")
+        flows = begun_by(node, GRANTEE)[:1]
+        log.unlink(missing_ok=True)
+        tracer = node.world.spawn(node.world.node, "strace", "-f", "-qq", "-p", str(agent.process.pid), "-e", "trace=bpf", "-e",
+                                  f"inject=bpf:{cut}:when={call}", "-o", str(log))
+        eventually(lambda: "TracerPid:\t0\n" not in open(f"/proc/{agent.process.pid}/status", encoding="ascii").read(),  # pylint: disable=consider-using-with
+                   what="a traced agent")
+        agent.realm("bob-home", WITHOUT)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: agent.process.poll() is not None or "INJECTED" in log.read_text(), 1, what="the cut")
+        done = agent.process.poll() is not None or "INJECTED" in log.read_text()
+        reached += done
+        if agent.process.poll() is not None:
+            tracer.wait(10)
+            agent.start()
+        else:
+            tracer.terminate()
+            tracer.wait(10)
+        eventually(lambda: not UdpPair(node.guest, node.world.outside, 4, to=GRANTEE).forward(0.1), what="the loss in force")
+        eventually(lambda flows=flows: silent(flows), 4, what=f"silence after a cut at call {call}")
+        if not done:
+            break
+    assert reached > 5
