@@ -80,7 +80,7 @@ def length(_path, text):
 VERDICT_NAME = re.compile(r"\b(TC_ACT_\w+|TCX_\w+|VERDICT_\w+|CGROUP_ALLOW|CGROUP_REFUSE)\b")
 VERDICT_MAY_STAND_IN = {
     "bpf/conclude.h": {"TC_ACT_*", "TCX_*", "VERDICT_*"},
-    # from_uplink never drops: it only says who sends.
+    # from_uplink drops but one thing: it says who sends.
     "bpf/uplink.h": {"VERDICT_NEXT"},
     # cgroup hooks speak other numbers; their verdict is still conclude's.
     "bpf/cgroup.h": {"VERDICT_NEXT", "CGROUP_ALLOW", "CGROUP_REFUSE"},
@@ -91,7 +91,7 @@ LEAVES_BY = {
     "from_guest": ("return leave(",),
     "to_guest": ("return leave(",),
     "from_queue": ("return conclude(", "return bpf_redirect("),
-    "from_uplink": ("return VERDICT_NEXT;",),
+    "from_uplink": ("return VERDICT_NEXT;", "return refuse_piece("),
     "guest_connect4": ("return connect_verdict(",),
     "guest_connect6": ("return connect_verdict(",),
     "read_tables": ("return 0;",),  # judges nothing
