@@ -72,7 +72,8 @@ bool Planner::names_anew(const CompiledGrant& grant, const grantd_policy& curren
   for (const grantd_idrule_key& key : rules->second.identity_rules)
     if (key.direction == GRANTD_INGRESS) named.insert(key.identity);
   return std::any_of(grant.identity_rules.begin(), grant.identity_rules.end(), [&](const CompiledIdentityRule& rule) {
-    return rule.direction == GRANTD_INGRESS && !named.contains(number_of(rule.identity));
+    const std::uint32_t identity = number_of(rule.identity);
+    return rule.direction == GRANTD_INGRESS && identity != GRANTD_IDENTITY_NOBODY && !named.contains(identity);
   });
 }
 

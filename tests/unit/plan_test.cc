@@ -211,6 +211,24 @@ TEST_F(PlanTest, WhoMayReachInAgainPutsFlowsInDoubt) {
   EXPECT_NE(epoch(), wide);
 }
 
+TEST_F(PlanTest, APartyForWhomNoNumberIsLeftPutsNothingInDoubtAgainAndAgain) {
+  KernelState state = applier_.state();
+  for (std::uint32_t number = GRANTD_IDENTITY_FIRST; number <= GRANTD_MAX_IDENTITIES; number++)
+    state.identity_names[number] = {IdentityName::Kind::Realm, "other-" + std::to_string(number)};
+  for (int turn = 0; turn < 3; turn++) {
+    node_.in_force = in_force(state);
+    facts_.interfaces = {2, 10, 11, 12};
+    facts_.now = time_.boot_now;
+    std::size_t published = 0;
+    for (const Step& step : plan(state, compile(with_grant(), node_, time_), facts_).steps) {
+      if (std::holds_alternative<operation::RemoveIdentityName>(step.operation)) continue;  // they stay taken
+      published += std::holds_alternative<operation::Publish>(step.operation);
+      record(step.operation, facts_.now, state);
+    }
+    EXPECT_EQ(published, turn == 0 ? 1U : 0U);
+  }
+}
+
 // After each step of a plan the agent may be killed, and begins anew with what the kernel holds.
 TEST_F(PlanTest, ALossThatWasCutShortPutsFlowsInDoubtAllTheSame) {
   DesiredState fewer = with_grant();
