@@ -110,7 +110,7 @@ DesiredState load_manifests(const std::vector<std::string>& paths) {
       missing.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, listed.error().message)));
   }
   ManifestCache cache;
-  auto reads = cache.read(files);
+  auto reads = cache.read(files, true);
   reads.insert(reads.end(), missing.begin(), missing.end());
   return admit(reads, {}).desired;
 }

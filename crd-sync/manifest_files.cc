@@ -86,7 +86,7 @@ ManifestCache::Parts ManifestCache::read_parts(const std::string& path, const st
   return fresh;
 }
 
-ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths) {
+ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths, bool as_it_is) {
   std::map<std::string, Parts> fresh;
   Results results;
   read_again_ = false;
@@ -95,8 +95,9 @@ ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths
     const auto unreadable = [&](const std::string& why) {
       results.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, why)));
     };
-    const auto text = is_printable(path) ? read_finished_file(path, YamlLimits{}.bytes)
-                                         : Error{"has control characters in its name", EINVAL};
+    const auto read_file = as_it_is ? read_whole_file : read_finished_file;
+    const auto text =
+        is_printable(path) ? read_file(path, YamlLimits{}.bytes) : Error{"has control characters in its name", EINVAL};
     if (text)
       fresh[path] = read_parts(path, text.value(), std::move(known_[path]), results);
     else if (text.error().error_number == EAGAIN) {

@@ -26,8 +26,9 @@ class ManifestCache {
 
   // One result or more a file, in the same order; several where it has several documents. A file
   // that has vanished since it was listed has none; one that cannot be read has one that says so.
-  // Forgets all other files.
-  Results read(const std::vector<std::string>& paths);
+  // Forgets all other files. What somebody has open for writing is a warning, and told by read_again(), unless it is
+  // to be taken as it is.
+  Results read(const std::vector<std::string>& paths, bool as_it_is = false);
 
   // A file was open for writing when it was read last, or the system would not read it: what it says may be
   // had later, with no event that says so.

@@ -37,7 +37,7 @@ def test_monitor_tells_of_refusals(node):
     events = [json.loads(line) for line in shown.splitlines()]
     refused = [each for each in events if each["reason"] == "destination"]
     assert refused and refused[0]["destination"] == f"{PARTIES['stranger'][4]}:9"
-    assert refused[0]["guest"] == "web" and not refused[0]["passes"]
+    assert refused[0]["guest"] == "web" and not refused[0]["passes"] and refused[0]["protocol"] == "UDP"
 
 
 def test_verify_finds_what_is_wrong(node):

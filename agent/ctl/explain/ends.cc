@@ -31,10 +31,14 @@ std::optional<IpAddress> first_of(const grantd_endpoint& endpoint, Family family
 }
 
 Result<ResolvedEnd> find_guest(const Snapshot& snapshot, const std::string& name) {
+  // It may have had another interface before, which stands there in quarantine until it is gone.
+  const grantd_endpoint* found = nullptr;
+  for (const auto& [id, guest] : snapshot.guests)
+    for (const auto& [ifindex, endpoint] : snapshot.endpoints)
+      if (text_of(guest.guest) == name && endpoint.endpoint_id == id && (!found || found->slot == 0)) found = &endpoint;
+  if (found) return ResolvedEnd{name, found, {}};
   for (const auto& [id, guest] : snapshot.guests) {
     if (text_of(guest.guest) != name) continue;
-    for (const auto& [ifindex, endpoint] : snapshot.endpoints)
-      if (endpoint.endpoint_id == id) return ResolvedEnd{name, &endpoint, {}};
     for (const auto& [cgroup, endpoint] : snapshot.host_guests)
       if (endpoint.endpoint_id == id)
         return Error{"guest " + name + " is on the host network: no interface holds it", 0};

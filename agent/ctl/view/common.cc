@@ -3,6 +3,7 @@
 #include "agent/ctl/view/units.h"
 #include "maps/address.h"
 
+#include <netinet/in.h>
 #include <nlohmann/json.hpp>
 
 #include <cstring>
@@ -46,6 +47,29 @@ std::string position_text(const std::string& file, std::uint32_t line) {
 nlohmann::ordered_json moment_json(const Clock& clock, std::uint64_t boot_time_ns) {
   if (boot_time_ns == 0) return nullptr;
   return time_text(clock.wall_of(boot_time_ns));
+}
+
+std::string protocol_name(std::uint8_t protocol) {
+  switch (protocol) {
+    case 0:
+      return "";
+    case IPPROTO_ICMP:
+      return "ICMP";
+    case IPPROTO_TCP:
+      return "TCP";
+    case IPPROTO_UDP:
+      return "UDP";
+    case IPPROTO_SCTP:
+      return "SCTP";
+    default:
+      return std::to_string(protocol);
+  }
+}
+
+std::string end_text(const grantd_address& address, std::uint16_t port, std::uint8_t protocol) {
+  const IpAddress ip = IpAddress::from_mapped(address);
+  if (port == 0 || protocol == IPPROTO_ICMP) return ip.text();
+  return (ip.family == Family::IPv6 ? "[" + ip.text() + "]" : ip.text()) + ":" + std::to_string(port);
 }
 
 }  // namespace grantd

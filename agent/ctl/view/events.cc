@@ -3,25 +3,14 @@
 #include "agent/ctl/view/views.h"
 
 #include "crd-sync/problem.h"
-#include "maps/address.h"
 
 #include <nlohmann/json.hpp>
 
 namespace grantd {
-namespace {
-
-std::string end_text(const grantd_address& address, std::uint16_t port) {
-  const IpAddress ip = IpAddress::from_mapped(address);
-  const std::string text = ip.family == Family::IPv6 ? "[" + ip.text() + "]" : ip.text();
-  return port ? text + ":" + std::to_string(port) : ip.text();
-}
-
-}  // namespace
-
 std::string show_event(const Snapshot& snapshot, const grantd_event& event, const Style& style) {
   const std::string grant = grant_name(snapshot, event.slot), guest = guest_name(snapshot, event.endpoint_id);
-  const std::string source = end_text(event.source, event.source_port);
-  const std::string destination = end_text(event.destination, event.destination_port);
+  const std::string source = end_text(event.source, event.source_port, event.protocol);
+  const std::string destination = end_text(event.destination, event.destination_port, event.protocol);
   const std::string when = time_text(snapshot.clock.wall_of(event.time_ns));
   if (style.output == Output::Json)
     return json_line({{"time", when},
@@ -30,7 +19,7 @@ std::string show_event(const Snapshot& snapshot, const grantd_event& event, cons
                       {"direction", direction_name(event.direction)},
                       {"reason", reason_label(event.reason)},
                       {"passes", reason_passes(event.reason)},
-                      {"protocol", event.protocol},
+                      {"protocol", protocol_name(event.protocol)},
                       {"source", source},
                       {"destination", destination},
                       {"ethertype", event.ethertype},
@@ -38,7 +27,7 @@ std::string show_event(const Snapshot& snapshot, const grantd_event& event, cons
                       {"packets_so_far", event.packets}});
   std::string line = when + "  " + grant + "  " + guest + "  " + direction_name(event.direction) + "  " +
                      reason_label(event.reason) + "  " + source + " -> " + destination;
-  if (event.protocol) line += "  protocol " + std::to_string(event.protocol);
+  if (event.protocol) line += "  " + protocol_name(event.protocol);
   return escape_text(line, 1024) + "\n";
 }
 

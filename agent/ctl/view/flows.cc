@@ -18,34 +18,13 @@ struct FlowRow {
   std::uint64_t last_seen_ns = 0;
 };
 
-const char* protocol_of(std::uint8_t protocol) {
-  switch (protocol) {
-    case 1:
-      return "ICMP";
-    case 6:
-      return "TCP";
-    case 17:
-      return "UDP";
-    case 132:
-      return "SCTP";
-    default:
-      return "?";
-  }
-}
-
-std::string end_text(const grantd_address& address, std::uint16_t port, std::uint8_t protocol) {
-  const IpAddress ip = IpAddress::from_mapped(address);
-  if (protocol == 1) return ip.text();
-  return (ip.family == Family::IPv6 ? "[" + ip.text() + "]" : ip.text()) + ":" + std::to_string(port);
-}
-
 FlowRow row_of(const Snapshot& snapshot, const FlowEntry& entry) {
   FlowRow row;
   row.grant = grant_name(snapshot, entry.slot);
   row.guest = guest_name(snapshot, entry.key.endpoint_id);
   row.local = end_text(entry.key.local_address, entry.key.local_port, entry.key.protocol);
   row.peer = end_text(entry.key.peer_address, entry.key.peer_port, entry.key.protocol);
-  row.protocol = protocol_of(entry.key.protocol);
+  row.protocol = protocol_name(entry.key.protocol);
   row.initiator = entry.flow.initiator == GRANTD_INITIATOR_GUEST ? "guest" : "peer";
   if (entry.flow.initiator == GRANTD_INITIATOR_PEER) row.identity = identity_name(snapshot, entry.flow.peer_identity);
   const auto published = snapshot.published.find(entry.slot);
