@@ -36,8 +36,15 @@ Reason Model::arp(const Case& one) const {
   const IpAddress sender = address_at(frame, at + 14, Family::IPv4), target = address_at(frame, at + 24, Family::IPv4);
   const bool unset = sender.bytes == IpAddress{}.bytes;
   if (one.egress) {
-    if (unset && operation == 1 && Meaning::owns(*one.guest, target)) return GRANTD_REASON_HOUSEKEEPING;  // a probe
-    return !unset && Meaning::owns(*one.guest, sender) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_NEIGHBOUR_SPOOFING;
+    const bool probe = unset && operation == 1 && Meaning::owns(*one.guest, target);
+    if (!probe && (unset || !Meaning::owns(*one.guest, sender))) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+    // Nothing that a neighbour could read: no bytes behind it, and of target MACs only those that mean something.
+    for (std::size_t i = at + 28; i < frame.size(); i++)
+      if (frame[i] != 0) return GRANTD_REASON_MALFORMED;
+    const auto mac = [&](std::size_t begin) { return Bytes(&frame[begin], &frame[begin] + 6); };
+    const Bytes asked = mac(at + 18);
+    const bool means = asked == Bytes(6, 0) || asked == Bytes(6, 0xff) || asked == mac(0) || asked == mac(6);
+    return means ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_MALFORMED;
   }
   if (Meaning::owns(*one.guest, sender)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
   return Meaning::owns(*one.guest, target) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_LINK_CHATTER;

@@ -47,11 +47,12 @@ TEST_F(OwnAddress, WhatIsNotForTheGuestDoesNotReachIt) {
 }
 
 TEST_F(OwnAddress, Arp) {
-  const auto out = [&](const Bytes& message, const char* source_mac = kGuestMac) {
-    return from_guest(ethernet(kBroadcast, source_mac, 0x0806, message));
+  const auto out = [&](const Bytes& message, const char* source_mac = kGuestMac, const char* to = kBroadcast) {
+    return from_guest(ethernet(to, source_mac, 0x0806, message));
   };
   expect(out(arp(1, kGuestMac, kWeb4, kNoMac, "10.20.0.1")), GRANTD_REASON_HOUSEKEEPING, "request");
-  expect(out(arp(2, kGuestMac, kWeb4, kFarMac, "10.20.0.1")), GRANTD_REASON_HOUSEKEEPING, "reply");
+  expect(out(arp(2, kGuestMac, kWeb4, kFarMac, "10.20.0.1"), kGuestMac, kFarMac), GRANTD_REASON_HOUSEKEEPING, "reply");
+  expect(out(arp(2, kGuestMac, kWeb4, kFarMac, "10.20.0.1")), GRANTD_REASON_MALFORMED, "to somebody else, for all");
   expect(out(arp(1, kGuestMac, "0.0.0.0", kNoMac, kWeb4)), GRANTD_REASON_HOUSEKEEPING, "probe for itself");
   expect(out(arp(1, kGuestMac, "0.0.0.0", kNoMac, kDb4)), GRANTD_REASON_NEIGHBOUR_SPOOFING, "probe for another");
   expect(out(arp(2, kGuestMac, "10.20.0.1", kFarMac, kDb4)), GRANTD_REASON_NEIGHBOUR_SPOOFING, "for the gateway");
@@ -60,6 +61,12 @@ TEST_F(OwnAddress, Arp) {
   expect(out(arp(3, kGuestMac, kWeb4, kNoMac, "10.20.0.1")), GRANTD_REASON_MALFORMED, "RARP");
   expect(out(arp(1, kGuestMac, kWeb4, kNoMac, "10.20.0.1") + zeros(64)), GRANTD_REASON_MALFORMED,
          "a message behind it");
+  expect(out(arp(1, kGuestMac, kWeb4, kNoMac, "10.20.0.1") + zeros(18)), GRANTD_REASON_HOUSEKEEPING, "padded");
+  expect(out(arp(1, kGuestMac, kWeb4, kNoMac, "10.20.0.1") + zeros(17) + Bytes{1}), GRANTD_REASON_MALFORMED,
+         "a letter in the padding");
+  expect(out(arp(1, kGuestMac, kWeb4, "ff:ff:ff:ff:ff:ff", "10.20.0.1")), GRANTD_REASON_HOUSEKEEPING);
+  expect(out(arp(1, kGuestMac, kWeb4, kGuestMac, kWeb4)), GRANTD_REASON_HOUSEKEEPING, "says who it is");
+  expect(out(arp(1, kGuestMac, kWeb4, "6c:65:74:74:65:72", "10.20.0.1")), GRANTD_REASON_MALFORMED, "a letter as a MAC");
   Bytes token_ring = arp(1, kGuestMac, kWeb4, kNoMac, "10.20.0.1");
   token_ring[1] = 6;
   expect(out(token_ring), GRANTD_REASON_MALFORMED);
