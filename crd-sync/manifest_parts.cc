@@ -30,6 +30,7 @@ class Mover {
   void operator()(Grant& grant) const {
     (*this)(grant.position);
     for (Destination& destination : grant.destinations.own()) (*this)(destination.position);
+    for (SourcePosition& position : grant.ingress_from_at) (*this)(position);
   }
   void operator()(Workload& workload) const { (*this)(workload.position); }
 

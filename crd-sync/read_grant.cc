@@ -92,6 +92,7 @@ void read_ingress(Fields& ingress, Grant& grant, ObjectProblems& problems) {
   constexpr std::string_view kAccepted = "Grantee, which cannot be left out, Grantor, LocalNode, SameGrant, each once";
   if (const auto texts = ingress.texts("from")) {
     std::vector<Party> from;
+    grant.ingress_from_at.clear();
     const int errors = problems.errors();
     for (const TextField& text : *texts) {
       const auto found =
@@ -100,8 +101,10 @@ void read_ingress(Fields& ingress, Grant& grant, ObjectProblems& problems) {
         problems.error(text, "is no party to the Grant", kAccepted);
       else if (std::find(from.begin(), from.end(), found->second) != from.end())
         problems.error(text, "is there twice", kAccepted);
-      else
+      else {
         from.push_back(found->second);
+        grant.ingress_from_at.push_back(problems.at(text.line));
+      }
     }
     if (problems.errors() == errors && std::find(from.begin(), from.end(), Party::Grantee) == from.end())
       problems.error(ingress.take("from")->line, ingress.path("from"), "", "leaves out Grantee", kAccepted);

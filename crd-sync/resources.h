@@ -103,6 +103,7 @@ struct Grant {
   bool egress_allowed = false;
   SharedList<Destination> destinations;  // also kept when egress_allowed is false; then ignored
   std::vector<Party> ingress_from = {Party::Grantee, Party::Grantor, Party::LocalNode, Party::SameGrant};
+  std::vector<SourcePosition> ingress_from_at;  // where each of them stands; empty where they are the default
   bool dns_cluster = false;
   LabelSelector namespace_selector, pod_selector;  // the pods that it may govern; both must choose them
   std::optional<WallTime> valid_from, valid_until;

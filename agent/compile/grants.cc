@@ -109,11 +109,33 @@ Result<void> bound(std::vector<Rule>& rules) {
   return {};
 }
 
-void open_defaults(const Grant& grant, IdentityRules& identities) {
-  for (Party party : grant.ingress_from) {
+const char* name_of(Party party) {
+  switch (party) {
+    case Party::Grantee:
+      return "Grantee";
+    case Party::Grantor:
+      return "Grantor";
+    case Party::LocalNode:
+      return "LocalNode";
+    case Party::SameGrant:
+      return "SameGrant";
+  }
+  return "";
+}
+
+// After the destinations, whose numbers begin with 1.
+void open_parties(const Grant& grant, IdentityRules& identities, CompiledGrant& compiled) {
+  for (std::size_t index = 0; index < grant.ingress_from.size(); index++) {
+    const Party party = grant.ingress_from[index];
     const IdentityName identity = identity_of(party, grant);
-    identities.open(identity, GRANTD_INGRESS, {kEverything});
-    if (party == Party::SameGrant) identities.open(identity, GRANTD_EGRESS, {kEverything});
+    CompiledRange everything = kEverything;
+    if (index < grant.ingress_from_at.size() && compiled.sources.size() < UINT16_MAX) {
+      compiled.sources.own().push_back(
+          {std::string("spec.networkPolicy.ingress.from: ") + name_of(party), grant.ingress_from_at[index]});
+      everything.source = static_cast<std::uint16_t>(compiled.sources.size());
+    }
+    identities.open(identity, GRANTD_INGRESS, {everything});
+    if (party == Party::SameGrant) identities.open(identity, GRANTD_EGRESS, {everything});
   }
   // The grantee's realm cannot be left out.
   const IdentityName grantee{IdentityName::Kind::Realm, grant.grantee_realm};
@@ -177,11 +199,11 @@ Result<CompiledGrant> compile_grant(const Grant& grant, const std::set<std::stri
   AddressRules addresses;
   IdentityRules identities;
   for (const IpPrefix& prefix : protected_prefixes) addresses.protect(prefix);
-  open_defaults(grant, identities);
   if (grant.egress_allowed && destinations_open) {
     auto opened = open_destinations(grant, realms, addresses, identities, compiled, problems);
     if (!opened) return opened.error();
   }
+  open_parties(grant, identities, compiled);
   if (grant.dns_cluster)
     warn(grant, "spec.networkPolicy.dns", "Cluster", "needs Kubernetes; it opens nothing", problems);
   compiled.rules = addresses.close();

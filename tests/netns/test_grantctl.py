@@ -105,3 +105,23 @@ def test_status_knows_the_agent_by_its_lock(node):
     assert node.agent.json("status")["agent"]["running"]
     node.agent.process.send_signal(signal.SIGKILL)
     eventually(lambda: not node.agent.json("status")["agent"]["running"], what="an agent that is dead and not reaped")
+
+
+def test_explain_names_the_line_of_a_party(node):
+    """What the Grant names is no default; moved lines are named where they are now."""
+    outside, web = PARTIES["grantor"][4], "web:80/TCP"
+    said = node.agent.ctl("explain", outside, web).stdout
+    assert "ingress.from: Grantor (a default of the design)" in said, said
+    node.agent.in_force(lambda: node.agent.grant(networkPolicy={
+        "egressAllowed": True, "allowedDestinations": ["198.51.100.0/24"], "ingress": {"from": ["Grantee", "Grantor"]}}))
+    path = node.agent.directory / "grant-g.yaml"
+
+    def named():
+        line = next(number for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if "Grantor" in text
+                    and "grantorRealm" not in text)
+        return f"{path}:{line}: spec.networkPolicy.ingress.from: Grantor" in node.agent.ctl("explain", outside, web).stdout
+
+    assert eventually(named, what=node.agent.ctl("explain", outside, web).stdout)
+    text = path.read_text(encoding="utf-8")
+    node.agent.write("grant-g", "# one line more" + chr(10) + text)
+    assert eventually(named, what="the line where it is now")

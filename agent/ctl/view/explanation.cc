@@ -53,6 +53,8 @@ std::string why_closed(const Snapshot& snapshot, const ExplainedStep& step) {
   const std::string grant = grant_name(snapshot, step.found.slot) + (position.empty() ? "" : " (" + position + ")");
   switch (step.found.reason) {
     case GRANTD_REASON_DESTINATION:
+      return "nothing in " + grant +
+             " opens it: not spec.networkPolicy.allowedDestinations, or egressAllowed is not true";
     case GRANTD_REASON_DESTINATION_PORT:
     case GRANTD_REASON_PROTECTED_DESTINATION:
     case GRANTD_REASON_NOBODY:
