@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "netns"))
 from agent import Agent  # noqa: E402  pylint: disable=wrong-import-position
 from traffic import TcpPair, UdpPair  # noqa: E402  pylint: disable=wrong-import-position
-from world import PARTIES, World  # noqa: E402  pylint: disable=wrong-import-position
+from world import PARTIES, World, eventually  # noqa: E402  pylint: disable=wrong-import-position
 
 PAGE = ROOT / "docs" / "maps.md"
 BLOCK = re.compile(r"(<!-- example (grantd_\w+) -->\n).*?(<!-- end -->)", re.S)
@@ -93,6 +93,8 @@ def run():
         agent.grant("alice-to-bob", ["198.51.100.128/25:443/TCP"], hard={"keystone.io/egress-bandwidth": "100M"})
         agent.workload(guest, "alice-to-bob")
         agent.start()
+        queues = ["pinned", str(pathlib.Path(world.pin_root) / "maps/grantd_queue_v1")]
+        eventually(lambda: entries(world, queues), what="a guest whose packets wait")
         assert TcpPair(guest, world.outside, 4, to=PARTIES["destination"][4], port=443).both()
         UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4], port=53).forward(0.2)
         text = PAGE.read_text(encoding="utf-8")
