@@ -65,13 +65,14 @@ ALWAYS_INLINE bool owns_link_or_global(const struct grantd_endpoint *endpoint, c
 ALWAYS_INLINE bool arp_says_no_more(struct __sk_buff *skb, const struct packet *packet, const struct arp_ipv4 *arp)
 {
 	static const __u8 nobody[ETH_ALEN] = {}, everybody[ETH_ALEN] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
-	__u32 padding[6] = {}, bytes = skb->len - packet->l3 - sizeof(*arp);
-	__u8 destination[ETH_ALEN];
+	__u8 destination[ETH_ALEN], padding;
+	__u32 at = packet->l3 + sizeof(*arp);
 
-	if (bytes > sizeof(padding) || (bytes && bpf_skb_load_bytes(skb, packet->l3 + sizeof(*arp), padding, bytes)) ||
-	    bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)))
-		return false;
-	if (padding[0] | padding[1] | padding[2] | padding[3] | padding[4] | padding[5])
+	/* Byte by byte: a read of so many is more than the verifier of Linux 6.1 can follow. */
+	for (int i = 0; i < ARP_FRAME_MAX_BYTES && at < skb->len; i++, at++)
+		if (bpf_skb_load_bytes(skb, at, &padding, sizeof(padding)) || padding)
+			return false;
+	if (bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)))
 		return false;
 	return same_mac(arp->target_mac, nobody) || same_mac(arp->target_mac, everybody) ||
 	       same_mac(arp->target_mac, destination) || same_mac(arp->target_mac, packet->source_mac);
@@ -98,6 +99,7 @@ NOINLINE int keep_arp(struct __sk_buff *skb, struct packet *packet, __u32 direct
 	if (direction == GRANTD_EGRESS) {
 		/* A probe (RFC 5227) is a request that has no sender address and asks for its own. */
 		bool probe = !sender_ip && arp.operation == bpf_htons(ARP_REQUEST);
+
 		if (!owns_ipv4(endpoint, probe ? target_ip : sender_ip))
 			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
 		return arp_says_no_more(skb, packet, &arp) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_MALFORMED;
@@ -202,8 +204,8 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 	case ICMP6_NEIGHBOUR_ADVERTISEMENT:
 		if (owns_link_or_global(endpoint, &target))
 			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
-		return owns_link_or_global(endpoint, &packet->destination) ? GRANTD_REASON_HOUSEKEEPING
-									   : GRANTD_REASON_LINK_CHATTER;
+		return owns_link_or_global(endpoint, &packet->destination) ? GRANTD_REASON_HOUSEKEEPING :
+									     GRANTD_REASON_LINK_CHATTER;
 	case ICMP6_ROUTER_ADVERTISEMENT:
 		for (int i = 0; i < GRANTD_GATEWAYS_PER_ENDPOINT; i++)
 			if (is_ipv6_link_local(packet, &packet->source) &&

@@ -19,10 +19,10 @@ struct sender {
 	bool spoils; /* a datagram of somebody else (decision 54) */
 };
 
-/* A piece of a datagram whose source is another's address than that of who sends here. */
-ALWAYS_INLINE bool is_piece_of_anothers(bool piece, __u8 family, const struct grantd_address *source, __u32 identity)
+/* Whether the source is somebody's address, and not of who sends here. */
+ALWAYS_INLINE bool is_anothers(__u8 family, const struct grantd_address *source, __u32 identity)
 {
-	__u32 owner = piece ? identity_of_address(GRANTD_UPLINK_DESTINATION, family, source) : GRANTD_IDENTITY_NOBODY;
+	__u32 owner = identity_of_address(GRANTD_UPLINK_DESTINATION, family, source);
 
 	return owner != GRANTD_IDENTITY_NOBODY && owner != identity;
 }
@@ -42,7 +42,8 @@ ALWAYS_INLINE struct sender sender_of(struct __sk_buff *skb)
 	union uplink_record uplink = {};
 	struct grantd_uplink *found;
 	struct sender sender = { .identity = GRANTD_IDENTITY_NOBODY };
-	bool believed;
+	bool believed, piece;
+	__u8 family;
 
 	found = bpf_map_lookup_elem(&grantd_uplink, &ifindex);
 	if (!found)
@@ -72,10 +73,8 @@ ALWAYS_INLINE struct sender sender_of(struct __sk_buff *skb)
 		if (!ipv4 || !offset)
 			return sender;
 		set_ipv4(&source, *ipv4);
-		if (believed)
-			sender.identity = identity_of_address(uplink.fields.uplink_class, GRANTD_IPV4, &source);
-		sender.spoils = is_piece_of_anothers(bpf_ntohs(*offset) & (IPV4_OFFSET | IPV4_MORE_FRAGMENTS),
-						     GRANTD_IPV4, &source, sender.identity);
+		family = GRANTD_IPV4;
+		piece = bpf_ntohs(*offset) & (IPV4_OFFSET | IPV4_MORE_FRAGMENTS);
 	} else if (ethertype == ETH_P_IPV6) {
 		__u8 next_buffer;
 		const __u8 *next = header_at(skb, l3 + __builtin_offsetof(struct ipv6hdr, nexthdr), &next_buffer,
@@ -84,10 +83,14 @@ ALWAYS_INLINE struct sender sender_of(struct __sk_buff *skb)
 		if (!next ||
 		    bpf_skb_load_bytes(skb, l3 + __builtin_offsetof(struct ipv6hdr, saddr), &source, sizeof(source)))
 			return sender;
-		if (believed)
-			sender.identity = identity_of_address(uplink.fields.uplink_class, GRANTD_IPV6, &source);
-		sender.spoils = is_piece_of_anothers(may_be_piece(*next), GRANTD_IPV6, &source, sender.identity);
+		family = GRANTD_IPV6;
+		piece = may_be_piece(*next);
+	} else {
+		return sender;
 	}
+	if (believed)
+		sender.identity = identity_of_address(uplink.fields.uplink_class, family, &source);
+	sender.spoils = piece && is_anothers(family, &source, sender.identity);
 	return sender;
 }
 
