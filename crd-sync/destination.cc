@@ -159,4 +159,10 @@ const char* protocol_name(Protocol value) {
   return "all";
 }
 
+const char* protocol_name(std::uint8_t number) {
+  for (const auto& [name, known] : kProtocols)
+    if (static_cast<std::uint8_t>(known) == number) return name.data();
+  return nullptr;
+}
+
 }  // namespace grantd

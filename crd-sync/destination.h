@@ -28,6 +28,7 @@ inline constexpr std::string_view kAcceptedDestination =
     "HOST[:PORT[-PORT][/PROTOCOL]] with HOST an IPv4[/N], [IPv6[/N]], realm:NAME, NAME, internet or "
     "service:NAMESPACE/NAME, PORT 1 to 65535, PROTOCOL TCP, UDP or SCTP; HOST:ICMP without a port";
 
-const char* protocol_name(Protocol protocol);  // "TCP"; Any: "all"
+const char* protocol_name(Protocol protocol);    // "TCP"; Any: "all"
+const char* protocol_name(std::uint8_t number);  // of IPPROTO_*; null where a Grant cannot name it
 
 }  // namespace grantd

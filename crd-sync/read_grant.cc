@@ -162,4 +162,10 @@ Grant read_grant(Fields& spec, ObjectProblems& problems) {
   return grant;
 }
 
+const char* party_name(Party party) {
+  for (const auto& [name, known] : kParties)
+    if (known == party) return name.data();
+  return "";
+}
+
 }  // namespace grantd

@@ -93,6 +93,7 @@ struct ObjectHead {
 };
 
 enum class Party { Grantee, Grantor, LocalNode, SameGrant };
+const char* party_name(Party party);  // "Grantee", as in a Grant
 
 struct Grant {
   std::string namespace_name, name;

@@ -37,9 +37,7 @@ std::vector<CompiledRule> AddressRules::close() const {
     Open open{prefix, entry.protected_range, entry.ranges, entry.internet_ranges, {}};
     const bool inherits = parent && !entry.protected_range;
     open.ranges = unite(open.ranges, inherits ? parent->ranges : std::vector<CompiledRange>());
-    if (inherits) {
-      if (!entry.stops_internet) open.internet_ranges = unite(open.internet_ranges, parent->internet_ranges);
-    }
+    if (inherits && !entry.stops_internet) open.internet_ranges = unite(open.internet_ranges, parent->internet_ranges);
     open.together = unite(open.ranges, open.internet_ranges);
     const bool same_as_parent =
         parent && open_the_same(open.together, parent->together) && (!entry.protected_range || parent->protected_range);

@@ -109,20 +109,6 @@ Result<void> bound(std::vector<Rule>& rules) {
   return {};
 }
 
-const char* name_of(Party party) {
-  switch (party) {
-    case Party::Grantee:
-      return "Grantee";
-    case Party::Grantor:
-      return "Grantor";
-    case Party::LocalNode:
-      return "LocalNode";
-    case Party::SameGrant:
-      return "SameGrant";
-  }
-  return "";
-}
-
 // After the destinations, whose numbers begin with 1.
 void open_parties(const Grant& grant, IdentityRules& identities, CompiledGrant& compiled) {
   for (std::size_t index = 0; index < grant.ingress_from.size(); index++) {
@@ -131,7 +117,7 @@ void open_parties(const Grant& grant, IdentityRules& identities, CompiledGrant& 
     CompiledRange everything = kEverything;
     if (index < grant.ingress_from_at.size() && compiled.sources.size() < UINT16_MAX) {
       compiled.sources.own().push_back(
-          {std::string("spec.networkPolicy.ingress.from: ") + name_of(party), grant.ingress_from_at[index]});
+          {std::string("spec.networkPolicy.ingress.from: ") + party_name(party), grant.ingress_from_at[index]});
       everything.source = static_cast<std::uint16_t>(compiled.sources.size());
     }
     identities.open(identity, GRANTD_INGRESS, {everything});

@@ -1,6 +1,7 @@
 #include "agent/compile/ranges.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 
 namespace grantd {
@@ -22,19 +23,15 @@ std::vector<CompiledRange> unite(const std::vector<CompiledRange>& one, const st
   for (const CompiledRange& each : all)
     if (each.range.protocol == Protocol::Any && (of_any.empty() || each.range.high > of_any.back().range.high))
       of_any.push_back(each);
-  auto any = of_any.begin();
-  const CompiledRange* last = nullptr;
   for (const CompiledRange& each : all) {
-    const bool begins = !last || last->range.protocol != each.range.protocol;
-    if (begins) any = of_any.begin();
     // Their ends grow with their beginnings: the last that begins before this one reaches farthest.
-    while (any != of_any.end() && any + 1 != of_any.end() && (any + 1)->range.low <= each.range.low) ++any;
-    last = &each;
-    if (each.range.protocol != Protocol::Any && any != of_any.end() && covers(any->range, each.range)) continue;
-    if (!kept.empty() && covers(kept.back().range, each.range)) continue;
-    kept.push_back(each);
+    const auto after =
+        std::upper_bound(of_any.begin(), of_any.end(), each.range.low,
+                         [](std::uint16_t low, const CompiledRange& any) { return low < any.range.low; });
+    const bool by_any =
+        each.range.protocol != Protocol::Any && after != of_any.begin() && covers(std::prev(after)->range, each.range);
+    if (!by_any && (kept.empty() || !covers(kept.back().range, each.range))) kept.push_back(each);
   }
-  std::sort(kept.begin(), kept.end());
   return kept;
 }
 

@@ -1,6 +1,6 @@
 #include "agent/ctl/commands.h"
-#include "agent/attach/pin_lock.h"
 
+#include "agent/attach/pin_lock.h"
 #include "agent/ctl/console.h"
 #include "agent/ctl/explain/explain.h"
 #include "agent/ctl/verify.h"

@@ -1,6 +1,6 @@
 #include "agent/netlink/guest_link.h"
 
-#include "agent/netlink/netlink.h"
+#include "agent/netlink/link_request.h"
 #include "agent/netlink/netns_id.h"
 #include "maps/descriptor.h"
 
@@ -45,11 +45,8 @@ Link describe(nlmsghdr* answer) {
 
 // By name, or where that is "" by index; in the namespace of that number, or where that is kNoNetnsId in ours.
 Result<Link> read_link(nl_sock* socket, int in_netns, const std::string& name, std::uint32_t ifindex) {
-  ifinfomsg header{};
-  header.ifi_index = static_cast<int>(ifindex);
-  const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETLINK, 0));
-  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
-      (!name.empty() && nla_put_string(request.get(), IFLA_IFNAME, name.c_str()) < 0) ||
+  const NetlinkMessage request = link_request(RTM_GETLINK, 0, ifindex);
+  if (!request || (!name.empty() && nla_put_string(request.get(), IFLA_IFNAME, name.c_str()) < 0) ||
       (in_netns != kNoNetnsId && nla_put_s32(request.get(), IFLA_TARGET_NETNSID, in_netns) < 0))
     return Error{"netlink: no memory", ENOMEM};
   Link link;

@@ -8,12 +8,12 @@
 #include <netlink/attr.h>
 #include <sys/stat.h>
 
-#include <cctype>
 #include <cerrno>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
-#include <vector>
+#include <utility>
 
 namespace grantd {
 
@@ -28,17 +28,22 @@ Result<NetlinkMessage> request(int type, int netns_fd) {
   return message;
 }
 
-// Paths of network namespaces, those with a name first: a process may end while it is looked at.
-std::vector<std::string> netns_paths() {
-  std::vector<std::string> paths;
+// The one of that number among the entries of a directory, each with `below` behind it.
+std::optional<Descriptor> find_below(nl_sock* socket, int id, const char* directory, const char* below,
+                                     std::set<ino_t>& seen) {
   std::error_code failed;
-  for (std::filesystem::directory_iterator each("/run/netns", failed), end; !failed && each != end;
-       each.increment(failed))
-    paths.push_back(each->path());
-  for (std::filesystem::directory_iterator each("/proc", failed), end; !failed && each != end; each.increment(failed))
-    if (std::isdigit(static_cast<unsigned char>(each->path().filename().c_str()[0])))
-      paths.push_back(each->path() / "ns/net");
-  return paths;
+  for (std::filesystem::directory_iterator each(directory, failed), end; !failed && each != end;
+       each.increment(failed)) {
+    const std::string path = each->path().string() + below;
+    struct stat there {};
+    // Most processes are in one and the same.
+    if (stat(path.c_str(), &there) != 0 || !seen.insert(there.st_ino).second) continue;
+    Descriptor netns(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!netns.valid()) continue;
+    const auto found = netns_id(socket, netns.get());
+    if (found && found.value() == id) return netns;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -69,15 +74,10 @@ Result<int> name_netns(nl_sock* socket, int netns_fd) {
 }
 
 Result<Descriptor> find_netns(nl_sock* socket, int id) {
-  std::set<ino_t> seen;  // most processes are in one and the same
-  for (const std::string& path : netns_paths()) {
-    struct stat there {};
-    if (stat(path.c_str(), &there) != 0 || !seen.insert(there.st_ino).second) continue;
-    Descriptor netns(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!netns.valid()) continue;
-    const auto found = netns_id(socket, netns.get());
-    if (found && found.value() == id) return netns;
-  }
+  std::set<ino_t> seen;
+  // Those with a name first: a process may end while it is looked at.
+  if (auto named = find_below(socket, id, "/run/netns", "", seen)) return std::move(*named);
+  if (auto of_process = find_below(socket, id, "/proc", "/ns/net", seen)) return std::move(*of_process);
   return Error{
       "its network namespace is not to be found under /run/netns or among the processes that are seen from here",
       ENOENT};

@@ -1,5 +1,6 @@
 #include "agent/node/interfaces.h"
 
+#include "agent/netlink/link_request.h"
 #include "agent/node/local_routes.h"
 
 #include <linux/if_arp.h>
@@ -63,11 +64,8 @@ std::optional<MacAddress> mac_of(rtnl_link* link) {
 // The other end of a pair, in another network namespace, by the id that this one has for that. What the kernel does not
 // tell stays as it is; an error where it may, if asked again.
 Result<void> read_other_end(nl_sock* socket, int netns_id, int ifindex, InterfaceFact& fact) {
-  ifinfomsg header{};
-  header.ifi_index = ifindex;
-  const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETLINK, 0));
-  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
-      nla_put_s32(request.get(), IFLA_TARGET_NETNSID, netns_id) < 0)
+  const NetlinkMessage request = link_request(RTM_GETLINK, 0, static_cast<std::uint32_t>(ifindex));
+  if (!request || nla_put_s32(request.get(), IFLA_TARGET_NETNSID, netns_id) < 0)
     return Error{"netlink: no memory", ENOMEM};
   const auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) {
     nlattr* address = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_ADDRESS);

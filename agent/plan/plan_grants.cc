@@ -6,6 +6,13 @@
 
 namespace grantd {
 
+namespace {
+
+// Epochs of realms are never 0: a flow of that one waits for its peer.
+std::uint32_t never_zero(std::uint32_t epoch) { return epoch ? epoch : 1; }
+
+}  // namespace
+
 void Planner::plan_grants() {
   release_slots();
   for (const CompiledGrant& grant : wanted_.grants) {
@@ -30,7 +37,7 @@ void Planner::keep_refused(const RefusedGrant& grant) {
   for (const grantd_idrule_key& key : rules->second.identity_rules) loses = loses || losers_.contains(key.identity);
   if (!loses) return;
   grantd_policy policy = current->second;
-  if (++policy.realm_epoch == 0) policy.realm_epoch = 1;
+  policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   publish(kIdentitiesSubject, slot->second, policy);
 }
 
@@ -155,9 +162,8 @@ void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
   policy.rules_id = plan_rules(grant, current, subject);
   // While nothing was in force, nobody noted what realms lost: flows that they began wait for them to speak again.
   // Larger than any before: each step of an epoch takes an id too.
-  policy.realm_epoch = current ? current->realm_epoch : static_cast<std::uint32_t>(node_.next_policy_id);
-  if (policy.realm_epoch == 0) policy.realm_epoch = 1;
-  if (current && (loses || names_anew(grant, *current)) && ++policy.realm_epoch == 0) policy.realm_epoch = 1;
+  policy.realm_epoch = never_zero(current ? current->realm_epoch : static_cast<std::uint32_t>(node_.next_policy_id));
+  if (current && (loses || names_anew(grant, *current))) policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   policy.grant_epoch = current ? current->grant_epoch : 0;
   if (current && same_bytes(*current, policy)) return;
 

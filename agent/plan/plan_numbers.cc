@@ -80,7 +80,7 @@ void Planner::assign_identities() {
       continue;
     }
     identities_[name] = candidate;
-    add(Fill, "identities", operation::PutIdentityName{candidate, name});
+    add(Fill, kIdentitiesSubject, operation::PutIdentityName{candidate, name});
     candidate++;
   }
 }

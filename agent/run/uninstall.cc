@@ -29,7 +29,7 @@ void restore_segments(const Attacher& attacher) {
   const auto interfaces = read_interfaces();
   if (!interfaces) return;
   for (const InterfaceFact& each : interfaces.value()) {
-    if (each.peer_netns_id < 0 || each.peer_segments == 0 || each.peer_segments == kAllSegments) continue;
+    if (!has_segments(each) || each.peer_segments == kAllSegments) continue;
     const auto held = attacher.is_held({Hook::FromGuest, each.ifindex, 0});
     if (held && held.value()) static_cast<void>(set_segments(each, kAllSegments).ok());
   }

@@ -1,6 +1,6 @@
 #include "agent/shape/guest_segments.h"
 
-#include "agent/netlink/netlink.h"
+#include "agent/netlink/link_request.h"
 #include "agent/netlink/netns_id.h"
 
 #include <linux/if_link.h>
@@ -21,11 +21,8 @@ constexpr std::uint64_t kPartsPerSecond = 4000, kSegmentBytes = 1448, kWholePack
 Result<void> change_here(std::uint32_t ifindex, std::uint32_t segments) {
   auto socket = connect_netlink();
   if (!socket) return socket.error();
-  ifinfomsg header{};
-  header.ifi_index = static_cast<int>(ifindex);
-  const NetlinkMessage message(nlmsg_alloc_simple(RTM_NEWLINK, 0));
-  if (!message || nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
-      nla_put_u32(message.get(), IFLA_GSO_MAX_SEGS, segments) < 0)
+  const NetlinkMessage message = link_request(RTM_NEWLINK, 0, ifindex);
+  if (!message || nla_put_u32(message.get(), IFLA_GSO_MAX_SEGS, segments) < 0)
     return Error{"netlink: no memory", ENOMEM};
   return ask_netlink(socket.value().get(), message.get(), [](nlmsghdr*) {});
 }
@@ -71,7 +68,7 @@ std::vector<std::string> GuestSegments::keep(const std::map<std::uint32_t, std::
                                              std::vector<InterfaceFact>& interfaces) {
   std::vector<std::string> failures;
   for (InterfaceFact& each : interfaces) {
-    if (each.peer_netns_id < 0 || each.peer_segments == 0) continue;
+    if (!has_segments(each)) continue;
     const End end{each.peer_netns_id, each.peer_ifindex};
     const auto is = [&](const std::map<std::uint32_t, End>& ends) {
       const auto found = ends.find(each.ifindex);

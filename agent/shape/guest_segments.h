@@ -23,6 +23,11 @@ std::uint32_t segments_under(std::uint64_t rate_bps, std::size_t guests);
 // are under is not known here. Where nothing waits, all are to take what they took.
 std::map<std::uint32_t, std::uint32_t> wanted_segments(const CompiledPolicy& policy, bool queues);
 
+// Whether there is another end whose setting the kernel tells.
+inline bool has_segments(const InterfaceFact& host_end) {
+  return host_end.peer_netns_id >= 0 && host_end.peer_segments != 0;
+}
+
 // Sets gso_max_segs of the other end, in its own network namespace. EPERM where the caller may not go there (it takes
 // CAP_SYS_ADMIN), ENOENT where it is not to be found.
 Result<void> set_segments(const InterfaceFact& host_end, std::uint32_t segments);

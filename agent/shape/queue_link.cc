@@ -1,5 +1,6 @@
 #include "agent/shape/queue_link.h"
 
+#include "agent/netlink/link_request.h"
 #include "maps/kernel/datapath_maps.h"
 
 #include <linux/if.h>
@@ -38,16 +39,6 @@ std::string name_of(const std::string& pin_root, char end) {
     std::snprintf(name, sizeof(name), "grantd-%c%06x", end, digest & 0xffffff);
   }
   return name;
-}
-
-NetlinkMessage link_request(int type, int flags, std::uint32_t ifindex, unsigned set = 0, unsigned mask = 0) {
-  ifinfomsg header{};
-  header.ifi_index = static_cast<int>(ifindex);
-  header.ifi_flags = set;
-  header.ifi_change = mask;
-  NetlinkMessage message(nlmsg_alloc_simple(type, flags));
-  if (message && nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0) message.reset();
-  return message;
 }
 
 Error no_memory() { return Error{"netlink: no memory", ENOMEM}; }

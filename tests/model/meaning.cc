@@ -150,32 +150,28 @@ Who Meaning::sender(const IpAddress& address, std::uint32_t ifindex) const {
     if (owns(guest, address)) return "";
   const Realm* realm = realm_of(address);
   if (!realm) return "";
-  for (const InterfaceFact& interface : node_.interfaces) {
-    if (interface.ifindex != ifindex) continue;
-    for (const UplinkRule& rule : node_.uplink_rules) {
-      if (fnmatch(rule.interface_glob.c_str(), interface.name.c_str(), 0) != 0) continue;
-      if (!realm->uplinks.empty())
-        return std::find(realm->uplinks.begin(), realm->uplinks.end(), rule.uplink_class) != realm->uplinks.end()
-                   ? realm->name
-                   : "";
-      // By its own default: each prefix by where it lies.
-      const RealmAddress* longest = nullptr;
-      for (const RealmAddress& each : realm->addresses)
-        if (inside(address, each.prefix) && (!longest || each.prefix.length > longest->prefix.length)) longest = &each;
-      const UplinkClass believed = tailnet_range(longest->prefix) ? UplinkClass::Tailnet : UplinkClass::Lan;
-      return rule.uplink_class == believed ? realm->name : "";
-    }
-  }
-  return "";
+  const UplinkRule* rule = rule_at(ifindex);
+  if (!rule) return "";
+  if (!realm->uplinks.empty())
+    return std::find(realm->uplinks.begin(), realm->uplinks.end(), rule->uplink_class) != realm->uplinks.end()
+               ? realm->name
+               : "";
+  // By its own default: each prefix by where it lies.
+  const RealmAddress* longest = nullptr;
+  for (const RealmAddress& each : realm->addresses)
+    if (inside(address, each.prefix) && (!longest || each.prefix.length > longest->prefix.length)) longest = &each;
+  const UplinkClass believed = tailnet_range(longest->prefix) ? UplinkClass::Tailnet : UplinkClass::Lan;
+  return rule->uplink_class == believed ? realm->name : "";
 }
 
-bool Meaning::is_uplink(std::uint32_t ifindex) const {
-  return std::any_of(node_.interfaces.begin(), node_.interfaces.end(), [&](const InterfaceFact& interface) {
-    return interface.ifindex == ifindex &&
-           std::any_of(node_.uplink_rules.begin(), node_.uplink_rules.end(), [&](const UplinkRule& rule) {
-             return fnmatch(rule.interface_glob.c_str(), interface.name.c_str(), 0) == 0;
-           });
-  });
+// The first that fits; where there is one, from_uplink stands there.
+const UplinkRule* Meaning::rule_at(std::uint32_t ifindex) const {
+  for (const InterfaceFact& interface : node_.interfaces) {
+    if (interface.ifindex != ifindex) continue;
+    for (const UplinkRule& rule : node_.uplink_rules)
+      if (fnmatch(rule.interface_glob.c_str(), interface.name.c_str(), 0) == 0) return &rule;
+  }
+  return nullptr;
 }
 
 MaybeReason Meaning::may_send(const Grant& grant, const IpAddress& to, unsigned protocol, unsigned port) const {

@@ -36,7 +36,7 @@ class Meaning {
   // Who sends from this address, arriving at this interface.
   Who sender(const IpAddress& address, std::uint32_t ifindex) const;
   // Whether from_uplink stands there with a record of it.
-  bool is_uplink(std::uint32_t ifindex) const;
+  bool is_uplink(std::uint32_t ifindex) const { return rule_at(ifindex) != nullptr; }
 
   // Why a guest of this Grant may not begin this, where it may not. `port` is what the initiator sends to.
   MaybeReason may_send(const Grant& grant, const IpAddress& to, unsigned protocol, unsigned port) const;
@@ -50,6 +50,7 @@ class Meaning {
  private:
   const Realm* realm_of(const IpAddress& address) const;
   bool is_node(const IpAddress& address) const;
+  const UplinkRule* rule_at(std::uint32_t ifindex) const;
 
   DesiredState desired_;
   NodeFacts node_;

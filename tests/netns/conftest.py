@@ -22,6 +22,12 @@ def node(world):
     return Node(world)
 
 
+@pytest.fixture
+def metered(world):
+    """The same, whose agent serves metrics on port 9786."""
+    return Node(world, listen="127.0.0.1:9786")
+
+
 @pytest.fixture(scope="module")
 def shared_node():
     """The same, shared by the tests of a module, which leave it as they found it."""

@@ -76,9 +76,11 @@ def test_in_an_apply_that_is_cut_short(node, tmp_path, cut):
         eventually(lambda: "TracerPid:\t0\n" not in open(f"/proc/{agent.process.pid}/status", encoding="ascii").read(),  # pylint: disable=consider-using-with
                    what="a traced agent")
         agent.realm("bob-home", WITHOUT)
+        def is_cut():
+            return agent.process.poll() is not None or "INJECTED" in log.read_text()
         with contextlib.suppress(AssertionError):
-            eventually(lambda: agent.process.poll() is not None or "INJECTED" in log.read_text(), 1, what="the cut")
-        done = agent.process.poll() is not None or "INJECTED" in log.read_text()
+            eventually(is_cut, 1, what="the cut")
+        done = is_cut()
         reached += done
         if agent.process.poll() is not None:
             tracer.wait(10)

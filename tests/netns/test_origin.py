@@ -125,21 +125,36 @@ def test_the_node_speaks_whatever_tracks_its_connections(node, family):
     assert TcpPair(world.node, guest, family, to).both()
 
 
+def pod_on_the_bridge(world, guests, source):
+    """The guests' interfaces become ports of br0, of which a pod that is no guest has a macvlan with this address."""
+    ports = [guest.interface for guest in guests]
+    world.node.ip("link add br0 type bridge", "link set br0 up",
+                  *(f"link set {each} master br0" for each in ports), *(f"addr flush dev {each}" for each in ports),
+                  "link add mv0 link br0 type macvlan mode bridge")
+    pod = world.namespace("pod")
+    world.node.ip(f"link set mv0 netns {pod.name}")
+    pod.ip("link set mv0 up", f"addr add {source} dev mv0 nodad")
+    return pod
+
+
+def forgeries(pod, guest, family, source):
+    """An exchange under each mark that a party of the world could have: alice-home, bob-home, carol, and none."""
+    for identity in (0, 2, 3, 4):
+        pair = UdpPair(pod, guest, family, to=guest.addresses[family], source_address=source)
+        pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, identity and 0x67000000 | identity)
+        yield identity, pair
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_what_comes_over_the_guests_bridge_is_not_the_nodes_own(world, family):
     """A pod's macvlan on the bridge gives its frames to the guest's port through no interface, with the mark that its
     socket set."""
     guest = world.add_guest("web")
     gateway, prefix = {4: ("10.20.0.1/24", 24), 6: ("fd00:20::1/64", 64)}[family]
-    world.node.ip("link add br0 type bridge", "link set br0 up", f"link set {guest.interface} master br0",
-                  f"addr flush dev {guest.interface}",
-                  f"route del {guest.addresses[6]}/128 dev {guest.interface}", f"addr add {gateway} dev br0 nodad",
-                  "link add mv0 link br0 type macvlan mode bridge")
-    pod = world.namespace("pod")
-    world.node.ip(f"link set mv0 netns {pod.name}")
     to = guest.addresses[family]
     source = {4: "10.20.0.77", 6: to.rsplit(":", 1)[0] + ":77"}[family]
-    pod.ip("link set mv0 up", f"addr add {source}/{prefix} dev mv0 nodad")
+    pod = pod_on_the_bridge(world, [guest], f"{source}/{prefix}")
+    world.node.ip(f"route del {guest.addresses[6]}/128 dev {guest.interface}", f"addr add {gateway} dev br0 nodad")
     # Nothing hangs on how they find each other.
     for space, interface in ((world.node, "br0"), (pod, "mv0")):
         space.ip(f"neigh replace {to} lladdr {guest.mac} dev {interface} nud permanent")
@@ -149,9 +164,7 @@ def test_what_comes_over_the_guests_bridge_is_not_the_nodes_own(world, family):
     agent.workload(guest)
     agent.start()
     assert UdpPair(world.node, guest, family, to=to).both()
-    for identity in (0, 2, 3, 4):  # alice-home, bob-home, carol, as far as there are
-        pair = UdpPair(pod, guest, family, to=to, source_address=source)
-        pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, identity and 0x67000000 | identity)
+    for identity, pair in forgeries(pod, guest, family, source):
         with Counted(agent, "nobody", "ingress"):
             assert pair.silent(), identity
     assert UdpPair(world.node, guest, family, to=to).both()
@@ -161,26 +174,20 @@ def test_what_comes_over_the_guests_bridge_is_not_the_nodes_own(world, family):
 def test_a_frame_that_the_guests_bridge_floods_is_nobodys(world, flooded):
     """Copies have no socket; where the bridge does not know the guest's MAC, its port gets one, with the sender's mark."""
     guest, before, after = (world.add_guest(name) for name in ("web", "before", "after"))
-    world.node.ip("link add br0 type bridge ageing_time 0" if flooded else "link add br0 type bridge", "link set br0 up",
-                  *(f"link set {each.interface} master br0" for each in (before, guest, after)),
-                  *(f"addr flush dev {each.interface}" for each in (before, guest, after)),
-                  "addr add 10.20.0.1/24 dev br0", "link add mv0 link br0 type macvlan mode bridge")
-    pod = world.namespace("pod")
-    world.node.ip(f"link set mv0 netns {pod.name}")
     to, source = guest.addresses[4], "10.20.0.77"
-    pod.ip("link set mv0 up", f"addr add {source}/24 dev mv0", f"neigh replace {to} lladdr {guest.mac} dev mv0 nud permanent")
+    pod = pod_on_the_bridge(world, [before, guest, after], f"{source}/24")
+    world.node.ip("addr add 10.20.0.1/24 dev br0")
+    pod.ip(f"neigh replace {to} lladdr {guest.mac} dev mv0 nud permanent")
     if flooded:
-        world.node.run("bridge", "link", "set", "dev", guest.interface, "learning", "off")
-        world.node.run("ip", "link", "set", "br0", "type", "bridge", "fdb_flush")
+        world.node.ip("link set br0 type bridge ageing_time 0", f"link set {guest.interface} type bridge_slave learning off",
+                      "link set br0 type bridge fdb_flush")
     pair = UdpPair(pod, guest, 4, to=to, source_address=source)
     assert pair.forward(), "without an agent it arrives"
     agent = Agent(world)
     agent.grant()
     agent.workload(guest)
     agent.start()
-    for identity in (0, 2, 3, 4):
-        forged = UdpPair(pod, guest, 4, to=to, source_address=source)
-        forged.client.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, identity and 0x67000000 | identity)
+    for identity, forged in forgeries(pod, guest, 4, source):
         assert not forged.forward(0.4), identity
     assert UdpPair(world.outside, guest, 4, to=to, source_address=PARTIES["grantee"][4]).forward()
 

@@ -15,7 +15,7 @@ from bandwidth import probe
 from test_bandwidth import BURST, HARD, LIMITED, RATE, bound, udp_bytes
 from test_iperf3 import Iperf3
 from traffic import SO_RCVBUFFORCE, Ping, TcpPair, UdpPair
-from world import PARTIES, World, eventually
+from world import PARTIES, eventually
 
 HOME = PARTIES["grantee"]
 GRANT = "keystone-system/g"
@@ -47,6 +47,12 @@ def metrics(node):
 def limited_bytes(values, outcome, direction="egress", guest="web"):
     of = f'grant="{GRANT}",guest="{guest}",direction="{direction}",outcome="{outcome}"'
     return float(values[f"grantd_limited_bytes_total{{{of}}}"])
+
+
+def nothing_waits(node, direction="egress"):
+    """Until it is so, by what the agent says of the guest `web`."""
+    queue = f'grantd_queue_bytes{{grant="{GRANT}",guest="web",direction="{direction}"}}'
+    eventually(lambda: float(metrics(node)[queue]) == 0, what="an empty queue")
 
 
 def retransmits(run):
@@ -223,47 +229,36 @@ def test_without_its_interfaces_the_bucket_holds(limited):
     assert TcpPair(limited.guest, limited.world.outside, 4, to=HOME[4]).both()
 
 
-def test_guests_are_accounted_to_the_byte():
-    with World() as world:
-        guest = world.add_guest("web")
-        agent = Agent(world, listen="127.0.0.1:9786")
-        agent.grant(**LIMITED)
-        agent.workload(guest)
-        agent.start()
+def test_guests_are_accounted_to_the_byte(metered):
+    node, world, guest, agent = metered, metered.world, metered.guest, metered.agent
+    agent.in_force(lambda: agent.grant(**LIMITED))
+    eventually(lambda: classes(node), what="queues")
+    assert UdpPair(guest, world.outside, 4, to=HOME[4]).both()  # neighbours are known now
+    before = metrics(node)
+    receiver = world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 26)
+    receiver.bind((HOME[4], 9250))
+    sender = guest.socket(socket.AF_INET, socket.SOCK_DGRAM, timeout=20)
+    for _ in range(800):  # the queue holds the sender back: nothing is lost
+        sender.sendto(b"x" * 1400, (HOME[4], 9250))
+    nothing_waits(node)
+    after, got = metrics(node), 0
+    receiver.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while receiver.recv(2048):
+            got += 1442
 
-        class Limited:
-            pass
+    def grown(outcome):
+        return limited_bytes(after, outcome) - limited_bytes(before, outcome)
 
-        node = Limited()
-        node.world, node.guest, node.agent = world, guest, agent
-        eventually(lambda: classes(node), what="queues")
-        assert UdpPair(guest, world.outside, 4, to=HOME[4]).both()  # neighbours are known now
-        before = metrics(node)
-        receiver = world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 26)
-        receiver.bind((HOME[4], 9250))
-        sender = guest.socket(socket.AF_INET, socket.SOCK_DGRAM, timeout=20)
-        for _ in range(800):  # the queue holds the sender back: nothing is lost
-            sender.sendto(b"x" * 1400, (HOME[4], 9250))
-        eventually(lambda: float(metrics(node)[f'grantd_queue_bytes{{grant="{GRANT}",guest="web",direction="egress"}}']) == 0,
-                   what="an empty queue")
-        after, got = metrics(node), 0
-        receiver.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while receiver.recv(2048):
-                got += 1442
-
-        def grown(outcome):
-            return limited_bytes(after, outcome) - limited_bytes(before, outcome)
-
-        assert got == 800 * 1442
-        assert grown("allowed") == grown("delayed") == got, "what arrived"
-        assert grown("refused") == grown("lost") == 0
-        delays = {name: float(value) for name, value in after.items()
-                  if name.startswith("grantd_queue_delay_seconds_bucket") and 'direction="egress"' in name}
-        assert max(delays.values()) > got / 1442 - 1
-        top = agent.ctl("top", "--count", "1", "--interval", "100").stdout
-        assert "  web" in top and "QUEUE" in top
+    assert got == 800 * 1442
+    assert grown("allowed") == grown("delayed") == got, "what arrived"
+    assert grown("refused") == grown("lost") == 0
+    delays = {name: float(value) for name, value in after.items()
+              if name.startswith("grantd_queue_delay_seconds_bucket") and 'direction="egress"' in name}
+    assert max(delays.values()) > got / 1442 - 1
+    top = agent.ctl("top", "--count", "1", "--interval", "100").stdout
+    assert "  web" in top and "QUEUE" in top
 
 
 def test_the_policer_alone_makes_no_queues(world):

@@ -10,10 +10,9 @@ import time
 
 import pytest
 from agent import Agent
-from node import Node
 from test_bandwidth import udp_bytes
 from test_iperf3 import Iperf3
-from test_shaping import classes, limited_bytes, metrics
+from test_shaping import classes, limited_bytes, metrics, nothing_waits
 from traffic import SO_RCVBUFFORCE, Ping, TcpPair, UdpPair
 from world import PARTIES, eventually
 
@@ -33,11 +32,6 @@ def is_limited(node, bits, guests=1, **more):
     """The agent has been told so, and queues stand."""
     node.agent.in_force(lambda: node.agent.grant(**limit(bits, **more)))
     eventually(lambda: len(classes(node)) == 2 + 2 * guests, what="a class of the Grant and of each guest, each way")
-
-
-@pytest.fixture(name="metered")
-def metered_node(world):
-    return Node(world, listen="127.0.0.1:9786")
 
 
 class Wire:
@@ -93,8 +87,7 @@ def test_what_is_counted_is_what_a_sniffer_counts(metered, family, reverse):
         Iperf3(metered, family, "-t", "1", "-P", "2", reverse=reverse).received()
         Iperf3(metered, family, "-u", "-b", "20M", "-l", "1200", "-t", "1", reverse=reverse).received()
         assert Ping(guest, family, HOME[family]).answered()
-        eventually(lambda: metrics(metered)[f'grantd_queue_bytes{{grant="keystone-system/g",guest="web",direction="{direction}"}}'] == "0",
-                   what="an empty queue")
+        nothing_waits(metered, direction)
         time.sleep(0.2)
     after = metrics(metered)
     assert wire.frames > 1000

@@ -53,8 +53,8 @@ class Prog : public testing::Test {
   // As from the realm's or Grant's identity; "" is nobody, "local" this node itself.
   Sent to_guest(const Bytes& frame, const std::string& identity, const std::string& guest = "web",
                 Context context = {});
-  // The mark afterwards; this program always passes.
   bool passes_uplink(const Bytes& frame, const std::string& uplink);
+  // The mark afterwards, of a packet that must pass.
   std::uint32_t from_uplink(const Bytes& frame, const std::string& uplink, std::uint32_t mark = 0);
 
   // The program alone: verdict and mark, without asking why. `repeat` packets in a row.

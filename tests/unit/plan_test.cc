@@ -43,6 +43,7 @@ class PlanTest : public testing::Test {
   std::uint64_t published() const {
     return applier_.state().published.empty() ? 0 : applier_.state().published.begin()->second;
   }
+  std::uint32_t epoch() const { return applier_.state().policies.at(published()).realm_epoch; }
   std::vector<std::string> names(const Plan& plan) {
     std::vector<std::string> result;
     for (const Step& step : plan.steps) result.push_back(operation_name(step.operation));
@@ -178,7 +179,6 @@ TEST_F(PlanTest, APodMadeAgainUnderTheSameNameIsAnotherEndpoint) {
 
 TEST_F(PlanTest, ARealmThatLosesAddressesPutsItsFlowsInDoubt) {
   converge(with_grant());
-  const auto epoch = [&] { return applier_.state().policies.at(published()).realm_epoch; };
   const auto before = epoch();
   DesiredState desired = with_grant();
   desired.realms[1] = desired::realm("bob", {"100.64.7.0/24", "fd7a:115c:a1e0:b0b::/64", "100.64.8.0/24"});
@@ -190,7 +190,6 @@ TEST_F(PlanTest, ARealmThatLosesAddressesPutsItsFlowsInDoubt) {
 
 TEST_F(PlanTest, WhatARealmLostWhileItsGrantWasAwayPutsFlowsInDoubt) {
   converge(with_grant());
-  const auto epoch = [&] { return applier_.state().policies.at(published()).realm_epoch; };
   const auto before = epoch();
   DesiredState without = with_grant();
   without.grants.clear();
@@ -201,7 +200,6 @@ TEST_F(PlanTest, WhatARealmLostWhileItsGrantWasAwayPutsFlowsInDoubt) {
 
 TEST_F(PlanTest, WhoMayReachInAgainPutsFlowsInDoubt) {
   converge(with_grant());
-  const auto epoch = [&] { return applier_.state().policies.at(published()).realm_epoch; };
   const auto wide = epoch();
   DesiredState narrow = with_grant();
   narrow.grants[0].ingress_from = {Party::Grantee};
@@ -238,12 +236,12 @@ TEST_F(PlanTest, ALossThatWasCutShortPutsFlowsInDoubtAllTheSame) {
   ASSERT_GT(steps, 4U);
   for (std::size_t done = 0; done < steps; done++) {
     converge(with_grant());
-    const auto before = applier_.state().policies.at(published()).realm_epoch;
+    const auto before = epoch();
     Plan cut = next(fewer);
     cut.steps.erase(cut.steps.begin() + static_cast<std::ptrdiff_t>(std::min(done, cut.steps.size())), cut.steps.end());
     EXPECT_TRUE(applier_.apply(cut, facts_.now).complete());
     converge(fewer);
-    EXPECT_NE(applier_.state().policies.at(published()).realm_epoch, before) << "cut after " << done << " steps";
+    EXPECT_NE(epoch(), before) << "cut after " << done << " steps";
     EXPECT_TRUE(next(fewer).steps.empty());
   }
 }

@@ -31,18 +31,17 @@ std::optional<IpAddress> first_of(const grantd_endpoint& endpoint, Family family
 }
 
 Result<ResolvedEnd> find_guest(const Snapshot& snapshot, const std::string& name) {
-  // It may have had another interface before, which stands there in quarantine until it is gone.
   const grantd_endpoint* found = nullptr;
-  for (const auto& [id, guest] : snapshot.guests)
-    for (const auto& [ifindex, endpoint] : snapshot.endpoints)
-      if (text_of(guest.guest) == name && endpoint.endpoint_id == id && (!found || found->slot == 0)) found = &endpoint;
-  if (found) return ResolvedEnd{name, found, {}};
+  bool on_host = false;
   for (const auto& [id, guest] : snapshot.guests) {
     if (text_of(guest.guest) != name) continue;
-    for (const auto& [cgroup, endpoint] : snapshot.host_guests)
-      if (endpoint.endpoint_id == id)
-        return Error{"guest " + name + " is on the host network: no interface holds it", 0};
+    // It may have had another interface before, which stands there in quarantine until it is gone.
+    for (const auto& [ifindex, endpoint] : snapshot.endpoints)
+      if (endpoint.endpoint_id == id && (!found || found->slot == 0)) found = &endpoint;
+    for (const auto& [cgroup, endpoint] : snapshot.host_guests) on_host = on_host || endpoint.endpoint_id == id;
   }
+  if (found) return ResolvedEnd{name, found, {}};
+  if (on_host) return Error{"guest " + name + " is on the host network: no interface holds it", 0};
   std::set<std::string> known;
   for (const auto& [id, guest] : snapshot.guests) known.insert(text_of(guest.guest));
   return not_known("guest " + name, known);

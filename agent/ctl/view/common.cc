@@ -1,6 +1,7 @@
 #include "agent/ctl/view/common.h"
 
 #include "agent/ctl/view/units.h"
+#include "crd-sync/destination.h"
 #include "maps/address.h"
 
 #include <netinet/in.h>
@@ -49,21 +50,10 @@ nlohmann::ordered_json moment_json(const Clock& clock, std::uint64_t boot_time_n
   return time_text(clock.wall_of(boot_time_ns));
 }
 
-std::string protocol_name(std::uint8_t protocol) {
-  switch (protocol) {
-    case 0:
-      return "";
-    case IPPROTO_ICMP:
-      return "ICMP";
-    case IPPROTO_TCP:
-      return "TCP";
-    case IPPROTO_UDP:
-      return "UDP";
-    case IPPROTO_SCTP:
-      return "SCTP";
-    default:
-      return std::to_string(protocol);
-  }
+std::string protocol_text(std::uint8_t protocol) {
+  if (protocol == 0) return "";
+  const char* known = protocol_name(protocol);
+  return known ? known : std::to_string(protocol);
 }
 
 std::string end_text(const grantd_address& address, std::uint16_t port, std::uint8_t protocol) {

@@ -20,7 +20,7 @@ std::string joined(const std::vector<std::string>& texts, const char* between);
 std::string position_text(const std::string& file, std::uint32_t line);  // "FILE:LINE"; "" without a file
 
 // "TCP", ...; its number where the datapath knows no name, "" for 0.
-std::string protocol_name(std::uint8_t protocol);
+std::string protocol_text(std::uint8_t protocol);
 // "ADDRESS:PORT", "[ADDRESS]:PORT"; the address alone without a port, and for ICMP, whose echo id is none.
 std::string end_text(const grantd_address& address, std::uint16_t port, std::uint8_t protocol);
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 namespace grantd {
+
 std::string show_event(const Snapshot& snapshot, const grantd_event& event, const Style& style) {
   const std::string grant = grant_name(snapshot, event.slot), guest = guest_name(snapshot, event.endpoint_id);
   const std::string source = end_text(event.source, event.source_port, event.protocol);
@@ -19,7 +20,7 @@ std::string show_event(const Snapshot& snapshot, const grantd_event& event, cons
                       {"direction", direction_name(event.direction)},
                       {"reason", reason_label(event.reason)},
                       {"passes", reason_passes(event.reason)},
-                      {"protocol", protocol_name(event.protocol)},
+                      {"protocol", protocol_text(event.protocol)},
                       {"source", source},
                       {"destination", destination},
                       {"ethertype", event.ethertype},
@@ -27,7 +28,7 @@ std::string show_event(const Snapshot& snapshot, const grantd_event& event, cons
                       {"packets_so_far", event.packets}});
   std::string line = when + "  " + grant + "  " + guest + "  " + direction_name(event.direction) + "  " +
                      reason_label(event.reason) + "  " + source + " -> " + destination;
-  if (event.protocol) line += "  " + protocol_name(event.protocol);
+  if (event.protocol) line += "  " + protocol_text(event.protocol);
   return escape_text(line, 1024) + "\n";
 }
 

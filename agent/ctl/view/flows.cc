@@ -24,7 +24,7 @@ FlowRow row_of(const Snapshot& snapshot, const FlowEntry& entry) {
   row.guest = guest_name(snapshot, entry.key.endpoint_id);
   row.local = end_text(entry.key.local_address, entry.key.local_port, entry.key.protocol);
   row.peer = end_text(entry.key.peer_address, entry.key.peer_port, entry.key.protocol);
-  row.protocol = protocol_name(entry.key.protocol);
+  row.protocol = protocol_text(entry.key.protocol);
   row.initiator = entry.flow.initiator == GRANTD_INITIATOR_GUEST ? "guest" : "peer";
   if (entry.flow.initiator == GRANTD_INITIATOR_PEER) row.identity = identity_name(snapshot, entry.flow.peer_identity);
   const auto published = snapshot.published.find(entry.slot);
