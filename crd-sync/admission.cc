@@ -15,8 +15,9 @@ namespace {
 
 class Admission {
  public:
-  Admission(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good)
-      : reads_(reads), last_good_(last_good) {}
+  Admission(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good,
+            const std::vector<IpPrefix>& protected_ranges)
+      : reads_(reads), last_good_(last_good), protected_ranges_(protected_ranges) {}
 
   Admitted run() {
     for (const auto& read : reads_) {
@@ -28,6 +29,7 @@ class Admission {
     for (const auto& [id, kept] : last_good_)
       if (!found_.contains(id) && may_still_be_there(kept.position.file.text())) fall_back(id);
     refuse_changes_of_fixed_fields();
+    settle([this](const StandingObjects& objects) { return protected_conflicts(objects, protected_ranges_); });
     settle(realm_conflicts);
     settle(grant_conflicts);
     settle(workload_conflicts);
@@ -61,6 +63,7 @@ class Admission {
     }
     for (std::size_t index = found.refused > 0 ? 0 : 1; index < found.good.size(); ++index) {
       const ManifestObject& object = *found.good[index];
+      doubtful_.insert(object.position().file.text());  // it may be another one by a wrong name
       const std::string other =
           index > 0 ? "first in " + place_text(found.good[0]->position()) : "the other one has errors";
       refuse({Severity::Error, object.position(), id.text(), "metadata.name", escape_text(id.key),
@@ -127,7 +130,8 @@ class Admission {
   }
 
   // Until nothing conflicts: each turn puts back or takes away at least one object.
-  void settle(std::vector<Conflict> (*conflicts_of)(const StandingObjects&)) {
+  template <typename ConflictsOf>
+  void settle(const ConflictsOf& conflicts_of) {
     while (true) {
       std::vector<Conflict> conflicts = conflicts_of(standing_);
       if (conflicts.empty()) return;
@@ -178,6 +182,7 @@ class Admission {
 
   const std::vector<std::shared_ptr<const ReadResult>>& reads_;
   const LastGood& last_good_;
+  const std::vector<IpPrefix>& protected_ranges_;
   std::set<std::string> unparsed_, doubtful_;  // files
   std::map<std::string, std::size_t> problems_of_file_;
   std::map<ObjectId, Found> found_;
@@ -191,8 +196,9 @@ class Admission {
 
 }  // namespace
 
-Admitted admit(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good) {
-  return Admission(reads, last_good).run();
+Admitted admit(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good,
+               const std::vector<IpPrefix>& protected_ranges) {
+  return Admission(reads, last_good, protected_ranges).run();
 }
 
 }  // namespace grantd

@@ -16,7 +16,8 @@ struct Admitted {
 };
 
 // Pure. `reads`: all files, in order, each in one part or several. Of a file that cannot be read
-// all that was kept stays.
-Admitted admit(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good);
+// all that was kept stays. `protected_ranges`: this node's, of pods and services; no Realm may lie there.
+Admitted admit(const std::vector<std::shared_ptr<const ReadResult>>& reads, const LastGood& last_good,
+               const std::vector<IpPrefix>& protected_ranges = {});
 
 }  // namespace grantd

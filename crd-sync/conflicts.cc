@@ -128,6 +128,24 @@ std::vector<Conflict> realm_conflicts(const StandingObjects& objects) {
   return conflicts;
 }
 
+std::vector<Conflict> protected_conflicts(const StandingObjects& objects, const std::vector<IpPrefix>& ranges) {
+  std::vector<Conflict> conflicts;
+  each<Realm>(objects, [&](const Standing& standing, const Realm& realm) {
+    for (std::size_t index = 0; index < realm.addresses.size(); ++index) {
+      const RealmAddress& address = realm.addresses[index];
+      const auto range = std::find_if(ranges.begin(), ranges.end(),
+                                      [&](const IpPrefix& range) { return range.overlaps(address.prefix); });
+      if (range == ranges.end()) continue;
+      conflicts.push_back(
+          {{Severity::Error, address.position, standing.object->id.text(), address_field(index), address.prefix.text(),
+            "overlaps the protected range " + range->text() + " of this node; nobody is believed there",
+            "a prefix outside of the pod and service ranges"},
+           {standing.object->id}});
+    }
+  });
+  return conflicts;
+}
+
 std::vector<Conflict> grant_conflicts(const StandingObjects& objects) {
   std::vector<Conflict> conflicts;
   std::set<std::string> realms;

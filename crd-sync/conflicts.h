@@ -25,7 +25,9 @@ struct Conflict {
   std::optional<ObjectId> because_of = std::nullopt;  // what is not there, and may have been refused itself
 };
 
-std::vector<Conflict> realm_conflicts(const StandingObjects& objects);     // identities, prefixes
+std::vector<Conflict> realm_conflicts(const StandingObjects& objects);  // identities, prefixes
+// Realms with a prefix in a range where nobody is believed: the node's of pods and services.
+std::vector<Conflict> protected_conflicts(const StandingObjects& objects, const std::vector<IpPrefix>& ranges);
 std::vector<Conflict> grant_conflicts(const StandingObjects& objects);     // Realms that are not there
 std::vector<Conflict> workload_conflicts(const StandingObjects& objects);  // interfaces, cgroups, addresses
 

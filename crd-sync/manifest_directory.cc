@@ -12,6 +12,7 @@ namespace grantd {
 
 struct ManifestDirectory::Parts {
   std::string path;
+  std::vector<IpPrefix> protected_ranges;
   DirectoryWatch watch;
   ManifestCache cache;
   std::optional<LastGoodFile> file;  // none: no state directory
@@ -30,12 +31,14 @@ Problem problem_with(const std::string& place, Severity severity, std::string me
 
 }  // namespace
 
-Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const std::string& state_directory) {
+Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const std::string& state_directory,
+                                                  std::vector<IpPrefix> protected_ranges) {
   // Found out now, so that a mistyped path is told apart from a directory that vanishes later.
   if (auto listed = list_manifests(path); !listed) return listed.error();
   auto watch = DirectoryWatch::open(path);
   if (!watch) return watch.error();
-  auto parts = std::make_unique<Parts>(Parts{path, std::move(watch).value(), {}, std::nullopt, {}, {}, false});
+  auto parts = std::make_unique<Parts>(
+      Parts{path, std::move(protected_ranges), std::move(watch).value(), {}, std::nullopt, {}, {}, false});
   if (!state_directory.empty()) {
     parts->file.emplace(state_directory);
     auto kept = parts->file->load();
@@ -67,7 +70,7 @@ std::optional<DesiredState> ManifestDirectory::load() {
   // again, or memory be had, is none. A change that nobody looks for again would never be in force.
   const bool unlisted = !paths && paths.error().error_number != ENOENT;
   if (unlisted || parts_->cache.read_again()) parts_->watch.look_again(kLookAgain);
-  Admitted admitted = admit(reads, parts_->last_good);
+  Admitted admitted = admit(reads, parts_->last_good, parts_->protected_ranges);
   parts_->last_good = std::move(admitted.last_good);
   auto& problems = admitted.desired.problems;
   problems.insert(problems.begin(), parts_->at_start.begin(), parts_->at_start.end());
@@ -91,7 +94,7 @@ std::optional<Problem> ManifestDirectory::keep() {
 std::vector<int> ManifestDirectory::fds() const { return {parts_->watch.events_fd(), parts_->watch.settle_fd()}; }
 bool ManifestDirectory::drain() { return parts_->watch.drain(); }
 
-DesiredState load_manifests(const std::vector<std::string>& paths) {
+DesiredState load_manifests(const std::vector<std::string>& paths, const std::vector<IpPrefix>& protected_ranges) {
   std::vector<std::string> files;
   std::vector<std::shared_ptr<const ReadResult>> missing;
   for (const std::string& path : paths) {
@@ -112,7 +115,7 @@ DesiredState load_manifests(const std::vector<std::string>& paths) {
   ManifestCache cache;
   auto reads = cache.read(files, true);
   reads.insert(reads.end(), missing.begin(), missing.end());
-  return admit(reads, {}).desired;
+  return admit(reads, {}, protected_ranges).desired;
 }
 
 }  // namespace grantd

@@ -16,8 +16,9 @@ namespace grantd {
 class ManifestDirectory final : public Source {
  public:
   // An error where the directory is not there or cannot be read. `state_directory` keeps the last
-  // good version of each object; "" for none.
-  static Result<ManifestDirectory> open(const std::string& path, const std::string& state_directory);
+  // good version of each object; "" for none. `protected_ranges` as for admit().
+  static Result<ManifestDirectory> open(const std::string& path, const std::string& state_directory,
+                                        std::vector<IpPrefix> protected_ranges = {});
 
   ManifestDirectory(ManifestDirectory&&) noexcept;
   ManifestDirectory& operator=(ManifestDirectory&&) noexcept;
@@ -43,6 +44,6 @@ class ManifestDirectory final : public Source {
 };
 
 // The same for a list of files and directories, with no memory and no watching: `grantd check`.
-DesiredState load_manifests(const std::vector<std::string>& paths);
+DesiredState load_manifests(const std::vector<std::string>& paths, const std::vector<IpPrefix>& protected_ranges = {});
 
 }  // namespace grantd

@@ -159,7 +159,7 @@ void tell_of_other_namespaces(const DesiredState& desired, CompiledPolicy& polic
 }  // namespace
 
 int check(const Settings& settings, std::ostream& out, std::ostream& err) {
-  const DesiredState desired = load_manifests(settings.paths);
+  const DesiredState desired = load_manifests(settings.paths, settings.cluster_ranges());
   TimeFacts time;
   time.boot_now = boot_now();
   time.now = std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());

@@ -24,12 +24,13 @@ Result<OpenedSource> open_source(const Settings& settings) {
   if (settings.kubernetes) {
     const auto server = api_server(settings);
     if (!server) return server.error();
-    auto api = KubernetesSource::open(server.value(), {settings.node, settings.guest_namespaces, settings.state_dir});
+    auto api = KubernetesSource::open(
+        server.value(), {settings.node, settings.guest_namespaces, settings.state_dir, settings.cluster_ranges()});
     if (!api) return api.error();
     KubernetesSource* source = api.value().get();
     return OpenedSource{std::move(api).value(), source};
   }
-  auto manifests = ManifestDirectory::open(settings.manifests, settings.state_dir);
+  auto manifests = ManifestDirectory::open(settings.manifests, settings.state_dir, settings.cluster_ranges());
   if (!manifests) return manifests.error();
   return OpenedSource{std::make_unique<ManifestDirectory>(std::move(manifests).value()), nullptr};
 }

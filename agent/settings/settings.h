@@ -43,6 +43,13 @@ struct Settings {
   LogFormat log_format = LogFormat::Text;
   std::string log_level = "info";
   bool json_output = false;  // of check
+
+  // Of pods and services: no Realm may lie there.
+  std::vector<IpPrefix> cluster_ranges() const {
+    std::vector<IpPrefix> all = pod_cidrs;
+    all.insert(all.end(), service_cidrs.begin(), service_cidrs.end());
+    return all;
+  }
 };
 
 // Reads the command line, the environment and the file. Where there is nothing to do (--help,

@@ -71,7 +71,7 @@ bool KubernetesSource::drain() {
 void KubernetesSource::admit_objects() {
   if (objects_.revision() == objects_revision_) return;
   objects_revision_ = objects_.revision();
-  Admitted admitted = admit(objects_.reads(), last_good_);
+  Admitted admitted = admit(objects_.reads(), last_good_, options_.protected_ranges);
   last_good_ = std::move(admitted.last_good);
   admitted_ = std::move(admitted.desired);
   admitted_.problems.insert(admitted_.problems.begin(), at_start_.begin(), at_start_.end());

@@ -18,9 +18,10 @@
 namespace grantd {
 
 struct KubernetesOptions {
-  std::string node;              // whose pods
-  std::string guest_namespaces;  // see guest_pattern.h
-  std::string state_directory;   // keeps the last good version of each Realm and Grant; "" for none
+  std::string node;                             // whose pods
+  std::string guest_namespaces;                 // see guest_pattern.h
+  std::string state_directory;                  // keeps the last good version of each Realm and Grant; "" for none
+  std::vector<IpPrefix> protected_ranges = {};  // as for admit()
 };
 
 class KubernetesSource final : public Source {

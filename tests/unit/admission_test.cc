@@ -22,7 +22,7 @@ class AdmissionTest : public testing::Test {
   void load() {
     std::vector<std::shared_ptr<const ReadResult>> reads;
     for (const auto& [path, text] : files_) reads.push_back(std::make_shared<ReadResult>(read_manifests({path, text})));
-    Admitted admitted = admit(reads, last_good_);
+    Admitted admitted = admit(reads, last_good_, protected_ranges_);
     // As after a restart: what is kept comes from its form on disk.
     auto kept = parse_last_good(last_good_text(admitted.last_good));
     ASSERT_TRUE(kept) << kept.error().message;
@@ -58,6 +58,7 @@ class AdmissionTest : public testing::Test {
 
   std::map<std::string, std::string> files_;
   LastGood last_good_;
+  std::vector<IpPrefix> protected_ranges_;
   DesiredState desired_;
 };
 
@@ -73,6 +74,35 @@ TEST_F(AdmissionTest, TakesWhatIsGoodAndSortsIt) {
   EXPECT_EQ(
       standing(),
       (Standing{{"alice", "192.0.2.0/24"}, {"bob-home", "198.51.100.0/24"}, {"bob", "bob-home"}, {"web", "veth-bob"}}));
+}
+
+TEST_F(AdmissionTest, ARealmInAProtectedRangeIsRefusedAndItsLastGoodVersionStays) {
+  protected_ranges_ = {IpPrefix::parse("10.42.0.0/16").value(), IpPrefix::parse("10.43.0.0/16").value()};
+  const std::string grant = grant_text("bob", "bob-home");
+  load(kAlice + kBob + grant);
+  EXPECT_THAT(errors(), IsEmpty());
+  const Standing before = standing();
+  for (const char* wrong : {"10.43.7.0/24", "10.0.0.0/8"}) {
+    load(kAlice + realm_text("bob-home", wrong) + grant);
+    EXPECT_THAT(errors(), ElementsAre(AllOf(HasSubstr("Realm bob-home"), HasSubstr("spec.addresses[0]"),
+                                            HasSubstr(wrong), HasSubstr("overlaps the protected range 10.4"))));
+    EXPECT_THAT(warnings(), ElementsAre(HasSubstr("stays in force as it was last good")));
+    EXPECT_EQ(standing(), before);
+  }
+  // What was good before the ranges of the node were others is no better than a new one.
+  protected_ranges_.push_back(IpPrefix::parse("198.51.0.0/16").value());
+  load();
+  EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}}));
+}
+
+TEST_F(AdmissionTest, ANameThatAnotherObjectHasLeavesBothAsTheyWere) {
+  load(kAlice + kBob);
+  const Standing before = standing();
+  load(kAlice + realm_text("alice", "198.51.100.0/24"));  // bob-home, by a wrong name
+  EXPECT_EQ(errors().size(), 1U);
+  EXPECT_EQ(standing(), before);
+  load(kAlice);
+  EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}}));
 }
 
 TEST_F(AdmissionTest, ABadObjectLeavesItsLastGoodVersionAndTheOthers) {
