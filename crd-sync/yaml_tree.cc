@@ -27,11 +27,23 @@ std::size_t count_nodes(const YamlNode& node) {
   return count;
 }
 
+constexpr std::size_t kAliasRoom = 64;  // values that aliases may stand for in the shortest text
+
+std::vector<std::string_view> split_lines(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (true) {
+    const std::size_t end = text.find('\n');
+    lines.push_back(text.substr(0, end));
+    if (end == std::string_view::npos) return lines;
+    text.remove_prefix(end + 1);
+  }
+}
+
 // Builds one document's tree from yaml-cpp's events.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  TreeBuilder(const YamlLimits& limits, std::vector<std::string_view> lines)
-      : limits_(limits), lines_(std::move(lines)) {}
+  TreeBuilder(const YamlLimits& limits, std::string_view text)
+      : limits_(limits), lines_(split_lines(text)), alias_limit_(kAliasRoom + text.size()) {}
 
   int document() const { return document_; }
   YamlNode take_root() { return std::move(root_); }
@@ -71,8 +83,14 @@ class TreeBuilder : public YAML::EventHandler {
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto found = anchors_.find(anchor);
     if (found == anchors_.end()) refuse(mark, "is an alias of a value that holds it", "aliases of values before them");
+    const std::size_t values = count_nodes(found->second);
+    charge(values, mark.line + 1);
+    // So that no text costs much more than its length.
+    alias_values_ += values;
+    if (alias_values_ > alias_limit_)
+      refuse(mark, "is an alias too many: what they stand for is more than the text itself",
+             "aliases for " + std::to_string(alias_limit_) + " values in this text");
     YamlNode copy = found->second;
-    charge(count_nodes(copy), copy.line);
     place(std::move(copy), 0);
   }
 
@@ -200,6 +218,8 @@ class TreeBuilder : public YAML::EventHandler {
   std::vector<Open> open_;
   std::map<YAML::anchor_t, YamlNode> anchors_;
   std::size_t values_ = 0;
+  const std::size_t alias_limit_;
+  std::size_t alias_values_ = 0;  // of all documents
 };
 
 // The first line up to `last` that a tab indents, 0 for none.
@@ -217,16 +237,6 @@ YamlError syntax_error(std::string_view text, int document, const YAML::Exceptio
   if (const int tab = line_with_tab(text, line); tab > 0)
     return {document, tab, "is not YAML: a tab indents the line", "blanks, two for each level"};
   return {document, line, "is not YAML: " + error.msg, "YAML or JSON"};
-}
-
-std::vector<std::string_view> split_lines(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (true) {
-    const std::size_t end = text.find('\n');
-    lines.push_back(text.substr(0, end));
-    if (end == std::string_view::npos) return lines;
-    text.remove_prefix(end + 1);
-  }
 }
 
 // The length of the UTF-8 sequence at the front, 0 where it is none or a control character (C1).
@@ -311,7 +321,7 @@ std::optional<YamlError> read_yaml(std::string_view text, const YamlLimits& limi
     return YamlError{0, 0, "has " + std::to_string(text.size()) + " bytes",
                      "at most " + std::to_string(limits.bytes) + " bytes"};
   if (auto error = unreadable_byte(text)) return error;
-  TreeBuilder builder(limits, split_lines(text));
+  TreeBuilder builder(limits, text);
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);

@@ -2,6 +2,7 @@
 
 #include "crd-sync/canonical.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -89,6 +90,15 @@ TEST(YamlTree, HoldsToItsLimits) {
   EXPECT_NE(read("[&a [1, 2, 3, 4], *a, *a, *a]", limits).error, "");
   EXPECT_EQ(read("[&a [1, 2, 3, 4], *a]", limits).error, "");
   EXPECT_EQ(read(std::string(1000, ' '), limits).error, "");
+  // Aliases stand for about as much as is written.
+  const std::string ten = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\nb: [*a, *a, *a]\n";
+  EXPECT_EQ(read(ten).error, "");
+  const Outcome bomb = read("a: &a [1, 2, 3, 4, 5, 6, 7, 8]\nb: &b [*a, *a, *a, *a]\nc: [*b, *b, *b, *b, *b, *b]\n");
+  EXPECT_THAT(bomb.error, testing::HasSubstr("is an alias too many"));
+  EXPECT_EQ(bomb.line, 3);
+  std::string documents;
+  for (int count = 0; count < 10; count++) documents += "a: &a [1, 2]\nb: [*a, *a, *a, *a, *a, *a, *a, *a]\n---\n";
+  EXPECT_EQ(read(documents).error, "");
   EXPECT_EQ(read(std::string(1001, ' '), limits).error, "has 1001 bytes");
 }
 
