@@ -31,6 +31,7 @@ class Mover {
     (*this)(grant.position);
     for (Destination& destination : grant.destinations.own()) (*this)(destination.position);
     for (SourcePosition& position : grant.ingress_from_at) (*this)(position);
+    for (WrittenField& field : grant.time_fields) (*this)(field.position);
   }
   void operator()(Workload& workload) const { (*this)(workload.position); }
 

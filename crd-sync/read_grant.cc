@@ -129,7 +129,10 @@ void read_validity(Fields& validity, Grant& grant, ObjectProblems& problems) {
     const auto text = validity.text(field);
     if (!text) return std::nullopt;
     const auto time = parse_time(text->text);
-    if (time) return time.value();
+    if (time) {
+      grant.time_fields.push_back({text->path + ": " + time_text(time.value()), problems.at(text->line)});
+      return time.value();
+    }
     problems.error(*text, time.error().message, kAcceptedTime);
     return std::nullopt;
   };
@@ -153,6 +156,7 @@ Grant read_grant(Fields& spec, ObjectProblems& problems) {
   if (auto selector = spec.map("selector")) read_selector(*selector, grant, problems);
   if (auto validity = spec.map("validity")) read_validity(*validity, grant, problems);
   grant.revoked = spec.boolean("revoked").value_or(false);
+  if (grant.revoked) grant.time_fields.push_back({"spec.revoked: true", problems.at(spec.take("revoked")->line)});
   if (auto revocation = spec.map("revocation")) {
     grant.notice_period =
         std::chrono::seconds{revocation->integer("noticePeriodSeconds", 0, kMaxNoticeSeconds).value_or(0)};

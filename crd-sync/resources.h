@@ -95,6 +95,12 @@ struct ObjectHead {
 enum class Party { Grantee, Grantor, LocalNode, SameGrant };
 const char* party_name(Party party);  // "Grantee", as in a Grant
 
+// A field of a manifest, for people.
+struct WrittenField {
+  std::string text;  // "spec.revoked: true"
+  SourcePosition position;
+};
+
 struct Grant {
   std::string namespace_name, name;
   std::string grantor_realm, grantee_realm;
@@ -110,8 +116,9 @@ struct Grant {
   std::optional<WallTime> valid_from, valid_until;
   bool revoked = false;
   std::chrono::seconds notice_period{0};
-  std::string spec_hash;  // of the spec as written, canonical: "until its spec changes"
-  ObjectHead head;        // of this version
+  std::vector<WrittenField> time_fields;  // what lets it begin and end
+  std::string spec_hash;                  // of the spec as written, canonical: "until its spec changes"
+  ObjectHead head;                        // of this version
   SourcePosition position;
 
   std::string key() const { return namespace_name + "/" + name; }

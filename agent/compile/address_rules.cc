@@ -16,7 +16,7 @@ void AddressRules::open_internet(const std::vector<CompiledRange>& ranges) {
   for (const InternetPrefix& each : internet_prefixes()) {
     Entry& entry = entries_[each.prefix];
     if (each.reachable)
-      entry.internet_ranges = unite(entry.internet_ranges, ranges);
+      entry.internet_ranges.insert(entry.internet_ranges.end(), ranges.begin(), ranges.end());
     else
       entry.stops_internet = true;
   }
@@ -37,7 +37,9 @@ std::vector<CompiledRule> AddressRules::close() const {
     Open open{prefix, entry.protected_range, entry.ranges, entry.internet_ranges, {}};
     const bool inherits = parent && !entry.protected_range;
     open.ranges = unite(open.ranges, inherits ? parent->ranges : std::vector<CompiledRange>());
-    if (inherits && !entry.stops_internet) open.internet_ranges = unite(open.internet_ranges, parent->internet_ranges);
+    open.internet_ranges =
+        unite(open.internet_ranges,
+              inherits && !entry.stops_internet ? parent->internet_ranges : std::vector<CompiledRange>());
     open.together = unite(open.ranges, open.internet_ranges);
     const bool same_as_parent =
         parent && open_the_same(open.together, parent->together) && (!entry.protected_range || parent->protected_range);

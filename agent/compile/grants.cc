@@ -33,12 +33,12 @@ class IdentityRules {
  public:
   void open(const IdentityName& identity, grantd_direction direction, const std::vector<CompiledRange>& ranges) {
     auto& known = rules_[{direction, identity}];
-    known = unite(known, ranges);
+    known.insert(known.end(), ranges.begin(), ranges.end());
   }
 
   std::vector<CompiledIdentityRule> take() const {
     std::vector<CompiledIdentityRule> all;
-    for (const auto& [key, ranges] : rules_) all.push_back({key.second, key.first, ranges});
+    for (const auto& [key, ranges] : rules_) all.push_back({key.second, key.first, unite(ranges, {})});
     std::sort(all.begin(), all.end());
     return all;
   }
@@ -71,6 +71,13 @@ void warn(const Grant& grant, std::string field, std::string value, std::string 
           std::vector<Problem>& problems) {
   problems.push_back({Severity::Warning, grant.position, "Grant " + grant.key(), std::move(field), std::move(value),
                       std::move(message), ""});
+}
+
+// Numbers past the last one that fits say nothing: the entry is named by its field alone then. 0: none.
+std::uint16_t add_source(CompiledGrant& compiled, std::string text, const SourcePosition& position) {
+  if (compiled.sources.size() >= UINT16_MAX) return 0;
+  compiled.sources.own().push_back({std::move(text), position});
+  return static_cast<std::uint16_t>(compiled.sources.size());
 }
 
 Error unknown_realm(const std::string& field, const std::string& name) {
@@ -115,11 +122,9 @@ void open_parties(const Grant& grant, IdentityRules& identities, CompiledGrant& 
     const Party party = grant.ingress_from[index];
     const IdentityName identity = identity_of(party, grant);
     CompiledRange everything = kEverything;
-    if (index < grant.ingress_from_at.size() && compiled.sources.size() < UINT16_MAX) {
-      compiled.sources.own().push_back(
-          {std::string("spec.networkPolicy.ingress.from: ") + party_name(party), grant.ingress_from_at[index]});
-      everything.source = static_cast<std::uint16_t>(compiled.sources.size());
-    }
+    if (index < grant.ingress_from_at.size())
+      everything.source = add_source(compiled, std::string("spec.networkPolicy.ingress.from: ") + party_name(party),
+                                     grant.ingress_from_at[index]);
     identities.open(identity, GRANTD_INGRESS, {everything});
     if (party == Party::SameGrant) identities.open(identity, GRANTD_EGRESS, {everything});
   }
@@ -134,10 +139,9 @@ Result<void> open_destinations(const Grant& grant, const std::set<std::string>& 
   for (std::size_t index = 0; index < grant.destinations.size(); index++) {
     const Destination& destination = grant.destinations[index];
     const std::string field = "spec.networkPolicy.allowedDestinations[" + std::to_string(index) + "]";
-    compiled.sources.own().push_back({destination.text, destination.position});
-    if (compiled.sources.size() > UINT16_MAX)
-      return Error{field + ": too many entries; accepted: at most " + std::to_string(UINT16_MAX), 0};
-    const auto ranges = ranges_of(destination, static_cast<std::uint16_t>(compiled.sources.size()));
+    const std::uint16_t source = add_source(compiled, destination.text, destination.position);
+    if (source == 0) return Error{field + ": too many entries; accepted: at most " + std::to_string(UINT16_MAX), 0};
+    const auto ranges = ranges_of(destination, source);
     switch (destination.kind) {
       case Destination::Kind::Prefix:
         addresses.open(destination.prefix, ranges);
@@ -190,6 +194,7 @@ Result<CompiledGrant> compile_grant(const Grant& grant, const std::set<std::stri
     if (!opened) return opened.error();
   }
   open_parties(grant, identities, compiled);
+  for (const WrittenField& field : grant.time_fields) add_source(compiled, field.text, field.position);
   if (grant.dns_cluster)
     warn(grant, "spec.networkPolicy.dns", "Cluster", "needs Kubernetes; it opens nothing", problems);
   compiled.rules = addresses.close();

@@ -84,6 +84,7 @@ DesiredState PrivateNode::default_state() {
   destination.position = {"grants.yaml", 1, 12};
   Grant carol = grant("carol", "carol");
   carol.valid_until = WallTime(std::chrono::seconds(1'700'000'000));
+  carol.time_fields = {{"spec.validity.validUntil: 2023-11-14T22:13:20Z", {"grants.yaml", 2, 34}}};
   desired.grants = {bob, carol};
   desired.workloads = {workload("bob-db", "bob", {"10.20.0.3"}),
                        workload("bob-web", "bob", {"10.20.0.2", "fd00:20::2"}),

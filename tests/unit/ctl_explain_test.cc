@@ -125,6 +125,12 @@ TEST(Explanation, ReadsAsVerdictReasonAndLine) {
             "  decided by  /etc/grantd/grants.yaml:12: 203.0.113.0/24:443/TCP\n");
   EXPECT_THAT(show_explanation(node, {{"a", "b", "", {step}}}, {Output::Json, false}), HasSubstr("\"line\": 12"));
 
+  step.found.reason = GRANTD_REASON_REVOKED;
+  copy_text(step.source->text, "spec.revoked: true");
+  EXPECT_EQ(decided_by(node, step), "/etc/grantd/grants.yaml:12: spec.revoked: true");
+  step.source.reset();
+  EXPECT_EQ(decided_by(node, step), "spec.revoked of keystone-system/alice-to-bob (/etc/grantd/grants.yaml:7)");
+
   step.found.reason = GRANTD_REASON_QUARANTINE;
   step.found.slot = 0;
   step.found.endpoint_id = 3;

@@ -94,6 +94,12 @@ TEST(ReadGrant, TakesEveryField) {
   EXPECT_EQ(grant.valid_from, WallTime(std::chrono::sys_days{std::chrono::year{2025} / 1 / 1}));
   EXPECT_EQ(grant.valid_until, WallTime(std::chrono::sys_days{std::chrono::year{2025} / 12 / 31} + 22h + 500ms));
   EXPECT_TRUE(grant.revoked);
+  std::vector<std::string> time_fields;
+  for (const WrittenField& field : grant.time_fields)
+    time_fields.push_back(field.text + " at " + std::to_string(field.position.line));
+  EXPECT_THAT(time_fields, ElementsAre(HasSubstr("spec.validity.validFrom: 2025-01-01T00:00:00Z at "),
+                                       HasSubstr("spec.validity.validUntil: 2025-12-31T22:00:00"),
+                                       HasSubstr("spec.revoked: true at ")));
   EXPECT_EQ(grant.notice_period, 1h);
   EXPECT_EQ(grant.spec_hash.size(), 16u);
 }

@@ -3,6 +3,7 @@
 #include "agent/ctl/explain/ends.h"
 #include "agent/ctl/explain/frame.h"
 #include "crd-sync/destination.h"
+#include "maps/fixed_text.h"
 
 #include <net/if.h>
 
@@ -51,10 +52,24 @@ Result<std::vector<Way>> ways_in(const Snapshot& snapshot, const Via& via) {
                0};
 }
 
+// The field that refuses, where one does: what lets a Grant begin and end.
+const char* deciding_field(std::uint32_t reason) {
+  switch (reason) {
+    case GRANTD_REASON_REVOKED:
+      return "spec.revoked";
+    case GRANTD_REASON_EXPIRED:
+      return "spec.validity.validUntil";
+    case GRANTD_REASON_NOT_YET_VALID:
+      return "spec.validity.validFrom";
+    default:
+      return nullptr;
+  }
+}
+
 class Explainer {
  public:
-  Explainer(const ResolvedEnds& ends, const DatapathMaps& maps, DryRun& datapath)
-      : ends_(ends), maps_(maps), datapath_(datapath) {}
+  Explainer(const ResolvedEnds& ends, const Snapshot& snapshot, const DatapathMaps& maps, DryRun& datapath)
+      : ends_(ends), snapshot_(snapshot), maps_(maps), datapath_(datapath) {}
 
   Result<ExplainedPacket> from_guest(const Probe& probe) {
     ExplainedPacket packet = named(probe, "");
@@ -119,11 +134,29 @@ class Explainer {
       if (!source) return source.error();
       step.source = source.value();
     }
+    if (const char* field = deciding_field(step.found.reason)) {
+      auto source = source_that_begins(step.found.policy_id, field);
+      if (!source) return source.error();
+      step.source = source.value();
+    }
     packet.steps.push_back(std::move(step));
     return {};
   }
 
+  // Of no range, hence found by its text.
+  Result<std::optional<grantd_source>> source_that_begins(std::uint64_t policy_id, const std::string& field) const {
+    const auto policy = snapshot_.policies.find(policy_id);
+    if (policy == snapshot_.policies.end()) return std::optional<grantd_source>();
+    for (std::uint16_t number = 1; number != 0; number++) {
+      auto source = maps_.source.find({policy->second.rules_id, number, 0});
+      if (!source) return source.error();
+      if (!source.value() || text_of(source.value()->text).starts_with(field + ": ")) return source.value();
+    }
+    return std::optional<grantd_source>();
+  }
+
   const ResolvedEnds& ends_;
+  const Snapshot& snapshot_;
   const DatapathMaps& maps_;
   DryRun& datapath_;
 };
@@ -134,7 +167,7 @@ Result<std::vector<ExplainedPacket>> explain(const Question& question, const Via
                                              const DatapathMaps& maps, DryRun& datapath) {
   auto ends = resolve_ends(snapshot, question.source, question.destination);
   if (!ends) return ends.error();
-  Explainer explainer(ends.value(), maps, datapath);
+  Explainer explainer(ends.value(), snapshot, maps, datapath);
   std::vector<ExplainedPacket> packets;
   if (ends.value().source.endpoint) {
     for (const Probe& probe : question.probes) {

@@ -117,8 +117,7 @@ bool packet_passes(const ExplainedPacket& packet) {
 }
 
 std::string decided_by(const Snapshot& snapshot, const ExplainedStep& step) {
-  if (!step_passes(step)) return why_closed(snapshot, step);
-  if (!step.source) return default_name(snapshot, step);
+  if (!step.source) return step_passes(step) ? default_name(snapshot, step) : why_closed(snapshot, step);
   return position_text(text_of(step.source->file), step.source->line) + ": " + text_of(step.source->text);
 }
 

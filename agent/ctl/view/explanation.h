@@ -15,7 +15,7 @@ struct ExplainedStep {
   std::string hook;   // "from_guest", "to_guest", "from_uplink"
   std::string where;  // the guest's name, or the uplink's
   grantd_explanation found{};
-  std::optional<grantd_source> source;  // the entry that found.source stands for
+  std::optional<grantd_source> source;  // the entry that found.source stands for, or the field that ends the Grant
 };
 
 // One packet on one way.
