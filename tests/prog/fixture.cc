@@ -7,6 +7,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/pkt_cls.h>
+#include <sched.h>
 
 #include <chrono>
 #include <stdexcept>
@@ -140,6 +141,57 @@ grantd_counter Prog::counter(std::uint32_t slot, grantd_direction direction, gra
   return all.empty() ? grantd_counter{} : all[GRANTD_COUNTER_INDEX(direction, reason)];
 }
 
+Prog::Answer Prog::ask(Hook hook, const Bytes& frame, const __sk_buff& context, std::uint32_t repeat) {
+  __sk_buff in = context;
+  Answer answer{0, context};
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  options.data_in = frame.data();
+  options.data_size_in = static_cast<__u32>(frame.size());
+  options.ctx_in = &in;
+  options.ctx_size_in = sizeof(in);
+  options.ctx_out = &answer.context;
+  options.ctx_size_out = sizeof(answer.context);
+  options.repeat = static_cast<int>(repeat);
+  if (bpf_prog_test_run_opts(node_->datapath().programs().at(hook).fd, &options) != 0)
+    throw std::runtime_error(std::string("test run: ") + std::strerror(errno));
+  answer.verdict = static_cast<int>(options.retval);
+  return answer;
+}
+
+void Prog::at(std::uint64_t now_ns, const std::function<void()>& prepare, const std::function<void()>& act) {
+  cpu_set_t all, here;
+  if (sched_getaffinity(0, sizeof(all), &all) != 0) throw std::runtime_error("sched_getaffinity");
+  const auto cpu = static_cast<std::size_t>(sched_getcpu());
+  CPU_ZERO(&here);
+  CPU_SET(cpu, &here);
+  if (sched_setaffinity(0, sizeof(here), &here) != 0) throw std::runtime_error("sched_setaffinity");
+  const RawMap& map = node_->maps().clock.raw();
+  std::vector<grantd_clock> clocks(static_cast<std::size_t>(libbpf_num_possible_cpus()));
+  const std::uint32_t only = 0;
+  for (int attempt = 0;; attempt++) {
+    if (attempt == 10'000) throw std::runtime_error("a tick after every packet");
+    prepare();
+    // Whatever packet reads the clock.
+    run(Hook::FromGuest, frame_out(kWeb4, kBob4, kTcp, tcp(1, 1, kRst)), node_->ifindex("uplink0"), {});
+    must(map.lookup(&only, clocks.data()));
+    clocks[cpu].now_ns = now_ns;
+    const std::uint64_t tick = clocks[cpu].tick;
+    if (!map.update(&only, clocks.data())) throw std::runtime_error("cannot set the clock");
+    act();
+    must(map.lookup(&only, clocks.data()));
+    if (clocks[cpu].now_ns == now_ns && clocks[cpu].tick == tick) break;
+  }
+  clocks[cpu].tick = 0;
+  if (!map.update(&only, clocks.data())) throw std::runtime_error("cannot set the clock");
+  if (sched_setaffinity(0, sizeof(all), &all) != 0) throw std::runtime_error("sched_setaffinity");
+}
+
+grantd_explanation Prog::explain(Hook hook, const Bytes& frame, const std::string& guest, const Context& context) {
+  const DryPacket packet{frame,        interface_of(guest), context.ingress_ifindex,
+                         context.mark, context.gso_size,    context.gso_segs};
+  return must(hook == Hook::FromGuest ? dry_run_->from_guest(packet) : dry_run_->to_guest(packet)).explanation;
+}
+
 Sent Prog::run(Hook hook, const Bytes& frame, std::uint32_t ifindex, const Context& context, std::uint32_t repeat) {
   __sk_buff in{};
   in.ifindex = ifindex;
@@ -147,21 +199,11 @@ Sent Prog::run(Hook hook, const Bytes& frame, std::uint32_t ifindex, const Conte
   in.mark = context.mark;
   in.gso_size = context.gso_size;
   in.gso_segs = context.gso_segs;
-  __sk_buff out = in;
-  LIBBPF_OPTS(bpf_test_run_opts, options);
-  options.data_in = frame.data();
-  options.data_size_in = static_cast<__u32>(frame.size());
-  options.ctx_in = &in;
-  options.ctx_size_in = sizeof(in);
-  options.ctx_out = &out;
-  options.ctx_size_out = sizeof(out);
-  options.repeat = static_cast<int>(repeat);
-  if (bpf_prog_test_run_opts(node_->datapath().programs().at(hook).fd, &options) != 0)
-    throw std::runtime_error(std::string("test run: ") + std::strerror(errno));
+  const Answer answer = ask(hook, frame, in, repeat);
   Sent sent;
-  sent.passes = static_cast<int>(options.retval) == TC_ACT_UNSPEC;
-  EXPECT_TRUE(sent.passes || static_cast<int>(options.retval) == TC_ACT_SHOT) << "verdict " << options.retval;
-  sent.mark = out.mark;
+  sent.passes = answer.verdict == TC_ACT_UNSPEC;
+  EXPECT_TRUE(sent.passes || answer.verdict == TC_ACT_SHOT) << "verdict " << answer.verdict;
+  sent.mark = answer.context.mark;
   return sent;
 }
 

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <linux/bpf.h>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -57,6 +58,17 @@ class Prog : public testing::Test {
   // The mark afterwards, of a packet that must pass.
   std::uint32_t from_uplink(const Bytes& frame, const std::string& uplink, std::uint32_t mark = 0);
 
+  // The program alone, with any context: what it answers, and the context afterwards.
+  struct Answer {
+    int verdict = 0;
+    __sk_buff context{};
+  };
+  Answer ask(Hook hook, const Bytes& frame, const __sk_buff& context, std::uint32_t repeat = 1);
+  // Calls `act` while the clock of the last tick says `now_ns`, on one CPU; `prepare` before. Both again where the next
+  // tick came in between. What is held to the exact clock goes by that all the same.
+  void at(std::uint64_t now_ns, const std::function<void()>& prepare, const std::function<void()>& act);
+  // What the dry run says of a packet.
+  grantd_explanation explain(Hook hook, const Bytes& frame, const std::string& guest, const Context& context = {});
   // The program alone: verdict and mark, without asking why. `repeat` packets in a row.
   Sent run(Hook hook, const Bytes& frame, std::uint32_t ifindex, const Context& context, std::uint32_t repeat = 1);
   std::uint32_t interface_of(const std::string& guest);
@@ -64,19 +76,29 @@ class Prog : public testing::Test {
   std::uint32_t identity_of(const std::string& name);  // of a realm or Grant
   std::uint32_t stamp_of(const std::string& name);     // the mark that says so
   grantd_counter counter(std::uint32_t slot, grantd_direction direction, grantd_reason reason);
-  std::uint64_t policy_id() { return node().maps().grant.find(slot_of("bob")).value()->policy_id; }
-  // Grant bob's policy under a new id, changed by `change`. Returns the id before.
+  std::uint64_t policy_id(const std::string& grant = "bob") {
+    return node().maps().grant.find(slot_of(grant)).value()->policy_id;
+  }
+  // The Grant's policy under a new id, changed by `change`. Returns the id before.
   template <typename Change>
-  std::uint64_t republish(Change change) {
-    const std::uint64_t before = policy_id();
+  std::uint64_t republish(Change change, const std::string& grant = "bob") {
+    const std::uint64_t before = policy_id(grant);
     grantd_policy policy = *node().maps().policy.find(before).value();
     change(policy);
     const std::uint64_t after = next_policy_++;
     EXPECT_TRUE(node().maps().policy.put(after, policy).ok());
-    node().datapath().publish(slot_of("bob"), after);
+    node().datapath().publish(slot_of(grant), after);
     return before;
   }
-  void restore(std::uint64_t policy_id) { node().datapath().publish(slot_of("bob"), policy_id); }
+  void restore(std::uint64_t policy_id, const std::string& grant = "bob") {
+    node().datapath().publish(slot_of(grant), policy_id);
+  }
+  grantd_endpoint endpoint_of(const std::string& guest) {
+    return *node().maps().endpoint.find(interface_of(guest)).value();
+  }
+  void put_endpoint(const grantd_endpoint& endpoint) {
+    ASSERT_TRUE(node().maps().endpoint.put(endpoint.ifindex, endpoint).ok());
+  }
 
   // A source port that no other flow of this run has.
   static std::uint16_t fresh_port();
