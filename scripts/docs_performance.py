@@ -111,13 +111,23 @@ def add_costs(figures):
                   for case, costs in figures["pod_starts"]["add"].items()])
 
 
-def bandwidth(figures):
-    rows = [[f"{cell['rate_bps'] // 1_000_000} Mbit/s, {cell['mix']}", cell["mechanism"], f"{cell['goodput_ratio']:.3f}",
+def bandwidth_cells(cells, place):
+    rows = [[place(cell), cell["mechanism"], f"{cell['goodput_ratio']:.3f}",
              cell["retransmits"], *("–" if cell[key] is None else f"{cell[key]:.1f}" for key in (
                  "added_delay_p50_ms", "added_delay_p99_ms")), f"{cell['jain_by_guest']:.3f}", f"{cell['jain_by_flow']:.3f}",
-             f"{cell['cpu_s_per_gb']:.2f}"] for cell in figures["cells"] if cell["mechanism"] != "no limit"]
+             f"{cell['cpu_s_per_gb']:.2f}"] for cell in cells if cell["mechanism"] != "no limit"]
     return table(["limit and mix", "by", "of the limit", "retransmits", "delay p50, ms", "delay p99, ms", "Jain by guest",
                   "Jain by flow", "CPU s/GB"], rows)
+
+
+def bandwidth(figures):
+    return bandwidth_cells([cell for cell in figures["cells"] if cell["rtt_ms"] == 0],
+                           lambda cell: f"{cell['rate_bps'] // 1_000_000} Mbit/s, {cell['mix']}")
+
+
+def round_trips(figures):
+    return bandwidth_cells([cell for cell in figures["cells"] if cell["rtt_ms"] > 0],
+                           lambda cell: f"{cell['rate_bps'] // 1_000_000} Mbit/s, {cell['rtt_ms']} ms, {cell['mix']}")
 
 
 def enforcement(figures):

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 
-from bandwidth import bandwidth_report, measure_bandwidth
+from bandwidth import bandwidth_report, measure_bandwidth, measure_round_trips
 from control_plane import control_plane_report, measure_control_plane
 from forwarding import case_worlds, measure_all
 from pod_starts import measure_pod_starts, pod_starts_report
@@ -23,8 +23,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds: its figures mean little")
     parser.add_argument("--rounds", type=int, default=9, help="rounds that the spread is taken over (default 9)")
     parser.add_argument("--visits", type=int, default=5, help="visits to each case in a round (default 5)")
-    parser.add_argument("--only", choices=["forwarding", "control-plane", "pod-starts", "bandwidth", "kubernetes"],
-                        help="one part; the last three are made only if asked for")
+    parser.add_argument("--only", choices=["forwarding", "control-plane", "pod-starts", "bandwidth", "round-trips", "kubernetes"],
+                        help="one part; the last four are made only if asked for")
     parser.add_argument("--starts", type=int, default=10_000, help="pods that pod-starts makes (default 10000)")
     parser.add_argument("--json", type=pathlib.Path, help="directory for the figures, a file of JSON for each part")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="directory of the binaries")
@@ -92,10 +92,19 @@ def pod_starts(options, result):
         raise BenchError("; ".join(failures))
 
 
-def bandwidth(options, result):
-    result["cells"] = measure_bandwidth(options.quick)
-    print(bandwidth_report(result["cells"]))
-    keep(options, "bandwidth", result)
+def bandwidth(options, result, round_trips):
+    """What the other of the two has measured stays in the file that they share."""
+    cells = (measure_round_trips if round_trips else measure_bandwidth)(options.quick)
+    print(bandwidth_report(cells))
+    kept = options.json / "bandwidth.json" if options.json else None
+    if kept and kept.exists():
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        others = [cell for cell in before["cells"] if (cell["rtt_ms"] > 0) != round_trips]
+        if round_trips:
+            result, cells = before, others + cells
+        else:
+            cells += others
+    keep(options, "bandwidth", {**result, "cells": cells})
 
 
 def kubernetes(options, result):
@@ -116,12 +125,15 @@ def main():
     if options.only == "kubernetes":
         kubernetes(options, {"machine": facts})
         return 0
+    if options.only == "round-trips":
+        bandwidth(options, {"machine": facts}, True)
+        return 0
     mount_private()
     if options.only == "pod-starts":
         pod_starts(options, {"machine": facts})
         return 0
     if options.only == "bandwidth":
-        bandwidth(options, {"machine": facts})
+        bandwidth(options, {"machine": facts}, False)
         return 0
     # First: the worlds of the other part stay, and are in the way.
     if options.only != "forwarding":

@@ -1,7 +1,8 @@
 """How limits feel: goodput against the limit, retransmits, delay added, fairness and CPU, by mechanism, rate and mix. The
 mechanisms take turns in every cell, so that what disturbs one disturbs all.
 
-  bandwidth.py [--quick]      cells as JSON on the standard output; tests/bench runs it"""
+  bandwidth.py [--quick]                    cells as JSON on the standard output; tests/bench runs it
+  bandwidth.py --round-trips [--quick]      with the delay of a line, which needs a kernel that has netem"""
 
 import contextlib
 import json
@@ -25,13 +26,16 @@ MIXES = {"1 TCP": [(1, 0)], "8 TCP": [(8, 0)], "UDP": [(0, 1)], "TCP beside UDP"
          "2 guests, 1 and 8 TCP": [(1, 0), (8, 0)], "8 guests": [(1, 0)] * 8}
 RATES = (10_000_000, 100_000_000, 1_000_000_000)
 MECHANISMS = ("grantd", "grantd policer", "CNI bandwidth (TBF)", "ifb and HTB", "no limit")
+ROUND_TRIPS_MS = (20, 100)
+ROUND_TRIP_MIXES = ("1 TCP", "8 TCP", "2 guests, 1 and 8 TCP")  # UDP waits for no answer
 
 
 class Line:
     """Guests of one Grant on a node of their own, under one mechanism."""
 
-    def __init__(self, mechanism, rate_bps, guests):
+    def __init__(self, mechanism, rate_bps, guests, round_trip_ms=0):
         self.home, self.mechanism, self.rate = PARTIES["grantee"][4], mechanism, rate_bps
+        self.round_trip_ms = round_trip_ms
         self.world = World()
         try:
             self.guests = [self.world.add_guest(f"g{number}") for number in range(guests)]
@@ -48,6 +52,9 @@ class Line:
                 self._cni()
             if mechanism == "ifb and HTB":
                 self._htb()
+            if round_trip_ms:  # all of it on the way back, so that the delay on the way out is what the limit adds
+                self.world.outside.run("tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", f"{round_trip_ms}ms",
+                                       "limit", "100000")
         except BaseException:
             self.world.close()
             raise
@@ -177,6 +184,7 @@ def jain(values):
 
 def run_cell(line, mix, seconds):
     sink, senders = Sink(line), []
+    first = 1 + 0.03 * line.round_trip_ms  # the burst, and slow start
     listener = line.world.outside.socket(socket.AF_INET, socket.SOCK_STREAM, timeout=5)
     port = 6000 + run_cell.count * 20
     run_cell.count += 1
@@ -185,13 +193,13 @@ def run_cell(line, mix, seconds):
     for number, (connections, floods) in enumerate(MIXES[mix]):
         guest = line.guests[number]
         for flow in range(connections):
-            senders.append(_spawn(line, guest, "tcp", port, seconds + 1))
+            senders.append(_spawn(line, guest, "tcp", port, seconds + first))
             accepted = listener.accept()[0]
             sink.start((number, flow), accepted)
         for flow in range(floods):
             sink.udp((number, f"u{flow}"), port + 1 + number)
-            senders.append(_spawn(line, guest, "udp", port + 1 + number, seconds + 1))
-    time.sleep(1)  # the burst, and slow start
+            senders.append(_spawn(line, guest, "udp", port + 1 + number, seconds + first))
+    time.sleep(first)
     before, busy, begin = dict(sink.bytes), busy_seconds(), time.monotonic()
     delays = probe(line, seconds - 0.3)
     elapsed, moved, used = time.monotonic() - begin, {key: sink.bytes[key] - before[key] for key in before}, busy_seconds() - busy
@@ -217,23 +225,29 @@ def _spawn(line, guest, kind, port, seconds):
                             stdout=subprocess.PIPE, text=True)
 
 
-def measure_bandwidth(quick):
-    cells = []
-    rates, mixes = (RATES, MIXES) if not quick else (RATES[:1], list(MIXES)[:1])
-    for rate in rates:
-        for mix in mixes:
-            for mechanism in MECHANISMS:
-                if mechanism == "no limit" and mix != "1 TCP":  # only what the path itself costs
-                    continue
-                line = Line(mechanism, rate, len(MIXES[mix]))
-                try:
-                    cell = run_cell(line, mix, 1 if quick else 3)
-                finally:
-                    line.close()
-                cells.append({"mechanism": mechanism, "rate_bps": rate, "rtt_ms": 0, "mix": mix, **cell})
-                print(json.dumps(cells[-1]), file=sys.stderr)
-    return cells
+def measure(line, mix, seconds):
+    try:
+        cell = run_cell(line, mix, seconds)
+    finally:
+        line.close()
+    cell = {"mechanism": line.mechanism, "rate_bps": line.rate, "rtt_ms": line.round_trip_ms, "mix": mix, **cell}
+    print(json.dumps(cell), file=sys.stderr, flush=True)
+    return cell
+
+
+def cells_of(rates, mixes, round_trips_ms):
+    """Of the path without a limit only what it costs by itself."""
+    return [(rate, round_trip, mix, mechanism) for rate in rates for round_trip in round_trips_ms for mix in mixes
+            for mechanism in MECHANISMS if mechanism != "no limit" or mix == "1 TCP"]
+
+
+def measure_bandwidth(quick, round_trips):
+    rates, mixes, round_trips_ms = (RATES[:2], ROUND_TRIP_MIXES, ROUND_TRIPS_MS) if round_trips else (RATES, tuple(MIXES), (0,))
+    if quick:
+        rates, mixes, round_trips_ms = rates[:1], mixes[:1], round_trips_ms[:1]
+    return [measure(Line(mechanism, rate, len(MIXES[mix]), round_trip), mix, 1 if quick else 3)
+            for rate, round_trip, mix, mechanism in cells_of(rates, mixes, round_trips_ms)]
 
 
 if __name__ == "__main__":
-    json.dump(measure_bandwidth("--quick" in sys.argv), sys.stdout)
+    json.dump(measure_bandwidth("--quick" in sys.argv, "--round-trips" in sys.argv), sys.stdout)
