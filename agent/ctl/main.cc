@@ -60,6 +60,13 @@ std::string check_reason(const std::string& label) {
   return "no such reason: " + label + "; accepted: a reason of a drop, as docs/reasons.md lists them";
 }
 
+std::string check_name(const std::string& name) { return name.empty() ? "is empty; accepted: a name" : ""; }
+
+// Left out, it means without end.
+std::string check_some(const std::string& number) {
+  return CLI::PositiveNumber(number).empty() ? "" : "'" + number + "'; accepted: a number from 1 on";
+}
+
 void add_explain(CLI::App& app, grantd::CtlOptions& options, Command& command) {
   static grantd::ExplainOptions asked;
   auto* explain = app.add_subcommand("explain", "What would become of a packet, why, and which line decides");
@@ -94,11 +101,11 @@ int main(int count, char** words) {
       ->capture_default_str();
 
   const auto with_grant = [&](CLI::App* sub) {
-    sub->add_option("--grant", options.filter.grant, "Only this Grant: NAMESPACE/NAME or NAME");
+    sub->add_option("--grant", options.filter.grant, "Only this Grant: NAMESPACE/NAME or NAME")->check(check_name);
     return sub;
   };
   const auto with_guest = [&](CLI::App* sub) {
-    sub->add_option("--guest", options.filter.guest, "Only this guest");
+    sub->add_option("--guest", options.filter.guest, "Only this guest")->check(check_name);
     return sub;
   };
   app.add_subcommand("status", "The node at a glance: agent, Grants, guests, fill of the maps")->callback([&] {
@@ -120,12 +127,12 @@ int main(int count, char** words) {
   top->add_option("--interval", repeat.interval_ms, "Milliseconds between two looks")
       ->check(CLI::Range(100, 60000))
       ->capture_default_str();
-  top->add_option("--count", repeat.count, "Looks to show; without it until interrupted");
+  top->add_option("--count", repeat.count, "Looks to show; without it until interrupted")->check(check_some);
   top->callback([&] { command = [&] { return run_top(options, repeat); }; });
   auto* monitor =
       with_grant(app.add_subcommand("monitor", "Refusals and new flows as they happen, sampled; one reader"));
-  monitor->add_option("--count", repeat.count, "Events to show; without it until interrupted");
-  monitor->add_option("--seconds", repeat.seconds, "For how long; without it until interrupted");
+  monitor->add_option("--count", repeat.count, "Events to show; without it until interrupted")->check(check_some);
+  monitor->add_option("--seconds", repeat.seconds, "For how long; without it until interrupted")->check(check_some);
   monitor->callback([&] { command = [&] { return run_monitor(options, repeat); }; });
   app.add_subcommand("verify", "Whether the records hang together and the programs stand where they should")
       ->callback([&] { command = [&] { return run_verify(options); }; });

@@ -97,6 +97,8 @@ TEST_F(Explain, AGuestThatIsClosedAndWhy) {
 }
 
 TEST_F(Explain, WhatItCannotTell) {
+  for (const Via& via : {Via{false, "lan"}, Via{true, ""}})
+    EXPECT_THAT(answer("bob-web", "192.0.2.10:80/TCP", via), HasSubstr("bob-web is a guest of this node"));
   EXPECT_THAT(answer("nobody-here", "192.0.2.10:80/TCP"), HasSubstr("known: bob-db, bob-web, carol-web, orphan"));
   EXPECT_THAT(answer("bob-db", "[2001:db8:b0b::1]:80/TCP"), HasSubstr("has no IPv6 address"));
   EXPECT_THAT(answer("bob-web", "10.20.0.2:80/TCP"), HasSubstr("both ends are guest bob-web"));

@@ -77,6 +77,9 @@ def test_a_guest_or_a_reason_that_is_not_there_is_told(node):
     said = node.agent.ctl("flows", "--guest", "nobody")
     assert said.returncode == 3 and "guest nobody is not known to this node; known: web" in said.stderr
     assert node.agent.ctl("drops", "--reason", "martian").returncode == 0
+    for option in (["flows", "--guest", ""], ["drops", "--grant", ""], ["top", "--count", "0"], ["monitor", "--seconds", "-1"]):
+        said = node.agent.ctl(*option)
+        assert said.returncode == 2 and option[1] in said.stderr and "accepted" in said.stderr, option
     said = node.agent.ctl("drops", "--reason", "mars")
     assert said.returncode == 2 and "mars" in said.stderr and "accepted" in said.stderr
 

@@ -170,6 +170,11 @@ Result<std::vector<ExplainedPacket>> explain(const Question& question, const Via
   Explainer explainer(ends.value(), snapshot, maps, datapath);
   std::vector<ExplainedPacket> packets;
   if (ends.value().source.endpoint) {
+    if (via.local || !via.uplink.empty())
+      return Error{std::string(via.local ? "--local" : "--via " + via.uplink) + ": " + ends.value().source.guest +
+                       " is a guest of this node, whose packets come by its interface; accepted: with an address " +
+                       "of somebody else as SOURCE",
+                   0};
     for (const Probe& probe : question.probes) {
       auto packet = explainer.from_guest(probe);
       if (!packet) return packet.error();
