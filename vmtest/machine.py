@@ -34,6 +34,10 @@ mount -t bpf bpf /whole/sys/fs/bpf; mount -t cgroup2 cgroup2 /whole/sys/fs/cgrou
 mount -t debugfs debugfs /whole/sys/kernel/debug 2>/dev/null
 mkdir -p /whole/lib/modules/$(uname -r); mount -t virtiofs -o ro modules /whole/lib/modules/$(uname -r)
 ip link set lo up; hostname vmtest
+# The kernel asks for the others by itself, in this root.
+printf '#!/bin/busybox sh\nexec /bin/busybox chroot /whole /sbin/modprobe "$@"\n' >/modprobe
+/bin/busybox chmod 755 /modprobe
+echo /modprobe >/proc/sys/kernel/modprobe
 for module in $(cat /late); do chroot /whole modprobe -q $module; done
 chroot /whole /bin/bash /vmtest-results/script; echo "rc=$?" >/dev/ttyS1
 sync; poweroff -f

@@ -33,7 +33,8 @@ struct PrefixKey {
   auto operator<=>(const PrefixKey&) const = default;
 };
 
-inline constexpr std::uint64_t kQueueTickNs = 64;  // in which the kernel keeps the times of a class
+inline constexpr std::uint64_t kQueueTickNs = 64;       // in which the kernel keeps the times of a class
+inline constexpr std::uint32_t kQueueStepBytes = 4096;  // in which the length of a queue is told; SFQ counts packets
 
 // A class of the queues: what a Grant may send in one direction, or in it a guest.
 struct QueueClass {
@@ -42,12 +43,14 @@ struct QueueClass {
   std::uint64_t burst_ns = 0, ceil_burst_ns = 0;  // multiples of kQueueTickNs
   std::uint32_t quantum_bytes = 0;                // that it sends before the next one has its turn
   std::uint32_t queue_bytes = 0;                  // that may wait in it; 0: it holds other classes
+  bool fair = false;                              // its flows take turns; else its packets go as they came
   auto operator<=>(const QueueClass&) const = default;
 };
 
 struct ShaperState {
   std::uint32_t queue_ifindex = 0, release_ifindex = 0;  // 0: no queues are there
   std::map<std::uint32_t, QueueClass> classes;           // by minor number
+  bool fair_queues = false;                              // whether the kernel has what a fair class needs
 };
 
 struct KernelState {

@@ -112,7 +112,7 @@ void Planner::want_queues(std::map<std::uint32_t, QueueClass>& classes, std::map
       if (!limit.rate_bps) continue;
       const std::uint32_t parent = grant_minor(guest.slot, direction), minor = guest_minor(number, direction);
       classes[parent] = grant_class(limit);
-      classes[minor] = guest_class(limit, direction, parent, guests[guest.slot]);
+      classes[minor] = guest_class(limit, direction, parent, guests[guest.slot], kernel_.shaper.fair_queues);
       queue.class_id[direction] = class_id(minor);
     }
   }

@@ -14,7 +14,7 @@ constexpr std::uint64_t kLeastTurn = 3028, kLongestTurn = 70'000, kTurnsPerSecon
 // What may wait of a guest. Towards it: a tenth of a second, and room for a few packets of segmentation offload at any
 // rate; a sender elsewhere learns of the limit by a loss. From it: the kernel holds its sockets back (TCP small queues,
 // the send buffer), so room for what many of them may have under way costs no delay and spares them a loss.
-constexpr std::uint64_t kLeastQueue[] = {4 << 20, 256 << 10}, kQueuesPerSecond = 10, kLongestQueue = 64 << 20;
+constexpr std::uint64_t kLeastQueue[] = {4 << 20, 256 << 10}, kQueuesPerSecond = 10, kLongestQueue = 60 << 20;
 
 std::uint64_t rate_of(const grantd_limit& limit) {
   const std::uint64_t bytes = limit.rate_bps / 8;
@@ -46,11 +46,14 @@ QueueClass grant_class(const grantd_limit& limit) {
   return made;
 }
 
-QueueClass guest_class(const grantd_limit& limit, std::uint32_t direction, std::uint32_t parent, std::size_t guests) {
+QueueClass guest_class(const grantd_limit& limit, std::uint32_t direction, std::uint32_t parent, std::size_t guests,
+                       bool fair_queues) {
   QueueClass made = grant_class(limit);
   made.parent = parent;
-  made.queue_bytes =
-      static_cast<std::uint32_t>(std::clamp(made.rate_bytes / kQueuesPerSecond, kLeastQueue[direction], kLongestQueue));
+  const auto bytes = std::clamp(made.rate_bytes / kQueuesPerSecond, kLeastQueue[direction], kLongestQueue);
+  made.queue_bytes = static_cast<std::uint32_t>(bytes / kQueueStepBytes * kQueueStepBytes);
+  // Towards a guest a flow may need more than the 127 packets that SFQ lets wait of it.
+  made.fair = fair_queues && direction == GRANTD_EGRESS;
   made.rate_bytes = std::max<std::uint64_t>(made.rate_bytes / std::max<std::size_t>(guests, 1), 1);
   made.burst_ns = time_of(made.quantum_bytes, made.rate_bytes);
   return made;

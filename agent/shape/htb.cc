@@ -1,5 +1,6 @@
 #include "agent/shape/htb.h"
 
+#include "agent/plan/queue_classes.h"
 #include "agent/shape/queue_link.h"
 #include "agent/shape/traffic_request.h"
 
@@ -14,10 +15,15 @@ namespace {
 
 constexpr std::uint32_t kMajor = GRANTD_QUEUE_MAJOR << 16, kHtbVersion = 3, kRateToQuantum = 10;
 constexpr std::uint64_t kLargest32 = 0xffffffff;
+// Of SFQ: a frame at each turn of a flow; flows, and packets of one, at most, as the kernel has it.
+constexpr unsigned kSfqQuantum = 1514, kSfqMost = 127;
 
 std::uint32_t class_of(std::uint32_t minor) { return kMajor | minor; }
-// A handle of its own for the queue of each class: those that the kernel gives run out.
-std::uint32_t handle_of(std::uint32_t minor) { return minor << 16; }
+// A handle of its own for the queue of each class: those that the kernel gives run out. One of another kind needs
+// another handle, or it does not take its place.
+std::uint32_t handle_of(std::uint32_t minor, bool fair) {
+  return (fair ? minor - kFirstGuestMinor + GRANTD_QUEUE_MAJOR + 1 : minor) << 16;
+}
 std::string named(std::uint32_t minor) {
   return "queue class " + std::to_string(GRANTD_QUEUE_MAJOR) + ":" + std::to_string(minor);
 }
@@ -86,14 +92,30 @@ Result<void> put_htb_class(nl_sock* socket, std::uint32_t ifindex, std::uint32_t
   return carry_out(socket, message.get(), "cannot put " + named(minor));
 }
 
-Result<void> put_leaf(nl_sock* socket, std::uint32_t ifindex, std::uint32_t minor, std::uint32_t bytes) {
-  const NetlinkMessage message =
-      traffic_request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex, class_of(minor), handle_of(minor));
-  const tc_fifo_qopt limit{bytes};
-  if (!message || nla_put_string(message.get(), TCA_KIND, "bfifo") < 0 ||
-      nla_put(message.get(), TCA_OPTIONS, sizeof(limit), &limit) < 0)
+tc_sfq_qopt_v1 sfq_options(std::uint32_t bytes) {
+  tc_sfq_qopt_v1 options{};
+  options.v0.quantum = kSfqQuantum;
+  options.v0.limit = bytes / kQueueStepBytes;
+  options.v0.flows = options.depth = kSfqMost;
+  return options;
+}
+
+Result<void> put_leaf(nl_sock* socket, std::uint32_t ifindex, std::uint32_t minor, const QueueClass& wanted) {
+  const NetlinkMessage message = traffic_request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex, class_of(minor),
+                                                 handle_of(minor, wanted.fair));
+  const tc_fifo_qopt fifo{wanted.queue_bytes};
+  const tc_sfq_qopt_v1 sfq = sfq_options(wanted.queue_bytes);
+  if (!message || nla_put_string(message.get(), TCA_KIND, wanted.fair ? "sfq" : "bfifo") < 0 ||
+      (wanted.fair ? nla_put(message.get(), TCA_OPTIONS, sizeof(sfq), &sfq)
+                   : nla_put(message.get(), TCA_OPTIONS, sizeof(fifo), &fifo)) < 0)
     return no_memory();
   return carry_out(socket, message.get(), "cannot bound the queue of " + named(minor));
+}
+
+Result<void> delete_class(nl_sock* socket, std::uint32_t ifindex, std::uint32_t minor) {
+  const NetlinkMessage message = traffic_request(RTM_DELTCLASS, 0, ifindex, 0, class_of(minor));
+  if (!message) return no_memory();
+  return carry_out(socket, message.get(), "cannot remove " + named(minor), ENOENT);
 }
 
 std::optional<QueueClass> read_class(nlattr* options, const tcmsg& header) {
@@ -124,6 +146,19 @@ Result<void> read_classes(nl_sock* socket, ShaperState& state) {
   });
 }
 
+// One that is not as we make them is taken for none.
+void read_leaf(const std::string& kind, nlattr* options, QueueClass& found) {
+  const auto size = static_cast<std::size_t>(nla_len(options));
+  if (kind == "bfifo" && size >= sizeof(tc_fifo_qopt)) {
+    found.queue_bytes = static_cast<const tc_fifo_qopt*>(nla_data(options))->limit;
+  } else if (kind == "sfq" && size >= sizeof(tc_sfq_qopt_v1)) {
+    const auto* sfq = static_cast<const tc_sfq_qopt_v1*>(nla_data(options));
+    if (sfq->v0.quantum != kSfqQuantum || sfq->v0.flows != kSfqMost || sfq->depth != kSfqMost) return;
+    found.queue_bytes = sfq->v0.limit * kQueueStepBytes;
+    found.fair = true;
+  }
+}
+
 Result<void> read_leaves(nl_sock* socket, ShaperState& state) {
   const NetlinkMessage message = traffic_request(RTM_GETQDISC, NLM_F_DUMP, state.queue_ifindex, 0, 0);
   if (!message) return no_memory();
@@ -132,11 +167,10 @@ Result<void> read_leaves(nl_sock* socket, ShaperState& state) {
     nlattr* attributes[TCA_MAX + 1];
     if (header->tcm_ifindex != static_cast<int>(state.queue_ifindex) || TC_H_MAJ(header->tcm_parent) != kMajor ||
         nlmsg_parse(answer, sizeof(tcmsg), attributes, TCA_MAX, nullptr) < 0 || !attributes[TCA_OPTIONS] ||
-        !attributes[TCA_KIND] || std::string("bfifo") != nla_get_string(attributes[TCA_KIND]) ||
-        nla_len(attributes[TCA_OPTIONS]) < static_cast<int>(sizeof(tc_fifo_qopt)))
+        !attributes[TCA_KIND])
       return;
     if (const auto found = state.classes.find(TC_H_MIN(header->tcm_parent)); found != state.classes.end())
-      found->second.queue_bytes = static_cast<const tc_fifo_qopt*>(nla_data(attributes[TCA_OPTIONS]))->limit;
+      read_leaf(nla_get_string(attributes[TCA_KIND]), attributes[TCA_OPTIONS], found->second);
   });
 }
 
@@ -153,6 +187,17 @@ Result<ShaperState> read_queues(nl_sock* socket, const std::string& pin_root) {
   if (auto read = read_classes(socket, state); !read) return read.error();
   if (auto read = read_leaves(socket, state); !read) return read.error();
   return state;
+}
+
+// Found out on a class that nothing is sent to.
+bool takes_fair_class(nl_sock* socket, std::uint32_t ifindex) {
+  grantd_limit limit{};
+  limit.rate_bps = GRANTD_MIN_RATE_BPS;
+  limit.burst_bytes = GRANTD_MIN_BURST_BYTES;
+  const QueueClass trial = guest_class(limit, GRANTD_EGRESS, 0, 1, true);
+  if (!put_htb_class(socket, ifindex, kTrialMinor, trial)) return false;
+  const bool taken = put_leaf(socket, ifindex, kTrialMinor, trial).ok();
+  return delete_class(socket, ifindex, kTrialMinor).ok() && taken;
 }
 
 struct Opened {
@@ -178,7 +223,10 @@ Result<void> HtbShaper::make() {
   if (!link) return link.error();
   auto root = has_root(socket.value().get(), link.value().queue_ifindex);
   if (!root) return root.error();
-  return root.value() ? Result<void>() : put_root(socket.value().get(), link.value().queue_ifindex);
+  if (!root.value())
+    if (auto put = put_root(socket.value().get(), link.value().queue_ifindex); !put) return put;
+  fair_queues_ = takes_fair_class(socket.value().get(), link.value().queue_ifindex);
+  return {};
 }
 
 // What changes while it is read is read once more.
@@ -188,7 +236,10 @@ Result<ShaperState> HtbShaper::read() {
   auto state = read_queues(socket.value().get(), pin_root_);
   for (int again = 0; !state && state.error().error_number == EINTR && again < 3; again++)
     state = read_queues(socket.value().get(), pin_root_);
-  return state;
+  if (!state) return state.error();
+  ShaperState read = std::move(state).value();
+  read.fair_queues = fair_queues_;
+  return read;
 }
 
 Result<ShaperState> HtbShaper::refresh(const ShaperState& known) {
@@ -211,16 +262,13 @@ Result<void> HtbShaper::put_class(std::uint32_t minor, const QueueClass& wanted)
   nl_sock* socket = opened.value().socket.get();
   const std::uint32_t ifindex = opened.value().link.queue_ifindex;
   if (auto put = put_htb_class(socket, ifindex, minor, wanted); !put) return put;
-  return wanted.queue_bytes ? put_leaf(socket, ifindex, minor, wanted.queue_bytes) : Result<void>();
+  return wanted.queue_bytes ? put_leaf(socket, ifindex, minor, wanted) : Result<void>();
 }
 
 Result<void> HtbShaper::remove_class(std::uint32_t minor) {
   auto opened = open_queues(pin_root_);
   if (!opened) return opened.error().error_number == ENODEV ? Result<void>() : opened.error();
-  const NetlinkMessage message =
-      traffic_request(RTM_DELTCLASS, 0, opened.value().link.queue_ifindex, 0, class_of(minor));
-  if (!message) return no_memory();
-  return carry_out(opened.value().socket.get(), message.get(), "cannot remove " + named(minor), ENOENT);
+  return delete_class(opened.value().socket.get(), opened.value().link.queue_ifindex, minor);
 }
 
 Result<void> HtbShaper::remove() {

@@ -1,4 +1,5 @@
-// Queues in an HTB qdisc: a class for each limited Grant and direction, in it one for each guest.
+// Queues in an HTB qdisc: a class for each limited Grant and direction, in it one for each guest; in that a fifo, or
+// SFQ, where the kernel has it, for the flows of what a guest sends.
 #pragma once
 
 #include "agent/shape/shaper.h"
@@ -16,8 +17,11 @@ class HtbShaper final : public Shaper {
   Result<void> remove_class(std::uint32_t minor) override;
   Result<void> remove() override;
 
+  bool fair_queues() const { return fair_queues_; }
+
  private:
   std::string pin_root_;
+  bool fair_queues_ = false;  // found out by make()
 };
 
 }  // namespace grantd

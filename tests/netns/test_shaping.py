@@ -14,7 +14,7 @@ from agent import Agent
 from bandwidth import probe
 from test_bandwidth import BURST, HARD, LIMITED, RATE, bound, udp_bytes
 from test_iperf3 import Iperf3
-from traffic import SO_RCVBUFFORCE, Ping, TcpPair, UdpPair
+from traffic import SO_RCVBUFFORCE, Flood, Ping, TcpPair, UdpPair
 from world import PARTIES, eventually
 
 HOME = PARTIES["grantee"]
@@ -37,6 +37,18 @@ def links(node):
 def classes(node):
     queue, _ = links(node)
     return node.world.node.run("tc", "class", "show", "dev", queue).splitlines()
+
+
+def has_sfq(node):
+    """Of a kernel that can be had in a machine of vmtest, and not of every one."""
+    made = subprocess.run(["ip", "netns", "exec", node.world.tailnet.name, "tc", "qdisc", "replace", "dev", "lo", "root", "sfq"],
+                          capture_output=True, check=False)
+    return made.returncode == 0
+
+
+def leaves(node):
+    queue, _ = links(node)
+    return [line.split()[1] for line in node.world.node.run("tc", "qdisc", "show", "dev", queue).splitlines() if " parent " in line]
 
 
 def metrics(node):
@@ -62,10 +74,32 @@ def retransmits(run):
 
 
 def test_the_mode_and_its_reason_are_told(node):
-    assert node.agent.json("status")["shaper"] == {"mode": "htb", "why": "the kernel has HTB"}
-    assert "htb: the kernel has HTB" in node.agent.ctl("status").stdout
+    why = "the kernel has HTB" + (", and SFQ for the flows of a guest" if has_sfq(node) else "")
+    assert node.agent.json("status")["shaper"] == {"mode": "htb", "why": why}
+    assert f"htb: {why}" in node.agent.ctl("status").stdout
     assert len(links(node)) == 2
     assert classes(node) == [], "an unlimited Grant has no class"
+
+
+class LargeFlood(Flood):
+    def payload(self):
+        return b"x" * 1400
+
+
+def test_flows_of_a_guest_take_turns_where_the_kernel_has_sfq(limited):
+    """A datagram does not wait for those of another flow; without SFQ it waits for all that came before it."""
+    fair = has_sfq(limited)
+    wanted = ["bfifo", "sfq"] if fair else ["bfifo", "bfifo"]
+    assert sorted(leaves(limited)) == wanted
+    limited.agent.kill()
+    limited.agent.start()
+    assert sorted(leaves(limited)) == wanted, "it finds what it would make"
+    with LargeFlood(limited.guest, limited.world.outside, HOME[4], port=6000):
+        time.sleep(1)
+        delays = sorted(probe(types.SimpleNamespace(world=limited.world, guests=[limited.guest], home=HOME[4]), 2))
+    assert len(delays) > 20
+    waits = 8 * 1442 * 20 / RATE  # of the packets that wait: more are in the buffer of a socket, fewer have their turn before it
+    assert (statistics.median(delays) < waits) == fair, delays[len(delays) // 2]
 
 
 @pytest.mark.parametrize("reverse", [False, True])

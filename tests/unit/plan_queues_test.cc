@@ -172,8 +172,9 @@ RC_GTEST_PROP(QueueClasses, StayBelowTheirLimit, ()) {
   const auto burst = *rc::gen::inRange<std::uint64_t>(GRANTD_MIN_BURST_BYTES, 1ULL << 30);
   const auto guests = *rc::gen::inRange<std::size_t>(1, 20'000);
   const auto direction = *rc::gen::inRange<std::uint32_t>(0, GRANTD_DIRECTIONS);
+  const auto fair = *rc::gen::arbitrary<bool>();
   const grantd_limit limit = encode_limit({rate, burst}, 4);
-  const QueueClass grant = grant_class(limit), guest = guest_class(limit, direction, 4, guests);
+  const QueueClass grant = grant_class(limit), guest = guest_class(limit, direction, 4, guests, fair);
   RC_ASSERT(grant.rate_bytes > 0U);
   RC_ASSERT(grant.rate_bytes * 8 < rate);
   RC_ASSERT(grant.rate_bytes * 8 + 16 > rate - rate / 250);
@@ -188,6 +189,10 @@ RC_GTEST_PROP(QueueClasses, StayBelowTheirLimit, ()) {
       RC_ASSERT(time / kQueueTickNs <= 0xffffffffU);
     }
   RC_ASSERT(guest.queue_bytes >= 256U << 10);
+  // As the kernel's SFQ gives it back: packets, of which it takes 127 x 127.
+  RC_ASSERT(guest.queue_bytes % kQueueStepBytes == 0U);
+  RC_ASSERT(guest.queue_bytes / kQueueStepBytes <= 127U * 127U);
+  RC_ASSERT(guest.fair == (fair && direction == GRANTD_EGRESS));
 }
 
 TEST(QueueClasses, NumbersDoNotMeet) {
@@ -195,6 +200,7 @@ TEST(QueueClasses, NumbersDoNotMeet) {
   EXPECT_LT(grant_minor(8190, GRANTD_INGRESS), kFirstGuestMinor);
   EXPECT_GT(grant_minor(1, GRANTD_EGRESS), 1U);
   EXPECT_LT(guest_minor(kGuestNumbers - 1, GRANTD_INGRESS), 0xffffU);
+  EXPECT_LT(guest_minor(kGuestNumbers - 1, GRANTD_INGRESS), kTrialMinor);
   EXPECT_EQ(guest_number(guest_minor(77, GRANTD_INGRESS)), 77U);
 }
 
