@@ -3,7 +3,6 @@
 #include <grantd.skel.h>
 #include "agent/attach/attacher.h"
 #include "agent/attach/pin_lock.h"
-#include "agent/attach/pin_root.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -103,7 +102,6 @@ Result<std::unique_ptr<Datapath>> Datapath::load(const DatapathOptions& options)
   datapath->options_ = options;
   libbpf_set_print(keep_log);
   libbpf_log().clear();
-  if (auto made = make_pin_root(options.pin_root); !made) return made.error();
   auto lock = lock_pin_root(options.pin_root);
   if (!lock) return lock.error();
   datapath->lock_ = std::move(lock).value();

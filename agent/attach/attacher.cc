@@ -3,58 +3,17 @@
 #include "agent/attach/clsact.h"
 #include "agent/attach/links.h"
 #include "agent/attach/pin_lock.h"
+#include "agent/attach/pinned_links.h"
 
 #include <bpf/bpf.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <filesystem>
 #include <optional>
-#include <string_view>
-#include <vector>
 
 namespace grantd {
 
 namespace {
-
-struct PinnedLink {
-  std::string path;
-  Attachment attachment;
-  Descriptor link;
-  LinkInfo info;
-  // The interface or cgroup that it was made for is there no more.
-  bool defunct() const {
-    return is_interface_hook(attachment.hook) ? info.ifindex != attachment.ifindex
-                                              : info.cgroup_id != attachment.cgroup_id;
-  }
-};
-
-Result<std::vector<PinnedLink>> pinned_links(const std::string& directory) {
-  std::vector<PinnedLink> links;
-  std::error_code failed;
-  for (std::filesystem::directory_iterator entry(directory, failed), end; !failed && entry != end;
-       entry.increment(failed)) {
-    const auto attachment = parse_link_name(entry->path().filename().string());
-    if (!attachment) continue;
-    PinnedLink pinned{entry->path().string(), *attachment, open_link(entry->path()), {}};
-    if (!pinned.link.valid()) {
-      if (errno == ENOENT) continue;
-      return system_error("cannot open " + pinned.path, errno);
-    }
-    auto info = link_info(pinned.link.get());
-    if (!info) return info.error();
-    pinned.info = info.value();
-    links.push_back(std::move(pinned));
-  }
-  if (failed && failed.value() != ENOENT) return system_error("cannot list " + directory, failed.value());
-  return links;
-}
-
-Result<void> remove_pin(const std::string& path) {
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return system_error("cannot remove " + path, errno);
-  return {};
-}
 
 // The name of a loaded program; "" where it is gone.
 std::string program_name(std::uint32_t id) {
@@ -77,34 +36,6 @@ Result<bool> is_first(const Attachment& attachment, std::uint32_t program_id) {
   auto programs = tcx_programs(attachment.hook, attachment.ifindex);
   if (!programs) return programs.error();
   return !programs.value().empty() && programs.value().front() == program_id;
-}
-
-// The live link behind a pin; nothing where there is no pin, or where its interface or cgroup is gone.
-Result<std::optional<PinnedLink>> live_link(const std::string& path, const Attachment& attachment) {
-  PinnedLink pinned{path, attachment, open_link(path), {}};
-  if (!pinned.link.valid()) {
-    if (errno == ENOENT) return std::optional<PinnedLink>();
-    return system_error("cannot open " + path, errno);
-  }
-  auto info = link_info(pinned.link.get());
-  if (!info) return info.error();
-  pinned.info = info.value();
-  if (pinned.defunct()) return std::optional<PinnedLink>();
-  return std::optional<PinnedLink>(std::move(pinned));
-}
-
-// A name with this prefix is on its way to the name behind it.
-constexpr std::string_view kMoving = "moving-";
-
-// Pins a link, in one step also where another is pinned by that name, which ends with its last descriptor.
-Result<void> pin_over(const Descriptor& link, const std::string& directory, const std::string& name) {
-  const std::string fresh = directory + "/" + std::string(kMoving) + name, path = directory + "/" + name;
-  if (bpf_obj_pin(link.get(), path.c_str()) == 0) return {};
-  if (errno != EEXIST) return system_error("cannot pin " + path, errno);
-  if (auto removed = remove_pin(fresh); !removed) return removed;
-  if (bpf_obj_pin(link.get(), fresh.c_str()) != 0) return system_error("cannot pin " + fresh, errno);
-  if (std::rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);
-  return {};
 }
 
 Error not_there(const Attachment& attachment) {
@@ -146,6 +77,9 @@ Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, 
   auto old = live_link(links() + "/" + name, attachment);
   if (!old) return old.error();
   if (!old.value()) {
+    // A link that bears the name and stands elsewhere must not end with it.
+    if (access((links() + "/" + name).c_str(), F_OK) == 0)
+      if (auto live = live_links(links()); !live) return live.error();
     auto link = first_link(attachment, program_fd);
     if (!link) return link.error();
     if (auto pinned = pin_over(link.value(), links(), name); !pinned) {
@@ -167,11 +101,21 @@ Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, 
 }
 
 Result<Descriptor> Attacher::first_link(const Attachment& attachment, int program_fd) {
-  if (auto unpinned = unpinned_.extract(attachment); !unpinned.empty()) {
-    const auto info = link_info(unpinned.mapped().get());
-    if (info && info.value().ifindex == attachment.ifindex) return std::move(unpinned.mapped());
+  for (auto each = unpinned_.begin(); each != unpinned_.end(); ++each) {
+    const auto info = link_info(each->second.get());
+    if (each->first.hook != attachment.hook || !info || info.value().ifindex != attachment.ifindex) continue;
+    Descriptor link = std::move(each->second);
+    unpinned_.erase(each);
+    return link;
   }
-  return create_tcx_link(attachment.hook, attachment.ifindex, program_fd);
+  auto created = create_tcx_link(attachment.hook, attachment.ifindex, program_fd);
+  if (created || created.error().error_number != EEXIST) return created;
+  // Its link came with it from another index: from now on it is found by its name.
+  if (auto live = live_links(links()); !live) return live.error();
+  auto came = live_link(links() + "/" + link_name(attachment), attachment);
+  if (!came) return came.error();
+  if (!came.value()) return created.error();
+  return std::move(came.value()->link);
 }
 
 // A hook takes a program once only, so a guard goes to the front, our old link ends, and the guard's link gets
@@ -222,26 +166,10 @@ Result<void> Attacher::detach(const Attachment& attachment) {
   return {};
 }
 
-// A link that stood at the front, pinned, when an agent died before the rename.
-Result<void> Attacher::finish_moves() {
-  std::vector<std::string> names;
-  std::error_code failed;
-  for (std::filesystem::directory_iterator entry(links(), failed), end; !failed && entry != end;
-       entry.increment(failed))
-    if (const std::string name = entry->path().filename().string(); name.starts_with(kMoving))
-      names.push_back(name.substr(kMoving.size()));
-  if (failed && failed.value() != ENOENT) return system_error("cannot list " + links(), failed.value());
-  for (const std::string& name : names) {
-    const std::string path = links() + "/" + name, fresh = links() + "/" + std::string(kMoving) + name;
-    if (std::rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);
-  }
-  return {};
-}
-
 Result<std::size_t> Attacher::adopt(const std::map<Hook, int>& program_fds) {
   auto lock = lock_links(links());
   if (!lock) return lock.error();
-  if (auto finished = finish_moves(); !finished) return finished.error();
+  if (auto finished = finish_moves(links()); !finished) return finished.error();
   auto adopted_links = adopt_links(program_fds);
   if (!adopted_links) return adopted_links.error();
   auto adopted_filters = adopt_filters(program_fds);
@@ -251,10 +179,9 @@ Result<std::size_t> Attacher::adopt(const std::map<Hook, int>& program_fds) {
 
 Result<std::size_t> Attacher::adopt_links(const std::map<Hook, int>& program_fds) {
   std::size_t adopted = 0;
-  auto pinned = pinned_links(links());
+  auto pinned = live_links(links());
   if (!pinned) return pinned.error();
   for (const PinnedLink& each : pinned.value()) {
-    if (each.defunct()) continue;
     if (bpf_link_update(each.link.get(), program_fds.at(each.attachment.hook), nullptr) != 0) {
       if (is_gone(errno)) continue;
       return system_error("cannot replace the program of " + each.path, errno);
@@ -286,13 +213,10 @@ Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_
   auto lock = lock_links(links());
   if (!lock) return lock.error();
   std::set<Attachment> attachments;
-  auto pinned = pinned_links(links());
+  auto pinned = live_links(links());
   if (!pinned) return pinned.error();
   for (const PinnedLink& each : pinned.value()) {
-    if (each.defunct()) {
-      if (auto removed = remove_pin(each.path); !removed) return removed.error();
-      continue;
-    }
+    if (each.away()) continue;
     const std::uint32_t id = program_ids.at(each.attachment.hook);
     if (each.info.program_id != id) continue;
     if (is_interface_hook(each.attachment.hook)) {
@@ -326,12 +250,8 @@ Result<bool> Attacher::is_held(const Attachment& attachment) const {
 Result<void> Attacher::remove_defunct() const {
   auto lock = lock_links(links());
   if (!lock) return lock.error();
-  auto pinned = pinned_links(links());
-  if (!pinned) return pinned.error();
-  for (const PinnedLink& each : pinned.value())
-    if (each.defunct())
-      if (auto removed = remove_pin(each.path); !removed) return removed;
-  return {};
+  auto live = live_links(links());
+  return live ? Result<void>() : live.error();
 }
 
 Result<void> Attacher::detach_all() {
@@ -341,7 +261,7 @@ Result<void> Attacher::detach_all() {
   };
   auto lock = lock_links(links());
   if (!lock) note(lock.error());
-  if (auto finished = finish_moves(); !finished) note(finished);
+  if (auto finished = finish_moves(links()); !finished) note(finished);
   if (auto pinned = pinned_links(links()); !pinned) {
     note(pinned.error());
   } else {

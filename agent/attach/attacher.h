@@ -51,7 +51,6 @@ class Attacher {
   Result<Descriptor> first_link(const Attachment& attachment, int program_fd);
   Result<void> move_to_front(const Attachment& attachment, const Descriptor& old, int program_fd);
   Result<void> attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id);
-  Result<void> finish_moves();
   Result<std::size_t> adopt_links(const std::map<Hook, int>& program_fds);
   Result<std::size_t> adopt_filters(const std::map<Hook, int>& program_fds);
   std::string links() const { return pin_root_ + "/links"; }
@@ -59,7 +58,8 @@ class Attacher {
   std::string pin_root_;
   AttachMode mode_;
   std::string mechanism_;
-  // Links that could not be pinned, and hold all the same: a guest that has been closed stays so.
+  // Links that could not be pinned, and hold all the same: a guest that has been closed stays so. By what each was
+  // made for; its interface may have another index by now.
   std::map<Attachment, Descriptor> unpinned_;
 };
 

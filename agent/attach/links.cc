@@ -123,6 +123,7 @@ Result<LinkInfo> link_info(int link_fd) {
   __u32 length = sizeof(info);
   if (bpf_obj_get_info_by_fd(link_fd, &info, &length) != 0) return system_error("cannot read a link", errno);
   LinkInfo result;
+  result.link_id = info.id;
   result.program_id = info.prog_id;
   // tcx.ifindex has the place of xdp.ifindex; the number of its type is not in Debian's headers.
   if (info.type == BPF_LINK_TYPE_CGROUP)

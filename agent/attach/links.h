@@ -13,6 +13,7 @@
 namespace grantd {
 
 struct LinkInfo {
+  std::uint32_t link_id = 0;
   std::uint32_t program_id = 0;
   std::uint32_t ifindex = 0;    // tcx; 0: its interface is gone
   std::uint64_t cgroup_id = 0;  // cgroup; 0: its cgroup is gone

@@ -1,7 +1,10 @@
 #include "agent/attach/pin_lock.h"
 
+#include "agent/attach/pin_root.h"
+
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <chrono>
@@ -9,17 +12,36 @@
 
 namespace grantd {
 
+namespace {
+
+bool is_at(int directory, const std::string& path) {
+  struct stat held {
+  }, found{};
+  return fstat(directory, &held) == 0 && stat(path.c_str(), &found) == 0 && held.st_dev == found.st_dev &&
+         held.st_ino == found.st_ino;
+}
+
+}  // namespace
+
 Result<Descriptor> lock_pin_root(const std::string& pin_root) {
   constexpr std::chrono::milliseconds kPause{50}, kPatience{2000};
-  Descriptor directory(open(pin_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid()) return system_error("cannot open " + pin_root, errno);
-  for (std::chrono::milliseconds waited{0}; flock(directory.get(), LOCK_EX | LOCK_NB) != 0; waited += kPause) {
-    if (errno != EWOULDBLOCK) return system_error("cannot lock " + pin_root, errno);
+  for (std::chrono::milliseconds waited{0};; waited += kPause) {
+    if (auto made = make_pin_root(pin_root); !made) return made.error();
+    Descriptor directory(open(pin_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory.valid() && errno != ENOENT) return system_error("cannot open " + pin_root, errno);
+    if (directory.valid() && flock(directory.get(), LOCK_EX | LOCK_NB) == 0) {
+      // Whoever held it may have taken the root away; then the lock is on a directory that nobody finds.
+      if (is_at(directory.get(), pin_root)) {
+        if (auto made = make_pin_root(pin_root); !made) return made.error();  // all of its parts
+        return directory;
+      }
+    } else if (directory.valid() && errno != EWOULDBLOCK) {
+      return system_error("cannot lock " + pin_root, errno);
+    }
     if (waited >= kPatience)
       return Error{"pin root " + pin_root + ": another grantd runs there; stop it first", EWOULDBLOCK};
     std::this_thread::sleep_for(kPause);
   }
-  return directory;
 }
 
 Result<bool> is_pin_root_held(const std::string& pin_root) {

@@ -8,8 +8,9 @@
 
 namespace grantd {
 
-// Holds the directory until the descriptor is closed, which the kernel does for a process that dies. Waits a
-// moment for one that is on its way out; then another grantd runs, and that is the error.
+// Makes the pin root and its parts where they are not there, and holds it until the descriptor is closed, which the
+// kernel does for a process that dies. Waits a moment for one that is on its way out, and may take the root away with
+// it; then another grantd runs, and that is the error, of number EWOULDBLOCK.
 Result<Descriptor> lock_pin_root(const std::string& pin_root);
 
 // Whether a grantd holds it now.

@@ -22,8 +22,6 @@ bool says_the_same(grantd_endpoint one, const grantd_endpoint& other) {
 constexpr Hook kConnectHooks[] = {Hook::Connect4, Hook::Connect6};
 constexpr Hook kSocketHooks[] = {Hook::SkbEgress, Hook::SkbIngress};
 
-bool is_guest_hook(Hook hook) { return hook == Hook::FromGuest || hook == Hook::ToGuest; }
-
 }  // namespace
 
 void Planner::attach(const Attachment& attachment, const std::string& subject) {
@@ -155,10 +153,6 @@ void Planner::close_abandoned_endpoints() {
     copy_text(guest.quarantine, "its Workload or pod is gone, or is no guest any more");
     put_guest(record.endpoint_id, guest, subject);
   }
-  // Pins of interfaces that are gone.
-  for (const Attachment& attachment : kernel_.attachments)
-    if (is_guest_hook(attachment.hook) && !facts_.interfaces.contains(attachment.ifindex))
-      add(Retire, interface_subject(attachment.ifindex), operation::Detach{attachment});
 }
 
 // A cgroup that is gone has no attachment any more; one that is there stays closed.

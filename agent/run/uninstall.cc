@@ -9,6 +9,7 @@
 #include "agent/shape/guest_segments.h"
 #include "agent/shape/shaper.h"
 
+#include <cerrno>
 #include <filesystem>
 
 namespace grantd {
@@ -46,12 +47,9 @@ Result<void> remove_state_file(const std::string& path) {
 Result<void> uninstall(const Settings& settings) {
   const std::string &pin_root = settings.pin_root, &state_dir = settings.state_dir;
   std::error_code failed;
-  Descriptor lock;
-  if (fs::exists(pin_root, failed)) {
-    auto locked = lock_pin_root(pin_root);
-    if (!locked) return locked.error();
-    lock = std::move(locked).value();
-  }
+  // Also where there is nothing yet: an agent may be about to start. Where nothing can be pinned none can.
+  const auto lock = lock_pin_root(pin_root);
+  if (!lock && (lock.error().error_number == EWOULDBLOCK || fs::exists(pin_root, failed))) return lock.error();
   if (!settings.cni_conf_dir.empty())
     if (auto removed = remove_chain(settings.cni_conf_dir, settings.cni_bin_dir); !removed) return removed;
   // Filters are found without pins.

@@ -258,6 +258,46 @@ TEST(AttachTcx, AMoveThatWasCutShortIsFinished) {
   EXPECT_TRUE(pair.passes_from_guest());
 }
 
+// A pin that does not say where its link stands, as after a move of the interface to another index.
+TEST(AttachTcx, ALinkUnderAnotherNameHoldsAndGetsItsOwn) {
+  Pair pair("kt0"), other("kt1", 2);
+  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
+  Attacher attacher(pin_root(), AttachMode::Tcx);
+  const Programs dropping(kDrop);
+  const Attachment from{Hook::FromGuest, pair.ifindex(), 0}, others{Hook::FromGuest, other.ifindex(), 0};
+  const std::string links = pin_root() + "/links/", own = links + link_name(from), taken = links + link_name(others);
+  ASSERT_DONE(attach(attacher, from, dropping));
+
+  std::filesystem::rename(own, links + "from_guest-7777");
+  ASSERT_DONE(attacher.remove_defunct());  // as the CNI plugin does, with no agent
+  EXPECT_FALSE(pair.passes_from_guest());
+  EXPECT_TRUE(std::filesystem::exists(own));
+
+  std::filesystem::rename(own, links + "from_guest-7777");
+  ASSERT_DONE(attach(attacher, from, dropping));
+  EXPECT_FALSE(pair.passes_from_guest());
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from));
+
+  std::filesystem::rename(own, taken);
+  ASSERT_DONE(attach(attacher, others, dropping));
+  EXPECT_FALSE(pair.passes_from_guest());
+  EXPECT_FALSE(other.passes_from_guest());
+
+  std::filesystem::rename(own, links + "between");
+  std::filesystem::rename(taken, own);
+  std::filesystem::rename(links + "between", taken);
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));
+  EXPECT_FALSE(pair.passes_from_guest());
+  EXPECT_FALSE(other.passes_from_guest());
+
+  ASSERT_TRUE(run("ip link del kt0"));
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(others));
+  EXPECT_FALSE(std::filesystem::exists(own));
+  ASSERT_DONE(attacher.detach_all());
+  EXPECT_TRUE(other.passes_from_guest());
+  EXPECT_TRUE(std::filesystem::is_empty(pin_root() + "/links"));
+}
+
 // What the trap is: the kernel takes an egress filter into the ingress chain of an `ingress` qdisc.
 TEST(AttachClsact, AnIngressQdiscIsReplaced) {
   Pair pair("kt0");

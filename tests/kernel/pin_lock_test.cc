@@ -5,6 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <thread>
+
 namespace grantd::test {
 namespace {
 
@@ -21,9 +26,33 @@ TEST(PinLock, IsOneProcessAtATimeAndLeavesNothing) {
   EXPECT_TRUE(lock_pin_root(pin_root()));
 }
 
-TEST(PinLock, AMissingRootIsAnError) {
-  EXPECT_FALSE(lock_pin_root(pin_root() + "-not"));
-  EXPECT_FALSE(is_pin_root_held(pin_root() + "-not").value());
+std::string missing_root() { return pin_root() + "/another"; }
+
+TEST(PinLock, AMissingRootIsMadeWhereThereMayBeOne) {
+  EXPECT_FALSE(lock_pin_root("/proc/grantd"));
+  EXPECT_FALSE(is_pin_root_held(missing_root()).value());
+  {
+    const auto made = lock_pin_root(missing_root());
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_TRUE(std::filesystem::is_directory(missing_root() + "/links"));
+  }
+  std::filesystem::remove_all(missing_root());
+}
+
+// As `uninstall` does while an agent waits for it.
+TEST(PinLock, WhoeverWaitsHoldsARootThatOthersFind) {
+  auto first = lock_pin_root(missing_root());
+  ASSERT_TRUE(first) << first.error().message;
+  std::optional<Result<Descriptor>> second;
+  std::thread waiting([&second] { second.emplace(lock_pin_root(missing_root())); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  std::filesystem::remove_all(missing_root());
+  first.value().close();
+  waiting.join();
+  ASSERT_TRUE(second->ok()) << second->error().message;
+  EXPECT_TRUE(is_pin_root_held(missing_root()).value());
+  EXPECT_TRUE(std::filesystem::is_directory(missing_root() + "/links"));
+  std::filesystem::remove_all(missing_root());
 }
 
 }  // namespace

@@ -196,7 +196,8 @@ class World:
 
     def connect(self, guest, index=None, force=False):
         """Makes the guest's link; `index` is the interface index of the node's side. By `force` also where somebody
-        sets it down meanwhile."""
+        sets it down meanwhile; then the guest knows its gateway's address, for what waits until it is asked for comes
+        after what is sent later."""
         index = f" index {index}" if index else ""
         self.node.ip(
             f"link add {guest.interface}{index} address {guest.gateway_mac} type veth peer name eth0 "
@@ -209,6 +210,7 @@ class World:
         guest.namespace.ip(
             "link set eth0 up", f"addr add {guest.addresses[4]}/32 dev eth0",
             f"addr add {guest.addresses[6]}/128 dev eth0 nodad",
+            *([f"neigh replace {GATEWAY[4]} lladdr {guest.gateway_mac} dev eth0 nud permanent"] if force else []),
             f"route add default via {GATEWAY[4]} dev eth0 onlink", f"route add ::/0 via {GATEWAY[6]} dev eth0")
 
     def disconnect(self, guest):

@@ -147,7 +147,8 @@ TEST_F(PlanTest, ADeletedWorkloadStaysClosedUntilItsInterfaceGoes) {
   facts_.interfaces = {2, 11, 12};
   applier_.apply(plan(applier_.state(), compile(desired, node_, time_), facts_), facts_.now);
   EXPECT_EQ(applier_.state().endpoints.count(10), 0U);
-  EXPECT_EQ(applier_.state().attachments.count({Hook::FromGuest, 10, 0}), 0U);
+  // What stands is newer than what is known of interfaces: one that has just come back is not opened.
+  EXPECT_EQ(applier_.state().attachments.count({Hook::FromGuest, 10, 0}), 1U);
 }
 
 TEST_F(PlanTest, AnInterfaceMadeAgainUnderTheSameIndexIsAnotherEndpoint) {

@@ -1,0 +1,43 @@
+// The links that are pinned: a pin's name says where its link stands, and a link that stands keeps a pin.
+#pragma once
+
+#include "agent/attach/links.h"
+#include "agent/plan/attachment.h"
+#include "maps/descriptor.h"
+#include "maps/result.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+struct PinnedLink {
+  std::string path;
+  Attachment attachment;  // by the pin's name
+  Descriptor link;
+  LinkInfo info;
+
+  // The interface or cgroup that it was made for is there no more. An interface that was moved through another network
+  // namespace may have another index, and is closed by its link as before.
+  bool defunct() const { return is_interface_hook(attachment.hook) ? info.ifindex == 0 : info.cgroup_id == 0; }
+  // Its interface has an index that another link's has too: one of the two is in another network namespace.
+  bool away() const { return is_interface_hook(attachment.hook) && info.ifindex != attachment.ifindex; }
+};
+
+// All of a directory, defunct ones too.
+Result<std::vector<PinnedLink>> pinned_links(const std::string& directory);
+// Those that stand somewhere. Removes the pins of the others, and gives each of an interface the name of the index that
+// it has now, or where another bears that, a name of its own. Needs the directory's lock.
+Result<std::vector<PinnedLink>> live_links(const std::string& directory);
+// The live link behind a pin; nothing where there is no pin, or where its interface or cgroup is gone.
+Result<std::optional<PinnedLink>> live_link(const std::string& path, const Attachment& attachment);
+
+// Pins a link, in one step also where another is pinned by that name, which ends with its last descriptor.
+Result<void> pin_over(const Descriptor& link, const std::string& directory, const std::string& name);
+// What an agent that died had begun in pin_over.
+Result<void> finish_moves(const std::string& directory);
+// What is not there is no error.
+Result<void> remove_pin(const std::string& path);
+
+}  // namespace grantd

@@ -1,0 +1,108 @@
+"""A guest's interface that was moved through another network namespace comes back with another index, still closed by its
+links; nobody may take them away (class 2). Also where a pin's name does not say where its link stands."""
+
+import json
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+from agent import GRANTD
+from traffic import Flood, UdpPair
+from world import GATEWAY, PARTIES, eventually
+
+STRANGER, HOME = PARTIES["stranger"][4], PARTIES["grantee"][4]
+SECONDS = 0.8
+
+
+def index_of(node):
+    return json.loads(node.world.node.run("ip", "-j", "link", "show", "dev", node.guest.interface))[0]["ifindex"]
+
+
+def pins_of_guest(node):
+    return sorted(name for name in os.listdir(os.path.join(node.world.pin_root, "links")) if "guest" in name)
+
+
+def move(node):
+    """To where its index is taken, and back. The guest knows its gateway's address, so that it can send at once."""
+    world, guest, before = node.world, node.guest, index_of(node)
+    away = world.namespace("away")
+    away.ip(f"link add taken index {before} type veth peer name other")
+    guest.namespace.ip(f"neigh replace {GATEWAY[4]} lladdr {guest.gateway_mac} dev eth0 nud permanent")
+    world.node.ip(f"link set {guest.interface} netns {away.name}")
+    away.ip(f"link set {guest.interface} netns {world.node.name}")
+    world.node.ip(f"link set {guest.interface} up", f"addr add {GATEWAY[4]}/32 dev {guest.interface}",
+                  f"route add {guest.addresses[4]}/32 dev {guest.interface}")
+    assert index_of(node) != before
+
+
+def carrier(node):
+    """A packet that leaves the guest's namespace has a way to the uplink, by what a guest without programs gets through."""
+    eventually(lambda: "LOWER_UP" in node.world.node.run("ip", "link", "show", "dev", node.guest.interface), what="carrier")
+    time.sleep(1.2)  # the kernel takes its time to begin with a link that came up
+
+
+def allowed(node):
+    return UdpPair(node.guest, node.world.outside, 4, to=HOME).forward(0.1)
+
+
+def rename_pins(node):
+    """Somebody with rights on the node: every link bears a name of nobody."""
+    links = pathlib.Path(node.world.pin_root, "links")
+    for path in list(links.iterdir()):
+        if "guest" in path.name:
+            path.rename(path.with_name(f"{path.name.rsplit('-', 1)[0]}-104"))
+
+
+@pytest.mark.parametrize("how", ["running", "stopped", "killed", "renamed"])
+def test_it_stays_closed_and_what_is_allowed_passes_again(node, how):
+    with Flood(node.guest, node.world.outside, STRANGER) as flood:
+        eventually(lambda: flood.sent > 100, what="a flood")
+        if how == "stopped":
+            node.agent.process.send_signal(signal.SIGSTOP)
+        if how in ("killed", "renamed"):
+            node.agent.kill()
+        if how == "renamed":
+            rename_pins(node)
+        else:
+            move(node)
+            carrier(node)
+        before = flood.sent
+        time.sleep(SECONDS)
+        assert flood.arrived() == 0 and flood.sent > before + 100, "with no agent that works"
+        if how == "stopped":
+            node.agent.process.send_signal(signal.SIGCONT)
+        if how in ("killed", "renamed"):
+            node.agent.start()
+        eventually(lambda: allowed(node), what="what the Grant allows")
+        before = flood.sent
+        time.sleep(SECONDS)
+        assert flood.arrived() == 0 and flood.sent > before + 100, "with its agent"
+        assert node.agent.ctl("verify").returncode == 0
+        assert pins_of_guest(node) == [f"from_guest-{index_of(node)}", f"to_guest-{index_of(node)}"]
+        # The control: without its programs the same flood arrives.
+        node.agent.kill()
+        assert node.agent.uninstall().returncode == 0
+        eventually(lambda: flood.arrived() > 0, what="a flood of a guest without programs")
+
+
+def test_an_agent_without_its_server_leaves_it_closed(node):
+    """It has heard nothing, so it changes nothing."""
+    config = pathlib.Path(node.world.path("kubeconfig"))
+    config.write_text('{"apiVersion": "v1", "kind": "Config", "current-context": "c", '
+                      '"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], '
+                      '"clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}], "users": [{"name": "u", "user": {}}]}',
+                      encoding="utf-8")
+    with Flood(node.guest, node.world.outside, STRANGER) as flood:
+        node.agent.kill()
+        move(node)
+        carrier(node)
+        process = node.world.spawn(
+            node.world.node, GRANTD, "run", "--kubernetes", "--kubeconfig", str(config), "--node", "n", "--pin-root",
+            node.world.pin_root, "--state-dir", node.world.path("state"), "--uplink", "uplink0=lan", "--listen", "none", "--trust-clock",
+            "--cri-socket", "none")
+        eventually(lambda: node.agent.json("status")["agent"]["running"], what="an agent")
+        time.sleep(2 * SECONDS)
+        assert process.poll() is None and flood.arrived() == 0 and flood.sent > 100
+        assert len(pins_of_guest(node)) == 2
