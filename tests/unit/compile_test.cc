@@ -83,6 +83,29 @@ TEST(Compile, AnUnknownRealmRefusesTheGrantWhole) {
   EXPECT_EQ(policy.bounds[GRANTD_BOUND_FLOWS].used, 0U) << "it needs no table";
 }
 
+TEST(Compile, ARefusalNamesItsGrant) {
+  Grant bad = grant("g", {});
+  bad.grantee_realm = "nobody";
+  const auto problems = compile_one(bad).problems;
+  ASSERT_FALSE(problems.empty());
+  EXPECT_EQ(problems[0].object, "Grant keystone-system/g");
+}
+
+TEST(Compile, AGrantBeginsAtItsValidFromAndHasEndedAtItsValidUntil) {
+  Grant dated = grant("g", {});
+  const TimeFacts time = noon();
+  const auto phase = [&time](Grant one) { return compile_one(std::move(one), time).grants.at(0).phase; };
+  dated.valid_from = WallTime(time.now);
+  EXPECT_EQ(phase(dated), GRANTD_PHASE_ACTIVE);
+  dated.valid_from = WallTime(time.now) + std::chrono::nanoseconds(1);
+  EXPECT_EQ(phase(dated), GRANTD_PHASE_PENDING);
+  dated.valid_from.reset();
+  dated.valid_until = WallTime(time.now);
+  EXPECT_EQ(phase(dated), GRANTD_PHASE_EXPIRED);
+  dated.valid_until = WallTime(time.now) + std::chrono::nanoseconds(1);
+  EXPECT_EQ(phase(dated), GRANTD_PHASE_ACTIVE);
+}
+
 TEST(Compile, GuestsOfARefusedGrantStayUnderWhatIsInForceForIt) {
   DesiredState desired = world();
   desired.grants = {grant("g", {"realm:dave"})};

@@ -151,6 +151,29 @@ TEST_F(PlanTest, ADeletedWorkloadStaysClosedUntilItsInterfaceGoes) {
   EXPECT_EQ(applier_.state().attachments.count({Hook::FromGuest, 10, 0}), 1U);
 }
 
+// Between one class and another it is of none, so that nobody is believed who is not to be.
+TEST_F(PlanTest, AnUplinkThatGetsAnotherClassIsOfNoneInBetween) {
+  converge(with_grant());
+  EXPECT_EQ(applier_.state().uplinks.at(2).uplink_class, GRANTD_UPLINK_LAN);
+  node_.uplink_rules = {{"eth*", UplinkClass::Tailnet}};
+  std::vector<std::uint32_t> classes;
+  const Plan changed = next(with_grant());
+  for (const Step& step : changed.steps)
+    if (const auto* put = std::get_if<operation::PutUplink>(&step.operation))
+      classes.push_back(put->uplink.uplink_class);
+  EXPECT_THAT(classes, testing::ElementsAre(GRANTD_UPLINK_UNTRUSTED, GRANTD_UPLINK_TAILNET));
+  applier_.apply(changed, facts_.now);
+  EXPECT_EQ(applier_.state().uplinks.at(2).uplink_class, GRANTD_UPLINK_TAILNET);
+  EXPECT_THAT(next(with_grant()).steps, IsEmpty());
+}
+
+TEST(Encode, WhatIsReadBackOfAPrefixIsWhatWasWritten) {
+  for (const char* text : {"192.0.2.0/24", "198.51.100.7/32", "2001:db8::/33", "2001:db8::1/128"}) {
+    const PrefixKey key{GRANTD_UPLINK_TAILNET, desired::prefix(text)};
+    EXPECT_EQ(decode_prefix_key(encode_prefix_key(key)), key) << text;
+  }
+}
+
 TEST_F(PlanTest, AnInterfaceMadeAgainUnderTheSameIndexIsAnotherEndpoint) {
   converge(with_grant());
   const auto before = applier_.state().endpoints.at(10).endpoint_id;
