@@ -8,12 +8,18 @@
 #include <bpf/bpf.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+
 #include <cerrno>
+#include <filesystem>
 #include <optional>
 
 namespace grantd {
 
 namespace {
+
+constexpr std::size_t kMostMaps = 64;  // of one program, as the kernel has it
 
 // The name of a loaded program; "" where it is gone.
 std::string program_name(std::uint32_t id) {
@@ -30,6 +36,37 @@ std::optional<Hook> hook_of(const ClsactFilter& filter) {
   for (Hook hook : {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink, Hook::FromQueue})
     if (name == hook_name(hook) && filter.egress == (hook == Hook::ToGuest)) return hook;
   return std::nullopt;
+}
+
+std::set<std::uint32_t> maps_of_program(std::uint32_t id) {
+  const Descriptor program(bpf_prog_get_fd_by_id(id));
+  std::array<__u32, kMostMaps> maps{};
+  bpf_prog_info info{};
+  __u32 length = sizeof(info);
+  info.nr_map_ids = maps.size();
+  info.map_ids = reinterpret_cast<std::uintptr_t>(maps.data());
+  if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0) return {};
+  return {maps.begin(), maps.begin() + std::min<std::size_t>(info.nr_map_ids, maps.size())};
+}
+
+std::set<std::uint32_t> pinned_maps(const std::string& directory) {
+  std::set<std::uint32_t> ids;
+  std::error_code failed;
+  for (std::filesystem::directory_iterator entry(directory, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    const Descriptor map(bpf_obj_get(entry->path().c_str()));
+    bpf_map_info info{};
+    __u32 length = sizeof(info);
+    if (map.valid() && bpf_obj_get_info_by_fd(map.get(), &info, &length) == 0) ids.insert(info.id);
+  }
+  return ids;
+}
+
+// Whether a filter's program works on maps, and on none of these: it is an agent's with another pin root, or its
+// pins are lost. A guard has no maps.
+bool is_of_another(const ClsactFilter& filter, const std::set<std::uint32_t>& maps) {
+  const auto own = maps_of_program(filter.program_id);
+  return !own.empty() && std::none_of(own.begin(), own.end(), [&](std::uint32_t id) { return maps.contains(id); });
 }
 
 Result<bool> is_first(const Attachment& attachment, std::uint32_t program_id) {
@@ -254,6 +291,16 @@ Result<void> Attacher::remove_defunct() const {
   return live ? Result<void>() : live.error();
 }
 
+Result<std::set<std::uint32_t>> Attacher::held_by_others() const {
+  auto filters = all_filters();
+  if (!filters) return filters.error();
+  const auto maps = pinned_maps(maps_directory());
+  std::set<std::uint32_t> interfaces;
+  for (const ClsactFilter& filter : filters.value())
+    if (hook_of(filter) && is_of_another(filter, maps)) interfaces.insert(filter.ifindex);
+  return interfaces;
+}
+
 Result<void> Attacher::detach_all() {
   Result<void> first_failure;
   const auto note = [&](const Result<void>& done) {
@@ -272,8 +319,9 @@ Result<void> Attacher::detach_all() {
   }
   auto filters = all_filters();
   if (!filters) return first_failure ? filters.error() : first_failure;
+  const auto maps = pinned_maps(maps_directory());
   for (const ClsactFilter& filter : filters.value()) {
-    if (!hook_of(filter)) continue;
+    if (!hook_of(filter) || is_of_another(filter, maps)) continue;
     note(detach_filter(filter));
     note(remove_empty_clsact(filter.ifindex));
   }

@@ -38,8 +38,10 @@ class Attacher {
   Result<bool> is_held(const Attachment& attachment) const;
   // Removes the pins of links whose interface or cgroup is gone.
   Result<void> remove_defunct() const;
-  // Every link and filter of ours, of any agent; goes on after a failure and returns the first. Opens
-  // the guests.
+  // Interfaces with filters of an agent with another pin root, or whose pins are lost.
+  Result<std::set<std::uint32_t>> held_by_others() const;
+  // Every link and filter of ours, of any agent with this pin root; goes on after a failure and returns the first.
+  // Opens the guests. To be called before the maps' pins go, by which filters are known.
   Result<void> detach_all();
 
   // "tcx" or "clsact", once something was attached; "" before.
@@ -54,6 +56,7 @@ class Attacher {
   Result<std::size_t> adopt_links(const std::map<Hook, int>& program_fds);
   Result<std::size_t> adopt_filters(const std::map<Hook, int>& program_fds);
   std::string links() const { return pin_root_ + "/links"; }
+  std::string maps_directory() const { return pin_root_ + "/maps"; }
 
   std::string pin_root_;
   AttachMode mode_;

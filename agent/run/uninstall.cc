@@ -9,6 +9,7 @@
 #include "agent/shape/guest_segments.h"
 #include "agent/shape/shaper.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
@@ -36,6 +37,25 @@ void restore_segments(const Attacher& attacher) {
   }
 }
 
+// A wrong pin root must not open the guests of another one.
+Result<void> leaves_no_other(const Attacher& attacher, const std::string& pin_root) {
+  std::error_code failed;
+  const fs::directory_iterator maps(pin_root + "/maps", failed);
+  const bool none =
+      failed || std::none_of(begin(maps), end(maps), [](const auto& each) { return !each.is_directory(); });
+  if (!none) return {};
+  auto others = attacher.held_by_others();
+  if (!others || others.value().empty()) return others ? Result<void>() : others.error();
+  std::string interfaces;
+  for (const std::uint32_t ifindex : others.value())
+    interfaces += (interfaces.empty() ? "" : ", ") + std::to_string(ifindex);
+  return Error{"pin root " + pin_root + ": holds no maps, and filters of grantd with maps of another pin root, or of " +
+                   "none, stand on interfaces " + interfaces +
+                   "; accepted: the pin root that they belong to; where its " +
+                   "pins are lost, start grantd once, which takes the filters over",
+               0};
+}
+
 // A file, and what it is written to before it takes the name.
 Result<void> remove_state_file(const std::string& path) {
   if (auto removed = remove_tree(path); !removed) return removed;
@@ -46,14 +66,14 @@ Result<void> remove_state_file(const std::string& path) {
 
 Result<void> uninstall(const Settings& settings) {
   const std::string &pin_root = settings.pin_root, &state_dir = settings.state_dir;
+  Attacher attacher(pin_root, AttachMode::Auto);
+  if (auto ours = leaves_no_other(attacher, pin_root); !ours) return ours;
   std::error_code failed;
   // Also where there is nothing yet: an agent may be about to start. Where nothing can be pinned none can.
   const auto lock = lock_pin_root(pin_root);
   if (!lock && (lock.error().error_number == EWOULDBLOCK || fs::exists(pin_root, failed))) return lock.error();
   if (!settings.cni_conf_dir.empty())
     if (auto removed = remove_chain(settings.cni_conf_dir, settings.cni_bin_dir); !removed) return removed;
-  // Filters are found without pins.
-  Attacher attacher(pin_root, AttachMode::Auto);
   restore_segments(attacher);
   if (auto detached = attacher.detach_all(); !detached) return detached;
   if (auto removed = remove_shaper(pin_root); !removed) return removed;

@@ -87,9 +87,9 @@ class Agent:
         self.kill()
         return self.start()
 
-    def uninstall(self):
+    def uninstall(self, pin_root=None):
         with self.world.node.entered():
-            return subprocess.run([GRANTD, "uninstall", "--pin-root", self.world.pin_root, "--state-dir",
+            return subprocess.run([GRANTD, "uninstall", "--pin-root", pin_root or self.world.pin_root, "--state-dir",
                                    self.world.path("state")], capture_output=True, text=True, check=False)
 
     def said(self):

@@ -55,6 +55,10 @@ def test_without_tcx(world, before):
     refused = node.agent.uninstall()
     assert refused.returncode == 1 and "another" in refused.stderr, "not under a running agent"
     node.agent.kill()
+    mistaken = node.agent.uninstall(pin_root=world.pin_root + "-mistaken")
+    assert mistaken.returncode == 1 and "another pin root" in mistaken.stderr, mistaken.stderr
+    assert not os.path.exists(world.pin_root + "-mistaken")
+    assert UdpPair(node.guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
     assert node.agent.uninstall().returncode == 0
     assert UdpPair(node.guest, world.outside, 4, to=PARTIES["stranger"][4]).both()
 
