@@ -158,7 +158,7 @@ Prog::Answer Prog::ask(Hook hook, const Bytes& frame, const __sk_buff& context, 
   return answer;
 }
 
-void Prog::at(std::uint64_t now_ns, const std::function<void()>& prepare, const std::function<void()>& act) {
+bool Prog::try_at(std::uint64_t now_ns, const std::function<void()>& act) {
   cpu_set_t all, here;
   if (sched_getaffinity(0, sizeof(all), &all) != 0) throw std::runtime_error("sched_getaffinity");
   const auto cpu = static_cast<std::size_t>(sched_getcpu());
@@ -168,22 +168,27 @@ void Prog::at(std::uint64_t now_ns, const std::function<void()>& prepare, const 
   const RawMap& map = node_->maps().clock.raw();
   std::vector<grantd_clock> clocks(static_cast<std::size_t>(libbpf_num_possible_cpus()));
   const std::uint32_t only = 0;
-  for (int attempt = 0;; attempt++) {
-    if (attempt == 10'000) throw std::runtime_error("a tick after every packet");
-    prepare();
-    // Whatever packet reads the clock.
-    run(Hook::FromGuest, frame_out(kWeb4, kBob4, kTcp, tcp(1, 1, kRst)), node_->ifindex("uplink0"), {});
-    must(map.lookup(&only, clocks.data()));
-    clocks[cpu].now_ns = now_ns;
-    const std::uint64_t tick = clocks[cpu].tick;
-    if (!map.update(&only, clocks.data())) throw std::runtime_error("cannot set the clock");
-    act();
-    must(map.lookup(&only, clocks.data()));
-    if (clocks[cpu].now_ns == now_ns && clocks[cpu].tick == tick) break;
-  }
+  // Whatever packet reads the clock.
+  run(Hook::FromGuest, frame_out(kWeb4, kBob4, kTcp, tcp(1, 1, kRst)), node_->ifindex("uplink0"), {});
+  must(map.lookup(&only, clocks.data()));
+  clocks[cpu].now_ns = now_ns;
+  const std::uint64_t tick = clocks[cpu].tick;
+  if (!map.update(&only, clocks.data())) throw std::runtime_error("cannot set the clock");
+  act();
+  must(map.lookup(&only, clocks.data()));
+  const bool stood = clocks[cpu].now_ns == now_ns && clocks[cpu].tick == tick;
   clocks[cpu].tick = 0;
   if (!map.update(&only, clocks.data())) throw std::runtime_error("cannot set the clock");
   if (sched_setaffinity(0, sizeof(all), &all) != 0) throw std::runtime_error("sched_setaffinity");
+  return stood;
+}
+
+void Prog::at(std::uint64_t now_ns, const std::function<void()>& prepare, const std::function<void()>& act) {
+  for (int attempt = 0; attempt < 10'000; attempt++) {
+    prepare();
+    if (try_at(now_ns, act)) return;
+  }
+  throw std::runtime_error("a tick after every packet");
 }
 
 grantd_explanation Prog::explain(Hook hook, const Bytes& frame, const std::string& guest, const Context& context) {

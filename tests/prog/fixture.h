@@ -64,8 +64,10 @@ class Prog : public testing::Test {
     __sk_buff context{};
   };
   Answer ask(Hook hook, const Bytes& frame, const __sk_buff& context, std::uint32_t repeat = 1);
-  // Calls `act` while the clock of the last tick says `now_ns`, on one CPU; `prepare` before. Both again where the next
-  // tick came in between. What is held to the exact clock goes by that all the same.
+  // Calls `act` while the clock of the last tick says `now_ns`, on one CPU; false where the next tick came in between.
+  // What is held to the exact clock goes by that all the same.
+  bool try_at(std::uint64_t now_ns, const std::function<void()>& act);
+  // The same until no tick comes in between, each time with `prepare` before.
   void at(std::uint64_t now_ns, const std::function<void()>& prepare, const std::function<void()>& act);
   // What the dry run says of a packet.
   grantd_explanation explain(Hook hook, const Bytes& frame, const std::string& guest, const Context& context = {});
