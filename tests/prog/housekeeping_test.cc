@@ -99,6 +99,22 @@ TEST_F(Housekeeping, ArpFieldByField) {
   for (std::size_t at = 24; at < 28; at++) expect(arp_out(spoiled(question, at, 1)), kKeeps, "asks for another");
 }
 
+TEST_F(Housekeeping, AMacIsSixBytesInTheirOrder) {
+  const char* own = "02:21:32:43:54:65";
+  const Bytes bytes = mac(own);
+  std::copy(bytes.begin(), bytes.end(), full_.mac);
+  put_endpoint(full_);
+  const auto from = [&](const Bytes& source) {
+    Bytes frame = frame_out(kWeb4, kBob4, kTcp, tcp(fresh_port(), 80, kSyn));
+    std::copy(source.begin(), source.end(), frame.begin() + 6);
+    return from_guest(frame);
+  };
+  expect(from(bytes), GRANTD_REASON_NEW_FLOW);
+  for (std::size_t at = 0; at < 6; at++)
+    for (std::size_t other = 0; other < 6; other++)
+      if (at != other) expect(from(spoiled(bytes, at, bytes[other])), GRANTD_REASON_SOURCE_MAC, std::to_string(at));
+}
+
 TEST_F(Housekeeping, WhomArpAsks) {
   expect(arp_out(arp(1, kGuestMac, kWeb4, kFarMac, kGateway4), kFarMac), kKeeps, "whom the frame goes to");
   expect(arp_out(arp(1, kGuestMac, kWeb4, kGuestMac, kGateway4)), kKeeps, "itself");

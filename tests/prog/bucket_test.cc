@@ -1,0 +1,208 @@
+// The bucket's arithmetic in the programs, at its edges: a byte costs so much time that what passes meanwhile is
+// nothing.
+#include "agent/node/clock.h"
+#include "tests/prog/fixture.h"
+
+#include <sched.h>
+
+namespace grantd::prog {
+namespace {
+
+constexpr std::uint64_t kByteNs = 1ULL << 30, kCost = kByteNs << GRANTD_COST_SHIFT;  // a good second a byte
+
+constexpr std::uint64_t cost_of(std::uint64_t bytes) { return bytes * kByteNs + 1; }
+
+class Bucket : public Prog {
+ protected:
+  void SetUp() override {
+    slot_ = slot_of("slow");
+    before_ = policy_id("slow");
+    port_ = fresh_port();
+    // What a CPU has borrowed is its own: on one of them.
+    cpu_set_t here;
+    ASSERT_EQ(sched_getaffinity(0, sizeof(all_), &all_), 0);
+    CPU_ZERO(&here);
+    CPU_SET(static_cast<std::size_t>(sched_getcpu()), &here);
+    ASSERT_EQ(sched_setaffinity(0, sizeof(here), &here), 0);
+    // The flow is there before it is limited so.
+    ASSERT_TRUE(sends());
+  }
+  void TearDown() override {
+    restore(before_, "slow");
+    EXPECT_EQ(sched_setaffinity(0, sizeof(all_), &all_), 0);
+  }
+  // In force from now on, with a bucket that is full.
+  void limit(std::uint64_t burst_ns, std::uint64_t quantum_bytes, std::uint64_t cost_per_byte = kCost) {
+    static std::uint64_t epoch = 10'000'000;
+    republish(
+        [&](grantd_policy& policy) {
+          policy.grant_epoch = epoch_ = epoch++;
+          policy.limit[GRANTD_EGRESS] = {1, 1, cost_per_byte, burst_ns, quantum_bytes};
+        },
+        "slow");
+  }
+  // A datagram in a frame of so many bytes.
+  bool sends(std::size_t bytes = kFrame) {
+    return run(Hook::FromGuest, frame_out("10.20.0.8", kBob4, kUdp, udp(port_, 9, bytes - 42)), interface_of("slow"),
+               {})
+        .passes;
+  }
+  std::uint32_t index() const { return GRANTD_BUCKET_INDEX(slot_, GRANTD_EGRESS); }
+  grantd_bucket bucket() { return *node().maps().bucket.find(index()).value(); }
+  std::uint64_t credit() { return node().maps().credit_bytes(index(), epoch_).value(); }
+  // What the bucket owes, in whole bytes.
+  std::uint64_t owed() {
+    const std::uint64_t full = bucket().full_at_ns, now = boot_now();
+    return full > now ? (full - now + kByteNs / 2) / kByteNs : 0;
+  }
+  // A bucket that owes so long a time, reckoned at that cost.
+  void owe(std::uint64_t debt_ns, std::uint64_t cost_per_byte) {
+    grantd_bucket record{};
+    record.full_at_ns = boot_now() + debt_ns;
+    record.cost_per_byte = cost_per_byte;
+    record.grant_epoch = epoch_;
+    ASSERT_TRUE(node().maps().bucket.put(index(), record).ok());
+  }
+  static constexpr std::size_t kFrame = 100;
+
+  cpu_set_t all_{};
+  std::uint32_t slot_ = 0;
+  std::uint16_t port_ = 0;
+  std::uint64_t before_ = 0, epoch_ = 0;
+};
+
+TEST_F(Bucket, WhatTakesExactlyTheBurstPasses) {
+  limit(cost_of(kFrame), 0);
+  EXPECT_TRUE(sends());
+  EXPECT_FALSE(sends());
+  EXPECT_EQ(owed(), kFrame);
+  limit(cost_of(kFrame) - 1, 0);
+  EXPECT_FALSE(sends());
+  EXPECT_EQ(owed(), 0U) << "what is refused takes nothing";
+  EXPECT_EQ(credit(), 0U);
+}
+
+TEST_F(Bucket, AQuantumIsBorrowedWhereItFits) {
+  limit(cost_of(250), 250);
+  EXPECT_TRUE(sends());
+  EXPECT_EQ(owed(), 250U);
+  EXPECT_EQ(credit(), 250 - kFrame);
+  EXPECT_TRUE(sends());
+  EXPECT_EQ(owed(), 250U) << "it was paid for";
+  EXPECT_EQ(credit(), 250 - 2 * kFrame);
+  EXPECT_FALSE(sends());
+  EXPECT_EQ(credit(), 250 - 2 * kFrame);
+  EXPECT_TRUE(sends(50)) << "what is left is enough for this one";
+  EXPECT_EQ(credit(), 0U);
+  EXPECT_EQ(owed(), 250U);
+  limit(cost_of(250) - 1, 250);
+  EXPECT_TRUE(sends()) << "what is needed alone";
+  EXPECT_EQ(owed(), kFrame);
+  EXPECT_EQ(credit(), 0U);
+  limit(cost_of(kFrame), 250);
+  EXPECT_TRUE(sends());
+  limit(cost_of(kFrame) - 1, 250);
+  EXPECT_FALSE(sends());
+  limit(cost_of(1000), kFrame - 1);
+  EXPECT_TRUE(sends());
+  EXPECT_EQ(owed(), kFrame) << "a quantum is less than what is needed";
+}
+
+TEST_F(Bucket, WhatIsMissingIsAskedForAlone) {
+  limit(cost_of(1000), 150);
+  EXPECT_TRUE(sends());
+  EXPECT_EQ(credit(), 50U);
+  EXPECT_TRUE(sends()) << "needs 50 more, and takes a quantum";
+  EXPECT_EQ(owed(), 300U);
+  EXPECT_EQ(credit(), 100U);
+  limit(cost_of(210), 150);
+  EXPECT_TRUE(sends());
+  EXPECT_TRUE(sends()) << "50 more are there, a quantum is not";
+  EXPECT_EQ(owed(), 200U);
+  EXPECT_EQ(credit(), 0U);
+}
+
+TEST_F(Bucket, ItsRecordSaysAtWhatCostAndWhose) {
+  limit(cost_of(1000), 0);
+  const std::uint64_t begin = boot_now();
+  EXPECT_TRUE(sends());
+  const grantd_bucket record = bucket();
+  EXPECT_EQ(record.grant_epoch, epoch_);
+  EXPECT_EQ(record.cost_per_byte, kCost);
+  EXPECT_LE(record.full_at_ns - cost_of(kFrame) - begin, boot_now() - begin);
+}
+
+TEST_F(Bucket, ADebtIsTheSameBytesAtAnotherCost) {
+  struct Case {
+    const char* name;
+    std::uint64_t debt_ns, old_cost, expected_ns;
+  };
+  const std::uint64_t burst_ns = cost_of(50), most = (1ULL << 63) / kCost;
+  const std::uint64_t debt = 70 * kByteNs + kByteNs * 3 / 4;
+  const Case cases[] = {
+      {"the same cost", debt, kCost, debt},
+      {"twice as dear before", debt, 2 * kCost, cost_of(36)},
+      {"half as dear before", debt, kCost / 2, cost_of(142)},
+      {"more than can be reckoned with", debt, kCost / 1024, cost_of(most)},
+      {"a debt beyond all bounds", 1ULL << 44, kCost * 64, burst_ns},
+      {"a cost that says nothing", debt, 15, burst_ns},
+      {"the least that does", debt, 16, cost_of(most)},
+  };
+  for (const Case& each : cases) {
+    limit(burst_ns, 0);
+    owe(each.debt_ns, each.old_cost);
+    const std::uint64_t begin = boot_now();
+    EXPECT_FALSE(sends()) << each.name;
+    const grantd_bucket after = bucket();
+    // Half a byte's time is for what went by.
+    const auto off = static_cast<std::int64_t>(after.full_at_ns - begin - each.expected_ns);
+    EXPECT_LT(std::abs(off), static_cast<std::int64_t>(kByteNs / 2)) << each.name;
+    EXPECT_EQ(after.cost_per_byte, kCost) << each.name;
+  }
+}
+
+TEST_F(Bucket, ADebtIsNotForgivenWhereNothingCosts) {
+  limit(cost_of(kFrame), 0, 0);
+  EXPECT_TRUE(sends());
+  owe(70 * kByteNs, kCost);
+  EXPECT_FALSE(sends());
+  EXPECT_EQ(bucket().cost_per_byte, 0U);
+}
+
+TEST_F(Bucket, WithoutADebtAnotherCostIsNoneEither) {
+  limit(cost_of(kFrame), 0);
+  owe(0, 15);
+  EXPECT_TRUE(sends()) << "a full one stays full";
+  EXPECT_EQ(bucket().cost_per_byte, kCost);
+}
+
+TEST_F(Bucket, AnotherGrantsDebtIsNotItsOwn) {
+  limit(cost_of(kFrame), 0);
+  owe(70 * kByteNs, kCost);
+  grantd_bucket record = bucket();
+  record.grant_epoch--;
+  ASSERT_TRUE(node().maps().bucket.put(index(), record).ok());
+  EXPECT_TRUE(sends());
+  EXPECT_EQ(owed(), kFrame);
+  EXPECT_EQ(bucket().grant_epoch, epoch_);
+}
+
+TEST_F(Bucket, ADryRunTakesNoTokenAndCountsNoUse) {
+  limit(cost_of(kFrame), kFrame);
+  const auto usage = [&] { return node().maps().usage.find({endpoint_of("slow").endpoint_id, GRANTD_EGRESS}).value(); };
+  const auto before = usage();
+  for (int i = 0; i < 3; i++)
+    EXPECT_EQ(explain(Hook::FromGuest, frame_out("10.20.0.8", kBob4, kUdp, udp(port_, 9, kFrame - 42)), "slow").reason,
+              GRANTD_REASON_ESTABLISHED);
+  EXPECT_EQ(usage()->allowed_packets, before->allowed_packets);
+  EXPECT_TRUE(sends());
+  EXPECT_EQ(usage()->allowed_packets, before->allowed_packets + 1);
+  EXPECT_EQ(usage()->allowed_bytes, before->allowed_bytes + kFrame);
+  EXPECT_FALSE(sends());
+  EXPECT_EQ(usage()->refused_packets, before->refused_packets + 1);
+  EXPECT_EQ(usage()->refused_bytes, before->refused_bytes + kFrame);
+  EXPECT_EQ(usage()->returned_packets, before->returned_packets);
+}
+
+}  // namespace
+}  // namespace grantd::prog
