@@ -215,6 +215,56 @@ TEST_F(FlowRecord, NearItsEndTheExactClockIsAsked) {
   restore(before);
 }
 
+// So it goes with what must be asked more.
+TEST_F(FlowRecord, WhatFollowsIsAskedNothingMore) {
+  std::uint64_t moment = boot_now() + 100 * kSecond;
+  const auto at_once = [&](Hook hook, std::uint8_t flags, const std::string& identity = "bob") {
+    const auto direction = hook == Hook::FromGuest ? GRANTD_EGRESS : GRANTD_INGRESS;
+    Context context;
+    if (hook == Hook::ToGuest) {
+      context.ingress_ifindex = node().ifindex("uplink0");
+      context.mark = identity.empty() ? 0 : stamp_of(identity);
+    }
+    const Bytes frame = hook == Hook::FromGuest ? frame_out(kWeb4, kBob4, kTcp, tcp(port_, 80, flags))
+                                                : frame_in(kBob4, kWeb4, kTcp, tcp(80, port_, flags));
+    moment += kSecond;
+    bool passes = false;
+    at(
+        moment, [] {}, [&] { passes = run(hook, frame, interface_of("web"), context).passes; });
+    EXPECT_TRUE(passes);
+    return counter(slot_of("bob"), direction, GRANTD_REASON_ESTABLISHED).last_seen_ns == moment;
+  };
+  begin_tcp();
+  EXPECT_TRUE(at_once(Hook::FromGuest, kAck));
+  EXPECT_TRUE(at_once(Hook::FromGuest, kSyn));
+  EXPECT_TRUE(at_once(Hook::ToGuest, kAck, ""));
+  EXPECT_TRUE(at_once(Hook::ToGuest, kAck, "carol"));
+  EXPECT_FALSE(at_once(Hook::ToGuest, kSyn)) << "begins its own";
+  EXPECT_TRUE(at_once(Hook::ToGuest, kAck));
+  EXPECT_TRUE(at_once(Hook::ToGuest, kSyn));
+  EXPECT_TRUE(at_once(Hook::FromGuest, kAck));
+  EXPECT_FALSE(at_once(Hook::ToGuest, kAck, "alice")) << "another sender";
+  EXPECT_TRUE(at_once(Hook::ToGuest, kAck, "alice"));
+  change([](grantd_flow& flow) { flow.realm_epoch = 0; });
+  EXPECT_FALSE(at_once(Hook::ToGuest, kAck, "alice")) << "in doubt";
+  EXPECT_TRUE(at_once(Hook::FromGuest, kAck));
+  const auto before = republish([](grantd_policy&) {});
+  EXPECT_FALSE(at_once(Hook::FromGuest, kAck)) << "under another policy";
+  EXPECT_TRUE(at_once(Hook::FromGuest, kAck));
+  restore(before);
+}
+
+TEST_F(FlowRecord, WhatItsInitiatorMayNoMoreIsTheReason) {
+  begin_tcp();
+  const auto before = republish([](grantd_policy& policy) { policy.rules_id = 0xffffffff; });
+  for (const std::uint8_t flags : {kRst, std::uint8_t{kSyn | kAck}, std::uint8_t{0}})
+    expect(to_guest(frame_in(kBob4, kWeb4, kTcp, tcp(80, port_, flags)), "bob"), GRANTD_REASON_DESTINATION,
+           "what begins nothing");
+  expect(to_guest(frame_in(kBob4, kWeb4, kTcp, tcp(80, port_, kAck)), "bob"), GRANTD_REASON_NOT_A_PARTY,
+         "what may begin is judged in its own right");
+  restore(before);
+}
+
 TEST_F(FlowRecord, WhatBeginsItMustBeAllowedTo) {
   // By its initiator's side: a party's SYN on the guest's own flow begins another one in its place.
   begin_tcp();

@@ -340,6 +340,8 @@ TEST_F(Queue, WhatComesLateBeginsNothing) {
   EXPECT_EQ(early(kSyn, "bob"), TC_ACT_REDIRECT);
   EXPECT_EQ(late(kSyn, "bob"), TC_ACT_UNSPEC) << "there is one";
   EXPECT_EQ(late(kAck, "bob"), TC_ACT_UNSPEC);
+  republish([](grantd_policy&) {}, "slow");
+  EXPECT_EQ(late(kSyn, "bob"), TC_ACT_UNSPEC) << "under another policy";
   EXPECT_EQ(late(kAck, "alice"), TC_ACT_SHOT) << "of somebody else";
   EXPECT_EQ(awaiting(), before + 2);
   EXPECT_EQ(late(kAck, "bob"), TC_ACT_UNSPEC) << "who was late spoils nothing";
@@ -353,6 +355,8 @@ TEST_F(Queue, WhatComesLateBeginsNothing) {
   ASSERT_EQ(ask(Hook::FromGuest, frame_out(kSlow4, kBob4, kTcp, tcp(port_, 9, kSyn)), first(GRANTD_EGRESS)).verdict,
             TC_ACT_REDIRECT);
   EXPECT_EQ(late(kSyn | kAck, "carol"), TC_ACT_UNSPEC);
+  republish([](grantd_policy&) {}, "slow");
+  EXPECT_EQ(late(kSyn | kAck, "carol"), TC_ACT_UNSPEC) << "also under another policy";
   EXPECT_EQ(late(kSyn, "bob"), TC_ACT_SHOT);
   EXPECT_EQ(awaiting(), before + 4);
 }
