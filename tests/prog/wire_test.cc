@@ -87,7 +87,8 @@ class PacketSocket {
 class Wire : public Prog {
  protected:
   void SetUp() override {
-    for (const std::string& end : {std::string("veth-web"), std::string("veth-slow"), std::string("tail0")})
+    for (const std::string& end :
+         {std::string("veth-web"), std::string("veth-slow"), std::string("tail0"), std::string("uplink0")})
       for (const std::string& each : {end, far_end(end)})
         ASSERT_EQ(std::system(("ip link set " + each + " up mtu 9000 addrgenmode none").c_str()), 0);
     guest_ = std::make_unique<PacketSocket>(far_end("veth-web"));
@@ -180,6 +181,23 @@ TEST_F(Wire, ATagThatTheKernelTookOutIsOneAllTheSame) {
   for (const std::uint16_t type : {std::uint16_t{0x8100}, std::uint16_t{0x88a8}})
     EXPECT_EQ(sent(ethernet(kFarMac, kGuestMac, type, Bytes{0, 5} + Bytes(inner.begin() + 12, inner.end()))),
               "vlan_tag");
+}
+
+// An uplink is believed without a tag alone: a piece of bob's datagram with one is not his.
+TEST_F(Wire, WhatComesWithATagIsNobodys) {
+  PacketSocket outside(far_end("uplink0"));
+  const auto refused = [&] { return counter(0, GRANTD_INGRESS, GRANTD_REASON_NOBODY).packets; };
+  const Bytes piece = frame_in(kBob4, kWeb4, kUdp, udp(port_, 53, 64));
+  Bytes first = piece;
+  first[14 + 6] = 0x20;
+  const auto before = refused();
+  outside.send({}, first);
+  outside.send({}, piece);
+  usleep(200'000);
+  EXPECT_EQ(refused(), before) << "he sends it himself";
+  outside.send({}, ethernet(kGuestMac, kFarMac, 0x8100, Bytes{0, 5} + Bytes(first.begin() + 12, first.end())));
+  for (const BootNanoseconds begin = boot_now(); refused() == before; usleep(200))
+    ASSERT_LT(boot_now() - begin, 20 * GRANTD_NS_PER_SECOND);
 }
 
 // Only so much of a frame is linear as its sender says.
