@@ -1,6 +1,8 @@
 // Who may begin what: destinations, realms, parties, protected ranges; quarantine and validity.
 #include "tests/prog/fixture.h"
 
+#include <algorithm>
+
 namespace grantd::prog {
 namespace {
 
@@ -26,6 +28,56 @@ TEST_F(Judge, DestinationsThatTheGrantNames) {
   expect(syn("198.51.99.7", 443), GRANTD_REASON_DESTINATION_PORT, "0.0.0.0/0 is named, for SCTP");
   expect(syn("2001:db8:be::1", 443), GRANTD_REASON_NEW_FLOW);
   expect(syn("2001:db8:bf::1", 443), GRANTD_REASON_DESTINATION);
+}
+
+TEST_F(Judge, PortsFromTheFirstToTheLast) {
+  for (const auto& [port, opens] :
+       {std::pair<std::uint16_t, bool>{4999, false}, {5000, true}, {5010, true}, {5011, false}})
+    expect(out("198.51.100.8", kUdp, udp(fresh_port(), port)),
+           opens ? GRANTD_REASON_NEW_FLOW : GRANTD_REASON_DESTINATION_PORT, std::to_string(port));
+  // What a rule has no entry for it does not open: not port 0, and not ICMP, which has none.
+  for (const char* to : {"10.42.8.1", "2001:db8:be::1"}) {
+    expect(syn(to, std::string(to) == "10.42.8.1" ? 80 : 443), GRANTD_REASON_NEW_FLOW, to);
+    expect(syn(to, 0), std::string(to) == "10.42.8.1" ? GRANTD_REASON_DESTINATION_PORT : GRANTD_REASON_NEW_FLOW, to);
+  }
+  expect(out("10.42.8.1", kIcmp4, icmp(8, 0, fresh_port())), GRANTD_REASON_DESTINATION_PORT);
+  expect(out(kCarol6, kIcmp6, icmp(128, 0, fresh_port())), GRANTD_REASON_DESTINATION_PORT, "of a realm");
+  expect(syn(kCarol6, 0), GRANTD_REASON_DESTINATION_PORT);
+  expect(syn(kCarol6, 8443), GRANTD_REASON_NEW_FLOW);
+}
+
+// As many entries as a rule may have: the last one counts, and nothing behind it.
+TEST_F(Judge, EveryEntryOfARule) {
+  grantd_rule_key key{};
+  key.prefixlen = GRANTD_RULE_KEY_FIXED_BITS + 32;
+  key.rules_id = node().maps().policy.find(policy_id()).value()->rules_id;
+  key.direction = GRANTD_EGRESS;
+  key.family = GRANTD_IPV4;
+  const Bytes to = address("198.18.7.7");
+  std::copy(to.begin(), to.end(), key.address);
+  grantd_ranges ranges{};
+  for (int i = 0; i < GRANTD_RANGES_PER_RULE; i++) {
+    const auto port = static_cast<__u16>(100 + i);
+    ranges.range[i] = {kTcp, 0, static_cast<__u16>(1 + i), port, port};
+  }
+  for (const __u16 count : {__u16{GRANTD_RANGES_PER_RULE}, __u16{15}, __u16{1}, __u16{0}}) {
+    ranges.count = count;
+    ASSERT_TRUE(node().maps().rule.put(key, ranges).ok());
+    for (int i = 0; i < GRANTD_RANGES_PER_RULE; i++) {
+      const auto port = static_cast<std::uint16_t>(100 + i);
+      const Bytes frame = frame_out(kWeb4, "198.18.7.7", kTcp, tcp(fresh_port(), port, kSyn));
+      const grantd_explanation why = explain(Hook::FromGuest, frame, "web");
+      EXPECT_EQ(why.reason, i < count ? GRANTD_REASON_NEW_FLOW
+                            : count   ? GRANTD_REASON_DESTINATION_PORT
+                                      : GRANTD_REASON_DESTINATION)
+          << port << " of " << count;
+      EXPECT_EQ(why.source, i < count ? 1 + i : 0);
+    }
+  }
+  ranges.protected_range = 1;
+  ASSERT_TRUE(node().maps().rule.put(key, ranges).ok());
+  expect(syn("198.18.7.7", 100), GRANTD_REASON_PROTECTED_DESTINATION);
+  ASSERT_TRUE(node().maps().rule.erase(key).ok());
 }
 
 TEST_F(Judge, TheOtherFamilyStaysClosed) {
