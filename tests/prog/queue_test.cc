@@ -292,11 +292,11 @@ TEST_F(Queue, WithoutTheSecretOrByAnotherWayNothingHasWaited) {
 
 // No stamp says of the local node that it sent what comes through our own interface.
 TEST_F(Queue, WhoSentItIsRecalled) {
-  const auto reason_of = [&](const __sk_buff& context, std::uint8_t flags) {
+  const auto reason_of = [&](const __sk_buff& context, std::uint8_t flags, std::size_t payload = 0) {
     std::uint64_t before[GRANTD_REASON_LIMIT];
     for (int reason = 0; reason < GRANTD_REASON_LIMIT; reason++)
       before[reason] = counted(GRANTD_INGRESS, static_cast<grantd_reason>(reason));
-    ask(Hook::ToGuest, frame_in(kNode4, kSlow4, kTcp, tcp(9, port_, flags)), context);
+    ask(Hook::ToGuest, frame_in(kNode4, kSlow4, kTcp, tcp(9, port_, flags, payload)), context);
     for (int reason = 0; reason < GRANTD_REASON_LIMIT; reason++)
       if (counted(GRANTD_INGRESS, static_cast<grantd_reason>(reason)) != before[reason])
         return std::string(reason_label(static_cast<grantd_reason>(reason)));
@@ -311,6 +311,9 @@ TEST_F(Queue, WhoSentItIsRecalled) {
   EXPECT_EQ(reason_of(context, kAck), "established");
   context.cb[kCbWhat] |= kWithoutSocket;
   EXPECT_EQ(reason_of(context, kAck), "established") << "a bare segment";
+  EXPECT_EQ(reason_of(context, kRst), "established") << "another";
+  EXPECT_EQ(reason_of(context, kAck, 1), "awaiting_peer") << "with data it is none";
+  EXPECT_EQ(reason_of(context, kSyn | kAck), "awaiting_peer") << "nor is an answer to a SYN";
   EXPECT_EQ(reason_of(context, kSyn), "awaiting_peer") << "of a packet that no socket sent nobody is the sender";
   context.cb[kCbWhat] &= ~kWithoutSocket;
   EXPECT_EQ(reason_of(context, kSyn), "established");
