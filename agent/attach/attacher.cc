@@ -3,7 +3,6 @@
 #include "agent/attach/clsact.h"
 #include "agent/attach/links.h"
 #include "agent/attach/pin_lock.h"
-#include "agent/attach/pinned_links.h"
 
 #include <bpf/bpf.h>
 #include <unistd.h>
@@ -128,13 +127,34 @@ Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, 
     if (!first) return first.error();
     if (!first.value()) {
       if (auto moved = move_to_front(attachment, old.value()->link, program_fd); !moved) return moved;
-    } else if (bpf_link_update(old.value()->link.get(), program_fd, nullptr) != 0) {
-      return system_error("cannot replace the program of " + old.value()->path, errno);
+    } else if (auto replaced = replace_program(*old.value(), program_fd); !replaced) {
+      return replaced;
     }
   }
   auto first = is_first(attachment, program_id);
   if (!first) return first.error();
   return first.value() ? Result<void>() : not_there(attachment);
+}
+
+// A hook takes a program once only: where it stands there by a link that came along from another index, behind one that
+// was made since, as by the CNI plugin, the one behind ends first.
+Result<void> Attacher::replace_program(const PinnedLink& front, int program_fd) {
+  if (bpf_link_update(front.link.get(), program_fd, nullptr) == 0) return {};
+  const int failed = errno;
+  bool ended = false;
+  if (failed == EEXIST) {
+    auto live = live_links(links());
+    if (!live) return live.error();
+    for (const PinnedLink& each : live.value()) {
+      if (each.info.link_id == front.info.link_id || each.attachment.hook != front.attachment.hook ||
+          each.info.ifindex != front.info.ifindex)
+        continue;
+      bpf_link_detach(each.link.get());
+      ended = true;
+    }
+  }
+  if (ended && bpf_link_update(front.link.get(), program_fd, nullptr) == 0) return {};
+  return system_error("cannot replace the program of " + front.path, ended ? errno : failed);
 }
 
 Result<Descriptor> Attacher::first_link(const Attachment& attachment, int program_fd) {

@@ -2,6 +2,7 @@
 // Works in the network namespace of the caller.
 #pragma once
 
+#include "agent/attach/pinned_links.h"
 #include "agent/plan/attachment.h"
 #include "maps/descriptor.h"
 #include "maps/result.h"
@@ -50,6 +51,7 @@ class Attacher {
  private:
   Result<void> attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<void> attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id);
+  Result<void> replace_program(const PinnedLink& front, int program_fd);
   Result<Descriptor> first_link(const Attachment& attachment, int program_fd);
   Result<void> move_to_front(const Attachment& attachment, const Descriptor& old, int program_fd);
   Result<void> attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id);

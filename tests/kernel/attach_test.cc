@@ -290,6 +290,14 @@ TEST(AttachTcx, ALinkUnderAnotherNameHoldsAndGetsItsOwn) {
   EXPECT_FALSE(pair.passes_from_guest());
   EXPECT_FALSE(other.passes_from_guest());
 
+  // Where the CNI plugin has put a link of its own in front meanwhile, the agent's program takes its place.
+  const Programs guards(kDrop);
+  std::filesystem::rename(own, links + "from_guest-7777");
+  ASSERT_DONE(attach(attacher, from, guards));
+  ASSERT_DONE(attach(attacher, from, dropping));
+  EXPECT_FALSE(pair.passes_from_guest());
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));
+
   ASSERT_TRUE(run("ip link del kt0"));
   EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(others));
   EXPECT_FALSE(std::filesystem::exists(own));
