@@ -90,6 +90,10 @@ class Agent:
     def metrics(self):
         return run(["curl", "-sf", "http://127.0.0.1:9786/metrics"]).stdout
 
+    def metric(self, name):
+        """The value of one, by its name and labels."""
+        return float(next(line.split()[-1] for line in self.metrics().splitlines() if line.startswith(name + " ")))
+
     def said(self):
         return self.node.log("grantd").read_text(encoding="utf-8")
 

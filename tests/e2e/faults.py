@@ -1,6 +1,7 @@
 """A proxy between the agent and the API server, which is the real one, that spoils what passes it. It speaks HTTP/1.1,
 one request to a connection."""
 
+import collections
 import contextlib
 import json
 import select
@@ -37,12 +38,16 @@ class Proxy:
         pki = cluster.pki
         pki.server("proxy", "/CN=proxy", "IP:127.0.0.1")
         pki.client("proxied", "/O=system:masters/CN=proxied")
-        self.kubeconfig = pki.kubeconfig("proxied", f"https://127.0.0.1:{PORT}")
+        self.url = f"https://127.0.0.1:{PORT}"
+        self.kubeconfig = pki.kubeconfig("proxied", self.url)
         self.inwards = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.inwards.load_cert_chain(pki.certificate("proxy"), pki.key("proxy"))
         self.outwards = ssl.create_default_context(cafile=pki.certificate("ca"))
         self.outwards.load_cert_chain(pki.certificate("admin"), pki.key("admin"))
+        # Who has a token is who it says.
+        self.by_token = ssl.create_default_context(cafile=pki.certificate("ca"))
         self.faults, self.requests, self.injected = Faults(), 0, 0
+        self.statuses = collections.Counter()  # what the server itself answered
         self.connections, self.lock, self.listener = set(), threading.Lock(), None
 
     def __enter__(self):
@@ -116,13 +121,14 @@ class Proxy:
         if faults.answer:
             client.sendall(faults.answer)
             return
+        context = self.by_token if b"\r\nauthorization:" in head.lower() else self.outwards
         with socket.create_connection(("127.0.0.1", 6443)) as plain, \
-                self.outwards.wrap_socket(plain, server_hostname="127.0.0.1") as server:
+                context.wrap_socket(plain, server_hostname="127.0.0.1") as server:
             server.sendall(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + body)
             self._relay(client, server, faults, b"watch=" in head.split(b"\r\n", 1)[0])
 
     def _relay(self, client, server, faults, is_watch):
-        sent, to_inject = 0, list(faults.inject) if is_watch else []
+        is_begun, sent, to_inject = False, 0, list(faults.inject) if is_watch else []
         while True:
             if not server.pending() and not select.select([server, client], [], [], QUIET_SECONDS)[0]:
                 for each in to_inject:
@@ -135,6 +141,9 @@ class Proxy:
             data = server.recv(faults.bytes_at_once or 65536)
             if not data:
                 return
+            if not is_begun:
+                self.statuses[int(data.split(b" ", 2)[1])] += 1
+                is_begun = True
             if faults.bytes_at_once:
                 time.sleep(0.05)
             if faults.cut_after is not None and sent + len(data) > faults.cut_after:

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
+from account import account, make_token, write_kubeconfig
 from agent import FAR, GRANTCTL, Agent
 from node import NAME, OUTSIDE_LAN
 
-from cluster import ROOT, run, wait_until
+from cluster import run, wait_until
 
-DEPLOY = ROOT / "deploy/kubernetes"
 GUEST, SPACE = "guest-dave/told", "guest-dave"
 SYSTEM = "keystone-system"
 KEY = f"{SYSTEM}/g"
@@ -22,33 +22,15 @@ KEY = f"{SYSTEM}/g"
 
 @pytest.fixture(scope="module")
 def deployed(node):
-    """The agent's account, and a token of it as the kubelet would give it to a pod on this node."""
-    for name in ("rbac", "admission"):
-        node.kubectl("apply", "-f", DEPLOY / f"{name}.yaml")
-    node.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "holder", "namespace": SYSTEM},
-                           "spec": {"nodeName": NAME, "serviceAccountName": "grantd",
-                                    "containers": [{"name": "main", "image": "localhost/never:1", "imagePullPolicy": "Never"}]}}))
-    yield node
-    node.kubectl("delete", "pod", "holder", "-n", SYSTEM, "--grace-period=0", "--force")
-    for name in ("admission", "rbac"):
-        node.kubectl("delete", "-f", DEPLOY / f"{name}.yaml")
-
-
-def kubeconfig(node):
-    token = node.kubectl("create", "token", "grantd", "-n", SYSTEM, "--bound-object-kind=Pod",
-                         "--bound-object-name=holder").stdout.strip()
-    path = node.directory / "agent.kubeconfig"
-    made = json.loads(node.kubeconfig.read_text(encoding="utf-8"))
-    made["users"][0]["user"] = {"token": token}
-    path.write_text(json.dumps(made), encoding="utf-8")
-    return path
+    with account(node):
+        yield node
 
 
 @pytest.fixture(scope="module")
 def agent(deployed):
     deployed.namespace(SPACE)
     deployed.pod("told", SPACE)
-    with Agent(deployed, kubeconfig=kubeconfig(deployed)) as running:
+    with Agent(deployed, kubeconfig=write_kubeconfig(deployed, token=make_token(deployed))) as running:
         yield running
     deployed.kubectl("delete", "namespace", SPACE, "--wait=false")
     deployed.kubectl("delete", "gns", NAME)
@@ -230,11 +212,7 @@ def test_writes_are_coalesced(agent, deployed):
 
 
 def writes(agent, result="done"):
-    return metric(agent, f'grantd_status_writes_total{{result="{result}"}}')
-
-
-def metric(agent, name):
-    return float(next(line.split()[-1] for line in agent.metrics().splitlines() if line.startswith(name + " ")))
+    return agent.metric(f'grantd_status_writes_total{{result="{result}"}}')
 
 
 def test_an_agent_writes_no_other_nodes_object(agent, deployed):
@@ -261,8 +239,8 @@ def test_an_agent_writes_no_other_nodes_object(agent, deployed):
 
 def test_kinds_that_are_followed(agent):
     for kind in ("realms", "grants", "namespaces", "pods"):
-        assert metric(agent, f'grantd_source_lag_seconds{{source="{kind}"}}') == 0
-        assert abs(metric(agent, f'grantd_source_last_contact_timestamp_seconds{{source="{kind}"}}') - time.time()) < 300
+        assert agent.metric(f'grantd_source_lag_seconds{{source="{kind}"}}') == 0
+        assert abs(agent.metric(f'grantd_source_last_contact_timestamp_seconds{{source="{kind}"}}') - time.time()) < 300
 
 
 def test_nothing_is_lost_while_the_server_is_away(agent, deployed):
@@ -273,12 +251,12 @@ def test_nothing_is_lost_while_the_server_is_away(agent, deployed):
     wait_for(deployed, agent, lambda grant: "notAfter" in grant.get("policy", {}), "it has an end")
     deployed.end("kube-apiserver", signal.SIGKILL)
     wait_until(lambda: not agent.reaches(GUEST, OUTSIDE_LAN), "it ended by itself", 30)
-    wait_until(lambda: metric(agent, 'grantd_source_lag_seconds{source="grants"}') > 0, "the lag is told", 30)
+    wait_until(lambda: agent.metric('grantd_source_lag_seconds{source="grants"}') > 0, "the lag is told", 30)
     wait_until(lambda: writes(agent, "failed") >= 1, "the write failed", 30)
     deployed.start_apiserver()
     grant = wait_until(lambda: (told(deployed) or {}).get("policy", {}).get("phase") == "Expired" and told(deployed),
                        "the end is told", 60)
     assert grant["enforced"]
-    wait_until(lambda: metric(agent, 'grantd_source_lag_seconds{source="grants"}') == 0, "it is followed again", 60)
+    wait_until(lambda: agent.metric('grantd_source_lag_seconds{source="grants"}') == 0, "it is followed again", 60)
     agent.grant(destinations=[FAR])
     wait_until(lambda: agent.reaches(GUEST, FAR), "it is open again", 30)
