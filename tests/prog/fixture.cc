@@ -161,7 +161,9 @@ Prog::Answer Prog::ask(Hook hook, const Bytes& frame, const __sk_buff& context, 
 bool Prog::try_at(std::uint64_t now_ns, const std::function<void()>& act) {
   cpu_set_t all, here;
   if (sched_getaffinity(0, sizeof(all), &all) != 0) throw std::runtime_error("sched_getaffinity");
-  const auto cpu = static_cast<std::size_t>(sched_getcpu());
+  // Always on the same one, so that no other CPU's counters hold times that were made up.
+  std::size_t cpu = 0;
+  while (!CPU_ISSET(cpu, &all)) cpu++;
   CPU_ZERO(&here);
   CPU_SET(cpu, &here);
   if (sched_setaffinity(0, sizeof(here), &here) != 0) throw std::runtime_error("sched_setaffinity");

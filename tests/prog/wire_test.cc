@@ -15,6 +15,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 namespace grantd::prog {
 namespace {
@@ -87,6 +88,7 @@ class PacketSocket {
 class Wire : public Prog {
  protected:
   void SetUp() override {
+    std::ofstream("/proc/sys/net/ipv6/conf/all/disable_ipv6") << 1;  // nothing that the kernel itself has to say
     for (const std::string& end :
          {std::string("veth-web"), std::string("veth-slow"), std::string("tail0"), std::string("uplink0")})
       for (const std::string& each : {end, far_end(end)})
