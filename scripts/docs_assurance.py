@@ -73,12 +73,19 @@ def reasons(figures):
 
 
 def mutation(figures):
-    told = figures["mutation"]
+    return mutation_of(figures["mutation"], "scripts/mutate")
+
+
+def mutation_agent(figures):
+    return mutation_of(figures["mutation-agent"], "scripts/mutate --agent")
+
+
+def mutation_of(told, command):
     judged = told["killed"] + told["survived"]
     explained = sum(1 for survivor in told["survivors"] if survivor["why"])
     score = 100 * told["killed"] / judged if judged else 0
     return table(["", ""], [
-        ["mutants that `scripts/mutate` makes", f"{told['mutants']:,}"],
+        [f"mutants that `{command}` makes", f"{told['mutants']:,}"],
         [f"tried so far, drawn by chance (seed {told['seed']})" if told["seed"] is not None else "tried so far",
          f"{told['tried']:,}"],
         ["not compiled, or the code of the original", f"{told['not_compiled'] + told['same_code']:,}"],
@@ -90,14 +97,23 @@ def mutation(figures):
 
 
 def survivors(figures):
+    return survivors_of(figures["mutation"])
+
+
+def survivors_agent(figures):
+    return survivors_of(figures["mutation-agent"])
+
+
+def survivors_of(told):
     rows = [[f"`{each['where']}`", f"`{each['from']}`".replace("|", "\\|"), f"`{each['to']}`".replace("|", "\\|"),
-             each["why"] or "**not explained yet**"] for each in figures["mutation"]["survivors"]]
+             each["why"] or "**not explained yet**"] for each in told["survivors"]]
     lines = [["where", "was", "became", "why nothing notices"], ["---"] * 4, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" if rows else "None.\n"
 
 
 def rendered(text):
-    figures = {part: json.loads((FIGURES / f"{part}.json").read_text(encoding="utf-8")) for part in ("model", "mutation")}
+    figures = {part: json.loads((FIGURES / f"{part}.json").read_text(encoding="utf-8"))
+               for part in ("model", "mutation", "mutation-agent")}
     return BLOCK.sub(lambda found: found[1] + globals()[found[2]](figures) + found[3], text)
 
 

@@ -96,6 +96,15 @@ TEST_F(PlanQueues, AnotherRateChangesClassesInPlace) {
   EXPECT_TRUE(same_bytes(before, kernel_.state().queues.begin()->second));
 }
 
+TEST_F(PlanQueues, ALimitAndItsClassesAreOfOnePlan) {
+  settle(limited(kRate));
+  kernel_.now = facts_.now = time_.boot_now += 2 * GRANTD_NS_PER_SECOND;
+  node_.in_force = in_force(applier_.state());
+  EXPECT_TRUE(
+      applier_.apply(plan(applier_.state(), compile(limited(2 * kRate), node_, time_), facts_), facts_.now).complete());
+  EXPECT_GT(queues().classes.at(grant_minor(1, GRANTD_EGRESS)).rate_bytes, kRate / 8);
+}
+
 TEST_F(PlanQueues, GuestsShareAndAreSharedAnewWhenOneGoes) {
   DesiredState two = limited(kRate);
   two.workloads.push_back(desired::workload("db", "g", "veth-b", {"10.20.0.3"}));

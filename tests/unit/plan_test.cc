@@ -167,6 +167,28 @@ TEST_F(PlanTest, AnUplinkThatGetsAnotherClassIsOfNoneInBetween) {
   EXPECT_THAT(next(with_grant()).steps, IsEmpty());
 }
 
+TEST_F(PlanTest, AGuestOfTheHostNetworkIsKnownByItsCgroup) {
+  constexpr std::uint64_t kCgroup = 77;
+  DesiredState desired = with_grant();
+  Workload host = workload("host", "g", "", {"192.0.2.1"});
+  host.cgroup = "/sys/fs/cgroup/host";
+  desired.workloads = {host};
+  node_.cgroup_ids = {{host.cgroup, kCgroup}};
+  converge(desired);
+  for (const Hook hook : {Hook::Connect4, Hook::Connect6, Hook::SkbEgress, Hook::SkbIngress})
+    EXPECT_EQ(applier_.state().attachments.count({hook, 0, kCgroup}), 1U);
+  ASSERT_EQ(applier_.state().guests.size(), 1U);
+  EXPECT_EQ(text_of(applier_.state().guests.begin()->second.quarantine), "");
+  ASSERT_EQ(applier_.state().host_guests.count(kCgroup), 1U);
+  EXPECT_NE(applier_.state().host_guests.at(kCgroup).slot, 0U);
+
+  desired.workloads[0].grant = "keystone-system/none";
+  converge(desired);
+  EXPECT_EQ(applier_.state().host_guests.at(kCgroup).slot, 0U);
+  EXPECT_NE(text_of(applier_.state().guests.begin()->second.quarantine), "");
+  EXPECT_THAT(next(desired).steps, IsEmpty());
+}
+
 TEST(Encode, WhatIsReadBackOfAPrefixIsWhatWasWritten) {
   for (const char* text : {"192.0.2.0/24", "198.51.100.7/32", "2001:db8::/33", "2001:db8::1/128"}) {
     const PrefixKey key{GRANTD_UPLINK_TAILNET, desired::prefix(text)};
