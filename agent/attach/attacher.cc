@@ -113,9 +113,7 @@ Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, 
   auto old = live_link(links() + "/" + name, attachment);
   if (!old) return old.error();
   if (!old.value()) {
-    // A link that bears the name and stands elsewhere must not end with it.
-    if (access((links() + "/" + name).c_str(), F_OK) == 0)
-      if (auto live = live_links(links()); !live) return live.error();
+    if (auto freed = free_name(name); !freed) return freed;
     auto link = first_link(attachment, program_fd);
     if (!link) return link.error();
     if (auto pinned = pin_over(link.value(), links(), name); !pinned) {
@@ -134,6 +132,13 @@ Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, 
   auto first = is_first(attachment, program_id);
   if (!first) return first.error();
   return first.value() ? Result<void>() : not_there(attachment);
+}
+
+// A link that bears the name and stands elsewhere must not end with it.
+Result<void> Attacher::free_name(const std::string& name) const {
+  if (access((links() + "/" + name).c_str(), F_OK) != 0) return {};
+  auto live = live_links(links());
+  return live ? Result<void>() : live.error();
 }
 
 // A hook takes a program once only: where it stands there by a link that came along from another index, behind one that
@@ -198,6 +203,7 @@ Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_f
     if (bpf_link_update(old.value()->link.get(), program_fd, nullptr) != 0)
       return system_error("cannot replace the program of " + path, errno);
   } else {
+    if (auto freed = free_name(name); !freed) return freed;
     auto link = create_cgroup_link(attachment.hook, attachment.cgroup_id, program_fd);
     if (!link) return link.error();
     if (auto pinned = pin_over(link.value(), links(), name); !pinned) return pinned;

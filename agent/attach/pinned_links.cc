@@ -33,9 +33,7 @@ Result<void> rename_pin(PinnedLink& pinned, const std::string& directory, const 
   return {};
 }
 
-bool is_named_for(const PinnedLink& pinned) {
-  return !is_interface_hook(pinned.attachment.hook) || name_of(pinned) == link_name(pinned.attachment);
-}
+bool is_named_for(const PinnedLink& pinned) { return name_of(pinned) == link_name(pinned.attachment); }
 
 // What is at the wrong place makes room first, so that no name has two links.
 Result<void> name_by_place(std::vector<PinnedLink>& live, const std::string& directory) {
@@ -46,8 +44,8 @@ Result<void> name_by_place(std::vector<PinnedLink>& live, const std::string& dir
     if (auto renamed = rename_pin(each, directory, name); !renamed) return renamed;
   }
   for (PinnedLink& each : live) {
-    if (stands_here(each) || !is_interface_hook(each.attachment.hook)) continue;
-    const Attachment place{each.attachment.hook, each.info.ifindex, 0};
+    if (stands_here(each)) continue;
+    const Attachment place = each.place();
     if (std::any_of(live.begin(), live.end(),
                     [&](const PinnedLink& other) { return stands_here(other) && other.attachment == place; }))
       continue;

@@ -18,17 +18,23 @@ struct PinnedLink {
   Descriptor link;
   LinkInfo info;
 
-  // The interface or cgroup that it was made for is there no more. An interface that was moved through another network
-  // namespace may have another index, and is closed by its link as before.
-  bool defunct() const { return is_interface_hook(attachment.hook) ? info.ifindex == 0 : info.cgroup_id == 0; }
-  // Its interface has an index that another link's has too: one of the two is in another network namespace.
-  bool away() const { return is_interface_hook(attachment.hook) && info.ifindex != attachment.ifindex; }
+  // Where it stands. An interface that was moved through another network namespace may have another index than the
+  // pin's name says, and is closed by its link as before.
+  Attachment place() const {
+    return is_interface_hook(attachment.hook) ? Attachment{attachment.hook, info.ifindex, 0}
+                                              : Attachment{attachment.hook, 0, info.cgroup_id};
+  }
+  // The interface or cgroup that it was made for is there no more.
+  bool defunct() const { return info.ifindex == 0 && info.cgroup_id == 0; }
+  // Elsewhere than the pin's name says. What live_links() gives is so only where another link bears the right name: one
+  // of the two interfaces is in another network namespace.
+  bool away() const { return place() != attachment; }
 };
 
 // All of a directory, defunct ones too.
 Result<std::vector<PinnedLink>> pinned_links(const std::string& directory);
-// Those that stand somewhere. Removes the pins of the others, and gives each of an interface the name of the index that
-// it has now, or where another bears that, a name of its own. Needs the directory's lock.
+// Those that stand somewhere. Removes the pins of the others, and gives each the name of where it stands now, or where
+// another bears that, a name of its own. Needs the directory's lock.
 Result<std::vector<PinnedLink>> live_links(const std::string& directory);
 // The live link behind a pin; nothing where there is no pin, or where its interface or cgroup is gone.
 Result<std::optional<PinnedLink>> live_link(const std::string& path, const Attachment& attachment);

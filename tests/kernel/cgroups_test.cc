@@ -2,6 +2,7 @@
 #include "agent/attach/cgroups.h"
 
 #include "agent/attach/attacher.h"
+#include "agent/attach/links.h"
 #include "tests/kernel/sandbox.h"
 
 #include <arpa/inet.h>
@@ -26,6 +27,9 @@ using testing::UnorderedElementsAre;
 
 #define ASSERT_DONE(expression) \
   if (const auto done = (expression); !done) GTEST_FAIL() << #expression << ": " << done.error().message
+
+#define EXPECT_DONE(expression) \
+  if (const auto done = (expression); !done) ADD_FAILURE() << #expression << ": " << done.error().message
 
 class Cgroups : public testing::Test {
  protected:
@@ -153,6 +157,24 @@ TEST_F(Cgroups, SocketProgramsDropAndAreReplacedInPlace) {
   EXPECT_EQ(send_inside(), EPERM);
   ASSERT_EQ(attacher.adopt({{Hook::SkbEgress, passing.fd.get()}}).value(), 1U);
   EXPECT_EQ(send_inside(), 0);
+}
+
+TEST_F(Cgroups, ALinkUnderTheNameOfAnotherCgroupHolds) {
+  const Program refusing = program_for(Hook::Connect4, 0);
+  const std::string other = path + "/other", links = pin_root() + "/links/";
+  std::filesystem::create_directory(other);
+  const Attachment own{Hook::Connect4, 0, *cgroup_id(name)}, others{Hook::Connect4, 0, *cgroup_id(name + "/other")};
+  ASSERT_DONE(attacher.attach(own, refusing.fd.get(), refusing.id));
+  const std::string first = links + link_name(own), second = links + link_name(others);
+  std::filesystem::rename(first, second);
+  EXPECT_DONE(attacher.attach(others, refusing.fd.get(), refusing.id));
+  EXPECT_EQ(connect_inside(AF_INET), EPERM);
+  const std::map<Hook, std::uint32_t> ids = {
+      {Hook::FromGuest, 0}, {Hook::ToGuest, 0}, {Hook::FromUplink, 0}, {Hook::Connect4, refusing.id}};
+  EXPECT_THAT(attacher.present(ids).value(), UnorderedElementsAre(own, others));
+  EXPECT_DONE(attacher.detach_all());
+  EXPECT_EQ(connect_inside(AF_INET), 0);
+  std::filesystem::remove(other);
 }
 
 TEST_F(Cgroups, ALinkOfACgroupThatIsGoneIsNoTrouble) {
