@@ -1,74 +1,24 @@
 #include "agent/metrics/metrics_server.h"
 
+#include "agent/metrics/http_server.h"
 #include "agent/metrics/listen_address.h"
 #include "agent/metrics/metrics_text.h"
 #include "agent/snapshot/read_snapshot.h"
 
-#include <httplib.h>
 #include <malloc.h>
 
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
-#include <deque>
-#include <functional>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 namespace grantd {
 
 namespace {
 
-// A slow client holds a thread, and no longer than the time-outs: those who ask about health find another one. Threads
-// come as they are needed.
-constexpr std::size_t kMostThreads = 64;
-constexpr int kReadSeconds = 1, kWriteSeconds = 5, kKeepAliveSeconds = 1;
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr const char* kTextType = "text/plain; charset=utf-8";
-
-class Workers : public httplib::TaskQueue {
- public:
-  void enqueue(std::function<void()> job) override {
-    const std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(job));
-    if (jobs_.size() > idle_ && threads_.size() < kMostThreads) threads_.emplace_back([this] { work(); });
-    come_.notify_one();
-  }
-
-  void shutdown() override {
-    {
-      const std::lock_guard lock(mutex_);
-      ends_ = true;
-    }
-    come_.notify_all();
-    for (std::thread& each : threads_) each.join();
-  }
-
- private:
-  void work() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      idle_++;
-      come_.wait(lock, [this] { return !jobs_.empty() || ends_; });
-      idle_--;
-      if (jobs_.empty()) return;
-      const std::function<void()> job = std::move(jobs_.front());
-      jobs_.pop_front();
-      lock.unlock();
-      job();
-      lock.lock();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable come_;
-  std::deque<std::function<void()>> jobs_;
-  std::vector<std::thread> threads_;
-  std::size_t idle_ = 0;
-  bool ends_ = false;
-};
 
 }  // namespace
 
@@ -96,11 +46,6 @@ struct MetricsServer::Impl {
   }
 
   void set_up() {
-    server.new_task_queue = [] { return new Workers; };  // the library deletes it
-    server.set_read_timeout(kReadSeconds);
-    server.set_write_timeout(kWriteSeconds);
-    server.set_keep_alive_timeout(kKeepAliveSeconds);
-    server.set_payload_max_length(0);
     // A second agent must not share the port unnoticed.
     server.set_socket_options([](socket_t socket) {
       const int on = 1;
@@ -119,7 +64,7 @@ struct MetricsServer::Impl {
   DatapathMaps maps;
   std::mutex mutex, scrape;
   std::shared_ptr<const AgentStatus> status = std::make_shared<AgentStatus>();
-  httplib::Server server;
+  HttpServer server;
   int port = 0;
   std::thread thread;
   std::atomic<bool> ended = false;
@@ -149,6 +94,7 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const std::string& l
   errno = 0;
   impl.port = port == 0 ? impl.server.bind_to_any_port(host) : impl.server.bind_to_port(host, port) ? port : -1;
   if (impl.port <= 0) return system_error("cannot listen on " + listen, errno);
+  impl.server.let_more_wait();
   impl.thread = std::thread([&impl] {
     impl.server.listen_after_bind();
     impl.ended = true;

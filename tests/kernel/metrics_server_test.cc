@@ -9,6 +9,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+#include <vector>
+
 namespace grantd {
 namespace {
 
@@ -31,6 +37,8 @@ std::string get(int family, int port, const std::string& path) {
     length = sizeof(sockaddr_in6);
   }
   if (connect(client.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return "";
+  const timeval most_wait{5, 0};
+  setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &most_wait, sizeof(most_wait));
   const std::string request = "GET " + path + " HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
   if (write(client.get(), request.data(), request.size()) != static_cast<ssize_t>(request.size())) return "";
   std::string answer;
@@ -84,6 +92,66 @@ TEST(MetricsServer, WhatItCannotServeItSaysAtTheStart) {
   EXPECT_FALSE(MetricsServer::start("192.0.2.1:0", node.pin_root()).ok()) << "no address of this node";
   EXPECT_FALSE(MetricsServer::start("localhost:0", node.pin_root()).ok()) << "a name is no address";
   EXPECT_FALSE(MetricsServer::start("127.0.0.1:0", "/nowhere").ok());
+}
+
+Descriptor connected(int port, const char* from, int flags = 0) {
+  Descriptor client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  inet_pton(AF_INET, from, &address.sin_addr);
+  if (bind(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return Descriptor();
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 && errno != EINPROGRESS)
+    return Descriptor();
+  return client;
+}
+
+// A hundred that send a letter whenever they are asked for one more, and come back when they are thrown out.
+TEST(MetricsServer, SlowClientsDoNotKeepOthersFromHealth) {
+  PrivateNode node;
+  auto server = MetricsServer::start("127.0.0.1:0", node.pin_root());
+  ASSERT_TRUE(server.ok()) << server.error().message;
+  const int port = server.value()->port();
+  std::atomic<bool> ends = false;
+  std::atomic<int> begun = 0;
+  std::thread crowd([&] {
+    std::vector<Descriptor> slow(100);
+    while (!ends) {
+      for (Descriptor& each : slow) {
+        if (each.valid() && send(each.get(), "G", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1) continue;
+        each = connected(port, "127.0.0.2", SOCK_NONBLOCK);
+        begun += each.valid();
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  });
+  while (begun < 100) std::this_thread::yield();
+  for (int asked = 0; asked < 20; asked++) {
+    const auto before = std::chrono::steady_clock::now();
+    EXPECT_THAT(get(AF_INET, port, "/healthz"), HasSubstr("200 OK")) << asked;
+    // What a probe of Kubernetes waits for by default.
+    EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(1)) << asked;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_GT(begun, 300) << "the slow ones were let be: nothing was tried";
+  ends = true;
+  crowd.join();
+}
+
+TEST(MetricsServer, ARequestWithoutEndIsCut) {
+  PrivateNode node;
+  auto server = MetricsServer::start("127.0.0.1:0", node.pin_root());
+  ASSERT_TRUE(server.ok()) << server.error().message;
+  const Descriptor client = connected(server.value()->port(), "127.0.0.1");
+  ASSERT_TRUE(client.valid());
+  const std::string part(65536, 'a');
+  std::size_t sent = 0;
+  ASSERT_EQ(send(client.get(), "GET /", 5, MSG_NOSIGNAL), 5);
+  for (ssize_t got; sent < (64U << 20) && (got = send(client.get(), part.data(), part.size(), MSG_NOSIGNAL)) > 0;)
+    sent += static_cast<std::size_t>(got);
+  EXPECT_LT(sent, 64U << 20);
+  EXPECT_THAT(get(AF_INET, server.value()->port(), "/healthz"), HasSubstr("200 OK"));
 }
 
 // Arrays are never full, and of what the kernel forgets by itself only flows and fragments are anybody's trouble.
