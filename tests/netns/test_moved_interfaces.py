@@ -106,3 +106,8 @@ def test_an_agent_without_its_server_leaves_it_closed(node):
         time.sleep(2 * SECONDS)
         assert process.poll() is None and flood.arrived() == 0 and flood.sent > 100
         assert len(pins_of_guest(node)) == 2
+        # The control: this flood passes where nothing holds the interface.
+        process.kill()
+        process.wait()
+        assert node.agent.uninstall().returncode == 0
+        eventually(lambda: flood.arrived() > 0, what="the flood of an open guest")

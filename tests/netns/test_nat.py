@@ -111,7 +111,16 @@ def test_a_nat_port_in_new_use_inherits_nothing(node):
 def test_marks_of_a_guest_and_of_others_are_no_stamps(node):
     """Class 52: a mark that the node's own rules set is overwritten at the uplink, and is no stamp without the tag."""
     world = node.world
-    world.node.run("iptables", "-w", "-t", "raw", "-A", "PREROUTING", "-i", "uplink0", "-j", "MARK", "--set-mark", "0x3")
-    with Counted(node.agent, "nobody", "ingress"):
-        assert UdpPair(world.outside, node.guest, 4, to=node.guest.addresses[4],
-                       source_address=PARTIES["stranger"][4]).silent()
+    rule = ["PREROUTING", "-i", "uplink0", "-j", "MARK", "--set-mark", "0x3"]
+
+    def comes(party, seconds=1.0):
+        return UdpPair(world.outside, node.guest, 4, to=node.guest.addresses[4],
+                       source_address=PARTIES[party][4]).forward(seconds)
+    assert comes("grantee")
+    world.node.run("iptables", "-w", "-t", "raw", "-A", *rule)
+    for party in ("stranger", "grantee"):
+        # Whose packet it was is lost with the mark: nobody's, too.
+        with Counted(node.agent, "nobody", "ingress"):
+            assert not comes(party, 0.4)
+    world.node.run("iptables", "-w", "-t", "raw", "-D", *rule)
+    assert comes("grantee")

@@ -233,6 +233,11 @@ def test_router_and_neighbour_advertisements(shared_node):
         with Counted(shared_node.agent, "neighbour_spoofing"):
             wire.sender.send(frames.ethernet("33:33:00:00:00:01", guest.mac, 0x86dd,
                                              frames.ipv6(own, "ff02::1", message, 58, 255)))
+    # The same message about itself is its right.
+    itself = frames.icmpv6(own, "ff02::1", 136, 0, b"\x20\0\0\0" + socket.inet_pton(socket.AF_INET6, own) + option)
+    with pytest.raises(AssertionError), Counted(shared_node.agent, "neighbour_spoofing"):
+        wire.sender.send(frames.ethernet("33:33:00:00:00:01", guest.mac, 0x86dd,
+                                         frames.ipv6(own, "ff02::1", itself, 58, 255)))
     wire.control()
 
 
