@@ -8,6 +8,8 @@ import pytest
 from agent import GRANTD
 
 from cluster import ROOT, run, wait_until
+from rights import AGENT as ACCOUNT, documented, rights
+from rights import AGENT as rights_of_agent, documented, rights
 
 AGENT = "system:serviceaccount:keystone-system:grantd"
 DEPLOY = ROOT / "deploy/kubernetes"
@@ -219,15 +221,51 @@ def test_the_agent_can_do_this_and_no_more(deployed, resource, sub):
     assert can == MAY[resource, sub]
 
 
-def test_it_has_no_right_that_is_not_in_that_matrix(deployed):
-    """All that the server knows of, in whatever namespace: what everybody may who is known to it, and the matrix."""
+def more_than_others(api, space):
+    """What the agent may there and another account may not, of all that the server knows of; and the other way round."""
     def told(user):
-        lines = deployed.kubectl("auth", "can-i", "--list", "--namespace=keystone-system", "--as", user).stdout.splitlines()
+        lines = api.kubectl("auth", "can-i", "--list", f"--namespace={space}", "--as", user).stdout.splitlines()
         return {(" ".join(line[:line.index("[")].split()), verb) for line in lines[1:] if (verbs := line[line.rindex("["):].strip("[]"))
                 for verb in verbs.split()}
     everybody, agent = told("system:serviceaccount:default:default"), told(AGENT)
-    matrix = {(f"{resource}/{sub}" if sub else resource, verb) for (resource, sub), verbs in MAY.items() for verb in verbs}
-    assert agent - everybody == matrix and everybody - agent == set()
+    return agent - everybody, everybody - agent
+
+
+MATRIX = {(f"{resource}/{sub}" if sub else resource, verb) for (resource, sub), verbs in MAY.items() for verb in verbs}
+
+
+@pytest.mark.parametrize("space", ["keystone-system", "kube-system", "default", "guest-bob", "labelled", "ordinary"])
+def test_it_has_no_right_that_is_not_in_that_matrix(deployed, space):
+    assert more_than_others(deployed, space) == (MATRIX, set())
+
+
+def test_that_matrix_is_the_documents():
+    named = {(f"{resource.split('.')[0]}{'/' + sub if sub else ''}", verb) for (resource, sub), verbs in MAY.items() for verb in verbs}
+    assert named == {(resource, verb) for _, _, _, resource, verb in documented()}
+
+
+def bound(api):
+    """What the bindings of the cluster give to the agent, by its name or as one of its namespace's accounts."""
+    objects = [each for kind in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
+               for each in json.loads(api.kubectl("get", kind, "-A", "-o", "json").stdout)["items"]]
+    for each in objects:
+        each.pop("aggregationRule", None)  # of the cluster's own roles
+    whose = (ACCOUNT, ("Group", "", "system:serviceaccounts:keystone-system"))
+    return {right for right in rights(objects) if right[0] in whose}
+
+
+def test_no_binding_in_any_namespace_gives_more(deployed):
+    assert bound(deployed) == documented()
+    for kind in ("role", "clusterrole"):
+        deployed.kubectl("create", kind, "more", "--verb=get", "--resource=secrets", "-n", "ordinary")
+        deployed.kubectl("create", "rolebinding", "more", f"--{kind}=more", "--serviceaccount=keystone-system:grantd", "-n", "ordinary")
+        try:
+            assert bound(deployed) - documented() == {(ACCOUNT, "ordinary", "", "secrets", "get")}
+            wait_until(lambda: more_than_others(deployed, "ordinary")[0] - MATRIX == {("secrets", "get")}, "it is found there")
+            assert more_than_others(deployed, "default") == (MATRIX, set())
+        finally:
+            deployed.kubectl("delete", "rolebinding", "more", "-n", "ordinary")
+            deployed.kubectl("delete", kind, "more", "-n", "ordinary")
 
 
 def test_the_agent_writes_the_status_of_its_own_node_only(deployed):

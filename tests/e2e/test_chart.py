@@ -9,6 +9,7 @@ import yaml
 from chart import CHART, documents, helm, template
 
 from cluster import ROOT
+from rights import documented, rights
 
 KUSTOMIZATION = ROOT / "deploy"
 # What only Helm says.
@@ -48,6 +49,14 @@ def test_it_says_what_the_plain_manifest_says():
     for name, object_ in plain.items():
         also = OF_HELM if name[0] == "DaemonSet" else OF_HELM | {VERSION}
         assert without_labels(made[name], also) == without_labels(object_, ()), name
+
+
+EVERYTHING = ("--set", "metrics.listen=0.0.0.0:9786,metrics.annotations=true,metrics.podMonitor.enabled=true")
+
+
+@pytest.mark.parametrize("values", [(), EVERYTHING, (*EVERYTHING, "--values", CHART / "values-kubeadm.yaml")])
+def test_it_gives_the_rights_that_are_documented(values):
+    assert rights(documents(template(*values).stdout).values()) == documented()
 
 
 def test_so_does_the_kustomization(api):
