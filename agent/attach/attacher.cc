@@ -74,6 +74,14 @@ Result<bool> is_first(const Attachment& attachment, std::uint32_t program_id) {
   return !programs.value().empty() && programs.value().front() == program_id;
 }
 
+Result<bool> stands_at(const Descriptor& link, const Attachment& attachment) {
+  auto info = link_info(link.get());
+  if (!info) return info.error();
+  auto place = place_of(info.value(), attachment.hook);
+  if (!place) return place.error();
+  return place.value() == attachment;
+}
+
 Error not_there(const Attachment& attachment) {
   const bool interface = is_interface_hook(attachment.hook);
   return Error{std::string(hook_name(attachment.hook)) + (interface ? " on interface " : " on cgroup ") +
@@ -151,9 +159,7 @@ Result<void> Attacher::replace_program(const PinnedLink& front, int program_fd) 
     auto live = live_links(links());
     if (!live) return live.error();
     for (const PinnedLink& each : live.value()) {
-      if (each.info.link_id == front.info.link_id || each.attachment.hook != front.attachment.hook ||
-          each.info.ifindex != front.info.ifindex)
-        continue;
+      if (each.info.link_id == front.info.link_id || each.place != front.place) continue;
       bpf_link_detach(each.link.get());
       ended = true;
     }
@@ -164,8 +170,9 @@ Result<void> Attacher::replace_program(const PinnedLink& front, int program_fd) 
 
 Result<Descriptor> Attacher::first_link(const Attachment& attachment, int program_fd) {
   for (auto each = unpinned_.begin(); each != unpinned_.end(); ++each) {
-    const auto info = link_info(each->second.get());
-    if (each->first.hook != attachment.hook || !info || info.value().ifindex != attachment.ifindex) continue;
+    auto stands = stands_at(each->second, attachment);
+    if (!stands) return stands.error();
+    if (!stands.value()) continue;
     Descriptor link = std::move(each->second);
     unpinned_.erase(each);
     return link;
@@ -216,10 +223,18 @@ Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_f
 Result<void> Attacher::detach(const Attachment& attachment) {
   auto lock = lock_links(links());
   if (!lock) return lock.error();
-  const std::string path = links() + "/" + link_name(attachment);
-  unpinned_.erase(attachment);
-  if (const Descriptor link = open_link(path); link.valid()) bpf_link_detach(link.get());
-  if (auto removed = remove_pin(path); !removed) return removed;
+  for (auto each = unpinned_.begin(); each != unpinned_.end();) {
+    auto stands = stands_at(each->second, attachment);
+    if (!stands) return stands.error();
+    each = stands.value() ? unpinned_.erase(each) : std::next(each);
+  }
+  auto live = live_links(links());
+  if (!live) return live.error();
+  for (const PinnedLink& each : live.value()) {
+    if (each.place != attachment) continue;
+    bpf_link_detach(each.link.get());
+    if (auto removed = remove_pin(each.path); !removed) return removed;
+  }
   if (!is_interface_hook(attachment.hook)) return {};
   auto filters = filters_on(attachment.ifindex, attachment.hook == Hook::ToGuest);
   if (!filters) return filters.error();
@@ -245,11 +260,11 @@ Result<std::size_t> Attacher::adopt_links(const std::map<Hook, int>& program_fds
   auto pinned = live_links(links());
   if (!pinned) return pinned.error();
   for (const PinnedLink& each : pinned.value()) {
-    if (bpf_link_update(each.link.get(), program_fds.at(each.attachment.hook), nullptr) != 0) {
+    if (bpf_link_update(each.link.get(), program_fds.at(each.hook()), nullptr) != 0) {
       if (is_gone(errno)) continue;
       return system_error("cannot replace the program of " + each.path, errno);
     }
-    if (is_interface_hook(each.attachment.hook)) mechanism_ = "tcx";
+    if (is_interface_hook(each.hook())) mechanism_ = "tcx";
     adopted++;
   }
   return adopted;

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -47,12 +48,37 @@ struct Query {
   std::uint32_t target_ifindex, attach_type, query_flags, attach_flags;
   std::uint64_t program_ids;
   std::uint32_t count, pad;
-  std::uint8_t rest[96];
+  std::uint64_t program_flags, link_ids;
+  std::uint8_t rest[80];
 };
+
+std::uint32_t attach_type(Hook hook) {
+  return is_interface_hook(hook) ? tcx_type(hook) : static_cast<std::uint32_t>(cgroup_type(hook));
+}
 
 template <typename Attributes>
 int bpf_command(int command, Attributes& attributes) {
   return static_cast<int>(syscall(SYS_bpf, command, &attributes, sizeof(attributes)));
+}
+
+struct OnTcx {
+  std::vector<std::uint32_t> programs, links;
+};
+
+Result<OnTcx> on_tcx(Hook hook, std::uint32_t ifindex) {
+  std::array<std::uint32_t, 64> programs{}, links{};  // as many as the kernel lets stand there
+  Query attributes{};
+  attributes.target_ifindex = ifindex;
+  attributes.attach_type = tcx_type(hook);
+  attributes.program_ids = reinterpret_cast<std::uintptr_t>(programs.data());
+  attributes.link_ids = reinterpret_cast<std::uintptr_t>(links.data());
+  attributes.count = programs.size();
+  if (bpf_command(BPF_PROG_QUERY, attributes) != 0) {
+    if (errno == EINVAL || errno == ENOENT || errno == ENODEV) return OnTcx();
+    return system_error("cannot ask for the programs of interface " + std::to_string(ifindex), errno);
+  }
+  return OnTcx{{programs.begin(), programs.begin() + attributes.count},
+               {links.begin(), links.begin() + attributes.count}};
 }
 
 }  // namespace
@@ -125,26 +151,32 @@ Result<LinkInfo> link_info(int link_fd) {
   LinkInfo result;
   result.link_id = info.id;
   result.program_id = info.prog_id;
-  // tcx.ifindex has the place of xdp.ifindex; the number of its type is not in Debian's headers.
-  if (info.type == BPF_LINK_TYPE_CGROUP)
+  if (info.type == BPF_LINK_TYPE_CGROUP) {
     result.cgroup_id = info.cgroup.cgroup_id;
-  else
+    result.attach_type = info.cgroup.attach_type;
+  } else {
+    // tcx.ifindex and tcx.attach_type have the places of these; the number of its type is not in Debian's headers.
     result.ifindex = info.xdp.ifindex;
+    result.attach_type = info.netns.attach_type;
+  }
   return result;
 }
 
+std::optional<Hook> hook_of_type(std::uint32_t type, bool of_interface, Hook likely) {
+  const auto has_it = [&](Hook hook) { return is_interface_hook(hook) == of_interface && attach_type(hook) == type; };
+  if (has_it(likely)) return likely;
+  const auto found = std::find_if(std::begin(kHooks), std::end(kHooks), has_it);
+  return found == std::end(kHooks) ? std::nullopt : std::optional(*found);
+}
+
 Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex) {
-  std::array<std::uint32_t, 64> ids{};
-  Query attributes{};
-  attributes.target_ifindex = ifindex;
-  attributes.attach_type = tcx_type(hook);
-  attributes.program_ids = reinterpret_cast<std::uintptr_t>(ids.data());
-  attributes.count = ids.size();
-  if (bpf_command(BPF_PROG_QUERY, attributes) != 0) {
-    if (errno == EINVAL || errno == ENOENT || errno == ENODEV) return std::vector<std::uint32_t>();
-    return system_error("cannot ask for the programs of interface " + std::to_string(ifindex), errno);
-  }
-  return std::vector<std::uint32_t>(ids.begin(), ids.begin() + attributes.count);
+  auto there = on_tcx(hook, ifindex);
+  return there ? std::move(there).value().programs : Result<std::vector<std::uint32_t>>(there.error());
+}
+
+Result<std::vector<std::uint32_t>> tcx_links(Hook hook, std::uint32_t ifindex) {
+  auto there = on_tcx(hook, ifindex);
+  return there ? std::move(there).value().links : Result<std::vector<std::uint32_t>>(there.error());
 }
 
 Result<Descriptor> load_guard(Hook hook) {

@@ -15,8 +15,9 @@ namespace grantd {
 struct LinkInfo {
   std::uint32_t link_id = 0;
   std::uint32_t program_id = 0;
-  std::uint32_t ifindex = 0;    // tcx; 0: its interface is gone
-  std::uint64_t cgroup_id = 0;  // cgroup; 0: its cgroup is gone
+  std::uint32_t attach_type = 0;  // of the kernel: which hook of the interface or cgroup
+  std::uint32_t ifindex = 0;      // tcx; in the interface's own network namespace. 0: the interface is gone
+  std::uint64_t cgroup_id = 0;    // cgroup; 0: its cgroup is gone
 };
 
 bool is_interface_hook(Hook hook);
@@ -28,6 +29,11 @@ Result<Descriptor> create_cgroup_link(Hook hook, std::uint64_t cgroup_id, int pr
 // asked for its link's facts, a map would answer with its own.
 Descriptor open_link(const std::string& path);
 Result<LinkInfo> link_info(int link_fd);
+// The hook that has this kind of attachment: `likely` if it has, as several of ours stand on ingress.
+std::optional<Hook> hook_of_type(std::uint32_t attach_type, bool of_interface, Hook likely);
+// Ids of the links on a tcx hook, in the order in which their programs run; 0 for a program without a link. Without
+// tcx: none.
+Result<std::vector<std::uint32_t>> tcx_links(Hook hook, std::uint32_t ifindex);
 // Program ids on a tcx hook, in the order in which they run. Without tcx: none.
 Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex);
 // Holds the place of ours until it comes: drops everything, or on an uplink lets everything pass. Bears the name

@@ -33,6 +33,26 @@ Result<void> rename_pin(PinnedLink& pinned, const std::string& directory, const 
   return {};
 }
 
+std::string away_name(const PinnedLink& pinned) {
+  return std::string(kAway) + link_name(pinned.attachment) + "-" + std::to_string(pinned.info.link_id);
+}
+
+// Nothing with no error where there is no link.
+Result<std::optional<PinnedLink>> open_pinned(const std::string& path, const Attachment& attachment) {
+  PinnedLink pinned{path, attachment, open_link(path), {}, {}};
+  if (!pinned.link.valid()) {
+    if (errno == ENOENT) return std::optional<PinnedLink>();
+    return system_error("cannot open " + path, errno);
+  }
+  auto info = link_info(pinned.link.get());
+  if (!info) return info.error();
+  pinned.info = info.value();
+  auto place = place_of(pinned.info, attachment.hook);
+  if (!place) return place.error();
+  pinned.place = place.value();
+  return std::optional<PinnedLink>(std::move(pinned));
+}
+
 bool is_named_for(const PinnedLink& pinned) { return name_of(pinned) == link_name(pinned.attachment); }
 
 // What is at the wrong place makes room first, so that no name has two links.
@@ -40,12 +60,11 @@ Result<void> name_by_place(std::vector<PinnedLink>& live, const std::string& dir
   const auto stands_here = [](const PinnedLink& each) { return !each.away() && is_named_for(each); };
   for (PinnedLink& each : live) {
     if (!each.away() || !is_named_for(each)) continue;
-    const std::string name = std::string(kAway) + link_name(each.attachment) + "-" + std::to_string(each.info.link_id);
-    if (auto renamed = rename_pin(each, directory, name); !renamed) return renamed;
+    if (auto renamed = rename_pin(each, directory, away_name(each)); !renamed) return renamed;
   }
   for (PinnedLink& each : live) {
-    if (stands_here(each)) continue;
-    const Attachment place = each.place();
+    if (stands_here(each) || !each.place) continue;
+    const Attachment place = *each.place;
     if (std::any_of(live.begin(), live.end(),
                     [&](const PinnedLink& other) { return stands_here(other) && other.attachment == place; }))
       continue;
@@ -57,6 +76,21 @@ Result<void> name_by_place(std::vector<PinnedLink>& live, const std::string& dir
 
 }  // namespace
 
+Hook PinnedLink::hook() const {
+  return hook_of_type(info.attach_type, info.cgroup_id == 0, attachment.hook).value_or(attachment.hook);
+}
+
+Result<std::optional<Attachment>> place_of(const LinkInfo& info, Hook likely) {
+  const auto hook = hook_of_type(info.attach_type, info.cgroup_id == 0, likely);
+  if (!hook) return std::optional<Attachment>();
+  if (info.cgroup_id != 0) return std::optional(Attachment{*hook, 0, info.cgroup_id});
+  auto here = tcx_links(*hook, info.ifindex);
+  if (!here) return here.error();
+  const auto& ids = here.value();
+  if (std::find(ids.begin(), ids.end(), info.link_id) == ids.end()) return std::optional<Attachment>();
+  return std::optional(Attachment{*hook, info.ifindex, 0});
+}
+
 Result<std::vector<PinnedLink>> pinned_links(const std::string& directory) {
   std::vector<PinnedLink> links;
   std::error_code failed;
@@ -64,15 +98,9 @@ Result<std::vector<PinnedLink>> pinned_links(const std::string& directory) {
        entry.increment(failed)) {
     const auto attachment = parse_pin_name(entry->path().filename().string());
     if (!attachment) continue;
-    PinnedLink pinned{entry->path().string(), *attachment, open_link(entry->path()), {}};
-    if (!pinned.link.valid()) {
-      if (errno == ENOENT) continue;
-      return system_error("cannot open " + pinned.path, errno);
-    }
-    auto info = link_info(pinned.link.get());
-    if (!info) return info.error();
-    pinned.info = info.value();
-    links.push_back(std::move(pinned));
+    auto pinned = open_pinned(entry->path().string(), *attachment);
+    if (!pinned) return pinned.error();
+    if (pinned.value()) links.push_back(std::move(*pinned.value()));
   }
   if (failed && failed.value() != ENOENT) return system_error("cannot list " + directory, failed.value());
   return links;
@@ -94,16 +122,9 @@ Result<std::vector<PinnedLink>> live_links(const std::string& directory) {
 }
 
 Result<std::optional<PinnedLink>> live_link(const std::string& path, const Attachment& attachment) {
-  PinnedLink pinned{path, attachment, open_link(path), {}};
-  if (!pinned.link.valid()) {
-    if (errno == ENOENT) return std::optional<PinnedLink>();
-    return system_error("cannot open " + path, errno);
-  }
-  auto info = link_info(pinned.link.get());
-  if (!info) return info.error();
-  pinned.info = info.value();
-  if (pinned.defunct() || pinned.away()) return std::optional<PinnedLink>();
-  return std::optional<PinnedLink>(std::move(pinned));
+  auto pinned = open_pinned(path, attachment);
+  if (pinned && pinned.value() && (pinned.value()->defunct() || pinned.value()->away())) pinned.value().reset();
+  return pinned;
 }
 
 Result<void> pin_over(const Descriptor& link, const std::string& directory, const std::string& name) {
@@ -116,8 +137,10 @@ Result<void> pin_over(const Descriptor& link, const std::string& directory, cons
   return {};
 }
 
-// A link that stood at the front, pinned, when an agent died before the rename.
+// A link that stood at the front, pinned, when an agent died before the rename. It takes the name from the one behind
+// it only where it stands there still: since then another interface may have got the index.
 Result<void> finish_moves(const std::string& directory) {
+  if (auto live = live_links(directory); !live) return live.error();
   std::vector<std::string> names;
   std::error_code failed;
   for (std::filesystem::directory_iterator entry(directory, failed), end; !failed && entry != end;
@@ -126,10 +149,17 @@ Result<void> finish_moves(const std::string& directory) {
       names.push_back(name.substr(kMoving.size()));
   if (failed && failed.value() != ENOENT) return system_error("cannot list " + directory, failed.value());
   for (const std::string& name : names) {
-    const std::string path = directory + "/" + name, fresh = directory + "/" + std::string(kMoving) + name;
-    if (std::rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);
+    const auto attachment = parse_link_name(name);
+    if (!attachment) continue;
+    auto moving = open_pinned(directory + "/" + std::string(kMoving) + name, *attachment);
+    if (!moving) return moving.error();
+    if (!moving.value()) continue;
+    PinnedLink& pinned = *moving.value();
+    auto renamed = rename_pin(pinned, directory, pinned.away() ? away_name(pinned) : name);
+    if (!renamed) return renamed;
   }
-  return {};
+  auto live = live_links(directory);
+  return live ? Result<void>() : live.error();
 }
 
 Result<void> remove_pin(const std::string& path) {

@@ -259,6 +259,71 @@ TEST(AttachTcx, AMoveThatWasCutShortIsFinished) {
 }
 
 // A pin that does not say where its link stands, as after a move of the interface to another index.
+// An index is an interface's own in its namespace alone: here another one may have it.
+TEST(AttachTcx, ALinkInAnotherNamespaceOutlivesTheNextInterfaceOfItsIndex) {
+  Pair pair("kt0");
+  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
+  Attacher attacher(pin_root(), AttachMode::Tcx);
+  const Programs first(kDrop), second(kDrop);
+  const Attachment from{Hook::FromGuest, pair.ifindex(), 0};
+  const std::string index = std::to_string(from.ifindex);
+  ASSERT_DONE(attach(attacher, from, first));
+  ASSERT_TRUE(run("ip netns add kt-away && ip link set kt0 netns kt-away"));
+  ASSERT_EQ(output_of("ip -n kt-away -o link show kt0").substr(0, index.size() + 1), index + ":")
+      << "it keeps its index";
+  ASSERT_TRUE(run("ip link add kt9 index " + index + " type veth peer name kt9p"));
+  const auto first_holds_away = [&] {
+    std::vector<std::uint32_t> programs;
+    in_netns("kt-away", [&] { programs = tcx_programs(from.hook, from.ifindex).value(); });
+    return programs == std::vector<std::uint32_t>{first.ids().at(from.hook)};
+  };
+
+  EXPECT_FALSE(attacher.is_held(from).value());
+  EXPECT_THAT(attacher.present(first.ids()).value(), IsEmpty());
+  ASSERT_DONE(attach(attacher, from, second));
+  EXPECT_TRUE(first_holds_away());
+  EXPECT_THAT(attacher.present(second.ids()).value(), UnorderedElementsAre(from));
+  ASSERT_DONE(attach(attacher, from, second));  // as an agent that starts again
+  EXPECT_TRUE(first_holds_away());
+  ASSERT_DONE(attacher.detach(from));
+  EXPECT_TRUE(first_holds_away());
+  EXPECT_THAT(tcx_programs(from.hook, from.ifindex).value(), IsEmpty());
+
+  // Back, with an index that is free: its link has a name again.
+  ASSERT_TRUE(run("ip -n kt-away link set kt0 netns " + std::to_string(getpid())));
+  const Attachment back{Hook::FromGuest, pair.ifindex(), 0};
+  EXPECT_NE(back.ifindex, from.ifindex);
+  EXPECT_THAT(attacher.present(first.ids()).value(), UnorderedElementsAre(back));
+  ASSERT_DONE(attacher.detach_all());
+  EXPECT_TRUE(run("ip link del kt9 && ip netns del kt-away"));
+}
+
+// A pin on its way to a name, left by an agent that died: by now that name may be another interface's.
+TEST(AttachTcx, AMoveThatWasBegunTakesNoNameFromAnotherInterface) {
+  Pair pair("kt0"), other("kt1", 2);
+  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
+  Attacher attacher(pin_root(), AttachMode::Tcx);
+  const Programs dropping(kDrop);
+  const Attachment from{Hook::FromGuest, pair.ifindex(), 0}, others{Hook::FromGuest, other.ifindex(), 0};
+  const std::string links = pin_root() + "/links/";
+  ASSERT_DONE(attach(attacher, from, dropping));
+  ASSERT_DONE(attach(attacher, others, dropping));
+  std::filesystem::rename(links + link_name(from), links + "moving-" + link_name(others));
+  ASSERT_TRUE(attacher.adopt(dropping.fds()).ok());
+  EXPECT_FALSE(pair.passes_from_guest());
+  EXPECT_FALSE(other.passes_from_guest());
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));
+
+  // Nor does a pin's name say which hook its link is on.
+  const Attachment to{Hook::ToGuest, pair.ifindex(), 0};
+  ASSERT_DONE(attach(attacher, to, dropping));
+  std::filesystem::rename(links + link_name(to), links + "from_guest-7777");
+  ASSERT_TRUE(attacher.adopt(dropping.fds()).ok());
+  EXPECT_THAT(tcx_programs(to.hook, to.ifindex).value(), UnorderedElementsAre(dropping.ids().at(Hook::ToGuest)));
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others, to));
+  ASSERT_DONE(attacher.detach_all());
+}
+
 TEST(AttachTcx, ALinkUnderAnotherNameHoldsAndGetsItsOwn) {
   Pair pair("kt0"), other("kt1", 2);
   if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";

@@ -24,16 +24,26 @@ def pins_of_guest(node):
     return sorted(name for name in os.listdir(os.path.join(node.world.pin_root, "links")) if "guest" in name)
 
 
-def move(node):
-    """To where its index is taken, and back. The guest knows its gateway's address, so that it can send at once."""
-    world, guest, before = node.world, node.guest, index_of(node)
-    away = world.namespace("away")
-    away.ip(f"link add taken index {before} type veth peer name other")
+def go_away(node, away):
+    """The guest knows its gateway's address, so that it can send as soon as it is back."""
+    guest = node.guest
     guest.namespace.ip(f"neigh replace {GATEWAY[4]} lladdr {guest.gateway_mac} dev eth0 nud permanent")
-    world.node.ip(f"link set {guest.interface} netns {away.name}")
+    node.world.node.ip(f"link set {guest.interface} netns {away.name}")
+
+
+def come_back(node, away):
+    world, guest = node.world, node.guest
     away.ip(f"link set {guest.interface} netns {world.node.name}")
     world.node.ip(f"link set {guest.interface} up", f"addr add {GATEWAY[4]}/32 dev {guest.interface}",
                   f"route add {guest.addresses[4]}/32 dev {guest.interface}")
+
+
+def move(node):
+    """To where its index is taken, and back."""
+    before, away = index_of(node), node.world.namespace("away")
+    away.ip(f"link add taken index {before} type veth peer name other")
+    go_away(node, away)
+    come_back(node, away)
     assert index_of(node) != before
 
 
@@ -85,6 +95,42 @@ def test_it_stays_closed_and_what_is_allowed_passes_again(node, how):
         node.agent.kill()
         assert node.agent.uninstall().returncode == 0
         eventually(lambda: flood.arrived() > 0, what="a flood of a guest without programs")
+
+
+@pytest.mark.parametrize("how", ["running", "stopped", "killed"])
+def test_another_guest_gets_its_index_while_it_is_away(node, how):
+    """In the other namespace it goes on under the index that is another guest's here."""
+    before, away = index_of(node), node.world.namespace("away")
+    go_away(node, away)
+    other = node.world.add_guest("other", index=before)
+    node.agent.workload(other)
+    eventually(lambda: any(each["guest"] == "other" and each["state"] == "active"
+                           for each in node.agent.json("endpoints")["endpoints"]), what="the other guest under its Grant")
+    assert UdpPair(other, node.world.outside, 4, to=HOME).both()
+    with Flood(node.guest, node.world.outside, STRANGER) as flood, \
+            Flood(other, node.world.outside, STRANGER, 7778) as others:
+        if how == "stopped":
+            node.agent.process.send_signal(signal.SIGSTOP)
+        if how == "killed":
+            node.agent.kill()
+        come_back(node, away)
+        assert index_of(node) != before
+        carrier(node)
+        sent, others_sent = flood.sent, others.sent
+        time.sleep(SECONDS)
+        assert flood.arrived() == 0 and flood.sent > sent + 100
+        assert others.arrived() == 0 and others.sent > others_sent + 100
+        if how == "stopped":
+            node.agent.process.send_signal(signal.SIGCONT)
+        if how == "killed":
+            node.agent.start()
+        eventually(lambda: allowed(node), what="what the Grant allows")
+        assert flood.arrived() == 0 and others.arrived() == 0
+        assert UdpPair(other, node.world.outside, 4, to=HOME).both()
+        # The control: without their programs the same floods arrive.
+        node.agent.kill()
+        assert node.agent.uninstall().returncode == 0
+        eventually(lambda: flood.arrived() > 0 and others.arrived() > 0, what="floods of guests without programs")
 
 
 def test_an_agent_without_its_server_leaves_it_closed(node):

@@ -182,7 +182,7 @@ class World:
         self.namespaces.append(made)
         return made
 
-    def add_guest(self, name, number=None, interface=None):
+    def add_guest(self, name, number=None, interface=None, index=None):
         """A guest behind a veth of its own. Its link is up at once: what is sent before grantd knows
         the interface is what the interface lets through without grantd."""
         number = number or 10 + len(self.guests)
@@ -191,7 +191,7 @@ class World:
                       {4: f"10.20.0.{number}", 6: f"fd00:20::{number:x}"},
                       f"02:20:00:00:00:{number:02x}", f"02:21:00:00:00:{number:02x}")
         self.guests[name] = guest
-        self.connect(guest)
+        self.connect(guest, index)
         return guest
 
     def connect(self, guest, index=None, force=False):
