@@ -19,6 +19,7 @@ struct ManifestDirectory::Parts {
   LastGood last_good;
   std::vector<Problem> at_start;  // reported with every load
   bool to_keep = false;           // last_good may differ from the file
+  bool had_manifests = false;     // since it was opened
 };
 
 namespace {
@@ -38,7 +39,7 @@ Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const
   auto watch = DirectoryWatch::open(path);
   if (!watch) return watch.error();
   auto parts = std::make_unique<Parts>(
-      Parts{path, std::move(protected_ranges), std::move(watch).value(), {}, std::nullopt, {}, {}, false});
+      Parts{path, std::move(protected_ranges), std::move(watch).value(), {}, std::nullopt, {}, {}, false, false});
   if (!state_directory.empty()) {
     parts->file.emplace(state_directory);
     auto kept = parts->file->load();
@@ -77,6 +78,13 @@ std::optional<DesiredState> ManifestDirectory::load() {
   if (!watched)
     problems.push_back(problem_with(parts_->path, Severity::Warning,
                                     "is read every second, for it cannot be watched: " + watched.error().message));
+  // As it looks where a mount went away or somebody made the directory anew; and as an administrator may mean it.
+  if (paths && paths.value().empty() && parts_->had_manifests)
+    problems.push_back(
+        problem_with(parts_->path, Severity::Warning,
+                     "holds no manifest any more: every Grant that it held has ended, and its guests are "
+                     "in quarantine"));
+  if (paths && !paths.value().empty()) parts_->had_manifests = true;
   parts_->to_keep = parts_->file.has_value();
   return std::move(admitted.desired);
 }

@@ -74,7 +74,10 @@ class Server:
 
     def _accept(self):
         while True:
-            connection, _ = self.listener.accept()
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:  # the show is over
+                return
             threading.Thread(target=self._echo, args=(connection,), daemon=True).start()
 
     @staticmethod

@@ -16,6 +16,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <optional>
 
 namespace grantd {
@@ -57,6 +58,22 @@ Result<std::uint32_t> program_id(int fd) {
   __u32 length = sizeof(info);
   if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return system_error("cannot read a program's id", errno);
   return info.id;
+}
+
+Result<std::uint32_t> map_id(int fd) {
+  bpf_map_info info{};
+  __u32 length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return system_error("cannot read a map's id", errno);
+  return info.id;
+}
+
+// Whether both are maps, or both programs: their ids are counted apart.
+bool has_kind_of(const Descriptor& one, int other) {
+  const auto kind = [](int fd) {
+    std::error_code failed;
+    return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), failed).string();
+  };
+  return kind(one.get()) == kind(other);
 }
 
 struct PinnedMap {
@@ -168,15 +185,40 @@ Result<void> Datapath::load_programs() {
 }
 
 // Pinned under another name and moved, so that there is never none.
-Result<void> Datapath::pin_programs() {
-  for (const auto& [hook, program] : programs_) {
-    const std::string path = program_pin(options_.pin_root, program_name(hook));
-    const std::string fresh = path + "_new";
-    unlink(fresh.c_str());
-    if (bpf_obj_pin(program.fd, fresh.c_str()) != 0) return system_error("cannot pin " + fresh, errno);
-    if (rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot rename to " + path, errno);
-  }
+Result<void> Datapath::pin_over(int fd, const std::string& path) {
+  const std::string fresh = path + "_new";
+  unlink(fresh.c_str());
+  if (bpf_obj_pin(fd, fresh.c_str()) != 0) return system_error("cannot pin " + fresh, errno);
+  if (rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot rename to " + path, errno);
   return {};
+}
+
+Result<void> Datapath::pin_programs() {
+  for (const auto& [hook, program] : programs_)
+    if (auto pinned = pin_over(program.fd, program_pin(options_.pin_root, program_name(hook))); !pinned) return pinned;
+  return {};
+}
+
+Result<std::size_t> Datapath::mend_pins() {
+  std::size_t mended = 0;
+  const auto mend = [&](int fd, const std::string& path, const auto& id_of) -> Result<void> {
+    auto wanted = id_of(fd);
+    if (!wanted) return wanted.error();
+    const Descriptor pinned(bpf_obj_get(path.c_str()));
+    if (pinned.valid() && has_kind_of(pinned, fd))
+      if (auto found = id_of(pinned.get()); found && found.value() == wanted.value()) return {};
+    mended++;
+    return pin_over(fd, path);
+  };
+  for (const std::string& name : map_names()) {
+    const int fd = bpf_object__find_map_fd_by_name(skeleton_->obj, name.c_str());
+    if (auto done = mend(fd, map_pin(options_.pin_root, name), map_id); !done) return done.error();
+  }
+  for (const auto& [hook, program] : programs_) {
+    auto done = mend(program.fd, program_pin(options_.pin_root, program_name(hook)), program_id);
+    if (!done) return done.error();
+  }
+  return mended;
 }
 
 Result<void> Datapath::open_maps() {

@@ -43,6 +43,8 @@ class Datapath {
   std::uint32_t slots() const { return maps_.grant.raw().max_entries(); }  // slot 0 included
   const std::map<Hook, LoadedProgram>& programs() const { return programs_; }
 
+  // Pins again what is pinned no more, or by another's hand under our names. Returns how many.
+  Result<std::size_t> mend_pins();
   // The ids of the tables that stand in the arrays of maps, by slot; of slots that have none, nothing.
   Result<std::map<std::uint32_t, grantd_slot_tables>> tables() const;
   // Publishes with one aligned store; slot < slots().
@@ -59,6 +61,7 @@ class Datapath {
   Result<void> size_maps();
   Result<void> load_programs();
   Result<void> pin_programs();
+  static Result<void> pin_over(int fd, const std::string& path);
   Result<void> open_maps();
   Result<Descriptor> make_table(const struct TableShape& shape, std::uint32_t slot);
   Result<void> place_tables(const TypedMap<__u32, __u32>& outer, const struct TableShape& shape,

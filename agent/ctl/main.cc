@@ -17,8 +17,8 @@ constexpr const char* kFooter = R"(Examples:
   grantctl endpoints --output json
 
 Exit codes:
-  0  done; explain: every packet that it tried would pass; verify: nothing is wrong
-  1  explain: one of them would drop; verify: something is wrong
+  0  done; explain: each packet that it tried would pass, by one way at least; verify: nothing is wrong
+  1  explain: one of them would drop by every way; verify: something is wrong
   2  wrong usage
   3  cannot tell: no such Grant or guest on this node, no maps at the pin root, no right to read
      them, a system call failed

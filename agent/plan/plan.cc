@@ -19,6 +19,7 @@ Planner::Planner(const KernelState& kernel, const CompiledPolicy& wanted, const 
     : kernel_(kernel), wanted_(wanted), facts_(facts), node_(kernel.node), published_(kernel.published) {}
 
 Plan Planner::run() {
+  recover_numbers();
   assign_slots();
   assign_identities();
   plan_prefixes();

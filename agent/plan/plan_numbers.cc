@@ -1,7 +1,50 @@
 #include "agent/plan/encode.h"
 #include "agent/plan/planner.h"
 
+#include <algorithm>
+
 namespace grantd {
+
+namespace {
+
+template <typename Map>
+std::uint64_t beyond_keys(const Map& map) {
+  return map.empty() ? 1 : std::uint64_t{map.rbegin()->first} + 1;
+}
+
+// As many steps of 1 ms as the machine is up: more ids than one a millisecond nobody gives out.
+std::uint32_t narrow_id(std::uint64_t visible, BootNanoseconds now) {
+  constexpr std::uint64_t kStep = 1'000'000, kMost = std::uint64_t{1} << 31;
+  return static_cast<std::uint32_t>(std::max(visible, std::min<std::uint64_t>(now / kStep, kMost)));
+}
+
+}  // namespace
+
+// Another version of the record's map, or a pin that somebody has removed: what counts the numbers is lost, and flows
+// remember policies and endpoints of which nothing else is left. No number was given out as often as nanoseconds have
+// passed, so the clock is beyond them all, also when it is lost once more.
+void Planner::recover_numbers() {
+  const bool counted =
+      node_.next_policy_id || node_.next_endpoint_version || node_.next_endpoint_id || node_.next_rules_id;
+  const bool in_use = !kernel_.published.empty() || !kernel_.policies.empty() || !kernel_.rule_sets.empty() ||
+                      !kernel_.endpoints.empty() || !kernel_.host_guests.empty() || !kernel_.guests.empty() ||
+                      kernel_.tables.upper_bound(0) != kernel_.tables.end();
+  if (counted || !in_use) return;
+  std::uint64_t policy = beyond_keys(kernel_.policies), version = 1, rules = beyond_keys(kernel_.rule_sets);
+  for (const auto& [slot, policy_id] : kernel_.published) policy = std::max(policy, std::uint64_t{policy_id} + 1);
+  for (const auto& [policy_id, record] : kernel_.policies) rules = std::max(rules, std::uint64_t{record.rules_id} + 1);
+  std::uint64_t endpoint = std::max(beyond_keys(kernel_.guests), beyond_keys(kernel_.queues));
+  const auto look = [&](const grantd_endpoint& record) {
+    version = std::max(version, std::uint64_t{record.version} + 1);
+    endpoint = std::max(endpoint, std::uint64_t{record.endpoint_id} + 1);
+  };
+  for (const auto& [ifindex, record] : kernel_.endpoints) look(record);
+  for (const auto& [cgroup_id, record] : kernel_.host_guests) look(record);
+  node_.next_policy_id = std::max<std::uint64_t>(policy, facts_.now);
+  node_.next_endpoint_version = std::max<std::uint64_t>(version, facts_.now);
+  node_.next_endpoint_id = narrow_id(endpoint, facts_.now);
+  node_.next_rules_id = narrow_id(rules, facts_.now);
+}
 
 std::uint64_t Planner::take_policy_id() {
   if (node_.next_policy_id == 0) node_.next_policy_id = 1;

@@ -29,6 +29,7 @@ class Planner {
   void report(std::string object, std::string message, std::string accepted);
 
   // plan_numbers.cc: which slot, identity and id stands for which name.
+  void recover_numbers();
   void assign_slots();
   void assign_identities();
   std::uint32_t number_of(const IdentityName& name) const;  // 0 where there is none

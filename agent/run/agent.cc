@@ -183,8 +183,10 @@ Result<void> Agent::run() {
     auto woken = loop_.wait();
     if (!woken) return woken.error();
     if (woken.value() == EventLoop::Woken::Stop) break;
-    if (woken.value() == EventLoop::Woken::Reload)
+    if (woken.value() == EventLoop::Woken::Reload) {
       source_changed_ = interfaces_changed_ = marks_due_ = chain_due_ = true;
+      drift_due_ = 0;
+    }
   }
   log_info("grantd stops; what is attached goes on enforcing");
   return {};
@@ -294,6 +296,14 @@ void Agent::check_drift() {
   marks_due_ = chain_due_ = true;
   interfaces_changed_ = true;  // a guest's end changes in another namespace, without a word here
   if (!applied_once_) return;
+  auto pins = datapath_->mend_pins();
+  if (!pins) {
+    log_error("cannot pin again what somebody has unpinned", {{"error", pins.error().message}});
+  } else if (pins.value() > 0) {
+    status_.drift_repaired += pins.value();
+    log_warning("pins of maps or programs were not as they were left; pinned again",
+                {{"count", std::to_string(pins.value())}});
+  }
   auto drift = applier_->refresh(now);
   if (!drift) {
     log_error("cannot read the maps", {{"error", drift.error().message}});

@@ -109,8 +109,13 @@ def test_a_grant_pays_for_what_is_on_the_wire(world, family, offload, direction)
 @pytest.mark.parametrize("family", [4, 6])
 def test_what_is_denied_stays_denied(world, family, offload):
     node = OffloadNode(world, offload)
-    assert not TcpPair(node.guest, world.outside, family, to=PARTIES["stranger"][family], seconds=0.3).connected
-    pair = TcpPair(node.guest, world.outside, family, to=PARTIES["destination"][family], port=443)
+    stranger, named = PARTIES["stranger"][family], PARTIES["destination"][family]
+    refused = node.agent.drops("destination")
+    assert not TcpPair(node.guest, world.outside, family, to=stranger, seconds=0.3).connected
+    assert node.agent.drops("destination") > refused
+    node.agent.in_force(lambda: node.agent.grant(destinations=["0.0.0.0/0", "::/0"]))
+    assert TcpPair(node.guest, world.outside, family, to=stranger).connected, "the control, on the same way"
+    pair = TcpPair(node.guest, world.outside, family, to=named, port=443)
     send(pair.client, pair.server, AMOUNT)
     node.agent.in_force(lambda: node.agent.grant(destinations=[]))
     wire, before = Wire(world.outside, pair.port), node.agent.drops("destination")

@@ -55,6 +55,46 @@ def test_a_change_while_the_agent_was_dead_is_made_when_it_starts(node):
     assert pair.silent()
 
 
+def test_a_number_that_was_given_out_never_comes_again(node):
+    """The record that counts them is lost, as in an upgrade that gives its map another version: flows of a policy that
+    was wide must not meet its number again (class 2)."""
+    narrow, stranger = ["198.51.100.128/25:443/TCP"], PARTIES["stranger"][4]
+    node.agent.in_force(lambda: node.agent.grant(destinations=narrow))
+    node.agent.in_force(lambda: node.agent.grant(destinations=["0.0.0.0/0"]))
+    wide = node.agent.policy()
+    pair = UdpPair(node.guest, node.world.outside, 4, to=stranger)
+    assert pair.both(), "the control: what the wide policy allows"
+    node.agent.in_force(lambda: node.agent.grant(destinations=narrow))
+    node.agent.kill()
+    os.unlink(os.path.join(node.world.pin_root, "maps", "grantd_node_v1"))
+    node.agent.start()
+    for last in range(wide + 2):
+        node.agent.in_force(lambda to=last: node.agent.grant(destinations=[*narrow, f"203.0.113.{to}:80/TCP"]))
+        assert node.agent.policy() > wide and pair.silent(), "a flow of another policy"
+
+
+def test_pins_that_somebody_removed_come_back(node):
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5001)
+    assert pair.both()
+    directories = [os.path.join(node.world.pin_root, part) for part in ("maps", "programs")]
+    before = {each: sorted(os.listdir(each)) for each in directories}
+    for each in directories:
+        for name in before[each]:
+            if name != "tables":  # a directory
+                os.unlink(os.path.join(each, name))
+    # A pin of something else under our name is none of ours.
+    foreign, name = directories[0], "grantd_node_v1"
+    run("bpftool", "map", "create", os.path.join(foreign, name), "type", "array", "key", "4", "value", "4", "entries", "1",
+        "name", "foreign")
+    node.agent.process.send_signal(signal.SIGHUP)
+    eventually(lambda: {each: sorted(os.listdir(each)) for each in directories} == before, 5, what=f"all pins again: {node.agent.said()}")
+    assert "pinned again" in node.agent.said()
+    assert node.agent.json("status")["agent"]["running"] and node.agent.ctl("verify").returncode == 0
+    assert pair.both() and UdpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4]).silent()
+    node.agent.restart()
+    assert pair.both()
+
+
 @pytest.mark.parametrize("spoil,says", [
     (lambda text: text.replace("198.51.100.128/25:443", "198.51.100.1/25:443"), "allowedDestinations[0]"),
     (lambda text: text.replace("granteeRealm", "granteeRaelm"), "granteeRaelm"),

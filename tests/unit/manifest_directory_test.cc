@@ -211,6 +211,21 @@ TEST_F(ManifestDirectoryTest, ADirectoryThatVanishesTakesNothingAway) {
   EXPECT_THAT(names(after_change(manifests)), ElementsAre("bob-home"));
 }
 
+TEST_F(ManifestDirectoryTest, ADirectoryThatIsEmptyNowIsTold) {
+  write("realms.yaml", kAlice);
+  auto manifests = ManifestDirectory::open(path(), "");
+  ASSERT_TRUE(manifests.ok());
+  EXPECT_THAT(manifests.value().load()->problems, IsEmpty());
+  std::filesystem::remove(path("realms.yaml"));
+  const DesiredState desired = *manifests.value().load();
+  EXPECT_THAT(names(desired), IsEmpty());
+  ASSERT_EQ(desired.problems.size(), 1U);
+  EXPECT_EQ(desired.problems[0].severity, Severity::Warning);
+  EXPECT_THAT(desired.problems[0].text(), HasSubstr(path() + ": holds no manifest any more"));
+  write("realms.yaml", kAlice);
+  EXPECT_THAT(manifests.value().load()->problems, IsEmpty());
+}
+
 TEST_F(ManifestDirectoryTest, ALinkToADirectoryMayBeTurned) {
   std::filesystem::create_directory(root_.path("one"));
   std::filesystem::create_directory(root_.path("two"));

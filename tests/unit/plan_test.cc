@@ -82,6 +82,56 @@ TEST_F(PlanTest, AnAgentThatStartsAgainAdoptsWhatItFinds) {
   EXPECT_THAT(names(plan(another.state(), compile(with_grant(), node_, time_), facts_)), IsEmpty());
 }
 
+// Flows remember policies of which nothing else is left, so no number may come again.
+TEST_F(PlanTest, NumbersWhoseRecordIsLostAreNotGivenOutAgain) {
+  converge(with_grant());
+  converge(with_grant({"203.0.113.0/24"}));
+  for (int lost = 0; lost < 3; lost++) {
+    pass(std::chrono::seconds(5));
+    KernelState state = applier_.state();
+    state.node = grantd_node{};
+    std::uint64_t highest = 0, version = 0;
+    std::uint32_t endpoint = 0, rules = 0;
+    for (const auto& [id, policy] : state.policies) highest = std::max(highest, id);
+    for (const auto& [id, set] : state.rule_sets) rules = std::max(rules, id);
+    for (const auto& [ifindex, record] : state.endpoints) {
+      version = std::max(version, record.version);
+      endpoint = std::max(endpoint, record.endpoint_id);
+    }
+    // All of it may be gone but the tables of flows.
+    if (lost == 1) {
+      state.policies.clear();
+      state.published.clear();
+      state.rule_sets.clear();
+      state.endpoints.clear();
+      state.guests.clear();
+    }
+    DesiredState desired = with_grant({"203.0.113." + std::to_string(lost)});
+    desired.workloads.push_back(workload("db", "g", "veth-b", {"10.20.0.3"}));
+    node_.in_force = in_force(state);
+    facts_.now = time_.boot_now;
+    std::size_t seen = 0;
+    for (const Step& step : plan(state, compile(desired, node_, time_), facts_).steps) {
+      if (const auto* policy = std::get_if<operation::PutPolicy>(&step.operation)) {
+        EXPECT_GT(policy->policy_id, highest + 1000) << "and beyond what is not to be seen any more";
+        seen++;
+      }
+      if (const auto* put = std::get_if<operation::PutRules>(&step.operation)) {
+        EXPECT_GT(put->rules_id, rules + 1000);
+        seen++;
+      }
+      const auto* record = std::get_if<operation::PutEndpoint>(&step.operation);
+      if (record && record->endpoint->ifindex == 11) {
+        EXPECT_GT(record->endpoint->endpoint_id, endpoint + 1000);
+        EXPECT_GT(record->endpoint->version, version + 1000);
+        seen++;
+      }
+    }
+    EXPECT_EQ(seen, 3U);
+    converge(desired);
+  }
+}
+
 TEST_F(PlanTest, AChangeOfRateCopiesNoRules) {
   converge(with_grant());
   const auto before = published();
