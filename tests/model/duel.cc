@@ -50,6 +50,7 @@ void Duel::begin(const World& world) {
 }
 
 void Duel::forget_everything() {
+  model_.tables().clear();
   for (const auto& [key, slot] : node_->slots()) {
     if (const auto flows = must(node_->node().maps().flow_table(slot)))
       for (const auto& flow_key : must(flows->keys())) must(flows->erase(flow_key));

@@ -32,6 +32,8 @@ class Duel {
   std::optional<Disagreement> play(const Step& step);
   // What the programs have counted since begin() against what the model says they must have.
   std::optional<Disagreement> settle();
+  // All that either side remembers of packets; what is counted stays.
+  void forget_everything();
   const Counts& counts() const { return counts_; }
   const World& world() const { return world_; }
   const Model& model() const { return model_; }
@@ -51,7 +53,6 @@ class Duel {
   std::optional<Disagreement> at_uplink(const Opinion& opinion, const Judged& judged, std::uint32_t mark);
   void age(BootNanoseconds by);
   void forget(std::size_t pick);
-  void forget_everything();
   std::vector<grantd_counter> counted(std::uint32_t slot) const;
   std::unique_ptr<WorldNode> node_;
   Model model_;

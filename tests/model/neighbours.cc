@@ -11,7 +11,7 @@ bool contains(const std::vector<IpAddress>& all, const IpAddress& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
 
-constexpr unsigned kRouterSolicitation = 133, kRouterAdvertisement = 134, kSolicitation = 135, kAdvertisement = 136;
+constexpr unsigned kRouterSolicitation = 133, kRouterAdvertisement = 134, kAdvertisement = 136;
 
 // Bytes of the message before its options.
 std::size_t fixed_bytes(unsigned type) {

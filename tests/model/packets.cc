@@ -305,10 +305,10 @@ Step Generator::neighbour() {
   Bytes message = prog::neighbour(type, any());
   if (random_.percent(3)) message[1] = 1;
   for (std::size_t count = random_.below(3); count > 0; count--) {
-    Bytes option =
-        Bytes{static_cast<std::uint8_t>(random_.percent(60) ? 1 + random_.below(2) : random_.of({3, 5, 14, 25, 31})),
-              1} +
-        prog::mac(random_.percent(70) ? guest_mac(name) : prog::kFarMac);
+    Bytes option = Bytes{static_cast<std::uint8_t>(random_.percent(60) ? 1 + random_.below(2)
+                                                                       : random_.of<std::size_t>({3, 5, 14, 25, 31})),
+                         1} +
+                   prog::mac(random_.percent(70) ? guest_mac(name) : prog::kFarMac);
     if (random_.percent(10)) option[1] = static_cast<std::uint8_t>(random_.below(4));
     message = message + option;
   }

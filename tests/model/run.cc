@@ -61,7 +61,7 @@ Trial sequence_trial(std::uint64_t seed) {
       step.world = world = trial.world;
     } else if (chance < 100) {
       step.kind = Step::Kind::Age;
-      step.by_ns = random.of({7, 25, 40, 100, 130, 200, 3700, 90000}) * kSecond;
+      step.by_ns = random.of<std::uint64_t>({7, 25, 40, 100, 130, 200, 3700, 90000}) * kSecond;
     } else if (chance < 120) {
       step.kind = Step::Kind::Forget;
       step.pick = random.below(64);
