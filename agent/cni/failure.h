@@ -16,6 +16,7 @@ enum class CniCode {
   NotAvailable = 50,
   CannotClose = 100,  // a guest's interface cannot be closed: the pod must not start
   NotHeld = 101,      // of CHECK: a guest's interface is not closed and not held by the agent
+  Differs = 102,      // of CHECK: a guest's interface, or its record, is not as ADD has left it
 };
 
 struct CniFailure {

@@ -4,6 +4,7 @@
 #include "agent/attach/links.h"
 #include "agent/attach/pin_lock.h"
 #include "agent/attach/pin_root.h"
+#include "agent/cni/compare.h"
 #include "agent/cni/decide.h"
 #include "agent/netlink/guest_link.h"
 
@@ -63,7 +64,7 @@ Result<void> close_interface(const PluginSettings& settings, std::uint32_t ifind
   return {};
 }
 
-Failed record(const CniRequest& request, const GuestLink& link, std::vector<IpAddress> addresses) {
+CniRecord record_of(const CniRequest& request, const GuestLink& link, std::vector<IpAddress> addresses) {
   CniRecord record;
   record.container_id = request.container_id;
   record.ifname = request.ifname;
@@ -76,9 +77,7 @@ Failed record(const CniRequest& request, const GuestLink& link, std::vector<IpAd
   record.ifindex = link.host_ifindex;
   record.guest_mac = link.guest_mac;
   record.addresses = std::move(addresses);
-  auto written = write_cni_record(request.settings.record_dir, record);
-  if (written) return {};
-  return CniFailure{CniCode::Io, pod_of(request) + ": cannot be recorded for the agent", written.error().message};
+  return record;
 }
 
 // Asked before the record is read: it may have been an older agent's when there was one to vouch for it.
@@ -88,34 +87,79 @@ CniDecision decide(const CniRequest& request) {
                 held && held.value());
 }
 
+Failed cannot_tell(const CniRequest& request, const CniDecision& decision) {
+  return CniFailure{CniCode::TryAgainLater,
+                    "namespace '" + request.pod_namespace + "': cannot tell whether it is a guest's", decision.why};
+}
+
 Failed add(const CniRequest& request) {
   const CniDecision decision = decide(request);
   if (decision.kind == CniDecision::Kind::Ordinary) return {};
-  if (decision.kind == CniDecision::Kind::Unknown)
-    return CniFailure{CniCode::TryAgainLater,
-                      "namespace '" + request.pod_namespace + "': cannot tell whether it is a guest's", decision.why};
-  auto addresses = read_addresses(request);
-  if (const auto* failure = std::get_if<CniFailure>(&addresses)) return *failure;
+  if (decision.kind == CniDecision::Kind::Unknown) return cannot_tell(request, decision);
+  auto result = read_result(request);
+  if (const auto* failure = std::get_if<CniFailure>(&result)) return *failure;
   auto link = read_guest_link(request.netns, request.ifname);
   if (!link) return CniFailure{CniCode::CannotClose, pod_of(request) + ": cannot be closed", link.error().message};
   if (auto closed = close_interface(request.settings, link.value().host_ifindex); !closed)
     return CniFailure{CniCode::CannotClose, pod_of(request) + ": cannot be closed", closed.error().message};
-  return record(request, link.value(), std::get<std::vector<IpAddress>>(std::move(addresses)));
+  auto written =
+      write_cni_record(request.settings.record_dir,
+                       record_of(request, link.value(), std::get<ResultInterface>(std::move(result)).addresses));
+  if (written) return {};
+  return CniFailure{CniCode::Io, pod_of(request) + ": cannot be recorded for the agent", written.error().message};
 }
 
-Failed check(const CniRequest& request) {
-  if (decide(request).kind != CniDecision::Kind::Guest) return {};
-  auto link = read_guest_link(request.netns, request.ifname);
-  if (!link) return CniFailure{CniCode::NotHeld, pod_of(request), link.error().message};
+constexpr const char* kStartAnew = "; delete the pod: the one that takes its place is set up anew";
+
+Failed check_held(const CniRequest& request, const GuestLink& link) {
+  const auto not_held = [&](const std::string& why) {
+    return CniFailure{CniCode::NotHeld, pod_of(request) + ": is not held",
+                      why + "; an agent that runs holds it again; else delete the pod"};
+  };
   const Attacher attacher = attacher_of(request.settings);
   for (Hook hook : kGuestHooks) {
-    auto held = attacher.is_held({hook, link.value().host_ifindex, 0});
-    if (!held) return CniFailure{CniCode::NotHeld, pod_of(request), held.error().message};
+    auto held = attacher.is_held({hook, link.host_ifindex, 0});
+    if (!held) return not_held(held.error().message);
     if (!held.value())
-      return CniFailure{CniCode::NotHeld, pod_of(request) + ": is not held",
-                        std::string(hook_name(hook)) + " is not first on interface " + link.value().host_interface};
+      return not_held(std::string(hook_name(hook)) + " is not first on interface " + link.host_interface);
   }
   return {};
+}
+
+Failed check_record(const CniRequest& request, const GuestLink& link, const ResultInterface& result) {
+  const auto failure = [&](CniCode code, const std::string& what, const std::string& why) {
+    return CniFailure{code, pod_of(request) + ": " + what, why + kStartAnew};
+  };
+  auto recorded = read_cni_record(request.settings.record_dir, request.container_id, request.ifname);
+  if (!recorded) return failure(CniCode::Io, "its record cannot be read", recorded.error().message);
+  if (!recorded.value())
+    return failure(CniCode::Differs, "has no record",
+                   request.settings.record_dir + ": the agent finds none of container " + request.container_id);
+  const std::string differs = differs_from_record(record_of(request, link, result.addresses), *recorded.value());
+  if (!differs.empty()) return failure(CniCode::Differs, "its record is not of it", differs);
+  return {};
+}
+
+// Of the result this plugin answers for the interface that it has closed: that it is there, with its addresses, and
+// that its other side is held and recorded.
+Failed check(const CniRequest& request) {
+  const CniDecision decision = decide(request);
+  if (decision.kind == CniDecision::Kind::Ordinary) return {};
+  if (decision.kind == CniDecision::Kind::Unknown) return cannot_tell(request, decision);
+  const auto read = read_result(request);
+  if (const auto* failure = std::get_if<CniFailure>(&read)) return *failure;
+  const auto& result = std::get<ResultInterface>(read);
+  const auto is_not_as_told = [&](const std::string& why) {
+    return CniFailure{CniCode::Differs, pod_of(request) + ": is not what prevResult says", why + kStartAnew};
+  };
+  auto link = read_guest_link(request.netns, request.ifname);
+  if (!link) return is_not_as_told(link.error().message);
+  auto addresses = read_guest_addresses(request.netns, link.value().guest_ifindex);
+  if (!addresses) return is_not_as_told(addresses.error().message);
+  const std::string differs = differs_from_result(result, link.value().guest_mac, addresses.value());
+  if (!differs.empty()) return is_not_as_told(differs);
+  if (const Failed failed = check_held(request, link.value())) return failed;
+  return check_record(request, link.value(), result);
 }
 
 // The interface is there for as long as the plugins before this one have not removed it, and stays closed: a pin

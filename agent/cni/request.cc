@@ -187,7 +187,7 @@ std::variant<CniRequest, CniFailure> read_request(const Environment& environment
   return Reader(environment, input).read();
 }
 
-std::variant<std::vector<IpAddress>, CniFailure> read_addresses(const CniRequest& request) {
+std::variant<ResultInterface, CniFailure> read_result(const CniRequest& request) {
   const auto wrong = [](std::string message, std::string details = "") {
     return CniFailure{CniCode::InvalidConfig, "prevResult: " + std::move(message), std::move(details)};
   };
@@ -203,9 +203,9 @@ std::variant<std::vector<IpAddress>, CniFailure> read_addresses(const CniRequest
     own = index;
   }
   if (!own) return wrong("no interface '" + request.ifname + "' in a network namespace");
-  std::vector<IpAddress> addresses;
+  ResultInterface found{{}, json_text((*interfaces)[*own], "mac")};
   const json* ips = json_member(*request.previous, "ips");
-  if (ips == nullptr) return addresses;
+  if (ips == nullptr) return found;
   if (!ips->is_array()) return wrong("'ips' is no list");
   for (const json& each : *ips) {
     const json* interface = json_member(each, "interface");
@@ -213,9 +213,9 @@ std::variant<std::vector<IpAddress>, CniFailure> read_addresses(const CniRequest
     const std::string text = json_text(each, "address");
     const auto address = IpAddress::parse(std::string_view(text).substr(0, text.find('/')));
     if (!address) return wrong("address '" + text + "'", address.error().message);
-    addresses.push_back(address.value());
+    found.addresses.push_back(address.value());
   }
-  return addresses;
+  return found;
 }
 
 }  // namespace grantd

@@ -33,8 +33,14 @@ using Environment = std::map<std::string, std::string>;
 
 std::variant<CniRequest, CniFailure> read_request(const Environment& environment, std::string_view input);
 
-// The addresses of a result that belong to the interface `ifname` in `netns`; what is wrong with it otherwise. A
-// result that tells of another interface in there is refused: nobody would close that one.
-std::variant<std::vector<IpAddress>, CniFailure> read_addresses(const CniRequest& request);
+// What a result says of the interface `ifname` in `netns`.
+struct ResultInterface {
+  std::vector<IpAddress> addresses;
+  std::string mac;  // "" where it tells none
+};
+
+// What is wrong with the result otherwise. One that tells of another interface in there is refused: nobody would close
+// that one.
+std::variant<ResultInterface, CniFailure> read_result(const CniRequest& request);
 
 }  // namespace grantd

@@ -178,6 +178,16 @@ Result<CniRecords> read_cni_records(const std::string& directory) {
   return all;
 }
 
+Result<std::optional<CniRecord>> read_cni_record(const std::string& directory, const std::string& container_id,
+                                                 const std::string& ifname) {
+  if (auto named = check_name(container_id, ifname); !named) return named.error();
+  const std::string name = file_name(container_id, ifname);
+  auto record = read_record(directory + "/" + name, name);
+  if (record) return std::optional<CniRecord>(std::move(record).value());
+  if (record.error().error_number == ENOENT) return std::optional<CniRecord>();
+  return record.error();
+}
+
 Result<void> write_cni_record(const std::string& directory, const CniRecord& record) {
   if (auto named = check_name(record.container_id, record.ifname); !named) return named;
   std::error_code failed;

@@ -36,6 +36,10 @@ struct CniRecords {
 // error, because what is left out might be a guest.
 Result<CniRecords> read_cni_records(const std::string& directory);
 
+// The record of one attachment; nothing where there is none. A damaged one is an error, which names its file.
+Result<std::optional<CniRecord>> read_cni_record(const std::string& directory, const std::string& container_id,
+                                                 const std::string& ifname);
+
 // Makes the directory (0700) where it is not there. Replaces the record in one step.
 Result<void> write_cni_record(const std::string& directory, const CniRecord& record);
 

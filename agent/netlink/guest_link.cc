@@ -1,6 +1,7 @@
 #include "agent/netlink/guest_link.h"
 
 #include "agent/netlink/link_request.h"
+#include "agent/netlink/netns_addresses.h"
 #include "agent/netlink/netns_id.h"
 #include "maps/descriptor.h"
 
@@ -82,6 +83,16 @@ Result<GuestLink> read_guest_link(const std::string& netns, const std::string& i
       host.value().peer_netns_id != id.value())
     return Error{what + ": its other side is not on this host: interface " + host.value().name + " is no pair of it"};
   return GuestLink{host.value().name, host.value().ifindex, guest.value().ifindex, guest.value().mac};
+}
+
+Result<std::vector<IpAddress>> read_guest_addresses(const std::string& netns, std::uint32_t guest_ifindex) {
+  const Descriptor there(open(netns.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!there.valid()) return system_error(netns + ": cannot open the network namespace", errno);
+  auto socket = connect_strict_netlink();
+  if (!socket) return socket.error();
+  auto id = name_netns(socket.value().get(), there.get());
+  if (!id) return id.error();
+  return netns_addresses(socket.value().get(), id.value(), guest_ifindex);
 }
 
 }  // namespace grantd

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace grantd {
 
@@ -21,5 +22,8 @@ struct GuestLink {
 // of the caller, which must say so too. An error that says what it is where it is no pair (macvlan, ipvlan, a
 // device that was moved in), or where the other side is elsewhere; ENODEV where there is no such interface.
 Result<GuestLink> read_guest_link(const std::string& netns, const std::string& ifname);
+
+// The addresses of the interface with that index there, but for those of the link alone.
+Result<std::vector<IpAddress>> read_guest_addresses(const std::string& netns, std::uint32_t guest_ifindex);
 
 }  // namespace grantd

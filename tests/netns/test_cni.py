@@ -17,7 +17,7 @@ from world import PARTIES, eventually, run
 
 STRANGER = PARTIES["stranger"][4]
 MODES = pytest.mark.parametrize("attach", ["tcx", "clsact"])
-CLOSED, NOT_HELD, NOT_AVAILABLE, TRY_AGAIN = 100, 101, 50, 11
+CLOSED, NOT_HELD, DIFFERS, NOT_AVAILABLE, TRY_AGAIN, IO, INVALID = 100, 101, 102, 50, 11, 5, 7
 
 
 class Floods:
@@ -59,6 +59,15 @@ def links_of(world):
 
 def code(refused):
     return refused.value.error["code"]
+
+
+def refused(chain, guest, wanted, *said, space="guest-bob", **more):
+    """CHECK of a pod fails with that code, and says all of this."""
+    with pytest.raises(Refused) as answer:
+        chain.ours("CHECK", guest.namespace, space, **more)
+    assert code(answer) == wanted
+    for each in said:
+        assert each in answer.value.error["details"]
 
 
 def agent_of(world, attach):
@@ -235,11 +244,70 @@ def test_check_tells_whether_it_is_held(world):
     guest = chain.add("guest")
     chain.ours("CHECK", guest.namespace)
     os.unlink(os.path.join(world.pin_root, "links", f"to_guest-{guest.number}"))
-    with pytest.raises(Refused) as refused:
-        chain.ours("CHECK", guest.namespace)
-    assert code(refused) == NOT_HELD and "to_guest" in refused.value.error["details"]
+    refused(chain, guest, NOT_HELD, "to_guest is not first on interface", "else delete the pod")
     chain.ours("ADD", guest.namespace)  # mends it
     chain.ours("CHECK", guest.namespace)
+
+
+def test_check_finds_what_is_not_as_the_result_says(world):
+    chain = Chain(world)
+    guest = chain.add("guest")
+    chain.ours("CHECK", guest.namespace)
+    guest.namespace.ip(f"addr del {guest.addresses[4]}/24 dev eth0")
+    refused(chain, guest, DIFFERS, f"has not the address {guest.addresses[4]}", "delete the pod")
+    guest.namespace.ip(f"addr add {guest.addresses[4]}/24 dev eth0")
+    chain.ours("CHECK", guest.namespace)
+    # More than was told is no difference.
+    guest.namespace.ip("addr add 10.20.9.9/32 dev eth0")
+    chain.ours("CHECK", guest.namespace)
+    told = json.loads(json.dumps(chain.results[guest.namespace]))
+    for each in told["interfaces"]:
+        each["mac"] = "02:00:00:00:00:99" if each.get("sandbox") else each["mac"]
+    refused(chain, guest, DIFFERS, "told was 02:00:00:00:00:99", prevResult=told)
+    told["interfaces"] = [each for each in told["interfaces"] if not each.get("sandbox")]
+    refused(chain, guest, INVALID, "", prevResult=told)
+    chain.ours("CHECK", guest.namespace)
+    world.disconnect(guest)
+    refused(chain, guest, DIFFERS, "interface eth0 of", "No such device", "delete the pod")
+
+
+def test_check_finds_what_is_not_as_recorded(world):
+    chain = Chain(world)
+    guest, other = chain.add("guest"), chain.add("other")
+    record = pathlib.Path(world.path(f"records/{guest.namespace.name}:eth0.json"))
+    good = record.read_text(encoding="utf-8")
+    for name, value, said in [("host", {"interface": "veth-other", "ifindex": guest.number}, "recorded is veth-other"),
+                              ("addresses", ["10.20.0.200"], "addresses: recorded is 10.20.0.200"),
+                              ("mac", "02:00:00:00:00:99", "MAC: recorded is 02:00:00:00:00:99"),
+                              ("pod", {"namespace": "guest-eve", "name": "web", "uid": ""}, "pod: recorded is guest-eve/web")]:
+        record.write_text(json.dumps({**json.loads(good), name: value}), encoding="utf-8")
+        refused(chain, guest, DIFFERS, said, "delete the pod")
+    record.write_text("{", encoding="utf-8")
+    refused(chain, guest, IO, record.name, "is damaged", "delete the pod")
+    record.unlink()
+    refused(chain, guest, DIFFERS, f"none of container {guest.namespace.name}", "delete the pod")
+    chain.ours("CHECK", other.namespace)
+    record.write_text(good, encoding="utf-8")
+    chain.ours("CHECK", guest.namespace)
+    # What the agent makes of the interface is not the plugin's to compare.
+    agent = agent_of(world, "auto")
+    agent.workload(guest)
+    eventually(UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both, what="what the Grant allows")
+    chain.ours("CHECK", guest.namespace)
+
+
+def test_check_says_no_where_it_cannot_tell(world):
+    chain = Chain(world)
+    ordinary, guest = chain.add("pod", "default"), chain.add("guest")
+    state = pathlib.Path(world.path("state"))
+    state.mkdir(mode=0o700)
+    recorded = state / "guest-namespaces.json"
+    chain.ours("CHECK", ordinary.namespace, "default")
+    recorded.write_text("{", encoding="utf-8")
+    refused(chain, ordinary, TRY_AGAIN, "guest-namespaces.json", space="default")
+    chain.ours("CHECK", guest.namespace)  # its name is enough
+    recorded.unlink()
+    chain.ours("CHECK", ordinary.namespace, "default")
 
 
 @MODES

@@ -184,9 +184,10 @@ TEST(CniRequest, VersionNeedsNothing) {
 TEST(CniRequest, AddressesAreThoseOfTheGuestsSide) {
   json given = config();
   given["prevResult"]["ips"].push_back({{"address", "10.42.0.1/24"}, {"interface", 0}});  // the bridge's
-  const auto addresses = read_addresses(read(given, environment()));
-  ASSERT_TRUE(std::holds_alternative<std::vector<IpAddress>>(addresses));
-  EXPECT_THAT(std::get<std::vector<IpAddress>>(addresses),
+  const auto found = read_result(read(given, environment()));
+  ASSERT_TRUE(std::holds_alternative<ResultInterface>(found));
+  EXPECT_EQ(std::get<ResultInterface>(found).mac, "02:00:00:00:00:03");
+  EXPECT_THAT(std::get<ResultInterface>(found).addresses,
               ElementsAre(IpAddress::parse("10.42.0.7").value(), IpAddress::parse("fd00::7").value()));
 }
 
@@ -194,8 +195,8 @@ TEST(CniRequest, AResultThatHidesAnInterfaceIsRefused) {
   const auto refused_result = [](const json& result) -> std::string {
     json given = config();
     given["prevResult"] = result;
-    const auto addresses = read_addresses(read(given, environment()));
-    const auto* failure = std::get_if<CniFailure>(&addresses);
+    const auto found = read_result(read(given, environment()));
+    const auto* failure = std::get_if<CniFailure>(&found);
     return failure ? failure->message : "";
   };
   EXPECT_EQ(refused_result(bridge_result()), "");

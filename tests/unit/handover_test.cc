@@ -68,6 +68,19 @@ TEST(CniRecord, IsReplacedAndRemovedByItsName) {
   EXPECT_THAT(read_cni_records(directory.path()).value().records, ElementsAre(sample("c0ffee", "net1")));
 }
 
+TEST(CniRecord, IsFoundByItsName) {
+  TemporaryDirectory directory;
+  ASSERT_TRUE(write_cni_record(directory.path(), sample()).ok());
+  ASSERT_TRUE(write_cni_record(directory.path(), sample("c0ffee", "net1")).ok());
+  EXPECT_EQ(read_cni_record(directory.path(), "c0ffee", "net1").value(), sample("c0ffee", "net1"));
+  EXPECT_EQ(read_cni_record(directory.path(), "beef", "eth0").value(), std::nullopt);
+  EXPECT_EQ(read_cni_record(directory.path("none"), "c0ffee", "eth0").value(), std::nullopt);
+  EXPECT_FALSE(read_cni_record(directory.path(), "../c0ffee", "eth0").ok());
+  directory.write("c0ffee:eth0.json", "{");
+  EXPECT_THAT(read_cni_record(directory.path(), "c0ffee", "eth0").error().message,
+              AllOf(HasSubstr("c0ffee:eth0.json"), HasSubstr("is damaged")));
+}
+
 TEST(CniRecord, AllAreRemovedAndNothingElse) {
   TemporaryDirectory directory;
   const std::string records = directory.path("records");
