@@ -33,6 +33,13 @@ std::string escape_text(std::string_view text, std::size_t limit) {
   return result;
 }
 
+std::string cut_text(std::string_view text, std::size_t limit) {
+  if (text.size() <= limit) return std::string(text);
+  std::size_t end = limit - kCutMark.size();
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return std::string(text.substr(0, end)).append(kCutMark);
+}
+
 std::string Problem::text() const {
   std::string result;
   const auto add = [&result](std::string_view part) {

@@ -14,4 +14,7 @@ inline constexpr std::size_t kShownValueBytes = 120;
 // `limit` bytes long ("..." marks a cut) and unchanged by a second call with the same limit.
 std::string escape_text(std::string_view text, std::size_t limit = kShownValueBytes);
 
+// At most `limit` bytes, which are 3 or more ("..." marks a cut); not cut through the middle of a letter of UTF-8.
+std::string cut_text(std::string_view text, std::size_t limit);
+
 }  // namespace grantd

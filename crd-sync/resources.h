@@ -3,6 +3,7 @@
 // is compile's (agent/compile).
 #pragma once
 
+#include "crd-sync/cause.h"
 #include "crd-sync/label_selector.h"
 #include "crd-sync/shared_list.h"
 #include "crd-sync/shared_text.h"
@@ -146,6 +147,7 @@ struct Workload {
   std::optional<MacAddress> mac;     // where the kernel cannot tell (not a veth)
   std::string cgroup;                // path below the cgroup v2 root, "" for none
   std::string quarantine;            // why no Grant governs it, whatever there is; "" where one may
+  Cause cause = Cause::None;         // of that
   std::optional<GuestPod> pod;       // of Kubernetes; then grant, interface, mac and cgroup are empty
   SourcePosition position;
 

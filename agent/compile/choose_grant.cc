@@ -25,10 +25,13 @@ bool admits(const Grant& grant, const GuestPod& pod) {
 }
 
 // The one that a label names, whoever wrote it.
-ChosenGrant named(const std::string& whose, const std::string& name, const std::string& why_not,
+ChosenGrant named(const std::string& whose, const std::string& name, Cause why_not, const std::string& realm,
                   const std::string& key) {
-  if (why_not.empty()) return {key, ""};
-  return {"", whose + " label names " + escape_text(name, kNameBytes) + ", which " + why_not};
+  if (why_not == Cause::None) return {key, ""};
+  const std::string which = why_not == Cause::GrantNotOfRealm    ? "is no Grant of realm " + realm
+                            : why_not == Cause::GrantLeavesItOut ? "leaves this pod out by its selector"
+                                                                 : "is not active";
+  return {"", whose + " label names " + escape_text(name, kNameBytes) + ", which " + which, why_not};
 }
 
 }  // namespace
@@ -39,21 +42,21 @@ GrantChoice::GrantChoice(const std::vector<Grant>& grants, const TimeFacts& time
 
 ChosenGrant GrantChoice::of(const GuestPod& pod) const {
   const auto found = by_realm_.find(pod.realm);
-  if (found == by_realm_.end()) return {"", "realm " + pod.realm + " has no Grant"};
-  const auto why_not = [&](const std::string& key, bool must_be_active) -> std::string {
+  if (found == by_realm_.end()) return {"", "realm " + pod.realm + " has no Grant", Cause::NoGrant};
+  const auto why_not = [&](const std::string& key, bool must_be_active) {
     const auto one = std::find_if(found->second.begin(), found->second.end(),
                                   [&](const Candidate& each) { return each.grant->key() == key; });
-    if (one == found->second.end()) return "is no Grant of realm " + pod.realm;
-    if (!admits(*one->grant, pod)) return "leaves this pod out by its selector";
-    return must_be_active && !one->active ? "is not active" : "";
+    if (one == found->second.end()) return Cause::GrantNotOfRealm;
+    if (!admits(*one->grant, pod)) return Cause::GrantLeavesItOut;
+    return must_be_active && !one->active ? Cause::GrantNotActive : Cause::None;
   };
   if (!pod.namespace_grant.empty()) {
     const std::string key = std::string(kDefaultNamespace) + "/" + pod.namespace_grant;
-    return named("its namespace's", pod.namespace_grant, why_not(key, false), key);
+    return named("its namespace's", pod.namespace_grant, why_not(key, false), pod.realm, key);
   }
   if (!pod.own_grant.empty()) {
     const std::string key = std::string(kDefaultNamespace) + "/" + pod.own_grant;
-    return named("its own", pod.own_grant, why_not(key, true), key);
+    return named("its own", pod.own_grant, why_not(key, true), pod.realm, key);
   }
   return the_only_one(pod, found->second);
 }
@@ -65,14 +68,15 @@ ChosenGrant GrantChoice::the_only_one(const GuestPod& pod, const std::vector<Can
     all.push_back(each.grant);
     if (each.active) active.push_back(each.grant);
   }
-  if (all.empty()) return {"", "no selector of the Grants of realm " + pod.realm + " chooses it"};
+  if (all.empty())
+    return {"", "no selector of the Grants of realm " + pod.realm + " chooses it", Cause::GrantLeavesItOut};
   if (active.size() == 1) return {active.front()->key(), ""};
   if (active.empty() && all.size() == 1) return {all.front()->key(), ""};
-  if (active.empty()) return {"", "no Grant of realm " + pod.realm + " is active"};
+  if (active.empty()) return {"", "no Grant of realm " + pod.realm + " is active", Cause::GrantNotActive};
   std::string why = "label it with one of " + std::to_string(active.size()) + " active Grants:";
   for (std::size_t index = 0; index < std::min(active.size(), kNamesShown); index++)
     why += (index > 0 ? ", " : " ") + active[index]->name;
-  return {"", why + (active.size() > kNamesShown ? ", ..." : "")};
+  return {"", why + (active.size() > kNamesShown ? ", ..." : ""), Cause::SeveralGrants};
 }
 
 }  // namespace grantd

@@ -10,8 +10,9 @@
 namespace grantd {
 
 struct ChosenGrant {
-  std::string key;  // of the Grant; "" for quarantine
-  std::string why;  // there is none, for a person; "" where there is
+  std::string key;            // of the Grant; "" for quarantine
+  std::string why;            // there is none, for a person; "" where there is
+  Cause cause = Cause::None;  // of that
 };
 
 class GrantChoice {

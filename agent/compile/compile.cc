@@ -59,7 +59,7 @@ class GrantsCompiler {
         continue;
       }
       refuse(*grant, compiled.error().message, policy_);
-      if (!room_.holds(grant->key())) quarantine(grant->key(), "its Grant is refused");
+      if (!room_.holds(grant->key())) quarantine(grant->key(), "its Grant is refused", Cause::GrantRefused);
     }
   }
 
@@ -71,7 +71,7 @@ class GrantsCompiler {
     // Also where it is refused below: its guests are under what was in force for it.
     if (with_guests && held)
       if (auto table = room_.take_table(grant.key()); !table) {
-        quarantine(grant.key(), "no flow table is left for its Grant");
+        quarantine(grant.key(), "no flow table is left for its Grant", Cause::NoRoom);
         return table.error();
       }
     auto compiled = compile_grant(grant, realms_, protected_prefixes_, time_, policy_.problems);
@@ -83,11 +83,12 @@ class GrantsCompiler {
     return compiled;
   }
 
-  void quarantine(const std::string& grant, const char* why) {
+  void quarantine(const std::string& grant, const char* why, Cause cause) {
     for (CompiledEndpoint& each : policy_.endpoints) {
       if (each.grant != grant) continue;
       each.grant.clear();
       each.quarantine = why;
+      each.cause = cause;
     }
   }
 

@@ -75,7 +75,8 @@ struct CompiledGrant {
   std::vector<CompiledIdentityRule> identity_rules;  // sorted
   SharedList<CompiledSource> sources;
   std::optional<WallTime> valid_from, valid_until;
-  std::string quarantine;  // why nothing is published for it, "" where something is
+  std::string quarantine;     // why nothing is published for it, "" where something is
+  Cause cause = Cause::None;  // of that
   SourcePosition position;
 };
 
@@ -107,6 +108,7 @@ struct CompiledEndpoint {
   bool host_network = false;
   std::string grant;            // key of the Grant; "" for quarantine
   std::string quarantine;       // why, where grant is ""
+  Cause cause = Cause::None;    // of that
   bool without_record = false;  // no room for it: attached, and closed for lack of a record
   SourcePosition position;
 };
@@ -115,6 +117,7 @@ struct CompiledEndpoint {
 struct UnheldGuest {
   std::string guest, grant;  // as of an endpoint
   std::string why;           // "runs on the host's network, ..."
+  Cause cause = Cause::None;
 };
 
 struct CompiledUplink {

@@ -9,6 +9,11 @@ namespace grantd {
 
 namespace {
 
+void quarantine(CompiledEndpoint& endpoint, Cause cause, std::string why) {
+  endpoint.cause = cause;
+  endpoint.quarantine = std::move(why);
+}
+
 class EndpointCompiler {
  public:
   EndpointCompiler(const NodeFacts& node, const std::set<std::string>& known_grants, const GrantChoice& choice,
@@ -51,6 +56,7 @@ class EndpointCompiler {
     endpoint.guest = workload.name;
     endpoint.position = workload.position;
     endpoint.quarantine = workload.quarantine;
+    endpoint.cause = workload.cause;
     return endpoint;
   }
 
@@ -83,7 +89,8 @@ class EndpointCompiler {
     if (found == node_.pod_interfaces.end()) {
       report(Severity::Warning, workload, "", "", "its interface is not found on this node yet");
       // Without an address it has no network yet.
-      if (!workload.addresses.empty()) add_unheld(workload, "has an interface that is not found on this node");
+      if (!workload.addresses.empty())
+        add_unheld(workload, "has an interface that is not found on this node", Cause::InterfaceNotFound);
       return;
     }
     const std::string doubt = doubt_of_addresses(workload, found->second);
@@ -95,7 +102,7 @@ class EndpointCompiler {
       set_addresses(interface.addresses, endpoint);
       for (const std::string& each : {interface.doubt, doubt}) {
         if (each.empty()) continue;
-        if (endpoint.quarantine.empty()) endpoint.quarantine = each;
+        if (endpoint.quarantine.empty()) quarantine(endpoint, Cause::NotAsRecorded, each);
         report(Severity::Error, workload, "", "", each + "; the guest is in quarantine");
       }
       if (take_fact(workload, *fact->second, endpoint)) finish(workload, std::move(endpoint), endpoints);
@@ -110,7 +117,7 @@ class EndpointCompiler {
                : "a guest on the host network is held back by its cgroup only, which packet sockets pass by: not "
                  "enforced");
     if (found == node_.pod_cgroups.end()) {
-      add_unheld(workload, "runs on the host's network, and its cgroup is not found; remove hostNetwork");
+      add_unheld(workload, "runs on the host's network, and its cgroup is not found", Cause::HostNetwork);
       return;
     }
     CompiledEndpoint endpoint = named(workload);
@@ -120,10 +127,10 @@ class EndpointCompiler {
     finish(workload, std::move(endpoint), endpoints);
   }
 
-  void add_unheld(const Workload& workload, const char* why) {
+  void add_unheld(const Workload& workload, const char* why, Cause cause) {
     CompiledEndpoint endpoint = named(workload);
     if (endpoint.quarantine.empty()) take_grant(workload, endpoint);
-    unheld_.push_back({endpoint.guest, endpoint.quarantine.empty() ? endpoint.grant : "", why});
+    unheld_.push_back({endpoint.guest, endpoint.quarantine.empty() ? endpoint.grant : "", why, cause});
   }
 
   // What the API server says of the pod must be what the node has found.
@@ -191,7 +198,7 @@ class EndpointCompiler {
     } else if (interface.peer_mac) {
       endpoint.mac = *interface.peer_mac;
     } else {
-      endpoint.quarantine = "the MAC address of the guest's end is not known";
+      quarantine(endpoint, Cause::MacUnknown, "the MAC address of the guest's end is not known");
       if (!workload.pod) endpoint.quarantine += "; give spec.mac";
       report(Severity::Error, workload, workload.pod ? "" : "spec.mac", "",
              "the kernel does not tell the MAC address of the guest's end of " + interface.name +
@@ -212,7 +219,7 @@ class EndpointCompiler {
   void check_addresses(const Workload& workload, CompiledEndpoint& endpoint) {
     for (const IpAddress& address : endpoint.addresses) {
       if (!is_own(address)) continue;
-      endpoint.quarantine = "the address " + address.text() + " is the node's own";
+      quarantine(endpoint, Cause::AddressOfNode, "the address " + address.text() + " is the node's own");
       report(Severity::Error, workload, workload.pod ? "status.podIPs" : "spec.addresses", address.text(),
              "is an address of this node itself; the guest is in quarantine", "addresses of the guest");
     }
@@ -222,7 +229,7 @@ class EndpointCompiler {
     if (workload.pod) {
       ChosenGrant chosen = choice_.of(*workload.pod);
       endpoint.grant = std::move(chosen.key);
-      endpoint.quarantine = std::move(chosen.why);
+      quarantine(endpoint, chosen.cause, std::move(chosen.why));
       if (endpoint.grant.empty())
         report(Severity::Warning, workload, "", "", endpoint.quarantine + "; the guest is in quarantine");
       return;
@@ -233,8 +240,8 @@ class EndpointCompiler {
     const bool refused = std::any_of(problems_.begin(), problems_.end(), [&](const Problem& each) {
       return each.severity == Severity::Error && each.object == "Grant " + workload.grant;
     });
-    endpoint.quarantine =
-        refused ? "the Grant " + workload.grant + " was refused" : "there is no Grant " + workload.grant;
+    quarantine(endpoint, refused ? Cause::GrantRefused : Cause::NoGrant,
+               refused ? "the Grant " + workload.grant + " was refused" : "there is no Grant " + workload.grant);
     report(Severity::Warning, workload, "spec.grantName", workload.grant,
            refused ? "this Grant was refused; the guest is in quarantine"
                    : "there is no such Grant; the guest is in quarantine");
@@ -264,7 +271,7 @@ void refuse_shared_addresses(std::vector<CompiledEndpoint>& endpoints, std::vect
       if (first || owner->second == &endpoint) continue;
       for (CompiledEndpoint* each : {owner->second, &endpoint}) {
         each->grant.clear();
-        each->quarantine = "another guest has its address " + address.text();
+        quarantine(*each, Cause::AddressShared, "another guest has its address " + address.text());
       }
       problems.push_back({Severity::Error, endpoint.position, endpoint.guest, "", address.text(),
                           "is also an address of " + owner->second->guest + "; both guests are in quarantine", ""});

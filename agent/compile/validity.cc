@@ -78,7 +78,10 @@ bool judge_validity(const Grant& grant, const TimeFacts& time, CompiledGrant& co
     compiled.end_reason = GRANTD_REASON_EXPIRED;
   }
   const bool dated = grant.valid_from || grant.valid_until || (grant.revoked && grant.notice_period.count() > 0);
-  if (dated && !time.trusted) compiled.quarantine = "the clock of this node is not trusted, and the Grant has dates";
+  if (dated && !time.trusted) {
+    compiled.quarantine = "the clock of this node is not trusted, and the Grant has dates";
+    compiled.cause = Cause::ClockNotTrusted;
+  }
   return !grant.revoked;
 }
 

@@ -1,5 +1,6 @@
 #include "agent/status/assess.h"
 
+#include "agent/status/advice.h"
 #include "agent/status/gaps.h"
 #include "crd-sync/conflicts.h"
 #include "crd-sync/problem.h"
@@ -80,6 +81,7 @@ class Assessment {
     grant.generation = generation_in_force(grant, gaps);
     grant.conditions = {accepted(grant), realm_resolved(key), enforced(grant, gaps)};
     grant.enforced = grant.conditions[2].state == ConditionState::True;
+    if (!grant.enforced) grant.advice = advice_of_grant(grant, gaps);
     const auto wrong = std::find_if(grant.conditions.begin(), grant.conditions.end(),
                                     [](const Condition& each) { return each.state == ConditionState::False; });
     grant.message = wrong != grant.conditions.end() ? wrong->message : grant.conditions[2].message;
@@ -127,7 +129,7 @@ class Assessment {
   std::int64_t generation_in_force(const GrantStatus& grant, const std::vector<Gap>& gaps) const {
     if (grant.policy_id == 0) return 0;
     const bool other =
-        std::any_of(gaps.begin(), gaps.end(), [](const Gap& gap) { return gap.reason == "PolicyDiffers"; });
+        std::any_of(gaps.begin(), gaps.end(), [](const Gap& gap) { return gap.kind == GapKind::PolicyDiffers; });
     const auto standing = standing_.find(grant.key);
     if (!other && compiled_.contains(grant.key) && standing != standing_.end())
       return standing->second->head.generation;
@@ -201,7 +203,7 @@ class Assessment {
                 "the Grant is gone, and its policy " + std::to_string(grant.policy_id) + " is still in force");
     if (compiled != compiled_.end() && !compiled->second->quarantine.empty())
       return is(false, "Quarantined", compiled->second->quarantine + "; its guests are in quarantine");
-    if (!gaps.empty()) return is(false, gaps[0].reason.c_str(), text_of_gaps(gaps));
+    if (!gaps.empty()) return is(false, gap_name(gaps[0].kind), text_of_gaps(gaps));
     if (grant.policy_id == 0) return is(false, "NoPolicy", "no policy of it is in force; its guests are in quarantine");
     if (wrong)
       return is(false, "OlderInForce",
@@ -219,6 +221,16 @@ class Assessment {
               "policy " + std::to_string(grant.policy_id) + " is in force; " + guests_text(grant.endpoints));
   }
 
+  // "" where its Event GrantRefused says it, or those on its guests.
+  std::string advice_of_grant(const GrantStatus& grant, const std::vector<Gap>& gaps) const {
+    if (!refusal(grant.key).empty()) return "";
+    const auto compiled = compiled_.find(grant.key);
+    if (compiled == compiled_.end()) return advice(GapKind::StillInForce);
+    if (!compiled->second->quarantine.empty()) return advice(compiled->second->cause);
+    if (!gaps.empty()) return advice(gaps[0].kind);
+    return grant.policy_id == 0 ? advice(Cause::NotInForce) : "";
+  }
+
   static std::string text_of_gaps(const std::vector<Gap>& gaps) {
     std::string text;
     for (std::size_t index = 0; index < std::min(gaps.size(), kGapsTold); ++index)
@@ -228,30 +240,33 @@ class Assessment {
   }
 
   void assess_guests(NodeStatus& status) const {
-    for (const UnheldGuest& guest : facts_.compiled.unheld) status.not_enforced.push_back({guest.guest, guest.why});
+    for (const UnheldGuest& guest : facts_.compiled.unheld)
+      status.not_enforced.push_back({guest.guest, guest.why, advice(guest.cause)});
     for (const CompiledEndpoint& guest : facts_.compiled.endpoints) {
       ++status.endpoints;
       if (guest.host_network) {
         status.not_enforced.push_back(
-            {guest.guest, "runs on the host's network, where it cannot be held; remove hostNetwork"});
+            {guest.guest, "runs on the host's network, where it cannot be held", advice(Cause::HostNetwork)});
         continue;
       }
       const auto record = facts_.snapshot.endpoints.find(guest.ifindex);
       if (record != facts_.snapshot.endpoints.end() && record->second.slot != 0 &&
           facts_.snapshot.published.contains(record->second.slot))
         continue;
-      status.quarantined.push_back({guest.guest, escape_text(why_quarantined(guest), kMessageBytes)});
+      const auto [why, cause] = why_quarantined(guest);
+      status.quarantined.push_back({guest.guest, escape_text(why, kMessageBytes), advice(cause)});
     }
   }
 
-  std::string why_quarantined(const CompiledEndpoint& guest) const {
-    if (!guest.quarantine.empty()) return guest.quarantine;
-    if (guest.without_record) return "there is no room for it on this node; accepted: fewer guests, or a higher limit";
+  std::pair<std::string, Cause> why_quarantined(const CompiledEndpoint& guest) const {
+    if (!guest.quarantine.empty()) return {guest.quarantine, guest.cause};
+    if (guest.without_record) return {"there is no room for it on this node", Cause::NoRoom};
     if (const auto compiled = compiled_.find(guest.grant);
         compiled != compiled_.end() && !compiled->second->quarantine.empty())
-      return compiled->second->quarantine;
+      return {compiled->second->quarantine, compiled->second->cause};
     const std::string why = refusal(guest.grant);
-    return "Grant " + guest.grant + (why.empty() ? " has no policy in force" : " is refused: " + why);
+    if (why.empty()) return {"Grant " + guest.grant + " has no policy in force", Cause::NotInForce};
+    return {"Grant " + guest.grant + " is refused: " + why, Cause::GrantRefused};
   }
 
   const StatusFacts& facts_;

@@ -20,21 +20,21 @@ class Finder {
       case Hook::ToGuest:
         return missing("to the guest", step.attachment.ifindex);
       case Hook::FromUplink:
-        return node({"ProgramMissing", *subject_ + ": the program that tells who sends is not attached"});
+        return node({GapKind::ProgramMissing, *subject_ + ": the program that tells who sends is not attached"});
       case Hook::FromQueue:  // what waits is dropped there; the guest is no freer for it
-        return node({"ProgramMissing", *subject_ + ": the program behind the queues is not attached"});
+        return node({GapKind::ProgramMissing, *subject_ + ": the program behind the queues is not attached"});
       default:
-        return add({"ProgramMissing", "a program is not attached to its cgroup"});
+        return add({GapKind::ProgramMissing, "a program is not attached to its cgroup"});
     }
   }
   void operator()(const operation::MakeTables& step) {
     for (const std::uint32_t slot : step.slots)
-      gaps_.by_slot[slot].push_back({"TableMissing", "its tables of flows and counters are not there"});
+      gaps_.by_slot[slot].push_back({GapKind::TableMissing, "its tables of flows and counters are not there"});
   }
   void operator()(const operation::PutRules&) { other_policy(); }
   void operator()(const operation::PutPolicy&) { other_policy(); }
   void operator()(const operation::Publish& step) {
-    if (step.policy_id == 0) return add({"StillInForce", "its policy is in force, and should not be"});
+    if (step.policy_id == 0) return add({GapKind::StillInForce, "its policy is in force, and should not be"});
     other_policy();
   }
   void operator()(const operation::PutEndpoint&) { other_record(); }
@@ -68,7 +68,8 @@ class Finder {
   void operator()(const operation::PutQueue&) {}
   void operator()(const operation::RemoveQueue&) {}
   void operator()(const operation::PutDevice&) {
-    add({"RecordDiffers", *subject_ + ": it is not on record for what comes back from the queues, which is dropped"});
+    add({GapKind::RecordDiffers,
+         *subject_ + ": it is not on record for what comes back from the queues, which is dropped"});
   }
   void operator()(const operation::RemoveDevice&) {}
 
@@ -76,19 +77,41 @@ class Finder {
   void add(Gap gap) { gaps_.by_subject[*subject_].push_back(std::move(gap)); }
   void node(Gap gap) { gaps_.of_node.push_back(std::move(gap)); }
   void missing(const char* direction, std::uint32_t ifindex) {
-    add({"ProgramMissing", *subject_ + ": the program for packets " + direction + " is not attached to interface " +
-                               std::to_string(ifindex)});
+    add({GapKind::ProgramMissing, *subject_ + ": the program for packets " + direction +
+                                      " is not attached to interface " + std::to_string(ifindex)});
   }
-  void other_policy() { add({"PolicyDiffers", "the policy in force is not the one that should be"}); }
-  void other_record() { add({"RecordDiffers", *subject_ + ": the record of its interface is not as it should be"}); }
-  void other_prefixes() { node({"RealmsDiffer", "the addresses of Realms are not all in force"}); }
-  void other_uplink() { node({"UplinkDiffers", *subject_ + ": its record is not as it should be"}); }
+  void other_policy() { add({GapKind::PolicyDiffers, "the policy in force is not the one that should be"}); }
+  void other_record() {
+    add({GapKind::RecordDiffers, *subject_ + ": the record of its interface is not as it should be"});
+  }
+  void other_prefixes() { node({GapKind::RealmsDiffer, "the addresses of Realms are not all in force"}); }
+  void other_uplink() { node({GapKind::UplinkDiffers, *subject_ + ": its record is not as it should be"}); }
 
   Gaps gaps_;
   const std::string* subject_ = nullptr;
 };
 
 }  // namespace
+
+const char* gap_name(GapKind kind) {
+  switch (kind) {
+    case GapKind::ProgramMissing:
+      return "ProgramMissing";
+    case GapKind::TableMissing:
+      return "TableMissing";
+    case GapKind::PolicyDiffers:
+      return "PolicyDiffers";
+    case GapKind::RecordDiffers:
+      return "RecordDiffers";
+    case GapKind::RealmsDiffer:
+      return "RealmsDiffer";
+    case GapKind::UplinkDiffers:
+      return "UplinkDiffers";
+    case GapKind::StillInForce:
+      return "StillInForce";
+  }
+  return "";
+}
 
 Gaps gaps_of(const Plan& plan) { return Finder().run(plan); }
 

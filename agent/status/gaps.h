@@ -4,14 +4,28 @@
 
 #include "agent/plan/plan.h"
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
 
 namespace grantd {
 
+enum class GapKind : std::uint8_t {
+  ProgramMissing,
+  TableMissing,
+  PolicyDiffers,
+  RecordDiffers,
+  RealmsDiffer,
+  UplinkDiffers,
+  StillInForce,
+};
+inline constexpr int kGapKinds = static_cast<int>(GapKind::StillInForce) + 1;
+
+const char* gap_name(GapKind kind);  // "ProgramMissing": a condition's reason
+
 struct Gap {
-  std::string reason;  // CamelCase
+  GapKind kind;
   std::string text;
 };
 

@@ -1,5 +1,6 @@
 #include "agent/status/assess.h"
 
+#include "crd-sync/problem.h"
 #include "crd-sync/time_text.h"
 
 #include <chrono>
@@ -9,23 +10,12 @@ namespace {
 
 using std::chrono::hours;
 
+// An Event has 1,000 bytes, and what to do comes last.
+constexpr std::size_t kWhyBytes = 600;
+
 EventObject object_of(const std::string& key, const std::string& uid, const char* api_version, const char* kind) {
   const std::size_t slash = key.find('/');
   return {api_version, kind, key.substr(0, slash), key.substr(slash + 1), uid};
-}
-
-// What to do about it, by what is wrong.
-std::string advice(const std::string& why) {
-  if (why.find("there is no Grant") != std::string::npos)
-    return "Create the Grant, or name another one by the label keystone.io/grant";
-  if (why.find("is refused") != std::string::npos) return "Correct the Grant; its status and Events say how";
-  if (why.find("clock") != std::string::npos) return "Set the clock of the node";
-  return "";
-}
-
-bool is_told_elsewhere(const std::string& reason) {
-  // By GrantRefused, and on the pod.
-  return reason == "Refused" || reason == "OlderInForce" || reason == "HostNetwork" || reason == "NotHeld";
 }
 
 }  // namespace
@@ -38,15 +28,12 @@ std::vector<Occasion> occasions(const StatusFacts& facts, const NodeStatus& stat
   const auto about_guest = [&](const GuestStatus& guest, const char* reason, const std::string& text) {
     const auto pod = pods.find(guest.guest);
     if (pod == pods.end()) return;
-    all.push_back({object_of(guest.guest, pod->second, "v1", "Pod"), reason, "", guest.why, text});
+    all.push_back({object_of(guest.guest, pod->second, "v1", "Pod"), reason, "", guest.why,
+                   text + cut_text(guest.why, kWhyBytes) + ". " + guest.advice + "."});
   };
-  for (const GuestStatus& guest : status.quarantined) {
-    const std::string more = advice(guest.why);
-    about_guest(guest, "Quarantined",
-                "In quarantine: no packet passes, in or out: " + guest.why + (more.empty() ? "." : ". " + more + "."));
-  }
-  for (const GuestStatus& guest : status.not_enforced)
-    about_guest(guest, "NotEnforced", "Not enforced: the guest " + guest.why + ".");
+  for (const GuestStatus& guest : status.quarantined)
+    about_guest(guest, "Quarantined", "In quarantine: no packet passes, in or out: ");
+  for (const GuestStatus& guest : status.not_enforced) about_guest(guest, "NotEnforced", "Not enforced: the guest ");
 
   const WallTime now{std::chrono::nanoseconds(facts.snapshot.clock.wall_ns)};
   std::map<std::string, const CompiledGrant*> compiled;
@@ -59,10 +46,10 @@ std::vector<Occasion> occasions(const StatusFacts& facts, const NodeStatus& stat
     if (accepted->state == ConditionState::False)
       all.push_back({about, "GrantRefused", "", accepted->message,
                      "Refused on node " + status.node + ": " + accepted->message + "."});
-    if (enforced->state == ConditionState::False && !is_told_elsewhere(enforced->reason))
+    if (enforced->state == ConditionState::False && !grant.advice.empty())
       all.push_back({about, "NotEnforced", "", enforced->reason,
-                     "Not enforced on node " + status.node + " (" + enforced->reason + "): " + enforced->message +
-                         ". The agent tries again; its log says more."});
+                     "Not enforced on node " + status.node + " (" + enforced->reason +
+                         "): " + cut_text(enforced->message, kWhyBytes) + ". " + grant.advice + "."});
     const auto wanted = compiled.find(grant.key);
     if (wanted == compiled.end() || grant.endpoints == 0) continue;
     const auto& until = wanted->second->valid_until;

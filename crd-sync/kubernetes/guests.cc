@@ -41,6 +41,7 @@ Workload guest(const ObjectKey& key, const std::string& uid, const Pod& pod, con
   workload.name = key.namespace_name + "/" + key.name;
   workload.addresses = pod.addresses;
   workload.quarantine = owner.doubt;
+  if (!owner.doubt.empty()) workload.cause = Cause::RealmUnclear;
   workload.position.file = kFile;
   GuestPod& facts = workload.pod.emplace();
   facts.uid = uid;

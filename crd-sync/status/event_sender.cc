@@ -2,6 +2,7 @@
 
 #include "crd-sync/api/json.h"
 #include "crd-sync/canonical.h"
+#include "crd-sync/problem.h"
 #include "crd-sync/time_text.h"
 
 #include <algorithm>
@@ -94,7 +95,7 @@ void EventSender::create(const Key& key, const Occasion& occasion) {
                         {"uid", about.uid}}},
                       {"type", "Warning"},
                       {"reason", occasion.reason},
-                      {"message", occasion.message.substr(0, kMostMessageBytes)},
+                      {"message", cut_text(occasion.message, kMostMessageBytes)},
                       {"source", {{"component", "grantd"}, {"host", node_}}},
                       {"reportingComponent", "grantd"},
                       {"reportingInstance", node_},
@@ -111,7 +112,7 @@ void EventSender::create(const Key& key, const Occasion& occasion) {
 
 // `counted`: it happened again; else it is the one that an earlier agent told of.
 void EventSender::repeat(const Key& key, const Occasion& occasion, bool counted) {
-  Json change = {{"lastTimestamp", now_text(wall_())}, {"message", occasion.message.substr(0, kMostMessageBytes)}};
+  Json change = {{"lastTimestamp", now_text(wall_())}, {"message", cut_text(occasion.message, kMostMessageBytes)}};
   if (counted) change["count"] = told_[key].count + 1;
   ApiRequest request;
   request.method = "PATCH";

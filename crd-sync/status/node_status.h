@@ -38,6 +38,7 @@ struct GrantStatus {
   std::size_t endpoints = 0;
   bool enforced = false;
   std::string message;
+  std::string advice;  // what to do where it is not enforced; "" where that is told elsewhere. For Events
   std::vector<Condition> conditions;
   std::optional<PolicyStatus> policy;
 
@@ -47,6 +48,7 @@ struct GrantStatus {
 struct GuestStatus {
   std::string guest;  // NAMESPACE/NAME of a pod
   std::string why;
+  std::string advice = "";  // what to do about it. For Events
 };
 
 struct NodeStatus {

@@ -1,6 +1,7 @@
 #include "crd-sync/status/status_text.h"
 
 #include "crd-sync/api/json.h"
+#include "crd-sync/problem.h"
 #include "crd-sync/time_text.h"
 
 #include <algorithm>
@@ -14,6 +15,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kMostMessageBytes = 1024;  // far below the schema's bound
+constexpr std::size_t kMostWhyBytes = 700;
 constexpr std::array<std::pair<ConditionState, const char*>, 3> kStates = {
     {{ConditionState::False, "False"}, {ConditionState::True, "True"}, {ConditionState::Unknown, "Unknown"}}};
 
@@ -25,10 +27,7 @@ const char* state_text(ConditionState state) {
   return "Unknown";
 }
 
-std::string message_text(const std::string& message) {
-  if (message.size() <= kMostMessageBytes) return message;
-  return message.substr(0, kMostMessageBytes - 3) + "...";
-}
+std::string message_text(const std::string& message) { return cut_text(message, kMostMessageBytes); }
 
 std::pair<std::string, std::string> split(const std::string& key) {
   const std::size_t slash = key.find('/');
@@ -72,10 +71,16 @@ Json json_of(const GrantStatus& grant) {
   return json;
 }
 
+// What to do comes last, and is there however long the rest is.
+std::string why_text(const GuestStatus& guest) {
+  if (guest.advice.empty()) return message_text(guest.why);
+  return cut_text(guest.why, kMostWhyBytes) + ". " + cut_text(guest.advice, kMostMessageBytes - kMostWhyBytes - 2);
+}
+
 Json json_of(const std::vector<GuestStatus>& guests) {
   Json json = Json::array();
   for (std::size_t index = 0; index < std::min(guests.size(), kMostGuestsListed); ++index)
-    json.push_back({{"guest", guests[index].guest}, {"why", message_text(guests[index].why)}});
+    json.push_back({{"guest", guests[index].guest}, {"why", why_text(guests[index])}});
   return json;
 }
 

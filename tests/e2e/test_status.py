@@ -88,6 +88,7 @@ def test_quarantine_is_told_on_the_pod(agent, deployed):
     event = wait_event(deployed, "Quarantined", space=SPACE)
     assert event["involvedObject"]["uid"] == deployed.get("pod", "told", "-n", SPACE)["metadata"]["uid"]
     assert "no packet passes" in event["message"] and "realm dave has no Grant" in event["message"]
+    assert "Create a Grant in keystone-system whose spec.granteeRealm is the guest's realm" in event["message"]
     described = deployed.kubectl("describe", "pod", "told", "-n", SPACE).stdout
     assert "Quarantined" in described and "realm dave has no Grant" in described
 
@@ -118,7 +119,8 @@ def test_a_guest_on_the_hosts_network_is_told_of_as_not_enforced(agent, deployed
         assert "guest became-guests/host runs on the host's network" in enforced["message"]
         event = wait_event(deployed, "NotEnforced", space="became-guests")
         assert event["involvedObject"]["uid"] == deployed.get("pod", "host", "-n", "became-guests")["metadata"]["uid"]
-        assert "remove hostNetwork" in event["message"]
+        to_do = "Remove spec.hostNetwork and create the pod anew"
+        assert event["message"].endswith(f". {to_do}.") and listed["became-guests/host"].endswith(f". {to_do}")
     finally:
         deployed.kubectl("delete", "namespace", "became-guests", "--wait=false")
     wait_for(deployed, agent, lambda each: each["enforced"], "it is, once that guest is gone")

@@ -3,6 +3,7 @@
 
 #include "agent/apply/applier.h"
 #include "agent/compile/compile.h"
+#include "agent/status/advice.h"
 #include "agent/status/gaps.h"
 #include "agent/status/violations.h"
 #include "crd-sync/conflicts.h"
@@ -11,7 +12,9 @@
 
 #include <gmock/gmock.h>
 
+#include <cctype>
 #include <functional>
+#include <set>
 #include <string>
 
 namespace grantd {
@@ -165,7 +168,13 @@ TEST_P(Assess, Tells) {
   EXPECT_THAT(grant->message, HasSubstr(situation.message));
   EXPECT_EQ(has_broken(now, before), situation.enforced != kYes);
   std::string events;
-  for (const Occasion& each : node.told()) events += each.reason + " ";
+  for (const Occasion& each : node.told()) {
+    events += each.reason + " ";
+    if (each.reason == "NotEnforced") {
+      EXPECT_FALSE(grant->advice.empty());
+      EXPECT_THAT(each.message, testing::EndsWith(". " + grant->advice + "."));
+    }
+  }
   EXPECT_EQ(events, situation.events);
 }
 
@@ -216,6 +225,139 @@ TEST(AssessGuests, QuarantineSaysWhyOnThePod) {
   EXPECT_EQ(told[0].about.uid, "uid-web");
   EXPECT_EQ(told[0].about.namespace_name, "guest-bob");
   EXPECT_THAT(told[0].message, HasSubstr("realm bob has no Grant"));
+}
+
+struct Reason {
+  const char* what;
+  std::function<void(Node&)> happens;
+  Cause cause;
+  const char* event;
+};
+
+GuestPod& pod(Node& node) { return *node.desired_.workloads[0].pod; }
+
+const Reason kReasons[] = {
+    {"no Grant", [](Node& node) { node.desired_.grants.clear(); }, Cause::NoGrant, "Quarantined"},
+    {"two Grants", [](Node& node) { node.desired_.grants.push_back(desired::grant("second", {})); },
+     Cause::SeveralGrants, "Quarantined"},
+    {"a label names none", [](Node& node) { pod(node).namespace_grant = "none"; }, Cause::GrantNotOfRealm,
+     "Quarantined"},
+    {"a selector leaves it out",
+     [](Node& node) {
+       node.grant().pod_selector = {{"tier", LabelRequirement::Operator::In, {"web"}}};
+     },
+     Cause::GrantLeavesItOut, "Quarantined"},
+    {"a label names one that has ended",
+     [](Node& node) {
+       node.grant().revoked = true;
+       pod(node).own_grant = "g";
+     },
+     Cause::GrantNotActive, "Quarantined"},
+    {"its realm cannot be told",
+     [](Node& node) {
+       node.desired_.workloads[0].quarantine = "its realm cannot be told";
+       node.desired_.workloads[0].cause = Cause::RealmUnclear;
+     },
+     Cause::RealmUnclear, "Quarantined"},
+    {"its interface is not as recorded",
+     [](Node& node) { node.node_.pod_interfaces["uid-web"][0].doubt = "it has another address"; }, Cause::NotAsRecorded,
+     "Quarantined"},
+    {"the API server says another address",
+     [](Node& node) { node.desired_.workloads[0].addresses = {desired::address("10.42.0.99")}; }, Cause::NotAsRecorded,
+     "Quarantined"},
+    {"its MAC is not known", [](Node& node) { node.node_.interfaces[0].peer_mac.reset(); }, Cause::MacUnknown,
+     "Quarantined"},
+    {"its address is the node's",
+     [](Node& node) {
+       node.node_.pod_interfaces["uid-web"][0].addresses = {desired::address("192.168.1.5")};
+       node.desired_.workloads[0].addresses.clear();
+     },
+     Cause::AddressOfNode, "Quarantined"},
+    {"another guest has its address",
+     [](Node& node) {
+       node.node_.pod_interfaces["uid-other"] = {{11, {desired::address("10.42.0.9")}, ""}};
+       Workload other = node.desired_.workloads[0];
+       other.name = "guest-bob/other";
+       other.pod->uid = "uid-other";
+       node.desired_.workloads.push_back(other);
+     },
+     Cause::AddressShared, "Quarantined"},
+    {"the clock is not trusted",
+     [](Node& node) {
+       node.grant().valid_until = node.time_.now + 48h;
+       node.time_.trusted = false;
+     },
+     Cause::ClockNotTrusted, "Quarantined"},
+    {"its interface is not found", [](Node& node) { node.node_.pod_interfaces.clear(); }, Cause::InterfaceNotFound,
+     "NotEnforced"},
+    {"it is on the host's network", [](Node& node) { pod(node).host_network = true; }, Cause::HostNetwork,
+     "NotEnforced"},
+    {"it is on the host's network, in a cgroup",
+     [](Node& node) {
+       pod(node).host_network = true;
+       node.node_.pod_cgroups["uid-web"] = 4711;
+     },
+     Cause::HostNetwork, "NotEnforced"},
+};
+
+class EventOfAPod : public testing::TestWithParam<Reason> {};
+
+TEST_P(EventOfAPod, SaysWhatToDo) {
+  SCOPED_TRACE(GetParam().what);
+  Node node;
+  Workload& web = node.desired_.workloads[0];
+  web = Workload{};
+  web.name = "guest-bob/web";
+  web.addresses = {desired::address("10.42.0.9")};
+  web.pod.emplace();
+  web.pod->uid = "uid-web";
+  web.pod->realm = "bob";
+  node.node_.pod_interfaces["uid-web"] = {{10, {desired::address("10.42.0.9")}, ""}};
+  node.apply();
+  node.look();
+  ASSERT_TRUE(node.told().empty()) << "before anything happens";
+  GetParam().happens(node);
+  node.apply();
+  node.look();
+  bool told = false;
+  for (const Occasion& each : node.told()) {
+    if (each.about.uid != "uid-web") continue;
+    told = true;
+    EXPECT_EQ(each.reason, GetParam().event);
+    EXPECT_THAT(each.message, testing::EndsWith(std::string(". ") + advice(GetParam().cause) + "."));
+  }
+  EXPECT_TRUE(told);
+}
+
+INSTANTIATE_TEST_SUITE_P(Reasons, EventOfAPod, testing::ValuesIn(kReasons));
+
+TEST(Advice, IsThereForEachCause) {
+  std::set<std::string> all;
+  const auto is_a_sentence = [&all](const std::string& text) {
+    ASSERT_FALSE(text.empty());
+    EXPECT_TRUE(std::isupper(text.front())) << text;
+    EXPECT_NE(text.back(), '.') << text;
+    EXPECT_LE(text.size(), 300U) << text;
+    all.insert(text);
+  };
+  for (int cause = 1; cause < kCauses; ++cause) is_a_sentence(advice(static_cast<Cause>(cause)));
+  EXPECT_EQ(all.size(), static_cast<std::size_t>(kCauses - 1)) << "each of its own";
+  for (int gap = 0; gap < kGapKinds; ++gap) is_a_sentence(advice(static_cast<GapKind>(gap)));
+  EXPECT_STREQ(advice(Cause::None), "");
+}
+
+// A Grant that is not enforced says so, and what to do, also where a text is as long as it may be.
+TEST(Advice, IsNotCutOff) {
+  Node node;
+  node.look();
+  node.kernel_.lose_attachments(10);
+  NodeStatus status = node.look();
+  ASSERT_EQ(status.grants.size(), 1U);
+  status.grants[0].conditions[2].message = std::string(900, 'm');
+  const auto told = occasions(node.facts(), status);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_LE(told[0].message.size(), 1000U);
+  EXPECT_THAT(told[0].message, testing::EndsWith(std::string(advice(GapKind::ProgramMissing)) + "."));
 }
 
 TEST(Gaps, NamesForPeopleAreNone) {

@@ -129,6 +129,25 @@ TEST_F(EventSenderTest, TextsAreBounded) {
   EXPECT_LE((*event)["message"].get<std::string>().size(), 1024U);
 }
 
+// Some Event of a text is never one that the server refuses, or reads as another.
+TEST_F(EventSenderTest, NoLetterIsCutThrough) {
+  for (const std::string letter : {"\u00e4", "\u20ac", "\U0001f6d1"})
+    for (std::size_t before = 0; before < letter.size(); ++before) {
+      Occasion occasion = quarantine("u-" + letter + std::to_string(before));
+      occasion.message = std::string(before, 'm');
+      while (occasion.message.size() < 1100) occasion.message += letter;
+      ASSERT_TRUE(sender_.offer(occasion));
+      const auto event = parse_json(open_.front().first.body, {});
+      ASSERT_TRUE(event.has_value());
+      const std::string told = (*event)["message"].get<std::string>();
+      EXPECT_THAT(told, testing::EndsWith(letter + "..."));
+      EXPECT_THAT(told, testing::Not(HasSubstr("\uFFFD")));
+      EXPECT_GT(told.size(), 1000U - 3 - letter.size());
+      EXPECT_LE(told.size(), 1000U);
+      answer(201);
+    }
+}
+
 TEST(EventName, TellsNodesAndOccasionsApart) {
   Occasion other = quarantine();
   other.detail = "egress";

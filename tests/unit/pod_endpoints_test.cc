@@ -36,6 +36,7 @@ Workload pod(const std::string& name, GuestPod facts = of_bob()) {
 std::string chosen(const std::vector<Grant>& grants, const GuestPod& pod) {
   const ChosenGrant choice = GrantChoice(grants, noon()).of(pod);
   EXPECT_NE(choice.key.empty(), choice.why.empty());
+  EXPECT_EQ(choice.key.empty(), choice.cause != Cause::None);
   return choice.key.empty() ? "!" + choice.why : choice.key.substr(choice.key.find('/') + 1);
 }
 
@@ -207,7 +208,8 @@ TEST_F(PodEndpointsTest, AGuestThatRunsAndOfWhichNothingIsFoundIsUnheld) {
   EXPECT_THAT(policy.endpoints, IsEmpty());
   ASSERT_EQ(policy.unheld.size(), 1U);
   EXPECT_EQ(policy.unheld[0].guest + " " + policy.unheld[0].grant, "guest-bob/web keystone-system/g");
-  EXPECT_THAT(policy.unheld[0].why, HasSubstr("remove hostNetwork"));
+  EXPECT_THAT(policy.unheld[0].why, HasSubstr("its cgroup is not found"));
+  EXPECT_EQ(policy.unheld[0].cause, Cause::HostNetwork);
   node_.pod_interfaces.clear();
   Workload running = pod("web");
   EXPECT_THAT(compiled({running}).unheld, IsEmpty()) << "it has no network yet";
@@ -215,6 +217,7 @@ TEST_F(PodEndpointsTest, AGuestThatRunsAndOfWhichNothingIsFoundIsUnheld) {
   policy = compiled({running});
   ASSERT_EQ(policy.unheld.size(), 1U);
   EXPECT_THAT(policy.unheld[0].why, HasSubstr("interface that is not found"));
+  EXPECT_EQ(policy.unheld[0].cause, Cause::InterfaceNotFound);
 }
 
 // ---- guests elsewhere ----

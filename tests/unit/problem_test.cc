@@ -23,6 +23,15 @@ TEST(Problem, IsOneLineThatNamesEverything) {
             "spec.networkPolicy.allowedDestinations[2]: \"10.0.0.1/8\": has host bits; accepted: a prefix");
 }
 
+TEST(CutText, KeepsLettersWhole) {
+  EXPECT_EQ(cut_text("abcdef", 6), "abcdef");
+  EXPECT_EQ(cut_text("abcdefg", 6), "abc...");
+  EXPECT_EQ(cut_text("ab\u00e4efg", 6), "ab...");
+  EXPECT_EQ(cut_text("a\u00e4defg", 6), "a\u00e4...");
+  EXPECT_EQ(cut_text("\u20ac\u20ac\u20ac", 5), "...");
+  EXPECT_EQ(cut_text(std::string(10, '\x80'), 6), "...") << "no UTF-8 at all";
+}
+
 TEST(Problem, LeavesOutWhatIsUnknown) {
   EXPECT_EQ((Problem{Severity::Warning, {"a.yaml", 0, 0}, "", "", "", "is empty", ""}).text(),
             "a.yaml: warning: is empty");
