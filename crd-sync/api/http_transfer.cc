@@ -10,6 +10,8 @@ namespace {
 // A peer that is gone without a word is noticed after 10 + 9 × 3 s (Linux sends 9 probes).
 constexpr long kProbeAfterSeconds = 10;
 constexpr long kProbeEverySeconds = 3;
+// Of all headers of an answer, with those of 1xx before it and the trailers behind it.
+constexpr std::size_t kMostHeaderBytes = 64U << 10;
 
 ApiErrorReason reason_of(CURLcode code, int status) {
   switch (code) {
@@ -130,6 +132,8 @@ int HttpTransfer::status() const {
 std::size_t HttpTransfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {
   auto& transfer = *static_cast<HttpTransfer*>(self);
   const std::string_view line(data, size * count);
+  transfer.header_bytes_ += line.size();
+  if (transfer.header_bytes_ > kMostHeaderBytes) return 0;
   if (transfer.handlers_.header && !transfer.cancelled_) transfer.handlers_.header(line);
   // The empty line ends them; those of 1xx are not the answer.
   if ((line == "\r\n" || line == "\n") && !transfer.cancelled_)
@@ -149,7 +153,10 @@ void HttpTransfer::end(CURLcode code) {
   if (cancelled_) return;
   ApiEnd end;
   end.status = status();
-  if (code != CURLE_OK) {
+  if (header_bytes_ > kMostHeaderBytes) {
+    end.broken =
+        ApiError{ApiErrorReason::TooLarge, "headers of more than " + std::to_string(kMostHeaderBytes) + " bytes"};
+  } else if (code != CURLE_OK) {
     const char* text = error_text_[0] != 0 ? error_text_.data() : curl_easy_strerror(code);
     end.broken = stopped_ ? ApiError{ApiErrorReason::Cut, "cut off"}
                           : ApiError{reason_of(code, end.status), escape_text(text, CURL_ERROR_SIZE)};

@@ -61,6 +61,7 @@ class HttpTransfer {
   bool valid_ = true;
   bool stopped_ = false;  // a handler wanted no more
   bool cancelled_ = false;
+  std::size_t header_bytes_ = 0;
 };
 
 }  // namespace grantd

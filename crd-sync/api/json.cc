@@ -59,6 +59,17 @@ std::string json_text(const Json& value, const char* name) {
   return member != nullptr && member->is_string() ? member->get_ref<const std::string&>() : std::string();
 }
 
+std::size_t json_bytes(const nlohmann::json& value) {
+  constexpr std::size_t kOfEach = 128;
+  std::size_t bytes = kOfEach;
+  if (value.is_string()) bytes += value.get_ref<const std::string&>().size();
+  if (value.is_object())
+    for (const auto& [key, item] : value.items()) bytes += key.size() + json_bytes(item);
+  if (value.is_array())
+    for (const Json& item : value) bytes += json_bytes(item);
+  return bytes;
+}
+
 std::string dump_json(const nlohmann::json& value) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

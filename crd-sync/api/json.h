@@ -25,6 +25,9 @@ const nlohmann::json* json_member(const nlohmann::json& value, const char* name)
 // The member's text; "" where there is none.
 std::string json_text(const nlohmann::json& value, const char* name);
 
+// About what it takes in memory, and what is made of it: rather too much than too little.
+std::size_t json_bytes(const nlohmann::json& value);
+
 // On one line. Text of others may be no UTF-8, which JSON cannot carry: what is none is replaced.
 std::string dump_json(const nlohmann::json& value);
 

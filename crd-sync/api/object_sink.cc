@@ -12,7 +12,7 @@ std::optional<ObjectMeta> object_meta(const nlohmann::json& object) {
                   json_text(*metadata, "resourceVersion")};
   const auto sound = [](const std::string& text, std::size_t limit) { return !text.empty() && text.size() <= limit; };
   if (!sound(meta.key.name, 253) || meta.key.namespace_name.size() > 63 || !sound(meta.uid, 128) ||
-      !sound(meta.version, 128))
+      !sound(meta.version, kMostVersionBytes))
     return std::nullopt;
   return meta;
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <compare>
+#include <cstddef>
 #include <optional>
 #include <string>
 
@@ -22,6 +23,8 @@ struct ObjectMeta {
   std::string uid;
   std::string version;  // opaque: equal or not, never before or after
 };
+
+inline constexpr std::size_t kMostVersionBytes = 128;
 
 // Nothing where the object does not say who it is within the API's bounds.
 std::optional<ObjectMeta> object_meta(const nlohmann::json& object);

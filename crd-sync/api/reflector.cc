@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kMaxErrorBody = 16U << 10;
 constexpr std::size_t kPageValues = 1'000'000;
+constexpr std::size_t kMostContinueBytes = 2U << 10;  // it goes into the next request
 // A stream that has lived so long shows that the server is well.
 constexpr std::chrono::seconds kHealthy{10};
 // After so many bad answers in a row, what is followed from is doubted too.
@@ -147,7 +148,8 @@ bool Reflector::take_object(std::string_view type, nlohmann::json& object) {
     if (json_text(object, "kind") != settings_.kind || json_text(object, "apiVersion") != settings_.api_version)
       return fail(ApiErrorReason::Garbage, "a bookmark of another kind");
     if (metadata != nullptr) version = json_text(*metadata, "resourceVersion");
-    if (version.empty()) return fail(ApiErrorReason::Garbage, "a bookmark without a version");
+    if (version.empty() || version.size() > kMostVersionBytes)
+      return fail(ApiErrorReason::Garbage, "a bookmark without a version, or with one above the bound");
     const nlohmann::json* notes = json_member(*metadata, "annotations");
     if (step_ == Step::Initial && notes != nullptr && json_text(*notes, "k8s.io/initial-events-end") == "true")
       end_initial(version);
@@ -172,7 +174,7 @@ bool Reflector::put(nlohmann::json& object, std::string& version) {
     counters_.last_error = settings_.kind + " " + meta->key.namespace_name + "/" + meta->key.name + ": " +
                            escape_text(done.error().message, 300);
   }
-  if (sink_.full()) return fail(ApiErrorReason::TooMany, "more objects than are kept");
+  if (sink_.full()) return fail(ApiErrorReason::TooMany, "more than is kept of this kind");
   version = meta->version;
   return true;
 }
@@ -198,7 +200,7 @@ void Reflector::take_page() {
     return;
   }
   const std::string version = metadata != nullptr ? json_text(*metadata, "resourceVersion") : "";
-  if (version.empty() || !page->contains("items")) {
+  if (version.empty() || version.size() > kMostVersionBytes || !page->contains("items")) {
     fail(ApiErrorReason::Garbage, "no list");
     return;
   }
@@ -207,12 +209,18 @@ void Reflector::take_page() {
     fail(ApiErrorReason::Garbage, "a list whose items are none");
     return;
   }
+  std::string next = json_text(*metadata, "continue");
+  if (next.size() > kMostContinueBytes) {
+    fail(ApiErrorReason::Garbage,
+         "a page whose next one has a name of more than " + std::to_string(kMostContinueBytes) + " bytes");
+    return;
+  }
   std::string ignored;
   for (nlohmann::json& item : items) {
     if (!item.is_object()) fail(ApiErrorReason::Garbage, "a list with an item that is no object");
     if (failure_ || !put(item, ignored)) return;
   }
-  continue_ = json_text(*metadata, "continue");
+  continue_ = std::move(next);
   if (continue_.empty()) {
     sink_.end_replace();
     version_ = version;

@@ -50,12 +50,25 @@ std::vector<IpAddress> addresses_of(const Json& status) {
   return all;
 }
 
+std::size_t bytes_of(const Labels& labels) {
+  constexpr std::size_t kOfEach = 128;
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : labels) bytes += kOfEach + key.size() + value.size();
+  return bytes;
+}
+
 GuestPod::Qos qos_of(const std::string& text) {
   if (text == "Guaranteed") return GuestPod::Qos::Guaranteed;
   return text == "Burstable" ? GuestPod::Qos::Burstable : GuestPod::Qos::BestEffort;
 }
 
 }  // namespace
+
+std::size_t kept_bytes(const Json&, const NamespaceFacts& kept) { return bytes_of(kept.labels); }
+
+std::size_t kept_bytes(const Json&, const Pod& kept) {
+  return bytes_of(kept.labels) + kept.mirrored.size() + kept.addresses.size() * sizeof(IpAddress);
+}
 
 Namespaces::Projection keep_namespace(std::string pattern) {
   return [pattern = std::move(pattern)](const Json& object) -> Result<std::optional<NamespaceFacts>> {

@@ -29,6 +29,9 @@ struct Pod {
   bool operator==(const Pod&) const = default;
 };
 
+std::size_t kept_bytes(const nlohmann::json& object, const NamespaceFacts& kept);
+std::size_t kept_bytes(const nlohmann::json& object, const Pod& kept);
+
 // Keyed by name alone, and by namespace and name; both with the uid.
 using Namespaces = ObjectStore<NamespaceFacts>;
 using Pods = ObjectStore<Pod>;

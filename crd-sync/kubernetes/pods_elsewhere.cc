@@ -19,7 +19,8 @@ void count_in(const ReflectorCounters& one, ReflectorCounters& all) {
 }  // namespace
 
 PodsElsewhere::Followed::Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed)
-    : pods(keep_pod()), reflector(elsewhere_reflector(namespace_name, node), pods, seed + hash_text(namespace_name)) {}
+    : pods(keep_pod(), Pods::kMostObjects, kMostBytes),
+      reflector(elsewhere_reflector(namespace_name, node), pods, seed + hash_text(namespace_name)) {}
 
 bool PodsElsewhere::Followed::settled() const {
   const auto& errors = reflector.counters().errors;

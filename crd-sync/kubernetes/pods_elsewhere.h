@@ -18,6 +18,8 @@ class PodsElsewhere {
  public:
   // Each namespace is a connection of its own to the API server.
   static constexpr std::size_t kMostNamespaces = 64;
+  // Of one namespace: the guests of another cannot take its room.
+  static constexpr std::size_t kMostBytes = 8U << 20;
 
   PodsElsewhere(std::string node, std::uint64_t seed) : node_(std::move(node)), seed_(seed) {}
 

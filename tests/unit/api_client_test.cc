@@ -229,6 +229,36 @@ TEST_F(ApiClientTest, StopsReadingAtTheBound) {
   EXPECT_THAT(last_error(), HasSubstr("Pod: an event of more than 4000 bytes"));
 }
 
+// Trailers, and what comes before the answer proper, count with them: it is the sum of all.
+TEST_F(ApiClientTest, StopsReadingHeadersAtTheBound) {
+  const auto with_headers = [](int count) {
+    return [count](const Request&, Response& response) {
+      for (int number = 0; number < count; ++number)
+        response.set_header("X-Fill-" + std::to_string(number), std::string(1'000, 'x'));
+      response.set_content("{}", "application/json");
+    };
+  };
+  serve({with_headers(40), with_headers(80)});
+  EXPECT_FALSE(sent({}, 1)->error.has_value());
+  const auto answer = sent({}, 1);
+  ASSERT_TRUE(answer && answer->error);
+  EXPECT_EQ(answer->error->reason, Reason::TooLarge);
+  EXPECT_THAT(answer->error->message, HasSubstr("headers of more than 65536 bytes"));
+}
+
+TEST_F(ApiClientTest, StopsReadingAnAnswerAtTheBound) {
+  const auto with_bytes = [](std::size_t bytes) {
+    return [bytes](const Request&, Response& response) {
+      response.set_content(std::string(bytes, 'x'), "application/json");
+    };
+  };
+  serve({with_bytes(ApiClient::kMaxAnswer), with_bytes(ApiClient::kMaxAnswer + 1)});
+  EXPECT_FALSE(sent({}, 1)->error.has_value());
+  const auto answer = sent({}, 1);
+  ASSERT_TRUE(answer && answer->error);
+  EXPECT_EQ(answer->error->reason, Reason::TooLarge);
+}
+
 TEST_F(ApiClientTest, TakesNoGarbage) {
   serve({status(200, "<html>Log in</html>\n"), stream(streams_[0])});
   follow();

@@ -45,7 +45,7 @@ class ReflectorTest : public testing::Test {
   ApiTime::duration wait() const { return reflector_.due() - now_; }
 
   ApiTime now_{1000s};
-  PodStore store_{project_pod, 100};
+  PodStore store_{project_pod, 100, 400'000};
   Reflector reflector_{pod_settings(), store_, 7};
 };
 
@@ -263,7 +263,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "{\"type\":7,\"object\":{}}", "{\"type\":\"REPLACED\",\"object\":{}}",
                     "{\"type\":\"ADDED\",\"object\":{\"kind\":\"Secret\",\"metadata\":{\"name\":\"n\",\"uid\":\"u\","
                     "\"resourceVersion\":\"1\"}}}",
-                    std::string(100, '[') + std::string(100, ']'), "\"\xff\""));
+                    std::string(100, '[') + std::string(100, ']'), "\"\xff\"", api_bookmark(std::string(129, '3'))));
 
 TEST_F(ReflectorTest, CountsAnObjectThatCannotBeReadAndGoesOn) {
   follow();
@@ -291,6 +291,38 @@ TEST_F(ReflectorTest, KeepsNoMoreObjectsThanAreAllowed) {
   end();
   EXPECT_EQ(errors(Reason::TooMany), 1U);
   EXPECT_LE(store_.objects().size(), 101U);
+}
+
+TEST_F(ReflectorTest, KeepsNoMoreBytesThanAreAllowed) {
+  follow();
+  std::size_t bytes = 0;
+  for (int pod = 0; pod < 90; ++pod) {
+    if (!data(
+            api_event("ADDED", api_pod("p" + std::to_string(pod), std::to_string(pod + 10), std::string(3'500, 'y')))))
+      break;
+    bytes += 3'500;
+  }
+  end();
+  EXPECT_EQ(errors(Reason::TooMany), 1U);
+  EXPECT_LE(bytes, 400'000U);
+  EXPECT_EQ(store_.objects().begin()->first.name, "a") << "what was known stays";
+}
+
+// It would go into the text of an error, whose message is at its end.
+TEST_F(ReflectorTest, ReadsNoMoreOfAnErrorsBodyThanItsBound) {
+  follow();
+  end();
+  request();
+  head(500);
+  const std::string body = nlohmann::json{{"a", std::string(20'000, 'y')}, {"message", "told"}}.dump();
+  EXPECT_TRUE(data(body.substr(0, 10'000)));
+  EXPECT_TRUE(data(body.substr(10'000)));
+  end(500);
+  EXPECT_THAT(reflector_.counters().last_error, Not(HasSubstr("told")));
+  EXPECT_LE(reflector_.counters().last_error.size(), 400U);
+  request();
+  answer(500, R"({"message":"told"})");
+  EXPECT_THAT(reflector_.counters().last_error, HasSubstr("told"));
 }
 
 TEST_F(ReflectorTest, GivesUpOnInitialEventsWithoutAnEnd) {
@@ -396,13 +428,14 @@ TEST_F(PagedTest, TakesNoHalfOrBrokenPage) {
         std::string(R"({"apiVersion":"v1","kind":"PodList","metadata":{},"items":[]})"),
         std::string(R"({"apiVersion":"v1","kind":"SecretList","metadata":{"resourceVersion":"7"},"items":null})"),
         std::string(R"({"apiVersion":"x/v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":null})"),
-        std::string(R"({"metadata":{"resourceVersion":"7"},"items":null})")}) {
+        std::string(R"({"metadata":{"resourceVersion":"7"},"items":null})"), api_page({}, std::string(129, '7')),
+        api_page({}, "7", std::string(2'049, 'n'))}) {
     request();
     answer(200, bad);
     EXPECT_FALSE(store_.complete()) << bad;
     EXPECT_GT(wait(), 0s) << bad;
   }
-  EXPECT_EQ(errors(Reason::Garbage), 11U);
+  EXPECT_EQ(errors(Reason::Garbage), 13U);
   request();
   answer(200, R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":null})");
   EXPECT_TRUE(store_.complete());

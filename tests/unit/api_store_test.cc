@@ -96,6 +96,52 @@ TEST_F(Store, SaysWhenItIsFull) {
   EXPECT_TRUE(store_.full());
 }
 
+TEST(StoreBytes, OfAllTogetherAreBounded) {
+  PodStore store(project_pod, 100, 20'000);
+  const auto put = [&store](const char* name, const char* version, std::size_t bytes) {
+    const auto object = api_pod(name, version, std::string(bytes, 'x'));
+    ASSERT_TRUE(store.put(*object_meta(object), object).ok());
+  };
+  put("a", "1", 10);
+  put("b", "1", 10);
+  EXPECT_FALSE(store.full());
+  put("b", "2", 20'000);
+  EXPECT_TRUE(store.full());
+  put("b", "3", 10);
+  EXPECT_FALSE(store.full()) << "what was replaced counts no longer";
+  store.begin_replace();
+  put("c", "1", 20'000);
+  EXPECT_TRUE(store.full()) << "the new set has the same bound";
+  store.abandon_replace();
+  EXPECT_FALSE(store.full());
+  put("c", "1", 20'000);
+  store.begin_replace();
+  put("a", "1", 10);
+  put("c", "1", 20'000);
+  EXPECT_TRUE(store.full()) << "shared, and counted";
+  const auto gone = api_pod("c", "1");
+  store.remove(*object_meta(gone));
+  EXPECT_FALSE(store.full());
+  store.end_replace();
+  EXPECT_FALSE(store.full());
+  for (int time = 0; time < 100; ++time) {
+    put("a", std::to_string(time + 2).c_str(), 1'000);
+    store.remove(*object_meta(api_pod("b", "3")));
+    put("b", std::to_string(time + 4).c_str(), 1'000);
+  }
+  EXPECT_FALSE(store.full()) << "what went counts no longer";
+}
+
+TEST(Json, IsWeighed) {
+  const nlohmann::json small = {{"a", 1}};
+  nlohmann::json large = small;
+  large["b"] = std::string(1'000, 'x');
+  EXPECT_GE(json_bytes(large), json_bytes(small) + 1'000);
+  large[std::string(1'000, 'k')] = nullptr;
+  EXPECT_GE(json_bytes(large), json_bytes(small) + 2'000);
+  EXPECT_GE(json_bytes(nlohmann::json::parse("[[],[],[]]")), 4U * sizeof(nlohmann::json));
+}
+
 TEST(ObjectMeta, WantsWhatTheApiPromises) {
   EXPECT_TRUE(object_meta(api_pod("a", "1")).has_value());
   for (const char* field : {"name", "uid", "resourceVersion"}) {

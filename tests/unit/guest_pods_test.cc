@@ -106,6 +106,21 @@ TEST_F(GuestPodsTest, PodsThatHaveEndedAreGone) {
   EXPECT_THAT(names(), ElementsAre("guest-bob/p-Pending", "guest-bob/p-Unknown"));
 }
 
+// What their owners may write of any length; of the rest nothing is kept.
+TEST(KeptBytes, AreThoseOfLabels) {
+  NamespaceFacts space;
+  Pod pod;
+  const Json large = {{"spec", std::string(10'000, 'x')}};
+  const std::size_t bare = kept_bytes(large, pod);
+  EXPECT_LT(bare, 1'000U);
+  EXPECT_LT(kept_bytes(large, space), 1'000U);
+  pod.labels["a"] = space.labels["a"] = std::string(2'000, 'x');
+  EXPECT_GE(kept_bytes(large, pod), bare + 2'000);
+  EXPECT_GE(kept_bytes(large, space), 2'000U);
+  pod.addresses.resize(100);
+  EXPECT_GE(kept_bytes(large, pod), bare + 2'000 + 100 * sizeof(IpAddress));
+}
+
 TEST_F(GuestPodsTest, APodMadeAgainIsAnotherOne) {
   ASSERT_TRUE(put_pod("guest-bob", "web", labelled({{kGrantLabel, "g"}}), "uid-1"));
   ASSERT_TRUE(put_pod("guest-bob", "web", Json::object(), "uid-2"));
