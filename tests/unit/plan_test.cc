@@ -95,7 +95,7 @@ TEST_F(PlanTest, NumbersWhoseRecordIsLostAreNotGivenOutAgain) {
     for (const auto& [id, policy] : state.policies) highest = std::max(highest, id);
     for (const auto& [id, set] : state.rule_sets) rules = std::max(rules, id);
     for (const auto& [ifindex, record] : state.endpoints) {
-      version = std::max(version, record.version);
+      version = std::max<std::uint64_t>(version, record.version);
       endpoint = std::max(endpoint, record.endpoint_id);
     }
     // All of it may be gone but the tables of flows.
