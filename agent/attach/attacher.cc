@@ -151,21 +151,13 @@ Result<void> Attacher::free_name(const std::string& name) const {
 
 // A hook takes a program once only: where it stands there by a link that came along from another index, behind one that
 // was made since, as by the CNI plugin, the one behind ends first.
-Result<void> Attacher::replace_program(const PinnedLink& front, int program_fd) {
+Result<void> Attacher::replace_program(const PinnedLink& front, int program_fd) const {
   if (bpf_link_update(front.link.get(), program_fd, nullptr) == 0) return {};
   const int failed = errno;
-  bool ended = false;
-  if (failed == EEXIST) {
-    auto live = live_links(links());
-    if (!live) return live.error();
-    for (const PinnedLink& each : live.value()) {
-      if (each.info.link_id == front.info.link_id || each.place != front.place) continue;
-      bpf_link_detach(each.link.get());
-      ended = true;
-    }
-  }
-  if (ended && bpf_link_update(front.link.get(), program_fd, nullptr) == 0) return {};
-  return system_error("cannot replace the program of " + front.path, ended ? errno : failed);
+  if (failed != EEXIST) return system_error("cannot replace the program of " + front.path, failed);
+  if (auto live = live_links(links()); !live) return live.error();
+  if (bpf_link_update(front.link.get(), program_fd, nullptr) == 0) return {};
+  return system_error("cannot replace the program of " + front.path, errno);
 }
 
 Result<Descriptor> Attacher::first_link(const Attachment& attachment, int program_fd) {

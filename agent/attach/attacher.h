@@ -52,7 +52,7 @@ class Attacher {
   Result<void> attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<void> attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<void> free_name(const std::string& name) const;
-  Result<void> replace_program(const PinnedLink& front, int program_fd);
+  Result<void> replace_program(const PinnedLink& front, int program_fd) const;
   Result<Descriptor> first_link(const Attachment& attachment, int program_fd);
   Result<void> move_to_front(const Attachment& attachment, const Descriptor& old, int program_fd);
   Result<void> attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id);

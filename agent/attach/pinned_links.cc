@@ -7,7 +7,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <string_view>
+#include <utility>
 
 namespace grantd {
 
@@ -54,6 +56,39 @@ Result<std::optional<PinnedLink>> open_pinned(const std::string& path, const Att
 }
 
 bool is_named_for(const PinnedLink& pinned) { return name_of(pinned) == link_name(pinned.attachment); }
+
+// In which order they stand on their hook; the last for one that is not there.
+Result<std::size_t> rank(const PinnedLink& pinned) {
+  if (!is_interface_hook(pinned.place->hook)) return std::size_t{is_named_for(pinned) && !pinned.away() ? 0U : 1U};
+  auto ids = tcx_links(pinned.place->hook, pinned.place->ifindex);
+  if (!ids) return ids.error();
+  return static_cast<std::size_t>(std::find(ids.value().begin(), ids.value().end(), pinned.info.link_id) -
+                                  ids.value().begin());
+}
+
+// Two of ours on one hook: one that came along from another index, and one that the CNI plugin made since. The one in
+// front decides; the one behind may only drop what that lets pass, and keeps its program from standing in front.
+Result<void> end_doubles(std::vector<PinnedLink>& live) {
+  std::map<Attachment, std::pair<std::size_t, std::size_t>> front;  // by place: its rank, and which it is
+  std::vector<std::size_t> behind;
+  for (std::size_t index = 0; index < live.size(); index++) {
+    if (!live[index].place) continue;
+    auto ranked = rank(live[index]);
+    if (!ranked) return ranked.error();
+    const std::pair candidate{ranked.value(), index};
+    const auto [first, alone] = front.try_emplace(*live[index].place, candidate);
+    if (alone) continue;
+    behind.push_back(std::max(candidate, first->second).second);
+    first->second = std::min(candidate, first->second);
+  }
+  std::sort(behind.rbegin(), behind.rend());
+  for (const std::size_t index : behind) {
+    bpf_link_detach(live[index].link.get());
+    if (auto removed = remove_pin(live[index].path); !removed) return removed;
+    live.erase(live.begin() + static_cast<std::ptrdiff_t>(index));
+  }
+  return {};
+}
 
 // What is at the wrong place makes room first, so that no name has two links.
 Result<void> name_by_place(std::vector<PinnedLink>& live, const std::string& directory) {
@@ -117,6 +152,7 @@ Result<std::vector<PinnedLink>> live_links(const std::string& directory) {
       return removed.error();
     }
   }
+  if (auto ended = end_doubles(live); !ended) return ended.error();
   if (auto named = name_by_place(live, directory); !named) return named.error();
   return live;
 }

@@ -25,7 +25,7 @@ struct PinnedLink {
   // The interface or cgroup that it was made for is there no more.
   bool defunct() const { return info.ifindex == 0 && info.cgroup_id == 0; }
   // Elsewhere than the pin's name says. What live_links() gives is so only where its interface is in another network
-  // namespace, or where another link bears the right name.
+  // namespace.
   bool away() const { return place != attachment; }
   // By the kernel's word; by the pin's name where that has several of our hooks, or is none of ours.
   Hook hook() const;
@@ -35,8 +35,9 @@ struct PinnedLink {
 Result<std::vector<PinnedLink>> pinned_links(const std::string& directory);
 // Where a link stands that was made for this hook.
 Result<std::optional<Attachment>> place_of(const LinkInfo& info, Hook hook);
-// Those that stand somewhere. Removes the pins of the others, and gives each the name of where it stands now, or where
-// another bears that, a name of its own. Needs the directory's lock.
+// Those that stand somewhere. Removes the pins of the others, ends those that stand behind another of them on one hook,
+// and gives each the name of where it stands now, or in another network namespace a name of its own. Needs the
+// directory's lock.
 Result<std::vector<PinnedLink>> live_links(const std::string& directory);
 // The live link behind a pin; nothing where there is no pin, or where its link does not stand where the name says.
 Result<std::optional<PinnedLink>> live_link(const std::string& path, const Attachment& attachment);

@@ -23,6 +23,9 @@ void Planner::plan_prefixes() {
   for (const CompiledPrefix& each : wanted_.prefixes)
     wanted[{each.uplink_class, each.prefix}] = number_of(each.identity);
 
+  // All of them are lost with their map, and with them who has lost some meanwhile.
+  if (!refused && kernel_.prefixes.empty() && !wanted.empty() && !kernel_.published.empty()) unsettled_ = true;
+
   std::vector<std::pair<PrefixKey, std::uint32_t>> close, open;
   std::vector<PrefixKey> remove;
   // Both are sorted so that what contains a prefix comes before it; `around` holds the prefixes in

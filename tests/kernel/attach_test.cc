@@ -314,6 +314,17 @@ TEST(AttachTcx, AMoveThatWasBegunTakesNoNameFromAnotherInterface) {
   EXPECT_FALSE(other.passes_from_guest());
   EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));
 
+  // Where the CNI plugin has put one in front while no agent ran, the agent that starts next ends the one behind.
+  const Programs guards(kDrop);
+  std::filesystem::rename(links + link_name(from), links + "from_guest-7777");
+  ASSERT_DONE(attach(attacher, from, guards));
+  ASSERT_EQ(tcx_programs(from.hook, from.ifindex).value().size(), 2U);
+  const auto adopted = attacher.adopt(dropping.fds());
+  ASSERT_TRUE(adopted.ok()) << adopted.error().message;
+  EXPECT_THAT(tcx_programs(from.hook, from.ifindex).value(), UnorderedElementsAre(dropping.ids().at(from.hook)));
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));
+  EXPECT_FALSE(pair.passes_from_guest());
+
   // Nor does a pin's name say which hook its link is on.
   const Attachment to{Hook::ToGuest, pair.ifindex(), 0};
   ASSERT_DONE(attach(attacher, to, dropping));

@@ -107,7 +107,7 @@ TEST_F(PlanTest, NumbersWhoseRecordIsLostAreNotGivenOutAgain) {
       state.guests.clear();
     }
     DesiredState desired = with_grant({"203.0.113." + std::to_string(lost)});
-    desired.workloads.push_back(workload("db", "g", "veth-b", {"10.20.0.3"}));
+    desired.workloads.push_back(workload("db-" + std::to_string(lost), "g", "veth-b", {"10.20.0.3"}));
     node_.in_force = in_force(state);
     facts_.now = time_.boot_now;
     std::size_t seen = 0;
@@ -127,7 +127,7 @@ TEST_F(PlanTest, NumbersWhoseRecordIsLostAreNotGivenOutAgain) {
         seen++;
       }
     }
-    EXPECT_EQ(seen, 3U);
+    EXPECT_GE(seen, 3U) << "a guest of another name is closed first";
     converge(desired);
   }
 }
@@ -340,6 +340,28 @@ TEST_F(PlanTest, ALossThatWasCutShortPutsFlowsInDoubtAllTheSame) {
     EXPECT_NE(epoch(), before) << "cut after " << done << " steps";
     EXPECT_TRUE(next(fewer).steps.empty());
   }
+}
+
+// Another version of their map, or a pin that somebody removed while no agent ran.
+TEST_F(PlanTest, WhereThePrefixesAreLostAllFlowsAreInDoubt) {
+  converge(with_grant());
+  DesiredState fewer = with_grant();
+  fewer.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
+  KernelState state = applier_.state();
+  state.prefixes.clear();
+  node_.in_force = in_force(state);
+  const Plan lost = plan(state, compile(fewer, node_, time_), facts_);
+  std::size_t published = 0;
+  for (const Step& step : lost.steps)
+    if (const auto* policy = std::get_if<operation::PutPolicy>(&step.operation)) {
+      EXPECT_NE(policy->policy->realm_epoch, epoch());
+      published++;
+    }
+  EXPECT_EQ(published, 1U);
+  for (const Step& step : lost.steps) record(step.operation, facts_.now, state);
+  node_.in_force = in_force(state);
+  for (const Step& step : plan(state, compile(fewer, node_, time_), facts_).steps)
+    EXPECT_FALSE(std::holds_alternative<operation::PutPolicy>(step.operation)) << "once is enough";
 }
 
 TEST_F(PlanTest, AddressesAreTakenAwayBeforeThePublicationAndGivenAfterIt) {
