@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -243,37 +242,6 @@ def test_it_is_replaced_under_load(agent, node):
     assert agent.held(GUEST, "g")["endpoint_id"] == endpoint
     for direction in ("egress", "ingress"):
         assert refusals(agent, direction) > 100, f"{direction} was tried"
-
-
-def test_one_that_hangs_is_started_anew(agent, node):
-    """By the kubelet, through its liveness probe. Until then guests stay as they were, and those that start are closed."""
-    agent.grant()
-    agent.held(GUEST, "g")
-    (before,), pid = agent.pod()["status"]["containerStatuses"], agent.pid()
-    hung = pathlib.Path(f"/proc/{pid}/stat")
-
-    def now():
-        assert agent.reaches(GUEST, OUTSIDE_LAN) and not agent.reaches(GUEST, FAR) and agent.reaches("default/plain", FAR)
-        return agent.pod()["status"]["containerStatuses"][0]
-
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        wait_until(lambda: hung.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T", "it hangs")
-        assert run(["curl", "-sf", "--max-time", "2", "http://127.0.0.1:9786/healthz"], check=False).returncode == 28
-        node.pod("newcomer", SPACE)
-        assert not agent.reaches(f"{SPACE}/newcomer", OUTSIDE_LAN), "nobody is there to open it"
-        # The kubelet kills what fails six times in 60 seconds, and waits for its end.
-        wait_until(lambda: now()["restartCount"] > before["restartCount"], "it is started anew", 150)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-    assert "failed liveness probe" in agent.said()
-    wait_until(lambda: now()["ready"], "the new one is ready", 60)
-    assert agent.pid() != pid
-    wait_until(lambda: agent.reaches(f"{SPACE}/newcomer", OUTSIDE_LAN), "the new one opens what the Grant opens")
-    assert not agent.reaches(f"{SPACE}/newcomer", FAR)
-    agent.held(GUEST, "g")
-    node.kubectl("delete", "pod", "newcomer", "-n", SPACE, "--grace-period=0", "--force")
 
 
 def refusals(agent, direction):
