@@ -112,9 +112,11 @@ def make_crowd(node, count):
 
 
 def disperse(node):
-    # Collections at once: one after the other takes minutes.
-    node.kubectl("delete", "--raw", f"/api/v1/namespaces/{SPACE}/pods?gracePeriodSeconds=0&fieldSelector=spec.nodeName%3Dnode2")
-    node.kubectl("delete", "--raw", "/apis/keystone.io/v1alpha1/namespaces/keystone-system/grants")
+    # Collections at once: one after the other takes minutes. The server answers after a minute at the latest, be it done
+    # or not.
+    for path in (f"/api/v1/namespaces/{SPACE}/pods?gracePeriodSeconds=0&fieldSelector=spec.nodeName%3Dnode2",
+                 "/apis/keystone.io/v1alpha1/namespaces/keystone-system/grants"):
+        wait_until(lambda gone=path: node.kubectl("delete", "--raw", gone, check=False).returncode == 0, f"{path} is deleted", 240)
     node.kubectl("delete", "realm", "carol")
 
 
