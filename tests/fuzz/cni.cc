@@ -26,8 +26,8 @@ void try_request(std::string_view input, const char* command) {
   }
   const auto& read = std::get<CniRequest>(request);
   if (!read.previous) return;
-  const auto addresses = read_addresses(read);
-  if (const auto* failure = std::get_if<CniFailure>(&addresses)) must(!failure->message.empty(), "a refusal says why");
+  const auto result = read_result(read);
+  if (const auto* failure = std::get_if<CniFailure>(&result)) must(!failure->message.empty(), "a refusal says why");
 }
 
 void try_result(std::string_view input) {

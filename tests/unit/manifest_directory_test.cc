@@ -221,7 +221,7 @@ TEST_F(ManifestDirectoryTest, ADirectoryThatIsEmptyNowIsTold) {
   EXPECT_THAT(names(desired), IsEmpty());
   ASSERT_EQ(desired.problems.size(), 1U);
   EXPECT_EQ(desired.problems[0].severity, Severity::Warning);
-  EXPECT_THAT(desired.problems[0].text(), HasSubstr(path() + ": holds no manifest any more"));
+  EXPECT_THAT(desired.problems[0].text(), HasSubstr(path() + ": warning: holds no manifest any more"));
   write("realms.yaml", kAlice);
   EXPECT_THAT(manifests.value().load()->problems, IsEmpty());
 }
