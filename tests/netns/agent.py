@@ -127,10 +127,10 @@ class Agent:
 
 
 class Counted:
-    """That something was refused for this reason: `with Counted(agent, "destination"): ...`."""
+    """That something was refused for this reason, so many packets of it: `with Counted(agent, "destination"): ...`."""
 
-    def __init__(self, agent, reason, direction="egress", grant="keystone-system/g"):
-        self.agent, self.what = agent, (reason, direction, grant)
+    def __init__(self, agent, reason, direction="egress", grant="keystone-system/g", packets=1):
+        self.agent, self.what, self.packets = agent, (reason, direction, grant), packets
 
     def __enter__(self):
         self.before = self.agent.drops(*self.what)
@@ -138,7 +138,8 @@ class Counted:
     def __exit__(self, kind, *_):
         if kind is None:
             after = self.agent.drops(*self.what)
-            assert after > self.before, f"nothing was counted as {self.what}: {self.agent.ctl('drops').stdout}"
+            assert after >= self.before + self.packets, \
+                f"{after - self.before} of {self.packets} were counted as {self.what}: {self.agent.ctl('drops').stdout}"
 
 
 def pins(world):
