@@ -19,8 +19,9 @@ void end_without_memory() {
   _exit(1);
 }
 
-int run(const grantd::Settings& settings) {
+int run(const grantd::Settings& settings, const std::vector<std::string>& warnings) {
   grantd::open_log(settings.log_format, settings.log_level);
+  for (const std::string& each : warnings) grantd::log_warning(each);
   auto agent = grantd::Agent::start(settings);
   if (!agent) {
     grantd::log_error("cannot start; what was attached goes on enforcing", {{"error", agent.error().message}});
@@ -49,6 +50,8 @@ int main(int count, char** arguments) {
   std::set_new_handler(end_without_memory);
   const grantd::ParsedSettings parsed = grantd::parse_settings(count, arguments);
   if (parsed.exit_code >= 0) return parsed.exit_code;
+  if (parsed.settings.command != grantd::Settings::Command::Run)
+    for (const std::string& each : parsed.warnings) std::cerr << "grantd: warning: " << each << '\n';
   switch (parsed.settings.command) {
     case grantd::Settings::Command::Check:
       return grantd::check(parsed.settings, std::cout, std::cerr);
@@ -57,5 +60,5 @@ int main(int count, char** arguments) {
     case grantd::Settings::Command::Run:
       break;
   }
-  return run(parsed.settings);
+  return run(parsed.settings, parsed.warnings);
 }

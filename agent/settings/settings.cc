@@ -1,16 +1,15 @@
 #include "agent/settings/settings.h"
 
 #include "agent/cni/plugin_settings.h"
-#include "agent/settings/settings_file.h"
+#include "agent/settings/sources.h"
 #include "agent/settings/values.h"
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cctype>
 #include <filesystem>
 #include <iostream>
-#include <memory>
 
 namespace grantd {
 
@@ -34,7 +33,7 @@ std::string beside_this_program(const char* name) {
   return failed ? std::string() : (self.parent_path() / name).string();
 }
 
-// What one command was given; each has its own, because CLI11 reads the environment for all of them.
+// What one command was given.
 struct Given {
   Settings settings;
   // Text until it has been checked.
@@ -42,14 +41,27 @@ struct Given {
   std::string stamp_mask = "0xff001fff", attach = "auto", shaper = "auto", log_format = "text", output = "table";
 };
 
-std::string environment_name(std::string flag) {
-  for (char& letter : flag) letter = letter == '-' ? '_' : static_cast<char>(std::toupper(letter));
-  return "GRANTD_" + flag;
-}
-
 template <typename Value>
 CLI::Option* add(CLI::App& command, const std::string& name, Value& value, const std::string& help) {
-  return command.add_option("--" + name, value, help)->envname(environment_name(name));
+  return command.add_option("--" + name, value, help);
+}
+
+void add_choice(CLI::App& command, const std::string& name, bool& value, const std::string& help) {
+  command.add_flag("--" + name, value, help)->check(check_choice);
+}
+
+CLI::Validator number_from(unsigned least, unsigned most) {
+  return {[=](std::string& text) { return check_number(text, least, most); },
+          "INT in [" + std::to_string(least) + " - " + std::to_string(most) + "]"};
+}
+
+CLI::Validator one_of(std::vector<std::string> words) {
+  const auto listed = CLI::detail::join(words, ", ");
+  return {[words = std::move(words), listed](std::string& text) {
+            const bool known = std::find(words.begin(), words.end(), text) != words.end();
+            return known ? "" : "'" + text + "': accepted: one of " + listed;
+          },
+          "{" + listed + "}"};
 }
 
 // One value each time it is given; several in the environment, with commas, or in a list of the file.
@@ -74,7 +86,7 @@ void add_node_options(CLI::App& command, Given& given) {
 // Of run and of check, which refuses what run would refuse.
 void add_limits(CLI::App& command, Limits& limits) {
   const auto limit = [&command](const char* name, auto& value, unsigned least, unsigned most, const char* help) {
-    add(command, name, value, help)->capture_default_str()->check(CLI::Range(least, most));
+    add(command, name, value, help)->capture_default_str()->check(number_from(least, most));
   };
   limit("max-grants", limits.grants, 1, kMostGrants, "Grants that this node takes on");
   limit("max-endpoints", limits.endpoints, 1, kMostEndpoints, "Guests' attachments");
@@ -84,13 +96,6 @@ void add_limits(CLI::App& command, Limits& limits) {
   limit("max-flows", limits.flows, kMinFlows, kMostTotalFlows,
         "Flows that the tables of all Grants hold together; each takes about 150 bytes, used or not");
   limit("flows-per-grant", limits.flows_per_grant, kMinFlows, kMaxFlows, "Flows that each Grant's own table holds");
-  // Each in its range, and no table would ever fit.
-  command.final_callback([&limits] {
-    if (limits.flows < limits.flows_per_grant)
-      throw CLI::ValidationError("--max-flows",
-                                 std::to_string(limits.flows) + " is less than one table of --flows-per-grant " +
-                                     std::to_string(limits.flows_per_grant) + "; accepted: at least that");
-  });
 }
 
 void add_directories(CLI::App& command, Given& given) {
@@ -103,12 +108,10 @@ void add_directories(CLI::App& command, Given& given) {
 }
 
 void add_log_options(CLI::App& command, Given& given) {
-  add(command, "log-format", given.log_format, "text or json")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"text", "json"}));
+  add(command, "log-format", given.log_format, "text or json")->capture_default_str()->check(one_of({"text", "json"}));
   add(command, "log-level", given.settings.log_level, "debug, info, warn or error")
       ->capture_default_str()
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+      ->check(one_of({"debug", "info", "warn", "error"}));
 }
 
 void add_records(CLI::App& command, Given& given) {
@@ -120,8 +123,7 @@ void add_records(CLI::App& command, Given& given) {
 void add_sources(CLI::App& command, Given& given) {
   add(command, "manifests", given.settings.manifests,
       "Directory of Realms, Grants and Workloads, watched for changes; this or --kubernetes");
-  command.add_flag("--kubernetes", given.settings.kubernetes, "Realms, Grants and guests from the API server")
-      ->envname("GRANTD_KUBERNETES");
+  add_choice(command, "kubernetes", given.settings.kubernetes, "Realms, Grants and guests from the API server");
   add(command, "kubeconfig", given.settings.kubeconfig,
       "Where the API server is (default: as the service account of this pod)");
   add(command, "guest-namespaces", given.settings.guest_namespaces,
@@ -151,25 +153,45 @@ void add_chain(CLI::App& command, Given& given) {
   add(command, "cni-plugin", given.settings.cni_plugin,
       "The grantd-cni to install (default: the one beside this program)")
       ->check(check_absolute_path);
-  command
-      .add_flag("--cni-refuse-unknown", given.settings.cni_refuse_unknown,
-                "Pods of namespaces that the agent has not yet recorded do not start, instead of being no guests")
-      ->envname("GRANTD_CNI_REFUSE_UNKNOWN");
+  add_choice(command, "cni-refuse-unknown", given.settings.cni_refuse_unknown,
+             "Pods of namespaces that the agent has not yet recorded do not start, instead of being no guests");
 }
 
-void check_chain(const Settings& settings) {
-  if (settings.cni_conf_dir.empty() != settings.cni_bin_dir.empty())
-    throw CLI::ValidationError("--cni-conf-dir, --cni-bin-dir", "one of two given; accepted: both or neither");
+// How whoever set it calls it.
+std::string named(const Origins& origins, const std::string& name) {
+  const auto found = origins.find(name);
+  return found == origins.end() ? "--" + name + " (default)" : found->second;
+}
+
+// Each in its range, and no table would ever fit.
+void check_limits(const Limits& limits, const Origins& origins) {
+  if (limits.flows < limits.flows_per_grant)
+    throw CLI::ValidationError(named(origins, "max-flows"),
+                               std::to_string(limits.flows) + " is less than one table of " +
+                                   named(origins, "flows-per-grant") + " " + std::to_string(limits.flows_per_grant) +
+                                   "; accepted: at least that");
+}
+
+void check_chain(const Settings& settings, const Origins& origins) {
+  if (settings.cni_conf_dir.empty() == settings.cni_bin_dir.empty()) return;
+  const bool conf = !settings.cni_conf_dir.empty();
+  throw CLI::ValidationError(
+      named(origins, conf ? "cni-conf-dir" : "cni-bin-dir"),
+      std::string("given without --") + (conf ? "cni-bin-dir" : "cni-conf-dir") + "; accepted: both or neither");
 }
 
 // One of the two, and nothing that is of the other.
-void check_sources(const Settings& settings) {
-  if (settings.kubernetes == !settings.manifests.empty())
+void check_sources(const Settings& settings, const Origins& origins) {
+  if (!settings.kubernetes && settings.manifests.empty())
     throw CLI::ValidationError("--manifests, --kubernetes",
-                               std::string(settings.kubernetes ? "both" : "none") +
-                                   " given; accepted: either --manifests DIRECTORY or --kubernetes");
+                               "none given; accepted: either --manifests DIRECTORY or --kubernetes");
+  if (settings.kubernetes && !settings.manifests.empty())
+    throw CLI::ValidationError(named(origins, "manifests") + ", " + named(origins, "kubernetes"),
+                               "both given; accepted: either --manifests DIRECTORY or --kubernetes");
   if (!settings.kubeconfig.empty() && !settings.kubernetes)
-    throw CLI::ValidationError("--kubeconfig", "is of no use without --kubernetes; accepted: both or neither");
+    throw CLI::ValidationError(
+        named(origins, "kubeconfig"),
+        "'" + settings.kubeconfig + "': is of no use without --kubernetes; accepted: only with --kubernetes");
 }
 
 CLI::App* add_run(CLI::App& app, Given& given) {
@@ -187,13 +209,12 @@ CLI::App* add_run(CLI::App& app, Given& given) {
   add_limits(*run, given.settings.limits);
   add(*run, "attach", given.attach, "How programs are attached; auto: tcx where the kernel has it")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "tcx", "clsact"}));
+      ->check(one_of({"auto", "tcx", "clsact"}));
   add(*run, "shaper", given.shaper, "How limits are held; auto: packets wait in HTB queues where the kernel has them")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "htb", "policer"}));
-  run->add_flag("--trust-clock", given.settings.trust_clock,
-                "Enforce dated Grants although the clock is not synchronised")
-      ->envname("GRANTD_TRUST_CLOCK");
+      ->check(one_of({"auto", "htb", "policer"}));
+  add_choice(*run, "trust-clock", given.settings.trust_clock,
+             "Enforce dated Grants although the clock is not synchronised");
   add_log_options(*run, given);
   run->footer(
       "example:\n  grantd run --manifests /etc/grantd/manifests --uplink tailscale0=tailnet --uplink 'eth*=lan'\n"
@@ -209,7 +230,7 @@ CLI::App* add_check(CLI::App& app, Given& given) {
   check->add_option("--output,-o", given.output, "table or json")
       ->capture_default_str()
       ->configurable(false)
-      ->check(CLI::IsMember({"table", "json"}));
+      ->check(one_of({"table", "json"}));
   check->footer(
       "exit codes:\n  0  everything is accepted\n  1  something is refused\n  2  wrong usage\n\n"
       "example:\n  grantd check /etc/grantd/manifests\n");
@@ -255,6 +276,45 @@ Settings finish(Given given) {
   return settings;
 }
 
+// What CLI11 says of a flag that is given too often tells neither the values nor what is accepted.
+void check_given_once(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options({}))
+    if (option->get_items_expected_max() == 1 && option->count() > 1)
+      throw CLI::ValidationError(option->get_name(), "given " + std::to_string(option->count()) + " times ('" +
+                                                         CLI::detail::join(option->results(), "', '") +
+                                                         "'); accepted: once");
+}
+
+void parse_line(CLI::App& app, int count, const char* const* arguments) {
+  try {
+    app.parse(count, arguments);
+  } catch (const CLI::ArgumentMismatch&) {
+    check_given_once(app);
+    for (const CLI::App* called : app.get_subcommands()) check_given_once(*called);
+    throw;
+  }
+}
+
+// For the help alone: CLI11 would read what it knows of the environment by itself.
+void name_variables(CLI::App& app) {
+  app.get_option(std::string("--") + kConfigFlag)->envname(environment_name(kConfigFlag));
+  for (CLI::App* command : app.get_subcommands({}))
+    for (CLI::Option* option : command->get_options({}))
+      if (is_setting(*option)) option->envname(environment_name(option->get_lnames().front()));
+}
+
+// The message, and the exit code of wrong usage; after --help and --version there is nothing wrong.
+int tell(CLI::App& app, const CLI::ParseError& error) {
+  name_variables(app);
+  const auto extras = app.remaining();
+  if (error.get_exit_code() != 0 && app.get_subcommands().empty())
+    std::cerr << "grantd: command '" << (extras.empty() ? "" : extras.front())
+              << "': accepted: run, check or uninstall\nRun with --help for more information.\n";
+  else
+    app.exit(error);
+  return error.get_exit_code() != 0 ? 2 : 0;
+}
+
 }  // namespace
 
 ParsedSettings parse_settings(int count, const char* const* arguments) {
@@ -267,27 +327,26 @@ ParsedSettings parse_settings(int count, const char* const* arguments) {
       "Each setting can stand in the file (name = value, as the flag without --), in the\n"
       "environment (--pin-root: GRANTD_PIN_ROOT) and on the command line; the later one counts.\n\n"
       "example:\n  grantd run --help\n");
-  app.set_config("--config", kDefaultFile, "File of settings (TOML)");
-  app.config_formatter(std::make_shared<SettingsFile>(app));
+  std::string file;
+  app.add_option(std::string("--") + kConfigFlag, file, "File of settings (TOML)")->default_str(kDefaultFile);
   const CLI::App* run = add_run(app, for_run);
   const CLI::App* check = add_check(app, for_check);
   add_uninstall(app, for_uninstall);
   for (CLI::App* command : app.get_subcommands({})) command->fallthrough();  // --config behind the command too
   ParsedSettings parsed;
   try {
-    app.parse(count, arguments);
-    if (*run) check_sources(for_run.settings);
-    check_chain(*run ? for_run.settings : for_uninstall.settings);
+    parse_line(app, count, arguments);
+    const Origins origins = fill_in(app, *app.get_subcommands().front(), kDefaultFile);
+    if (*run) check_sources(for_run.settings, origins);
+    if (!*check) check_chain(*run ? for_run.settings : for_uninstall.settings, origins);
+    if (*run || *check) check_limits((*run ? for_run : for_check).settings.limits, origins);
   } catch (const CLI::ParseError& error) {
-    const auto extras = app.remaining();
-    if (error.get_exit_code() != 0 && app.get_subcommands().empty())
-      std::cerr << "grantd: command '" << (extras.empty() ? "" : extras.front())
-                << "': accepted: run, check or uninstall\nRun with --help for more information.\n";
-    else
-      app.exit(error);
-    parsed.exit_code = error.get_exit_code() != 0 ? 2 : 0;
+    parsed.exit_code = tell(app, error);
     return parsed;
   }
+  for (const std::string& name : unknown_variables(app))
+    parsed.warnings.push_back(name + " in the environment is no setting of grantd, and has no effect; accepted: the " +
+                              "names of flags, as in GRANTD_PIN_ROOT for --pin-root");
   parsed.settings = finish(std::move(*run ? for_run : *check ? for_check : for_uninstall));
   parsed.settings.command = *run     ? Settings::Command::Run
                             : *check ? Settings::Command::Check

@@ -56,6 +56,7 @@ struct Settings {
 // --version, wrong usage) it has printed what there was to say, and `exit_code` is set.
 struct ParsedSettings {
   Settings settings;
+  std::vector<std::string> warnings;  // to be told before anything is done
   int exit_code = -1;
 };
 ParsedSettings parse_settings(int count, const char* const* arguments);

@@ -1,23 +1,22 @@
-// The file of settings, for CLI11: keys are the flags' names, without sections, for all commands alike.
+// The file of settings: TOML, whose keys are the flags' names, without sections.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "maps/result.h"
 
 #include <string>
 #include <vector>
 
 namespace grantd {
 
-// Hands the entries of the file to the command that was called. An entry that only another command
-// knows is none of its business; one that no command knows, and a section, are errors. What the environment
-// gives stands over the file.
-class SettingsFile : public CLI::ConfigTOML {
- public:
-  explicit SettingsFile(const CLI::App& app) : app_(app) {}
-  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override;
-
- private:
-  const CLI::App& app_;
+struct FileEntry {
+  std::string name;
+  std::vector<std::string> values;  // as a flag would be given them
+  bool list = false;
+  std::string origin;  // FILE:LINE
 };
+
+// Every entry, in the order of the file; nothing of a file that is wrong anywhere. The error names the file, the
+// line, what stands there and what is accepted.
+Result<std::vector<FileEntry>> read_settings_file(const std::string& path);
 
 }  // namespace grantd

@@ -46,6 +46,18 @@ bool is_listen_address(std::string_view text) {
 
 }  // namespace
 
+std::string check_number(const std::string& text, unsigned least, unsigned most) {
+  const auto number = number_of<unsigned>(text);
+  if (number && least <= *number && *number <= most) return "";
+  return "'" + text + "': accepted: a whole number from " + std::to_string(least) + " to " + std::to_string(most);
+}
+
+std::string check_choice(const std::string& text) {
+  for (const char* each : {"true", "yes", "on", "1", "false", "no", "off", "0"})
+    if (text == each) return "";
+  return "'" + text + "': accepted: true, yes, on or 1; false, no, off or 0";
+}
+
 std::string check_uplink(const std::string& text) {
   const auto sign = text.rfind('=');
   if (sign != std::string::npos && sign != 0 && class_of(text.substr(sign + 1))) return "";
@@ -61,7 +73,9 @@ UplinkRule read_uplink(const std::string& text) {
 
 std::string check_prefix(const std::string& text) {
   auto prefix = IpPrefix::parse(text);
-  return prefix ? "" : "prefix '" + text + "': " + prefix.error().message;
+  return prefix ? ""
+                : "prefix '" + text + "': " + prefix.error().message +
+                      "; accepted: an address, or a prefix without host bits, such as 10.42.0.0/16 or fd00:1::/56";
 }
 
 std::string check_listen(const std::string& text) {

@@ -9,6 +9,9 @@
 
 namespace grantd {
 
+std::string check_number(const std::string& text, unsigned least, unsigned most);
+std::string check_choice(const std::string& text);  // true or false
+
 std::string check_uplink(const std::string& text);  // INTERFACE=CLASS
 UplinkRule read_uplink(const std::string& text);
 

@@ -15,6 +15,9 @@ namespace {
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
 
 class SettingsTest : public testing::Test {
  protected:
@@ -302,7 +305,7 @@ TEST_F(SettingsTest, TheFileIsReadStrictly) {
     const char *text, *message;
   } cases[] = {
       {"nodde = \"a\"\n", "no setting is named 'nodde'"},
-      {"node = \"a\"\nlog-level = \"info\"\nnode = \"b\"\n", "'node' is there twice"},
+      {"node = \"a\"\nlog-level = \"info\"\nnode = \"b\"\n", ":3: 'node = \"b\"': "},
       {"[run]\nnode = \"a\"\n", "section 'run'"},
       {"stamp-mask = \"0x1\"\n", "13 contiguous bits"},
       {"uplink = [\"eth0=wan\"]\n", "eth0=wan"},
@@ -313,6 +316,119 @@ TEST_F(SettingsTest, TheFileIsReadStrictly) {
     file(each.text);
     EXPECT_THAT(refused_run({}), HasSubstr(each.message)) << each.text;
   }
+}
+
+// One error, with the file, the line, the value and what is accepted.
+TEST_F(SettingsTest, WhatIsWrongInTheFileIsToldWithItsLine) {
+  const struct {
+    const char *text, *line, *value, *accepted;
+  } cases[] = {
+      {"# a\nuplink = [\"uplink0=lan\", \"tail0=tailnet\"\n", ".toml:2: ", "uplink0=lan", "TOML"},
+      {"uplink = [\"uplink0=lan\", \"tail0=tailnet\"\nlisten = \"none\"\n", ".toml:2: ", "listen = \"none\"", "TOML"},
+      {"uplink = [\"a=lan\" \"b=lan\"]\n", ".toml:1: ", "\"a=lan\" \"b=lan\"", "TOML"},
+      {"manifests = \"man\n", ".toml:1: ", "manifests = \"man", "TOML"},
+      {"log-level = \"info\"\nnode\n", ".toml:2: ", "'node'", "NAME = VALUE"},
+      {"node = a\n", ".toml:1: ", "node = a", "TOML"},
+      {"\nmax-grants = \"many\"\n", ".toml:2: max-grants: 'many': ", "many", "whole number from 1 to 8190"},
+      {"max-grants = 0\n", ".toml:1: max-grants: ", "'0'", "1 to 8190"},
+      {"max-grants = 1.5\n", ".toml:1: max-grants: ", "floating-point", "whole number"},
+      {"node = [\"a\", \"b\"]\n", ".toml:1: node: ", "list of 2", "one value"},
+      {"uplink = [\"a=lan\", [\"b=lan\"]]\n", ".toml:1: uplink: ", "array in the list", "text"},
+      {"pod-cidr = []\n", ".toml:1: pod-cidr: ", "empty list", "no such entry"},
+      {"trust-clock = \"maybe\"\n", ".toml:1: trust-clock: ", "'maybe'", "true"},
+      {"log-level = \"info\"\n\nnodde = \"a\"\n", ".toml:3: ", "'nodde'", "names of flags"},
+      {"max-flows = 64\n", ".toml:1: max-flows: ", "64", "--flows-per-grant (default) 16384"},
+      {"kubernetes = true\n", ".toml:1: kubernetes", "both given", "either"},
+  };
+  for (const auto& each : cases) {
+    file(each.text);
+    EXPECT_THAT(refused_run({}), AllOf(HasSubstr("grantd-settings-"), HasSubstr(each.line), HasSubstr(each.value),
+                                       HasSubstr("accepted: "), HasSubstr(each.accepted)))
+        << each.text;
+  }
+}
+
+TEST_F(SettingsTest, ValidTomlIsRead) {
+  file(
+      "uplink = [  # of this node\n"
+      "  \"tailscale0=tailnet\",  # a comment\n"
+      "  'eth*=lan',\n"
+      "]\n"
+      "stamp-mask = 0x7f001fff\n"
+      "\"log-level\" = \"warn\"  # quoted\n"
+      "state-dir = \"/srv/#1, and 2\"\n");
+  const Settings settings = run_with({});
+  ASSERT_EQ(settings.uplinks.size(), 2U);
+  EXPECT_EQ(settings.uplinks[1].interface_glob, "eth*");
+  EXPECT_EQ(settings.stamp_mask, 0x7f001fffU);
+  EXPECT_EQ(settings.log_level, "warn");
+  EXPECT_EQ(settings.state_dir, "/srv/#1, and 2");
+  file("");
+  EXPECT_EQ(run_with({}).log_level, "info");
+}
+
+TEST_F(SettingsTest, AWrongVariableIsNamed) {
+  const struct {
+    const char *name, *value, *said, *accepted;
+  } cases[] = {
+      {"GRANTD_MAX_GRANTS", "abc", "'abc'", "1 to 8190"},
+      {"GRANTD_MAX_GRANTS", "", "''", "1 to 8190"},
+      {"GRANTD_LISTEN", "foo", "'foo'", "IPv4:PORT"},
+      {"GRANTD_UPLINK", "a=lan,b", "'b'", "INTERFACE=CLASS"},
+      {"GRANTD_TRUST_CLOCK", "maybe", "'maybe'", "true"},
+      {"GRANTD_MAX_FLOWS", "64", "64", "--flows-per-grant (default) 16384"},
+      {"GRANTD_KUBECONFIG", "/k", "'/k'", "only with --kubernetes"},
+      {"GRANTD_CNI_BIN_DIR", "/b", "--cni-conf-dir", "both or neither"},
+      {"GRANTD_CONFIG", "/no/such/file", "'/no/such/file'", "a file of settings"},
+      {"GRANTD_CONFIG", "/", "'/'", "a file of settings"},
+  };
+  for (const auto& each : cases) {
+    environment(each.name, each.value);
+    EXPECT_THAT(refused_run({}), AllOf(HasSubstr(std::string(each.name) + ": "), HasSubstr(each.said),
+                                       HasSubstr("accepted: "), HasSubstr(each.accepted)));
+    unsetenv(each.name);
+  }
+}
+
+TEST_F(SettingsTest, AVariableOfAnotherCommandIsPassedOver) {
+  environment("GRANTD_LISTEN", "foo");
+  EXPECT_EQ(accepted({"check", "a"}).command, Settings::Command::Check);
+  EXPECT_THAT(refused_run({}), HasSubstr("GRANTD_LISTEN"));
+}
+
+TEST_F(SettingsTest, AFileThatTheEnvironmentNamesIsRead) {
+  const std::string named = testing::TempDir() + "grantd-named-" + std::to_string(getpid()) + ".toml";
+  std::ofstream(named) << "node = \"of-the-named-file\"\n";
+  environment("GRANTD_CONFIG", named);
+  EXPECT_EQ(run_with({}).node, "of-the-named-file");
+  EXPECT_THAT(run_with({"--config", "/dev/null"}).node, Not(HasSubstr("named"))) << "the flag stands over it";
+  std::filesystem::remove(named);
+}
+
+TEST_F(SettingsTest, UnknownVariablesAreNamedAndThoseOfAServiceAreNot) {
+  environment("GRANTD_LISTN", "x");
+  environment("GRANTD_NODE", "node-a");
+  environment("GRANTD_CONFIG", "/dev/null");
+  EXPECT_THAT(parse({"check", "a"}).warnings, ElementsAre(AllOf(HasSubstr("GRANTD_LISTN"), HasSubstr("accepted: "))));
+  unsetenv("GRANTD_LISTN");
+  for (const char* name : {"GRANTD_SERVICE_HOST", "GRANTD_PORT", "GRANTD_SERVICE_PORT_METRICS",
+                           "GRANTD_PORT_9786_TCP_ADDR", "GRANTD_METRICS_SERVICE_HOST", "GRANTD_METRICS_PORT"})
+    environment(name, "tcp://10.43.0.9:9786");
+  EXPECT_EQ(parse({"check", "a"}).warnings.size(), 6U) << "outside of a pod nobody but the administrator sets them";
+  environment("KUBERNETES_SERVICE_HOST", "10.43.0.1");
+  EXPECT_THAT(parse({"check", "a"}).warnings, IsEmpty());
+  environment("GRANTD_LISTN", "x");
+  EXPECT_THAT(parse({"check", "a"}).warnings, SizeIs(1));
+}
+
+TEST_F(SettingsTest, WhatAFlagAcceptsIsSaid) {
+  EXPECT_THAT(refused_run({"--trust-clock=maybe"}), AllOf(HasSubstr("'maybe'"), HasSubstr("accepted: true")));
+  EXPECT_THAT(refused_run({"--pod-cidr", "foo"}), AllOf(HasSubstr("'foo'"), HasSubstr("accepted: "), HasSubstr("/16")));
+  EXPECT_THAT(refused_run({"--node", "a", "--node", "b"}),
+              AllOf(HasSubstr("--node"), HasSubstr("'a', 'b'"), HasSubstr("accepted: once")));
+  EXPECT_THAT(refused_run({"--kubeconfig", "/k"}), Not(HasSubstr("both or neither")));
+  EXPECT_THAT(refused_run({"--config", "/no/such/file"}),
+              AllOf(HasSubstr("--config: "), HasSubstr("No such file"), HasSubstr("accepted: a file of settings")));
 }
 
 TEST_F(SettingsTest, AFileThatIsNamedMustBeThere) {
