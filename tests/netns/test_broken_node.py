@@ -157,7 +157,7 @@ def test_something_else_where_a_guests_program_is_to_be_pinned(node):
 
         def attached():
             world.node.run("ip", "route", "replace", f"{other.addresses[4]}/32", "dev", other.interface, check=False)
-            return allowed(node, other).forward(0.2)
+            return allowed(node, other).forward(0.2) and newcomer.closed()  # until then, all passes
         eventually(attached, 10, what=f"the guest that came: {agent.said()}")
         assert newcomer.opened_again() is None
         agent.restart()

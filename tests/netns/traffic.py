@@ -12,6 +12,7 @@ FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 ARRIVES = 1.0  # how long something that should arrive may take
 SO_RCVBUFFORCE = 33  # not in Python's socket module
 SILENCE = 0.25  # how long we listen before we say that nothing came
+ENOUGH = 30  # datagrams of a flood, of which one would have come
 _ports = itertools.count(20000)
 _marks = itertools.count(1)
 
@@ -169,6 +170,14 @@ class Flood(Background):
                 pass
             time.sleep(0.0001)
 
+    def send_more(self, packets=ENOUGH):
+        """Waits until so many more have been sent; how many there were before."""
+        before, end = self.sent, time.monotonic() + 5
+        while self.sent < before + packets:
+            assert time.monotonic() < end, f"only {self.sent - before} of {packets} could be sent"
+            time.sleep(0.002)
+        return before
+
     def arrived(self):
         count = 0
         try:
@@ -203,10 +212,17 @@ class Numbered(Flood):
                     self.came.append(number)
         return self.came
 
+    def closed(self):
+        """Whether nothing arrives of what is sent from now on."""
+        now = self.send_more()
+        return all(number <= now for number in self.come())
+
     def opened_again(self):
-        """The first that arrived after one that did not; those before the first of all had no way yet."""
+        """The first that arrived after one that did not, or at last, when it is to be closed; those before the first of all
+        had no way yet."""
+        now = self.send_more()
         come = self.come()
-        return next((number for place, number in enumerate(come) if number != come[0] + place), None)
+        return next((number for place, number in enumerate(come) if number != come[0] + place or number > now), None)
 
 
 def namespace_of(party):
