@@ -7,7 +7,7 @@ import time
 
 import pytest
 from agent import pins
-from traffic import Flood, TcpPair, UdpPair
+from traffic import Flood, Numbered, TcpPair, UdpPair
 from world import PARTIES, eventually, run
 
 
@@ -212,22 +212,34 @@ def test_an_interface_made_again_while_the_agent_was_dead(node):
 
 
 def test_guests_come_and_go_under_a_flood(node):
-    """Class 15, and what compile, plan and apply leave behind: nothing."""
-    other = node.world.add_guest("churn")
-    kept = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
-    with flood_of(node) as flood:
-        for turn in range(6):
-            node.agent.grant("h", [] if turn % 2 else None)
-            node.agent.workload(other, "h")
-            eventually(lambda: node.agent.policy("h"), what="the second Grant")
-            assert kept.both()
-            node.agent.remove("grant-h")
-            eventually(lambda: node.agent.policy("h") is None, what="the second Grant gone")
+    """Class 15, and what compile, plan and apply leave behind: nothing. Who comes and goes sends what it may not, all the
+    time: that arrives until it is held for the first time on its link, and then never again."""
+    world, agent, other = node.world, node.agent, node.world.add_guest("churn")
+    kept, comes = (UdpPair(each, world.outside, 4, to=PARTIES["grantee"][4]) for each in (node.guest, other))
+    with flood_of(node) as flood, Numbered(other, world.outside, PARTIES["stranger"][4], port=7778) as churn:
+        for turn in range(4):
+            eventually(churn.come, what="what a guest without programs sends")
+            agent.workload(other, "h")
+            eventually(churn.closed, what="a guest whose Grant is not there held")
+            agent.grant("h", [] if turn % 2 else None)
+            eventually(lambda: agent.policy("h"), what="the second Grant")
+            eventually(comes.both, what="what the second Grant allows")
+            assert kept.both() and churn.opened_again() is None
+            agent.remove("grant-h")
+            eventually(lambda: agent.policy("h") is None, what="the second Grant gone")
+            assert churn.opened_again() is None
+            agent.remove("workload-churn")  # without it the guest stays held until its link goes
+            eventually(lambda: "Workload or pod is gone" in agent.ctl("endpoints").stdout, what="the Workload gone")
+            assert churn.opened_again() is None
+            world.disconnect(other)
+            churn.anew()
+            eventually(lambda: len(agent.json("endpoints")["endpoints"]) == 1, 5, what="the old endpoint gone")
+            assert not churn.come(), "it has no link"
+            if turn < 3:
+                world.connect(other, force=True)
         assert flood.sent > 100 and flood.arrived() == 0
-    node.agent.remove("workload-churn")
-    node.world.remove_guest(other)
-    eventually(lambda: node.agent.json("status")["maps"]["grantd_policy"]["entries"] == 1, 5, what="old policies gone")
-    eventually(lambda: len(node.agent.json("endpoints")["endpoints"]) == 1, 5, what="the old endpoint gone")
+    world.remove_guest(other)
+    eventually(lambda: agent.json("status")["maps"]["grantd_policy"]["entries"] == 1, 5, what="old policies gone")
 
 
 def test_drift_is_mended(node):
