@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from agent import Counted
+from agent import OPEN, Counted
 from traffic import FAMILY, TcpPair, UdpPair, mark_bytes, next_port, receives
 from world import NODE, PARTIES
 
@@ -62,12 +62,21 @@ def test_a_guests_egress_through_masquerade(node, family):
 
 
 def test_the_address_that_the_guest_names_is_judged(node, family):
-    """Class 28: the node's own rules send an allowed destination elsewhere, and a refused one to an allowed place."""
+    """Class 28: the node's own rules send a refused destination to an allowed place, and an allowed one elsewhere."""
+    world, agent, elsewhere = node.world, node.agent, PARTIES["carol"][family]
     allowed, refused = PARTIES["destination"][family], PARTIES["stranger"][family]
-    nat(node, family, "-A", "PREROUTING", "-i", node.guest.interface, "-d", refused, "-p", "udp", "-j", "DNAT", "--to", allowed)
-    with Counted(node.agent, "destination"):
-        assert UdpPair(node.guest, node.world.outside, family, to=refused, port=5300, bind_to=allowed).silent()
-    assert UdpPair(node.guest, node.world.outside, family, to=allowed, port=5301).both()
+    named = f"[{refused}]:5302/UDP" if family == 6 else f"{refused}:5302/UDP"
+    agent.in_force(lambda: agent.grant(destinations=[*OPEN, named]))
+    rule = ["PREROUTING", "-i", node.guest.interface, "-p", "udp"]
+    nat(node, family, "-A", *rule, "-d", refused, "-j", "DNAT", "--to", allowed)
+    with Counted(agent, "destination_port"):
+        assert UdpPair(node.guest, world.outside, family, to=refused, port=5300, bind_to=allowed).silent()
+    assert UdpPair(node.guest, world.outside, family, to=refused, port=5302, bind_to=allowed).both(), "the port that is named"
+    assert UdpPair(node.guest, world.outside, family, to=allowed, port=5301).both()
+    nat(node, family, "-A", *rule, "-d", allowed, "-j", "DNAT", "--to", elsewhere)
+    assert UdpPair(node.guest, world.outside, family, to=allowed, port=5303, bind_to=elsewhere).both()
+    with Counted(agent, "destination"):
+        assert UdpPair(node.guest, world.outside, family, to=elsewhere, port=5304).silent()
 
 
 def test_the_metadata_address_behind_translation(node):
@@ -77,7 +86,8 @@ def test_the_metadata_address_behind_translation(node):
     nat(node, 4, "-A", "PREROUTING", "-i", inside, "-d", metadata, "-p", "udp", "-j", "DNAT", "--to", allowed)
     with Counted(node.agent, "protected_destination"):
         assert UdpPair(node.guest, node.world.outside, 4, to=metadata, port=5310, bind_to=allowed).silent()
-    assert UdpPair(node.guest, node.world.outside, 4, to=allowed, port=5311).both()
+    node.agent.in_force(lambda: node.agent.grant(destinations=[f"{metadata}:5311/UDP"]))
+    assert UdpPair(node.guest, node.world.outside, 4, to=metadata, port=5311, bind_to=allowed).both(), "named alone it is opened"
 
 
 def test_a_nat_port_in_new_use_inherits_nothing(node):
@@ -90,22 +100,32 @@ def test_a_nat_port_in_new_use_inherits_nothing(node):
     receiver = node.guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind((node.guest.addresses[4], port))
 
-    def send(party, seconds):
-        sender = node.world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    senders = {party: node.world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM) for party in ("grantee", "stranger")}
+    for party, sender in senders.items():
         sender.bind((PARTIES[party][4], 0))
+
+    def send(party, seconds):
         payload = mark_bytes()
-        sender.sendto(payload, (node.guest.addresses[4], port))
+        senders[party].sendto(payload, (node.guest.addresses[4], port))
         return receives(receiver, payload, seconds)
 
-    source = send("grantee", 1.0)
-    assert source == ("10.20.0.1", 6000)
+    def answered(party, seconds):
+        """Whether the guest's answer to the one port reaches that party."""
+        payload = mark_bytes()
+        receiver.sendto(payload, ("10.20.0.1", 6000))
+        return receives(senders[party], payload, seconds) is not None
+
+    assert send("grantee", 1.0) == ("10.20.0.1", 6000)
+    assert answered("grantee", 1.0)
     node.world.node.run("conntrack", "-F")
     with Counted(node.agent, "nobody", "ingress"):
         assert send("stranger", 0.4) is None
     with Counted(node.agent, "awaiting_peer"):
-        receiver.sendto(b"to whoever has the port now", source)
+        assert not answered("stranger", 0.4)
+    translation = node.world.node.run("conntrack", "-L", "-p", "udp", "--reply-port-dst", "6000")
+    assert f"src={PARTIES['stranger'][4]}" in translation and PARTIES["grantee"][4] not in translation, "the port is the stranger's"
     node.world.node.run("conntrack", "-F")
-    assert send("grantee", 1.0)
+    assert send("grantee", 1.0) and answered("grantee", 1.0)
 
 
 def test_marks_of_a_guest_and_of_others_are_no_stamps(node):
