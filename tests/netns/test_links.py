@@ -84,7 +84,10 @@ def test_a_tunnel_carries_no_identity_of_its_outer_packets(node):
                      "addr add 10.99.0.2/24 dev vx0", f"route add {to}/32 via 10.99.0.1 dev vx0")
     eventually(UdpPair(world.outside, world.node, 4, to="10.99.0.1", source_address="10.99.0.2").forward,
                what="the tunnel itself")
+    free = world.add_guest("free")  # nobody holds it: what comes out of the tunnel gets as far
+    world.outside.ip(f"route add {free.addresses[4]}/32 via 10.99.0.1 dev vx0")
     for source in ("10.99.0.2", home, PARTIES["stranger"][4]):
+        assert UdpPair(world.outside, free, 4, to=free.addresses[4], source_address=source).forward(), source
         with Counted(node.agent, "nobody", "ingress"):
             assert not UdpPair(world.outside, node.guest, 4, to=to, source_address=source).forward(0.4), source
     world.outside.ip(f"route del {to}/32")

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import struct
 
 import frames
 from agent import Counted
@@ -72,14 +73,33 @@ def test_name_service_is_closed_unless_opened(node):
     assert UdpPair(guest, outside, 4, to=PARTIES["destination"][4], port=53).both()
     with Counted(node.agent, "destination"):
         assert UdpPair(guest, outside, 4, to=PARTIES["stranger"][4], port=53).silent()
+    with Counted(node.agent, "destination"):
         assert TcpPair(guest, outside, 4, to=PARTIES["stranger"][4], port=53, seconds=0.4).silent()
-    with Counted(node.agent, "protected_destination"):
-        assert UdpPair(guest, node.world.node, 4, to=NODE[4], port=53).silent()
-        assert UdpPair(guest, node.world.node, 4, to="10.43.0.10", port=53, bind_to="100.65.0.1").silent()
-    for resolver, reason in ((("224.0.0.251", 5353), "link_chatter"), (("224.0.0.252", 5355), "multicast")):
+    # What the others reach is there: a guest beside it that nobody holds gets to it.
+    free, service = node.world.add_guest("free"), "10.43.0.10"
+    outside.ip(f"addr add {service}/32 dev lo")
+    for there, to in ((node.world.node, NODE[4]), (outside, service)):
+        reached = UdpPair(free, there, 4, to=to, port=53)
+        assert reached.both()
+        reached.server.close()
+        with Counted(node.agent, "protected_destination"):
+            assert UdpPair(guest, there, 4, to=to, port=53).silent()
+    for group, port, reason in (("224.0.0.251", 5353, "link_chatter"), ("224.0.0.252", 5355, "multicast")):
+        assert group_hears(node.world.node, free, group, port)
         with Counted(node.agent, reason):
-            sender = guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sender.sendto(b"\0" * 12, resolver)
+            assert not group_hears(node.world.node, guest, group, port)
+
+
+def group_hears(node, guest, group, port):
+    """Whether somebody on the node who listens to a multicast group on the guest's link hears the guest."""
+    receiver, payload = node.socket(socket.AF_INET, socket.SOCK_DGRAM), mark_bytes()
+    receiver.bind((group, port))
+    receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                        struct.pack("=4s4xi", socket.inet_aton(group), node.interface_index(guest.interface)))
+    guest.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(payload, (group, port))
+    heard = receives(receiver, payload, 0.4) is not None
+    receiver.close()
+    return heard
 
 
 def test_a_grant_of_one_family_leaves_the_other_closed(node):
@@ -90,13 +110,21 @@ def test_a_grant_of_one_family_leaves_the_other_closed(node):
     assert Ping(guest, 4, PARTIES["destination"][4]).both()
     with Counted(node.agent, "destination"):
         assert UdpPair(guest, outside, 6, to=PARTIES["destination"][6]).silent()
+    with Counted(node.agent, "destination"):
         assert Ping(guest, 6, PARTIES["destination"][6]).silent()
-    receiver = node.world.node.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    port, payload = next_port(), mark_bytes()
-    receiver.bind(("::", port))
-    sender = guest.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    sender.sendto(payload, (GATEWAY[6], port, 0, guest.namespace.interface_index("eth0")))
-    assert receives(receiver, payload, 0.3) is None
+    free = node.world.add_guest("free")
+    assert UdpPair(free, outside, 6, to=PARTIES["destination"][6]).both()
+
+    def hears_on_the_link(sender):
+        receiver = node.world.node.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        port, payload = next_port(), mark_bytes()
+        receiver.bind(("::", port))
+        client = sender.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        client.sendto(payload, (GATEWAY[6], port, 0, sender.namespace.interface_index("eth0")))
+        return receives(receiver, payload, 0.3) is not None
+    assert hears_on_the_link(free)
+    with Counted(node.agent, "link_local"):
+        assert not hears_on_the_link(guest)
     assert UdpPair(guest, outside, 6, to=PARTIES["grantee"][6]).both()
 
 
