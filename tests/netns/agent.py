@@ -92,6 +92,15 @@ class Agent:
             return subprocess.run([GRANTD, "uninstall", "--pin-root", pin_root or self.world.pin_root, "--state-dir",
                                    self.world.path("state")], capture_output=True, text=True, check=False)
 
+    def shows_open(self, *floods):
+        """The control of floods that do not arrive, and the end of the test: they do, once nothing holds the guests."""
+        if self.process.poll() is None:
+            self.kill()
+        done = self.uninstall()
+        assert done.returncode == 0, done.stderr
+        for flood in floods:
+            eventually(flood.arrived, what="a flood that nothing holds")
+
     def said(self):
         return self.log_path.read_text(encoding="utf-8")
 

@@ -54,7 +54,7 @@ def test_a_full_disk(node):
             run("rm", f"{state}/ballast")
             says(agent, "no longer", "not kept")
             assert flood.sent > 1000 and flood.arrived() == 0
-        agent.kill()
+            agent.shows_open(flood)
 
 
 def test_a_file_system_of_pins_that_nobody_may_write_to(node):
@@ -79,6 +79,7 @@ def test_a_file_system_of_pins_that_nobody_may_write_to(node):
         world.node.ip(f"route replace {other.addresses[4]}/32 dev {other.interface}")
         eventually(allowed(node, other).both, what="the guest that came")
         assert newcomer.opened_again() is None and flood.sent > 1000 and flood.arrived() == 0
+        agent.shows_open(flood)
 
 
 def test_a_start_where_nobody_may_write_to_the_pins(node):
@@ -94,6 +95,7 @@ def test_a_start_where_nobody_may_write_to_the_pins(node):
         run("mount", "-o", "remount,bind,rw", node.world.bpffs)
         agent.start()
         assert allowed(node).both() and flood.sent > 100 and flood.arrived() == 0
+        agent.shows_open(flood)
 
 
 def test_an_agent_that_is_suspended_across_an_end(node):
@@ -113,6 +115,7 @@ def test_an_agent_that_is_suspended_across_an_end(node):
         agent.process.send_signal(signal.SIGCONT)
         eventually(pair.both, what="the Grant that was given anew")
         assert flood.sent > 1000 and flood.arrived() == 0
+        agent.shows_open(flood)
 
 
 def foreign_map(path, entries=7):
@@ -140,6 +143,7 @@ def test_something_else_at_our_path(node, pin, needed):
         eventually(lambda: agent.ctl("verify").returncode == 0, 10, what=f"all is well: {agent.said()}")
         assert allowed(node).both()
         assert flood.sent > 100 and flood.arrived() == 0
+        agent.shows_open(flood)
 
 
 def test_something_else_where_a_guests_program_is_to_be_pinned(node):

@@ -89,3 +89,4 @@ def test_a_call_that_fails_opens_nothing(node, tmp_path, errno):
         node.agent.start()
         eventually(lambda: node.agent.ctl("verify").returncode == 0, 10, what="all is repaired")
         assert granted.both() and flood.arrived() == 0 and second.arrived() == 0
+        node.agent.shows_open(flood, second)
