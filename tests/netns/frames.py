@@ -45,6 +45,11 @@ def arp(operation, sender_mac, sender_ip, target_mac, target_ip):
                        mac_bytes(target_mac), socket.inet_aton(target_ip))
 
 
+def icmp(kind, code, body):
+    data = struct.pack("!BBH", kind, code, 0) + body
+    return data[:2] + struct.pack("!H", checksum(data)) + data[4:]
+
+
 def icmpv6(source, destination, kind, code, body):
     data = struct.pack("!BBH", kind, code, 0) + body
     pseudo = (socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination) +

@@ -12,7 +12,7 @@ import time
 import frames
 import pytest
 from agent import Counted
-from sniffing import Passage
+from sniffing import Passage, seen_until
 from traffic import mark_bytes, next_port, receives
 from world import GATEWAY, NODE, PARTIES, run
 
@@ -312,6 +312,50 @@ def test_chatter_of_the_link_alarms_nobody(wire4):
 @pytest.mark.parametrize("protocol", [4, 41, 47, 50, 51, 33, 136, 253])
 def test_other_protocols(wire4, protocol):
     refused(wire4, "protocol", lambda wire, payload: wire.frame(wire.packet(payload, protocol=protocol)))
+
+
+def test_a_segment_of_no_flow(wire4):
+    """Class 9: a SYN with ACK, a RST and a FIN answer somebody; there is nobody."""
+    for flags in (0x12, 0x04, 0x01):
+        refused(wire4, "no_flow", lambda wire, payload, flags=flags: wire.frame(frames.ipv4(
+            wire.own, wire.to, frames.tcp(wire.own, wire.to, 5555, wire.port, flags) + payload, 6)))
+
+
+def unreachable(wire, payload, quoted_to=None, kind=3, padding=0):
+    """The guest complains of a datagram from the wire's goal that it got, or says so."""
+    quoted = frames.ipv4(wire.to, quoted_to or wire.own, frames.udp(wire.to, wire.own, wire.port, 5555, payload))
+    return wire.frame(frames.ipv4(wire.own, wire.to, frames.icmp(kind, 3, bytes(4) + quoted + bytes(padding)), 1))
+
+
+def test_icmp_errors_speak_of_a_live_flow(wire4):
+    """Class 13: what is quoted is the control's flow, or one that is not."""
+    wire4.control()
+    assert wire4.comes(unreachable) == (1, 1)
+    refused(wire4, "icmp_error_unrelated", lambda wire, payload: unreachable(wire, payload, quoted_to="10.20.0.99"))
+    refused(wire4, "icmp_error_size", lambda wire, payload: unreachable(wire, payload, padding=1280))
+    refused(wire4, "icmp_redirect", lambda wire, payload: unreachable(wire, payload, kind=5))
+    refused(wire4, "icmp_type", lambda wire, payload: unreachable(wire, payload, kind=13))
+
+
+def test_what_comes_for_another_address(side):
+    """The node has a route for it over the guest's link, by which the grantee's datagram goes."""
+    world, other = side.node.world, "10.20.0.99"
+
+    def arrives(guest, to):
+        world.node.ip(f"route replace {other}/32 dev {guest.interface}",
+                      f"neigh replace {other} lladdr {guest.mac} dev {guest.interface} nud permanent")
+        wire, sender = guest.namespace.packet_socket("eth0"), world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.bind((PARTIES["grantee"][4], 0))
+        frames_of = {}
+        for address in (to, guest.addresses[4]):
+            frames_of[address] = mark_bytes()
+            sender.sendto(frames_of[address], (address, next_port()))
+        return any(frames_of[to] in frame for frame in seen_until(wire, frames_of[guest.addresses[4]], False))
+    held, free = side.guests
+    assert arrives(free, other)
+    with Counted(side.node.agent, "not_for_guest", "ingress"):
+        assert not arrives(held, other)
+    world.node.ip(f"route del {other}/32", f"neigh del {other} dev {held.interface}", f"neigh del {other} dev {free.interface}")
 
 
 def test_a_second_address_or_mac_of_the_guests_own_making(node):

@@ -21,30 +21,28 @@ def nobodys_guest(shared_node):
     return shared_node.world.add_guest("free")
 
 
-def pairs(node, family, party, port=None):
+def pairs(node, family, party, guest=None):
     """A try in each protocol from the guest to a party's address."""
-    to = PARTIES[party][family]
-    yield TcpPair(node.guest, node.world.outside, family, to=to, port=port, seconds=0.4)
-    yield UdpPair(node.guest, node.world.outside, family, to=to, port=port)
+    to, guest = PARTIES[party][family], guest or node.guest
+    yield TcpPair(guest, node.world.outside, family, to=to, seconds=0.4)
+    yield UdpPair(guest, node.world.outside, family, to=to)
+    yield Ping(guest, family, to)
 
 
 def test_the_grantees_realm_is_reached_in_every_protocol(shared_node, family):
     for pair in pairs(shared_node, family, "grantee"):
         assert pair.both()
-    assert Ping(shared_node.guest, family, PARTIES["grantee"][family]).both()
     assert UdpPair(shared_node.guest, shared_node.world.tailnet, family, to=TAILNET_GRANTEE[family]).both()
 
 
 @pytest.mark.parametrize("party", ["grantor", "carol", "stranger"])
-def test_nobody_else_is_reached(shared_node, family, party):
-    for pair in pairs(shared_node, family, "grantee"):
+def test_nobody_else_is_reached(shared_node, free, family, party):
+    for pair in (*pairs(shared_node, family, "grantee"), *pairs(shared_node, family, party, free)):
         assert pair.both()
     tries = pairs(shared_node, family, party)  # each is made when it is asked for
-    for _ in ("TCP", "UDP"):
+    for _ in ("TCP", "UDP", "ICMP"):
         with Counted(shared_node.agent, "destination"):
             assert next(tries).silent()
-    with Counted(shared_node.agent, "destination"):
-        assert Ping(shared_node.guest, family, PARTIES[party][family]).silent()
 
 
 def test_a_destination_is_reached_on_the_named_ports_only(shared_node, family):
@@ -85,15 +83,20 @@ def test_the_parties_reach_in(shared_node, family, party):
 
 
 @pytest.mark.parametrize("party,reason", [("carol", "not_a_party"), ("destination", "nobody"), ("stranger", "nobody")])
-def test_nobody_else_reaches_in(shared_node, family, party, reason):
-    guest, outside, source = shared_node.guest, shared_node.world.outside, PARTIES[party][family]
-    assert TcpPair(outside, guest, family, to=guest.addresses[family], source_address=PARTIES["grantee"][family]).both()
-    with Counted(shared_node.agent, reason, "ingress"):
-        assert not TcpPair(outside, guest, family, to=guest.addresses[family], source_address=source, seconds=0.4).connected
-    with Counted(shared_node.agent, reason, "ingress"):
-        assert UdpPair(outside, guest, family, to=guest.addresses[family], source_address=source).silent()
-    with Counted(shared_node.agent, reason, "ingress"):
-        assert Ping(outside, family, guest.addresses[family], source_address=source).silent()
+def test_nobody_else_reaches_in(shared_node, free, family, party, reason):
+    outside, source = shared_node.world.outside, PARTIES[party][family]
+
+    def tries(guest, source):
+        to = guest.addresses[family]
+        yield TcpPair(outside, guest, family, to=to, source_address=source, seconds=0.4)
+        yield UdpPair(outside, guest, family, to=to, source_address=source)
+        yield Ping(outside, family, to, source_address=source)
+    for pair in (*tries(shared_node.guest, PARTIES["grantee"][family]), *tries(free, source)):
+        assert pair.both()
+    held = tries(shared_node.guest, source)
+    for _ in ("TCP", "UDP", "ICMP"):
+        with Counted(shared_node.agent, reason, "ingress"):
+            assert next(held).silent()
 
 
 def test_the_node_reaches_in_and_is_not_reached(shared_node, free, family):
@@ -233,7 +236,7 @@ def test_without_egress_nothing_but_the_realm(node, family):
     for pair in pairs(node, family, "grantee"):
         assert pair.both()
     tries = pairs(node, family, "destination")
-    for _ in ("TCP", "UDP"):
+    for _ in ("TCP", "UDP", "ICMP"):
         with Counted(node.agent, "destination"):
             assert next(tries).silent()
 
