@@ -117,11 +117,14 @@ def test_a_clsact_qdisc_that_somebody_deletes_comes_back(world):
     agent = Agent(world, "--attach", "clsact")
     agent.grant()
     agent.workload(guest)
+    stranger = UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4])
+    assert stranger.both(), "without an agent it arrives"
     agent.start()
+    assert stranger.silent()
     world.node.run("tc", "qdisc", "del", "dev", guest.interface, "clsact")
     agent.process.send_signal(signal.SIGHUP)
     eventually(lambda: "from_guest" in run("tc", "-n", world.node.name, "filter", "show", "dev", guest.interface, "ingress"), 5,
                what=f"the filter back: {agent.said()}")
     eventually(lambda: "to_guest" in run("tc", "-n", world.node.name, "filter", "show", "dev", guest.interface, "egress"), 5)
     assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
-    assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+    assert stranger.silent()

@@ -34,6 +34,8 @@ def test_collisions_with_the_stamp_are_told_once_and_when_they_are_over(world):
     agent = Agent(world, listen="127.0.0.1:9786")
     agent.grant()
     agent.workload(guest)
+    stranger = UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4])
+    assert stranger.both(), "without an agent it arrives"
     agent.start()
 
     def look():
@@ -53,7 +55,7 @@ def test_collisions_with_the_stamp_are_told_once_and_when_they_are_over(world):
     assert "--stamp-mask 0x" in lines(agent, rule)[0] and "warning" in lines(agent, rule)[0]
     # Enforcement goes on.
     assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
-    assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+    assert stranger.silent()
     world.node.run("ip", "rule", "del", "priority", "100")
     look()
     assert eventually(lambda: collisions(world) == "1", what=f"one is over; {agent.said()}")

@@ -17,13 +17,15 @@ def test_metrics_health_and_readiness(world):
     agent = Agent(world, listen="127.0.0.1:9786")
     agent.grant(hard={"keystone.io/egress-bandwidth": "100M"})
     agent.workload(guest)
+    stranger = UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4])
+    assert stranger.both(), "without an agent it arrives"
     agent.start()
     assert eventually(lambda: get(world, "/readyz")[1] == "200", what="readiness")
     assert get(world, "/healthz")[1] == "200"
     assert get(world, "/nothing")[1] == "404"
     assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
     with Counted(agent, "destination"):
-        assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+        assert stranger.silent()
     text, _ = get(world, "/metrics")
     said = subprocess.run(["promtool", "check", "metrics"], input=text + "\n", capture_output=True, text=True, check=False)
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
@@ -64,7 +66,9 @@ def test_a_port_that_is_taken_is_no_reason_not_to_enforce(world):
     agent = Agent(world, listen="127.0.0.1:9786")
     agent.grant()
     agent.workload(guest)
+    stranger = UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4])
+    assert stranger.both(), "without an agent it arrives"
     agent.start()
     assert "no metrics are served" in agent.said()
     assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
-    assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+    assert stranger.silent()

@@ -2,13 +2,14 @@
 they come back, reach only the interface that they were for, and speak for nobody."""
 
 import contextlib
+import json
 import socket
 import time
 
 import pytest
 
 from agent import REALMS
-from test_shaping import classes
+from test_shaping import classes, links
 from traffic import ARRIVES, SILENCE, SO_RCVBUFFORCE, mark_bytes, receives
 from world import PARTIES, eventually
 
@@ -54,6 +55,12 @@ class Exchange:
             sender.sendto(text.ljust(1400, b"."), goal)
 
 
+def waiting(node):
+    """Bytes in the queues."""
+    shown = json.loads(node.world.node.run("tc", "-json", "-s", "qdisc", "show", "dev", links(node)[0]))
+    return max(each["backlog"] for each in shown)
+
+
 def arrived(receiver, text):
     """How many of those that are at the socket now."""
     receiver.setblocking(False)
@@ -76,6 +83,7 @@ def test_what_waits_is_not_for_another_interface_of_the_same_index(slow, alive, 
     exchange.many(text, egress)
     receiver = exchange.home if egress else exchange.guest
     assert receives(receiver, text.ljust(1400, b"."), ARRIVES), "they come"
+    assert waiting(slow) > 20 * 1400
     world.node.ip(f"link del {guest.interface}",
                   f"link add other index {index} address {guest.gateway_mac} type veth peer name eth0 netns {plain.name}",
                   "link set other up")
