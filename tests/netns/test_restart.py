@@ -98,6 +98,7 @@ def test_pins_that_somebody_removed_come_back(node):
     eventually(lambda: {each: sorted(os.listdir(each)) for each in directories} == before, 5, what=f"all pins again: {node.agent.said()}")
     assert "pinned again" in node.agent.said()
     assert node.agent.json("status")["agent"]["running"] and node.agent.ctl("verify").returncode == 0
+    assert pair.both() and UdpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4]).silent()
     node.agent.restart()
     assert pair.both()
     forbidden_stays_away(node)
