@@ -94,7 +94,7 @@ class Agent:
 
     def shows_open(self, *floods):
         """The control of floods that do not arrive, and the end of the test: they do, once nothing holds the guests."""
-        if self.process.poll() is None:
+        if self.process and self.process.poll() is None:
             self.kill()
         done = self.uninstall()
         assert done.returncode == 0, done.stderr

@@ -102,6 +102,7 @@ def test_a_guest_is_closed_before_it_runs_and_until_the_agent_takes_over(world, 
         floods.let_nothing_through()
         agent.kill()
         floods.let_nothing_through()
+        agent.shows_open(*floods.both)
 
 
 @MODES
@@ -119,6 +120,7 @@ def test_an_agent_that_runs_keeps_the_guest_closed_until_it_knows_it(world, atta
         agent.workload(guest)
         eventually(pair.both, what="what the Grant allows")
         floods.let_nothing_through()
+        agent.shows_open(*floods.both)
 
 
 def test_arp_is_closed_too(world):
@@ -142,6 +144,7 @@ def test_the_hosts_side_is_the_kernels_word_and_no_plugins(world):
     assert links_of(world) == [f"from_guest-{guest.number}", f"to_guest-{guest.number}"]
     with Floods(world, guest) as floods:
         floods.let_nothing_through()
+        Agent(world).shows_open(*floods.both)
 
 
 def test_it_tells_the_agent_whose_interface_it_is(world):
@@ -347,10 +350,11 @@ def test_del_removes_the_record_and_opens_nothing(world):
         for _ in range(2):
             chain.ours("DEL", guest.namespace)
             floods.let_nothing_through(0.1)
-    assert [each["containerID"] for each in records(world)] == [other.namespace.name]
-    chain.delete(other)
-    assert records(world) == []
-    chain.delete(other)
+        assert [each["containerID"] for each in records(world)] == [other.namespace.name]
+        chain.delete(other)
+        assert records(world) == []
+        chain.delete(other)
+        Agent(world).shows_open(*floods.both)
 
 
 def test_gc_removes_what_is_gone_and_nothing_else(world):
@@ -366,6 +370,7 @@ def test_gc_removes_what_is_gone_and_nothing_else(world):
     assert links_of(world) == sorted(f"{hook}-{guests['left'].number}" for hook in ("from_guest", "to_guest"))
     with Floods(world, guests["left"]) as floods:
         floods.let_nothing_through(0.1)
+        Agent(world).shows_open(*floods.both)
 
 
 def test_status_and_version(world):
