@@ -5,6 +5,7 @@
 #include "agent/attach/pin_lock.h"
 
 #include <bpf/bpf.h>
+#include <net/if.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <memory>
 #include <optional>
 
 namespace grantd {
@@ -29,13 +31,15 @@ std::string program_name(std::uint32_t id) {
   return info.name;
 }
 
-// Which of our hooks a filter is; by the program's name, which the kernel keeps.
-std::optional<Hook> hook_of(const ClsactFilter& filter) {
-  const std::string name = program_name(filter.program_id);
+// Which of our hooks a program on one side of an interface is; by its name, which the kernel keeps.
+std::optional<Hook> hook_of(std::uint32_t program_id, bool egress) {
+  const std::string name = program_name(program_id);
   for (Hook hook : {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink, Hook::FromQueue})
-    if (name == hook_name(hook) && filter.egress == (hook == Hook::ToGuest)) return hook;
+    if (name == hook_name(hook) && egress == (hook == Hook::ToGuest)) return hook;
   return std::nullopt;
 }
+
+std::optional<Hook> hook_of(const ClsactFilter& filter) { return hook_of(filter.program_id, filter.egress); }
 
 std::set<std::uint32_t> maps_of_program(std::uint32_t id) {
   const Descriptor program(bpf_prog_get_fd_by_id(id));
@@ -331,7 +335,30 @@ Result<std::set<std::uint32_t>> Attacher::held_by_others() const {
   std::set<std::uint32_t> interfaces;
   for (const ClsactFilter& filter : filters.value())
     if (hook_of(filter) && is_of_another(filter, maps)) interfaces.insert(filter.ifindex);
+  if (auto found = add_interfaces_with_links_of_others(interfaces); !found) return found.error();
   return interfaces;
+}
+
+// A link that stands has a pin, so one without a pin here has it elsewhere.
+Result<void> Attacher::add_interfaces_with_links_of_others(std::set<std::uint32_t>& interfaces) const {
+  auto pinned = pinned_links(links());
+  if (!pinned) return pinned.error();
+  std::set<std::uint32_t> own;
+  for (const PinnedLink& each : pinned.value()) own.insert(each.info.link_id);
+  const std::unique_ptr<struct if_nameindex, decltype(&if_freenameindex)> all(if_nameindex(), if_freenameindex);
+  if (!all) return system_error("cannot list the interfaces", errno);
+  for (const struct if_nameindex* each = all.get(); each->if_index != 0; each++)
+    for (const Hook side : {Hook::FromGuest, Hook::ToGuest}) {
+      auto programs = tcx_programs(side, each->if_index);
+      auto links = tcx_links(side, each->if_index);
+      if (!programs || !links) return programs ? links.error() : programs.error();
+      const std::size_t count = std::min(programs.value().size(), links.value().size());
+      for (std::size_t i = 0; i < count; i++)
+        if (links.value()[i] != 0 && !own.contains(links.value()[i]) &&
+            hook_of(programs.value()[i], side == Hook::ToGuest))
+          interfaces.insert(each->if_index);
+    }
+  return {};
 }
 
 Result<void> Attacher::detach_all() {

@@ -39,7 +39,7 @@ class Attacher {
   Result<bool> is_held(const Attachment& attachment) const;
   // Removes the pins of links whose interface or cgroup is gone.
   Result<void> remove_defunct() const;
-  // Interfaces with filters of an agent with another pin root, or whose pins are lost.
+  // Interfaces with links or filters of an agent with another pin root, or filters whose maps' pins are lost.
   Result<std::set<std::uint32_t>> held_by_others() const;
   // Every link and filter of ours, of any agent with this pin root; goes on after a failure and returns the first.
   // Opens the guests. To be called before the maps' pins go, by which filters are known.
@@ -58,6 +58,7 @@ class Attacher {
   Result<void> attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<std::size_t> adopt_links(const std::map<Hook, int>& program_fds);
   Result<std::size_t> adopt_filters(const std::map<Hook, int>& program_fds);
+  Result<void> add_interfaces_with_links_of_others(std::set<std::uint32_t>& interfaces) const;
   std::string links() const { return pin_root_ + "/links"; }
   std::string maps_directory() const { return pin_root_ + "/maps"; }
 

@@ -1,4 +1,5 @@
-// One grantd at a pin root, because two would take each other's programs away; and grantd-cni beside it.
+// One grantd at a pin root, because two would take each other's programs away, and at a state directory, because each
+// would forget what the other has to remember; and grantd-cni beside it.
 #pragma once
 
 #include "maps/descriptor.h"
@@ -12,6 +13,9 @@ namespace grantd {
 // kernel does for a process that dies. Waits a moment for one that is on its way out, and may take the root away with
 // it; then another grantd runs, and that is the error, of number EWOULDBLOCK.
 Result<Descriptor> lock_pin_root(const std::string& pin_root);
+
+// The same of the directory where it keeps what must outlive it. Made for root alone where it is not there.
+Result<Descriptor> lock_state_dir(const std::string& state_dir);
 
 // Whether a grantd holds it now.
 Result<bool> is_pin_root_held(const std::string& pin_root);

@@ -1,6 +1,7 @@
 #include "agent/run/agent.h"
 
 #include "agent/attach/cgroups.h"
+#include "agent/attach/pin_lock.h"
 #include "agent/compile/compile.h"
 #include "agent/guests/pod_cgroup.h"
 #include "agent/handover/guest_namespaces.h"
@@ -12,12 +13,9 @@
 #include "crd-sync/kubernetes/guest_pattern.h"
 
 #include <malloc.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <filesystem>
 #include <random>
 #include <utility>
 
@@ -75,11 +73,9 @@ Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
   // One heap: each thread that serves metrics would keep one of its own, as large as the largest scrape.
   mallopt(M_ARENA_MAX, 1);
   std::unique_ptr<Agent> agent(new Agent(settings));
-  std::error_code failed;
-  std::filesystem::create_directories(settings.state_dir, failed);
-  if (failed) return system_error("cannot make the state directory " + settings.state_dir, failed.value());
-  if (chmod(settings.state_dir.c_str(), 0700) != 0)
-    return system_error("cannot close the state directory " + settings.state_dir + " to others", errno);
+  auto locked = lock_state_dir(settings.state_dir);
+  if (!locked) return locked.error();
+  agent->state_dir_ = std::move(locked).value();
   if (auto disowned = disown_ordinary_namespaces(settings.state_dir); !disowned) return disowned.error();
   auto loop = EventLoop::open();
   if (!loop) return loop.error();

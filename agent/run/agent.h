@@ -14,6 +14,7 @@
 #include "agent/settings/settings.h"
 #include "agent/shape/guest_segments.h"
 #include "crd-sync/source.h"
+#include "maps/descriptor.h"
 
 #include <memory>
 #include <set>
@@ -64,6 +65,7 @@ class Agent {
   void set_alarm(BootNanoseconds due);
 
   Settings settings_;
+  Descriptor state_dir_;  // locked
   EventLoop loop_;
   std::unique_ptr<Datapath> datapath_;
   std::unique_ptr<Attacher> attacher_;

@@ -9,9 +9,13 @@
 #include "agent/shape/guest_segments.h"
 #include "agent/shape/shaper.h"
 
+#include <net/if.h>
+
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
+#include <optional>
 
 namespace grantd {
 
@@ -47,12 +51,15 @@ Result<void> leaves_no_other(const Attacher& attacher, const std::string& pin_ro
   auto others = attacher.held_by_others();
   if (!others || others.value().empty()) return others ? Result<void>() : others.error();
   std::string interfaces;
-  for (const std::uint32_t ifindex : others.value())
-    interfaces += (interfaces.empty() ? "" : ", ") + std::to_string(ifindex);
-  return Error{"pin root " + pin_root + ": holds no maps, and filters of grantd with maps of another pin root, or of " +
-                   "none, stand on interfaces " + interfaces +
-                   "; accepted: the pin root that they belong to; where its " +
-                   "pins are lost, start grantd once, which takes the filters over",
+  for (const std::uint32_t ifindex : others.value()) {
+    std::array<char, IF_NAMESIZE> name{};
+    interfaces += interfaces.empty() ? "" : ", ";
+    interfaces += if_indextoname(ifindex, name.data()) != nullptr ? name.data() : std::to_string(ifindex);
+  }
+  return Error{"pin root " + pin_root +
+                   ": holds no maps, and programs of grantd with another pin root, or with none, " +
+                   "stand on interfaces " + interfaces + "; accepted: the pin root that they belong to; where its " +
+                   "pins are lost, start grantd once, which takes them over",
                0};
 }
 
@@ -69,6 +76,10 @@ Result<void> uninstall(const Settings& settings) {
   Attacher attacher(pin_root, AttachMode::Auto);
   if (auto ours = leaves_no_other(attacher, pin_root); !ours) return ours;
   std::error_code failed;
+  // Another agent's memory must not go, whatever its pin root.
+  std::optional<Result<Descriptor>> state;
+  if (fs::exists(state_dir, failed)) state = lock_state_dir(state_dir);
+  if (state && !*state) return state->error();
   // Also where there is nothing yet: an agent may be about to start. Where nothing can be pinned none can.
   const auto lock = lock_pin_root(pin_root);
   if (!lock && (lock.error().error_number == EWOULDBLOCK || fs::exists(pin_root, failed))) return lock.error();

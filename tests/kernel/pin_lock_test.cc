@@ -26,6 +26,18 @@ TEST(PinLock, IsOneProcessAtATimeAndLeavesNothing) {
   EXPECT_TRUE(lock_pin_root(pin_root()));
 }
 
+TEST(PinLock, OfTheStateDirectoryIsOneProcessAtATimeToo) {
+  const std::string state = pin_root() + "-state";
+  auto first = lock_state_dir(state);
+  ASSERT_TRUE(first) << first.error().message;
+  const auto second = lock_state_dir(state);
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().message, testing::AllOf(testing::HasSubstr(state), testing::HasSubstr("another")));
+  first.value().close();
+  EXPECT_TRUE(lock_state_dir(state));
+  std::filesystem::remove_all(state);
+}
+
 std::string missing_root() { return pin_root() + "/another"; }
 
 TEST(PinLock, AMissingRootIsMadeWhereThereMayBeOne) {

@@ -87,8 +87,8 @@ class Agent:
         self.kill()
         return self.start()
 
-    def uninstall(self, pin_root=None):
-        with self.world.node.entered():
+    def uninstall(self, pin_root=None, namespace=None):
+        with (namespace or self.world.node).entered():
             return subprocess.run([GRANTD, "uninstall", "--pin-root", pin_root or self.world.pin_root, "--state-dir",
                                    self.world.path("state")], capture_output=True, text=True, check=False)
 

@@ -259,7 +259,16 @@ def test_drift_is_mended(node):
 def test_only_uninstall_opens_and_it_leaves_nothing(node):
     pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4])
     assert pair.silent()
+    mistaken = node.world.pin_root + "-mistaken"
+    remembered = sorted(os.listdir(node.world.path("state")))
+    assert "last-good" in remembered
+    refused = node.agent.uninstall(pin_root=mistaken, namespace=node.world.outside)
+    assert refused.returncode == 1 and f'{node.world.path("state")}: another grantd runs' in refused.stderr, refused.stderr
     node.agent.kill()
+    refused = node.agent.uninstall(pin_root=mistaken)
+    assert refused.returncode == 1 and "another pin root" in refused.stderr, refused.stderr
+    assert node.guest.interface in refused.stderr, "which interfaces it would have opened"
+    assert sorted(os.listdir(node.world.path("state"))) == remembered and not os.path.exists(mistaken)
     assert pair.silent()
     assert pins(node.world)
     done = node.agent.uninstall()
