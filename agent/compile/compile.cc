@@ -129,8 +129,17 @@ void compile_prefixes(const DesiredState& desired, std::map<IpAddress, std::stri
   bound.used = node.in_force.prefixes;
   bound.refused = wanted - bound.used + crowds;
   report_excess("realms", {bound.most, wanted, 0},
-                "addresses are more than this node holds; what was in force stays, nothing is added",
+                "entries for prefixes are more than this node holds; what was in force stays, nothing is added",
                 "--max-realm-prefixes", policy);
+  // Of many the one that a person looks at first.
+  const auto largest = std::max_element(
+      desired.realms.begin(), desired.realms.end(),
+      [](const Realm& one, const Realm& other) { return one.addresses.size() < other.addresses.size(); });
+  if (largest == desired.realms.end()) return;
+  Problem& problem = policy.problems.back();
+  problem.object = "Realm " + largest->name;
+  problem.position = largest->position;
+  problem.message += "; of all Realms this one has the most prefixes, " + std::to_string(largest->addresses.size());
 }
 
 // Also of guests whose interface is not there yet.

@@ -78,12 +78,16 @@ struct TimeFacts {
   std::map<std::string, std::string> expired;  // Grant key -> spec_hash that expired here
 };
 
+// A Realm's prefix takes an entry for whose it is and one for each class of uplinks that it is believed on, and the
+// node's guests need room beside Realms of GRANTD_MAX_PREFIXES.
+constexpr std::size_t kPrefixEntries = 5 * std::size_t{GRANTD_MAX_PREFIXES};
+
 // Settings, made smaller where the pinned maps hold less.
 struct Limits {
   std::size_t grants = GRANTD_MAX_GRANTS;
   std::size_t endpoints = GRANTD_MAX_ENDPOINTS;
   std::size_t rules = GRANTD_MAX_RULES;
-  std::size_t prefixes = GRANTD_MAX_PREFIXES;
+  std::size_t prefixes = kPrefixEntries;
   std::size_t identities = GRANTD_MAX_IDENTITIES;  // of Realms, of Grants, and this node's own
   std::size_t flows = GRANTD_MAX_FLOWS;            // of all flow tables together
   std::uint32_t flows_per_grant = GRANTD_FLOWS_PER_GRANT;

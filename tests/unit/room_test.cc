@@ -19,6 +19,7 @@ using desired::node;
 using desired::noon;
 using desired::workload;
 using desired::world;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -131,7 +132,25 @@ TEST(Room, PrefixesBeyondTheLimitAreRefusedWhole) {
     const CompiledPolicy policy = compile(three(), node(), noon(), limits);
     EXPECT_EQ(policy.prefixes_refused, most < exact);
     EXPECT_EQ(says(policy, "--max-realm-prefixes"), most < exact);
+    if (most < exact) {
+      EXPECT_THAT(policy.problems.back().text(), AllOf(HasSubstr("Realm bob"), HasSubstr("--max-realm-prefixes")));
+    }
   }
+}
+
+// The floor of the design, also where each prefix is believed on every class.
+TEST(Room, AsManyPrefixesOfRealmsAsTheDesignNamesFit) {
+  DesiredState desired = three();
+  std::vector<std::string> all;
+  while (all.size() < 65536 - 16)  // the other Realms have some
+    all.push_back("198." + std::to_string(20 + all.size() / 65536) + "." + std::to_string(all.size() / 256 % 256) +
+                  "." + std::to_string(all.size() % 256) + "/32");
+  desired.realms.push_back(desired::realm("large", all));
+  desired.realms.back().uplinks = {UplinkClass::Tailnet, UplinkClass::Lan, UplinkClass::Overlay};
+  const CompiledPolicy policy = compile(desired, node(), noon());
+  EXPECT_FALSE(policy.prefixes_refused);
+  EXPECT_GT(policy.prefixes.size(), 4 * all.size());
+  EXPECT_FALSE(says(policy, "--max-realm-prefixes"));
 }
 
 TEST(Room, RealmsWithoutAnIdentityAreNobodyAndTheirGrantsAreRefused) {

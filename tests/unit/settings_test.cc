@@ -230,7 +230,7 @@ TEST_F(SettingsTest, LimitsOfTheNodeAreThoseOfTheDesignUntilTheyAreSet) {
   EXPECT_EQ(limits.grants, 4096U);
   EXPECT_EQ(limits.endpoints, 16384U);
   EXPECT_EQ(limits.rules, 262144U);
-  EXPECT_EQ(limits.prefixes, 65536U);
+  EXPECT_EQ(limits.prefixes, 327680U);
   EXPECT_EQ(limits.identities, 8191U);
   EXPECT_EQ(limits.flows, 67108864U);
   file("max-rules = 3\nmax-identities = 4\nflows-per-grant = 100\n");
