@@ -125,6 +125,20 @@ TEST(Explanation, ReadsAsVerdictReasonAndLine) {
             "  decided by  /etc/grantd/grants.yaml:12: 203.0.113.0/24:443/TCP\n");
   EXPECT_THAT(show_explanation(node, {{"a", "b", "", {step}}}, {Output::Json, false}), HasSubstr("\"line\": 12"));
 
+  Snapshot in_notice = node;
+  in_notice.slot_names.at(1).phase = GRANTD_PHASE_REVOKED;
+  step.source.reset();
+  for (const auto reason : {GRANTD_REASON_DESTINATION, GRANTD_REASON_NOT_A_PARTY}) {
+    step.found.reason = reason;
+    EXPECT_THAT(decided_by(node, step), HasSubstr("nothing in keystone-system/alice-to-bob"));
+    EXPECT_EQ(decided_by(in_notice, step),
+              "spec.revoked of keystone-system/alice-to-bob (/etc/grantd/grants.yaml:7): "
+              "in its notice period only admitted flows go on");
+  }
+
+  step.source = samples::zeros<grantd_source>();
+  copy_text(step.source->file, "/etc/grantd/grants.yaml");
+  step.source->line = 12;
   step.found.reason = GRANTD_REASON_REVOKED;
   copy_text(step.source->text, "spec.revoked: true");
   EXPECT_EQ(decided_by(node, step), "/etc/grantd/grants.yaml:12: spec.revoked: true");

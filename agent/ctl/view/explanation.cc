@@ -51,16 +51,20 @@ std::string why_closed(const Snapshot& snapshot, const ExplainedStep& step) {
   }
   const std::string position = grant_position(snapshot, step.found.slot);
   const std::string grant = grant_name(snapshot, step.found.slot) + (position.empty() ? "" : " (" + position + ")");
+  const auto named = snapshot.slot_names.find(step.found.slot);
+  const bool in_notice = named != snapshot.slot_names.end() && named->second.phase == GRANTD_PHASE_REVOKED;
+  const std::string nothing = in_notice
+                                  ? "spec.revoked of " + grant + ": in its notice period only admitted flows go on"
+                                  : "nothing in " + grant + " opens it";
   switch (step.found.reason) {
     case GRANTD_REASON_DESTINATION:
-      return "nothing in " + grant +
-             " opens it: not spec.networkPolicy.allowedDestinations, or egressAllowed is not true";
+      return nothing + (in_notice ? "" : ": not spec.networkPolicy.allowedDestinations, or egressAllowed is not true");
     case GRANTD_REASON_DESTINATION_PORT:
     case GRANTD_REASON_PROTECTED_DESTINATION:
     case GRANTD_REASON_NOBODY:
     case GRANTD_REASON_NOT_A_PARTY:
     case GRANTD_REASON_PARTY_PORT:
-      return "nothing in " + grant + " opens it";
+      return nothing;
     case GRANTD_REASON_EXPIRED:
     case GRANTD_REASON_NOT_YET_VALID:
       return "spec.validity of " + grant;
