@@ -78,6 +78,14 @@ Result<bool> is_first(const Attachment& attachment, std::uint32_t program_id) {
   return !programs.value().empty() && programs.value().front() == program_id;
 }
 
+// All of tcx runs before all filters.
+Result<bool> is_first_of_all(const ClsactFilter& filter, Hook hook) {
+  if (!filter.first) return false;
+  auto before = tcx_programs(hook, filter.ifindex);
+  if (!before) return before.error();
+  return before.value().empty();
+}
+
 Result<bool> stands_at(const Descriptor& link, const Attachment& attachment) {
   auto info = link_info(link.get());
   if (!info) return info.error();
@@ -109,6 +117,8 @@ Result<void> Attacher::attach(const Attachment& attachment, int program_fd, std:
 Result<void> Attacher::attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
   if (mode_ != AttachMode::Clsact) {
     auto attached = attach_tcx(attachment, program_fd, program_id);
+    // A filter of an agent before us would judge each packet once more.
+    if (attached && adopted_filters_) attached = detach_filters(attachment);
     if (attached) mechanism_ = "tcx";
     if (attached || has_tcx()) return attached;
     if (mode_ == AttachMode::Tcx)
@@ -116,8 +126,24 @@ Result<void> Attacher::attach_interface(const Attachment& attachment, int progra
     mode_ = AttachMode::Clsact;
   }
   auto attached = attach_filter(attachment.ifindex, attachment.hook == Hook::ToGuest, program_fd, program_id);
-  if (attached) mechanism_ = "clsact";
-  return attached;
+  if (!attached) return attached;
+  mechanism_ = "clsact";
+  auto before = tcx_programs(attachment.hook, attachment.ifindex);
+  if (!before) return before.error();
+  if (before.value().empty()) return {};
+  return Error{std::string(hook_name(attachment.hook)) + " on interface " + std::to_string(attachment.ifindex) +
+                   ": tcx program " + std::to_string(before.value().front()) +
+                   " of somebody else runs before the filter; accepted: --attach auto or tcx",
+               0};
+}
+
+Result<void> Attacher::detach_filters(const Attachment& attachment) const {
+  auto filters = filters_on(attachment.ifindex, attachment.hook == Hook::ToGuest);
+  if (!filters) return filters.error();
+  for (const ClsactFilter& filter : filters.value())
+    if (hook_of(filter) == attachment.hook)
+      if (auto detached = detach_filter(filter); !detached) return detached;
+  return {};
 }
 
 Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
@@ -187,7 +213,7 @@ Result<Descriptor> Attacher::first_link(const Attachment& attachment, int progra
 // our program. Whoever dies in between leaves the guard.
 Result<void> Attacher::move_to_front(const Attachment& attachment, const Descriptor& old, int program_fd) {
   const std::string name = link_name(attachment);
-  auto guard = load_guard(attachment.hook);
+  auto guard = load_guard(attachment.hook, stamp_mask_);
   if (!guard) return guard.error();
   auto link = create_tcx_link(attachment.hook, attachment.ifindex, guard.value().get());
   if (!link) return link.error();
@@ -231,13 +257,7 @@ Result<void> Attacher::detach(const Attachment& attachment) {
     bpf_link_detach(each.link.get());
     if (auto removed = remove_pin(each.path); !removed) return removed;
   }
-  if (!is_interface_hook(attachment.hook)) return {};
-  auto filters = filters_on(attachment.ifindex, attachment.hook == Hook::ToGuest);
-  if (!filters) return filters.error();
-  for (const ClsactFilter& filter : filters.value())
-    if (hook_of(filter) == attachment.hook)
-      if (auto detached = detach_filter(filter); !detached) return detached;
-  return {};
+  return is_interface_hook(attachment.hook) ? detach_filters(attachment) : Result<void>();
 }
 
 Result<std::size_t> Attacher::adopt(const std::map<Hook, int>& program_fds) {
@@ -278,6 +298,7 @@ Result<std::size_t> Attacher::adopt_filters(const std::map<Hook, int>& program_f
       return replaced.error();
     }
     mechanism_ = "clsact";
+    adopted_filters_ = true;
     adopted++;
   }
   return adopted;
@@ -303,10 +324,12 @@ Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_
   auto filters = all_filters();
   if (!filters) return filters.error();
   for (const ClsactFilter& filter : filters.value())
-    for (const auto& [hook, id] : program_ids)
-      if (is_interface_hook(hook) && filter.first && filter.program_id == id &&
-          filter.egress == (hook == Hook::ToGuest))
-        attachments.insert({hook, filter.ifindex, 0});
+    for (const auto& [hook, id] : program_ids) {
+      if (!is_interface_hook(hook) || filter.program_id != id || filter.egress != (hook == Hook::ToGuest)) continue;
+      auto first = is_first_of_all(filter, hook);
+      if (!first) return first.error();
+      if (first.value()) attachments.insert({hook, filter.ifindex, 0});
+    }
   return attachments;
 }
 
@@ -317,7 +340,7 @@ Result<bool> Attacher::is_held(const Attachment& attachment) const {
   auto filters = filters_on(attachment.ifindex, attachment.hook == Hook::ToGuest);
   if (!filters) return filters.error();
   for (const ClsactFilter& filter : filters.value())
-    if (filter.first && hook_of(filter) == attachment.hook) return true;
+    if (hook_of(filter) == attachment.hook) return is_first_of_all(filter, attachment.hook);
   return false;
 }
 

@@ -20,7 +20,8 @@ class Attacher {
  public:
   // pin_root/links must exist for attach. Auto: a tcx link where the kernel has it, clsact where it does not,
   // found out by trying.
-  Attacher(std::string pin_root, AttachMode mode) : pin_root_(std::move(pin_root)), mode_(mode) {}
+  Attacher(std::string pin_root, AttachMode mode, std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT)
+      : pin_root_(std::move(pin_root)), mode_(mode), stamp_mask_(stamp_mask) {}
 
   // Puts the program first on its hook, pins the link, and reads back what is there. Where it stands
   // already, or stood behind others, it goes on standing there until the new one is first: no packet
@@ -51,6 +52,7 @@ class Attacher {
  private:
   Result<void> attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<void> attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id);
+  Result<void> detach_filters(const Attachment& attachment) const;
   Result<void> free_name(const std::string& name) const;
   Result<void> replace_program(const PinnedLink& front, int program_fd) const;
   Result<Descriptor> first_link(const Attachment& attachment, int program_fd);
@@ -64,7 +66,9 @@ class Attacher {
 
   std::string pin_root_;
   AttachMode mode_;
+  std::uint32_t stamp_mask_;
   std::string mechanism_;
+  bool adopted_filters_ = false;
   // Links that could not be pinned, and hold all the same: a guest that has been closed stays so. By what each was
   // made for; its interface may have another index by now.
   std::map<Attachment, Descriptor> unpinned_;

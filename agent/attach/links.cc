@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstring>
 
 namespace grantd {
@@ -179,13 +180,21 @@ Result<std::vector<std::uint32_t>> tcx_links(Hook hook, std::uint32_t ifindex) {
   return there ? std::move(there).value().links : Result<std::vector<std::uint32_t>>(there.error());
 }
 
-Result<Descriptor> load_guard(Hook hook) {
+Result<Descriptor> load_guard(Hook hook, std::uint32_t stamp_mask) {
   constexpr int kNext = -1, kDrop = 2;  // TCX_NEXT, TCX_DROP
-  const bpf_insn instructions[] = {
-      {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, hook == Hook::FromUplink ? kNext : kDrop},
-      {BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
-  };
-  Descriptor program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, hook_name(hook), "GPL", instructions, 2, nullptr));
+  constexpr auto kMark = static_cast<std::int16_t>(offsetof(__sk_buff, mark));
+  const bpf_insn exit = {BPF_JMP | BPF_EXIT, 0, 0, 0, 0};
+  std::vector<bpf_insn> instructions;
+  if (hook == Hook::FromUplink)
+    instructions = {{BPF_LDX | BPF_MEM | BPF_W, BPF_REG_2, BPF_REG_1, kMark, 0},
+                    {BPF_ALU | BPF_AND | BPF_K, BPF_REG_2, 0, 0, static_cast<std::int32_t>(~stamp_mask)},
+                    {BPF_STX | BPF_MEM | BPF_W, BPF_REG_1, BPF_REG_2, kMark, 0},
+                    {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, kNext},
+                    exit};
+  else
+    instructions = {{BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, kDrop}, exit};
+  Descriptor program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, hook_name(hook), "GPL", instructions.data(),
+                                   instructions.size(), nullptr));
   if (!program.valid()) return system_error("cannot load the guard", errno);
   return program;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/plan/attachment.h"
+#include "maps/abi/identity.h"
 #include "maps/descriptor.h"
 #include "maps/result.h"
 
@@ -36,9 +37,10 @@ std::optional<Hook> hook_of_type(std::uint32_t attach_type, bool of_interface, H
 Result<std::vector<std::uint32_t>> tcx_links(Hook hook, std::uint32_t ifindex);
 // Program ids on a tcx hook, in the order in which they run. Without tcx: none.
 Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex);
-// Holds the place of ours until it comes: drops everything, or on an uplink lets everything pass. Bears the name
-// of ours, by which a filter is recognised.
-Result<Descriptor> load_guard(Hook hook);
+// Holds the place of ours until it comes: drops everything, or on an uplink lets everything pass as nobody's, by taking
+// the bits of `stamp_mask` from its mark: a packet out of a tunnel bears the stamp of the outer one. Bears the name of
+// ours, by which a filter is recognised.
+Result<Descriptor> load_guard(Hook hook, std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT);
 // Whether this kernel has tcx, found out by asking the loopback interface.
 bool has_tcx();
 

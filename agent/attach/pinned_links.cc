@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -82,8 +83,11 @@ Result<void> end_doubles(std::vector<PinnedLink>& live) {
     first->second = std::min(candidate, first->second);
   }
   std::sort(behind.rbegin(), behind.rend());
+  std::set<std::uint32_t> in_front;
+  for (const auto& [place, ranked] : front) in_front.insert(live[ranked.second].info.link_id);
   for (const std::size_t index : behind) {
-    bpf_link_detach(live[index].link.get());
+    // A second pin of the link in front goes alone.
+    if (!in_front.contains(live[index].info.link_id)) bpf_link_detach(live[index].link.get());
     if (auto removed = remove_pin(live[index].path); !removed) return removed;
     live.erase(live.begin() + static_cast<std::ptrdiff_t>(index));
   }

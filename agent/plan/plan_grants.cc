@@ -30,11 +30,19 @@ void Planner::keep_refused(const RefusedGrant& grant) {
   const auto published = kernel_.published.find(slot->second);
   if (published == kernel_.published.end()) return;
   const auto current = kernel_.policies.find(published->second);
-  if (current == kernel_.policies.end()) return;
+  if (current == kernel_.policies.end()) {
+    // Its record is lost, and nobody could tell its flows any more that a realm lost an address.
+    add(Close, kIdentitiesSubject, operation::Publish{slot->second, 0});
+    published_.erase(slot->second);
+    return;
+  }
   const auto rules = kernel_.rule_sets.find(current->second.rules_id);
-  if (rules == kernel_.rule_sets.end()) return;
   bool loses = unsettled_;
-  for (const grantd_idrule_key& key : rules->second.identity_rules) loses = loses || losers_.contains(key.identity);
+  // Where the map of its identity rules is lost, any of them may have been one.
+  if (rules == kernel_.rule_sets.end() || rules->second.identity_rules.empty())
+    loses = loses || !losers_.empty();
+  else
+    for (const grantd_idrule_key& key : rules->second.identity_rules) loses = loses || losers_.contains(key.identity);
   if (!loses) return;
   grantd_policy policy = current->second;
   policy.realm_epoch = never_zero(policy.realm_epoch + 1);

@@ -104,6 +104,8 @@ void Planner::assign_identities() {
   }
   std::map<IdentityName, std::uint32_t> known;
   for (const auto& [number, name] : kernel_.identity_names) known[name] = number;
+  // Also numbers without a name, where the names are lost: rules in force still mean their old bearers.
+  const auto taken = identities_in_use();
   std::uint32_t candidate = GRANTD_IDENTITY_FIRST;
   for (const IdentityName& name : names) {
     if (name.kind == IdentityName::Kind::Nobody) continue;
@@ -115,7 +117,9 @@ void Planner::assign_identities() {
       identities_[name] = found->second;
       continue;
     }
-    while (candidate <= GRANTD_MAX_IDENTITIES && kernel_.identity_names.contains(candidate)) candidate++;
+    while (candidate <= GRANTD_MAX_IDENTITIES &&
+           (kernel_.identity_names.contains(candidate) || taken.contains(candidate)))
+      candidate++;
     if (candidate > GRANTD_MAX_IDENTITIES) {
       report("identity of " + name.name, "no number is left; it is nobody on this node",
              "at most " + std::to_string(GRANTD_MAX_IDENTITIES) + " Realms and Grants together");
@@ -126,6 +130,16 @@ void Planner::assign_identities() {
     add(Fill, kIdentitiesSubject, operation::PutIdentityName{candidate, name});
     candidate++;
   }
+}
+
+std::set<std::uint32_t> Planner::identities_in_use() const {
+  std::set<std::uint32_t> used;
+  for (const auto& [key, number] : kernel_.prefixes) used.insert(number);
+  for (const auto& [rules_id, rules] : kernel_.rule_sets)
+    for (const grantd_idrule_key& key : rules.identity_rules) used.insert(key.identity);
+  for (const auto& [policy_id, policy] : kernel_.policies)
+    used.insert({policy.identity, policy.grantor_identity, policy.grantee_identity});
+  return used;
 }
 
 std::uint32_t Planner::number_of(const IdentityName& name) const {

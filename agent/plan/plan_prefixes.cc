@@ -23,8 +23,13 @@ void Planner::plan_prefixes() {
   for (const CompiledPrefix& each : wanted_.prefixes)
     wanted[{each.uplink_class, each.prefix}] = number_of(each.identity);
 
-  // All of them are lost with their map, and with them who has lost some meanwhile.
-  if (!refused && kernel_.prefixes.empty() && !wanted.empty() && !kernel_.published.empty()) unsettled_ = true;
+  // All of them are lost with their map, and with them who has lost some meanwhile. Where the new ones are refused, one
+  // stands there as nobody's, so that this is seen once, and again when they come.
+  if (kernel_.prefixes.empty() && !wanted.empty() && !kernel_.published.empty()) {
+    unsettled_ = true;
+    if (refused)
+      add(Open, kIdentitiesSubject, operation::PutPrefixes{{{wanted.begin()->first, GRANTD_IDENTITY_NOBODY}}});
+  }
 
   std::vector<std::pair<PrefixKey, std::uint32_t>> close, open;
   std::vector<PrefixKey> remove;

@@ -59,12 +59,8 @@ void Planner::retire_slots(const std::set<std::uint64_t>& kept) {
 }
 
 void Planner::retire_names() {
-  std::set<std::uint32_t> used;
+  std::set<std::uint32_t> used = identities_in_use();
   for (const auto& [name, number] : identities_) used.insert(number);
-  for (const auto& [key, number] : kernel_.prefixes) used.insert(number);
-  for (const auto& [rules_id, rules] : kernel_.rule_sets)
-    for (const grantd_idrule_key& key : rules.identity_rules) used.insert(key.identity);
-  for (const auto& [policy_id, policy] : kernel_.policies) used.insert(policy.identity);
   for (const auto& [number, name] : kernel_.identity_names)
     if (!used.contains(number)) add(Retire, kSubject, operation::RemoveIdentityName{number});
   for (const auto& [endpoint_id, guest] : kernel_.guests)

@@ -32,7 +32,9 @@ class Planner {
   void recover_numbers();
   void assign_slots();
   void assign_identities();
-  std::uint32_t number_of(const IdentityName& name) const;  // 0 where there is none
+  std::uint32_t number_of(const IdentityName& name) const;
+  // Numbers that prefixes, rules and policies in force bear, whether or not they have a name.
+  std::set<std::uint32_t> identities_in_use() const;  // 0 where there is none
   std::uint64_t take_policy_id();
   std::uint64_t take_version();
   std::uint32_t take_endpoint_id();

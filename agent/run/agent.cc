@@ -94,7 +94,7 @@ Result<void> Agent::load_datapath() {
   auto datapath = Datapath::load(options);
   if (!datapath) return datapath.error();
   datapath_ = std::move(datapath).value();
-  attacher_ = std::make_unique<Attacher>(settings_.pin_root, mode_of(settings_.attach));
+  attacher_ = std::make_unique<Attacher>(settings_.pin_root, mode_of(settings_.attach), settings_.stamp_mask);
   std::map<Hook, int> programs;
   for (const auto& [hook, program] : datapath_->programs()) programs[hook] = program.fd;
   auto adopted = attacher_->adopt(programs);

@@ -335,6 +335,24 @@ TEST(AttachTcx, AMoveThatWasBegunTakesNoNameFromAnotherInterface) {
   ASSERT_DONE(attacher.detach_all());
 }
 
+TEST(AttachTcx, ASecondPinOfALinkGoesAndTheLinkHolds) {
+  Pair pair("kt0");
+  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
+  Attacher attacher(pin_root(), AttachMode::Tcx);
+  const Programs dropping(kDrop);
+  const Attachment from{Hook::FromGuest, pair.ifindex(), 0};
+  ASSERT_DONE(attach(attacher, from, dropping));
+  const auto links = tcx_links(from.hook, from.ifindex).value();
+  const std::string path = pin_root() + "/links/" + link_name(from), second = pin_root() + "/links/from_guest-7777";
+  ASSERT_EQ(bpf_obj_pin(open_link(path).get(), second.c_str()), 0);
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_EQ(tcx_links(from.hook, from.ifindex).value(), links);
+  EXPECT_TRUE(std::filesystem::exists(path));
+  EXPECT_FALSE(std::filesystem::exists(second));
+  EXPECT_FALSE(pair.passes_from_guest());
+  ASSERT_DONE(attacher.detach_all());
+}
+
 TEST(AttachTcx, ALinkUnderAnotherNameHoldsAndGetsItsOwn) {
   Pair pair("kt0"), other("kt1", 2);
   if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
@@ -422,6 +440,34 @@ TEST(AttachClsact, AFilterThatKeepsUsFromTheFirstPlaceIsAnError) {
   EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
   ASSERT_DONE(attacher.detach_all());
   std::filesystem::remove(path);
+}
+
+// All of tcx runs before all filters.
+TEST(AttachClsact, AForeignTcxProgramStandsBeforeAFilter) {
+  Pair pair("kt0");
+  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
+  Attacher attacher(pin_root(), AttachMode::Clsact);
+  const Programs dropping(kDrop);
+  const Attachment from{Hook::FromGuest, pair.ifindex(), 0};
+  ASSERT_DONE(attach(attacher, from, dropping));
+  EXPECT_TRUE(attacher.is_held(from).value());
+  const Program foreign = foreign_program(kAccept);
+  const Intruder intruder(pair, foreign, true);
+  ASSERT_TRUE(pair.passes_from_guest()) << "the intruder is not in front, this test shows nothing";
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
+  EXPECT_FALSE(attacher.is_held(from).value());
+  const auto failed = attach(attacher, from, dropping);
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().message, HasSubstr("--attach auto"));
+
+  // An agent that may use tcx gets before it, and leaves no filter that would judge a packet twice.
+  Attacher newer(pin_root(), AttachMode::Auto);
+  ASSERT_TRUE(newer.adopt(dropping.fds()).ok());
+  ASSERT_DONE(attach(newer, from, dropping));
+  EXPECT_FALSE(pair.passes_from_guest());
+  EXPECT_THAT(newer.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(output_of("tc filter show dev kt0 ingress"), Not(HasSubstr("from_guest")));
+  ASSERT_DONE(newer.detach_all());
 }
 
 TEST(AttachAuto, TakesTcxWhereTheKernelHasIt) {

@@ -1,10 +1,6 @@
-#include "agent/plan/plan.h"
+#include "tests/unit/plan_fixture.h"
 
-#include "agent/apply/applier.h"
 #include "agent/plan/encode.h"
-#include "agent/plan/in_force.h"
-#include "tests/unit/desired_samples.h"
-#include "tests/unit/model_kernel.h"
 
 #include <gmock/gmock.h>
 
@@ -19,43 +15,6 @@ using desired::world;
 using model::ModelKernel;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-class PlanTest : public testing::Test {
- protected:
-  Plan next(const DesiredState& desired) {
-    facts_.interfaces = {2, 10, 11, 12};
-    facts_.cpus = 2;
-    facts_.now = time_.boot_now;
-    node_.in_force = in_force(applier_.state());
-    return plan(applier_.state(), compile(desired, node_, time_), facts_);
-  }
-  ApplyReport converge(const DesiredState& desired) { return applier_.apply(next(desired), facts_.now); }
-  void pass(std::chrono::nanoseconds duration) {
-    time_.now += duration;
-    time_.boot_now += static_cast<BootNanoseconds>(duration.count());
-  }
-  DesiredState with_grant(const std::vector<std::string>& destinations = {"198.51.100.0/24:443/TCP"}) {
-    DesiredState desired = world();
-    desired.grants = {grant("g", destinations)};
-    desired.workloads = {workload("web", "g", "veth-a", {"10.20.0.2"})};
-    return desired;
-  }
-  std::uint64_t published() const {
-    return applier_.state().published.empty() ? 0 : applier_.state().published.begin()->second;
-  }
-  std::uint32_t epoch() const { return applier_.state().policies.at(published()).realm_epoch; }
-  std::vector<std::string> names(const Plan& plan) {
-    std::vector<std::string> result;
-    for (const Step& step : plan.steps) result.push_back(operation_name(step.operation));
-    return result;
-  }
-
-  ModelKernel kernel_;
-  Applier applier_{kernel_};
-  NodeFacts node_ = node();
-  TimeFacts time_ = noon();
-  PlanFacts facts_;
-};
 
 TEST_F(PlanTest, AttachesBeforeAnythingAndOpensLast) {
   const auto steps = names(next(with_grant()));
@@ -80,56 +39,6 @@ TEST_F(PlanTest, AnAgentThatStartsAgainAdoptsWhatItFinds) {
   ASSERT_TRUE(another.refresh(time_.boot_now).ok());
   facts_.now = time_.boot_now;
   EXPECT_THAT(names(plan(another.state(), compile(with_grant(), node_, time_), facts_)), IsEmpty());
-}
-
-// Flows remember policies of which nothing else is left, so no number may come again.
-TEST_F(PlanTest, NumbersWhoseRecordIsLostAreNotGivenOutAgain) {
-  converge(with_grant());
-  converge(with_grant({"203.0.113.0/24"}));
-  for (int lost = 0; lost < 3; lost++) {
-    pass(std::chrono::seconds(5));
-    KernelState state = applier_.state();
-    state.node = grantd_node{};
-    std::uint64_t highest = 0, version = 0;
-    std::uint32_t endpoint = 0, rules = 0;
-    for (const auto& [id, policy] : state.policies) highest = std::max(highest, id);
-    for (const auto& [id, set] : state.rule_sets) rules = std::max(rules, id);
-    for (const auto& [ifindex, record] : state.endpoints) {
-      version = std::max<std::uint64_t>(version, record.version);
-      endpoint = std::max(endpoint, record.endpoint_id);
-    }
-    // All of it may be gone but the tables of flows.
-    if (lost == 1) {
-      state.policies.clear();
-      state.published.clear();
-      state.rule_sets.clear();
-      state.endpoints.clear();
-      state.guests.clear();
-    }
-    DesiredState desired = with_grant({"203.0.113." + std::to_string(lost)});
-    desired.workloads.push_back(workload("db-" + std::to_string(lost), "g", "veth-b", {"10.20.0.3"}));
-    node_.in_force = in_force(state);
-    facts_.now = time_.boot_now;
-    std::size_t seen = 0;
-    for (const Step& step : plan(state, compile(desired, node_, time_), facts_).steps) {
-      if (const auto* policy = std::get_if<operation::PutPolicy>(&step.operation)) {
-        EXPECT_GT(policy->policy_id, highest + 1000) << "and beyond what is not to be seen any more";
-        seen++;
-      }
-      if (const auto* put = std::get_if<operation::PutRules>(&step.operation)) {
-        EXPECT_GT(put->rules_id, rules + 1000);
-        seen++;
-      }
-      const auto* record = std::get_if<operation::PutEndpoint>(&step.operation);
-      if (record && record->endpoint->ifindex == 11) {
-        EXPECT_GT(record->endpoint->endpoint_id, endpoint + 1000);
-        EXPECT_GT(record->endpoint->version, version + 1000);
-        seen++;
-      }
-    }
-    EXPECT_GE(seen, 3U) << "a guest of another name is closed first";
-    converge(desired);
-  }
 }
 
 TEST_F(PlanTest, AChangeOfRateCopiesNoRules) {
@@ -340,28 +249,6 @@ TEST_F(PlanTest, ALossThatWasCutShortPutsFlowsInDoubtAllTheSame) {
     EXPECT_NE(epoch(), before) << "cut after " << done << " steps";
     EXPECT_TRUE(next(fewer).steps.empty());
   }
-}
-
-// Another version of their map, or a pin that somebody removed while no agent ran.
-TEST_F(PlanTest, WhereThePrefixesAreLostAllFlowsAreInDoubt) {
-  converge(with_grant());
-  DesiredState fewer = with_grant();
-  fewer.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
-  KernelState state = applier_.state();
-  state.prefixes.clear();
-  node_.in_force = in_force(state);
-  const Plan lost = plan(state, compile(fewer, node_, time_), facts_);
-  std::size_t published = 0;
-  for (const Step& step : lost.steps)
-    if (const auto* policy = std::get_if<operation::PutPolicy>(&step.operation)) {
-      EXPECT_NE(policy->policy->realm_epoch, epoch());
-      published++;
-    }
-  EXPECT_EQ(published, 1U);
-  for (const Step& step : lost.steps) record(step.operation, facts_.now, state);
-  node_.in_force = in_force(state);
-  for (const Step& step : plan(state, compile(fewer, node_, time_), facts_).steps)
-    EXPECT_FALSE(std::holds_alternative<operation::PutPolicy>(step.operation)) << "once is enough";
 }
 
 TEST_F(PlanTest, AddressesAreTakenAwayBeforeThePublicationAndGivenAfterIt) {

@@ -1,0 +1,56 @@
+// A kernel of memory alone, and plans for it.
+#pragma once
+
+#include "agent/apply/applier.h"
+#include "agent/compile/compile.h"
+#include "agent/plan/in_force.h"
+#include "agent/plan/plan.h"
+#include "tests/unit/desired_samples.h"
+#include "tests/unit/model_kernel.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+class PlanTest : public testing::Test {
+ protected:
+  Plan next(const DesiredState& desired) {
+    facts_.interfaces = {2, 10, 11, 12};
+    facts_.cpus = 2;
+    facts_.now = time_.boot_now;
+    node_.in_force = in_force(applier_.state());
+    return plan(applier_.state(), compile(desired, node_, time_), facts_);
+  }
+  ApplyReport converge(const DesiredState& desired) { return applier_.apply(next(desired), facts_.now); }
+  void pass(std::chrono::nanoseconds duration) {
+    time_.now += duration;
+    time_.boot_now += static_cast<BootNanoseconds>(duration.count());
+  }
+  DesiredState with_grant(const std::vector<std::string>& destinations = {"198.51.100.0/24:443/TCP"}) {
+    DesiredState desired = desired::world();
+    desired.grants = {desired::grant("g", destinations)};
+    desired.workloads = {desired::workload("web", "g", "veth-a", {"10.20.0.2"})};
+    return desired;
+  }
+  std::uint64_t published() const {
+    return applier_.state().published.empty() ? 0 : applier_.state().published.begin()->second;
+  }
+  std::uint32_t epoch() const { return applier_.state().policies.at(published()).realm_epoch; }
+  std::vector<std::string> names(const Plan& plan) {
+    std::vector<std::string> result;
+    for (const Step& step : plan.steps) result.push_back(operation_name(step.operation));
+    return result;
+  }
+
+  model::ModelKernel kernel_;
+  Applier applier_{kernel_};
+  NodeFacts node_ = desired::node();
+  TimeFacts time_ = desired::noon();
+  PlanFacts facts_;
+};
+
+}  // namespace grantd
