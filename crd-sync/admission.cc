@@ -104,6 +104,17 @@ class Admission {
     if (told_.insert({problem.object, problem.message}).second) problems_.push_back(std::move(problem));
   }
 
+  static SourcePosition place_of(const ManifestObject& object, std::string_view fixed_field) {
+    int line = 0;
+    if (const auto* realm = std::get_if<Realm>(&object.value); realm && fixed_field == kIdentityField)
+      line = realm->identity_line;
+    if (const auto* grant = std::get_if<Grant>(&object.value))
+      line = fixed_field == kGrantorField   ? grant->grantor_line
+             : fixed_field == kGranteeField ? grant->grantee_line
+                                            : 0;
+    return place_of_field(object.position(), line);
+  }
+
   // The old one was deleted, which no snapshot may have shown; the new one owes it nothing.
   static bool are_two_objects(const FixedFields& before, const FixedFields& now) {
     const auto one = before.find(kUidField), other = now.find(kUidField);
@@ -120,7 +131,7 @@ class Admission {
       for (const auto& [field, value] : before) {
         const auto other = now.find(field);
         if (other == now.end() || other->second == value) continue;
-        refuse({Severity::Error, standing.object->position(), id.text(), field, escape_text(other->second),
+        refuse({Severity::Error, place_of(*standing.object, field), id.text(), field, escape_text(other->second),
                 "cannot be changed", "\"" + escape_text(value) + "\"; delete the object first to make another one"});
         changed.push_back(id);
         break;

@@ -94,8 +94,10 @@ bool names_unknown_realm(const Grant& grant, const std::set<std::string>& realms
     claim.position = position;
     return true;
   };
-  if (unknown("spec.grantorRealm", grant.grantor_realm, grant.position)) return true;
-  if (unknown("spec.granteeRealm", grant.grantee_realm, grant.position)) return true;
+  if (unknown("spec.grantorRealm", grant.grantor_realm, place_of_field(grant.position, grant.grantor_line)))
+    return true;
+  if (unknown("spec.granteeRealm", grant.grantee_realm, place_of_field(grant.position, grant.grantee_line)))
+    return true;
   if (!grant.egress_allowed) return false;
   for (std::size_t index = 0; index < grant.destinations.size(); ++index) {
     const Destination& destination = grant.destinations[index];
@@ -117,7 +119,8 @@ std::vector<Conflict> realm_conflicts(const StandingObjects& objects) {
   std::vector<Conflict> conflicts;
   Claims identities("an identity that no other Realm has");
   each<Realm>(objects, [&](const Standing& standing, const Realm& realm) {
-    identities.add({&standing, realm.position, "spec.identity", realm.identity}, conflicts);
+    identities.add({&standing, place_of_field(realm.position, realm.identity_line), "spec.identity", realm.identity},
+                   conflicts);
   });
   const auto prefixes = sorted_prefixes(objects);
   for (std::size_t index = 1; index < prefixes.size(); ++index) {
@@ -166,16 +169,18 @@ std::vector<Conflict> workload_conflicts(const StandingObjects& objects) {
   Claims interfaces("an interface that no other Workload has"), cgroups("a cgroup that no other Workload has"),
       addresses("addresses that no other Workload has");
   each<Workload>(objects, [&](const Standing& standing, const Workload& workload) {
-    const auto claim = [&](Claims& claims, std::string field, std::string value) {
-      if (!value.empty()) claims.add({&standing, workload.position, std::move(field), std::move(value)}, conflicts);
+    const auto claim = [&](Claims& claims, std::string field, std::string value, int line) {
+      if (!value.empty())
+        claims.add({&standing, place_of_field(workload.position, line), std::move(field), std::move(value)}, conflicts);
     };
-    claim(interfaces, "spec.interface", workload.interface);
-    claim(cgroups, "spec.cgroup", workload.cgroup);
+    claim(interfaces, "spec.interface", workload.interface, workload.interface_line);
+    claim(cgroups, "spec.cgroup", workload.cgroup, workload.cgroup_line);
     // Link-local addresses are of one link only; guests on the host network share the host's.
     if (workload.interface.empty()) return;
     for (std::size_t index = 0; index < workload.addresses.size(); ++index)
       if (!workload.addresses[index].is_link_local())
-        claim(addresses, address_field(index), workload.addresses[index].text());
+        claim(addresses, address_field(index), workload.addresses[index].text(),
+              index < workload.address_lines.size() ? workload.address_lines[index] : 0);
   });
   return conflicts;
 }

@@ -68,9 +68,9 @@ Result<ManifestObject> read_kept(const ObjectId& id, const KeptObject& kept) {
 
 FixedFields fixed_fields(const ManifestObject& object) {
   FixedFields fields;
-  if (const auto* realm = std::get_if<Realm>(&object.value)) fields = {{"spec.identity", realm->identity}};
+  if (const auto* realm = std::get_if<Realm>(&object.value)) fields = {{kIdentityField, realm->identity}};
   if (const auto* grant = std::get_if<Grant>(&object.value))
-    fields = {{"spec.grantorRealm", grant->grantor_realm}, {"spec.granteeRealm", grant->grantee_realm}};
+    fields = {{kGrantorField, grant->grantor_realm}, {kGranteeField, grant->grantee_realm}};
   if (!object.head.uid.empty()) fields[kUidField] = object.head.uid;
   return fields;
 }

@@ -15,6 +15,8 @@ namespace grantd {
 using FixedFields = std::map<std::string, std::string>;
 // Tells an object from one that was made under the same name after it was deleted.
 inline constexpr const char* kUidField = "metadata.uid";
+inline constexpr const char *kIdentityField = "spec.identity", *kGrantorField = "spec.grantorRealm",
+                            *kGranteeField = "spec.granteeRealm";
 
 struct KeptObject {
   SourcePosition position;  // where its text was read

@@ -21,19 +21,29 @@ class Mover {
 
   void operator()(SourcePosition& position) const {
     if (position.document > 0) position.document += documents_;
-    if (position.line > 0) position.line += lines_;
+    (*this)(position.line);
+  }
+  void operator()(int& line) const {
+    if (line > 0) line += lines_;
   }
   void operator()(Realm& realm) const {
     (*this)(realm.position);
+    (*this)(realm.identity_line);
     for (RealmAddress& address : realm.addresses) (*this)(address.position);
   }
   void operator()(Grant& grant) const {
     (*this)(grant.position);
+    for (int* line : {&grant.grantor_line, &grant.grantee_line, &grant.dns_line}) (*this)(*line);
     for (Destination& destination : grant.destinations.own()) (*this)(destination.position);
     for (SourcePosition& position : grant.ingress_from_at) (*this)(position);
     for (WrittenField& field : grant.time_fields) (*this)(field.position);
   }
-  void operator()(Workload& workload) const { (*this)(workload.position); }
+  void operator()(Workload& workload) const {
+    (*this)(workload.position);
+    for (int* line : {&workload.grant_line, &workload.interface_line, &workload.mac_line, &workload.cgroup_line})
+      (*this)(*line);
+    for (int& line : workload.address_lines) (*this)(line);
+  }
 
  private:
   int documents_, lines_;

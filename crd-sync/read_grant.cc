@@ -20,9 +20,10 @@ constexpr std::array<std::pair<std::string_view, Party>, 4> kParties = {{{"Grant
                                                                          {"LocalNode", Party::LocalNode},
                                                                          {"SameGrant", Party::SameGrant}}};
 
-std::string realm_name(Fields& spec, std::string_view field, ObjectProblems& problems) {
+std::string realm_name(Fields& spec, std::string_view field, int& line, ObjectProblems& problems) {
   const auto text = spec.required_text(field, "the name of a Realm");
   if (!text) return "";
+  line = text->line;
   if (!is_dns_subdomain(text->text)) problems.error(*text, "is no Realm's name", kAcceptedDnsSubdomain);
   return text->text;
 }
@@ -120,6 +121,7 @@ void read_policy(Fields& policy, Grant& grant, ObjectProblems& problems) {
   if (const auto dns = policy.text("dns")) {
     if (dns->text != "None" && dns->text != "Cluster") problems.error(*dns, "is unknown", "None, Cluster");
     grant.dns_cluster = dns->text == "Cluster";
+    grant.dns_line = dns->line;
   }
   policy.finish();
 }
@@ -148,8 +150,8 @@ void read_validity(Fields& validity, Grant& grant, ObjectProblems& problems) {
 
 Grant read_grant(Fields& spec, ObjectProblems& problems) {
   Grant grant;
-  grant.grantor_realm = realm_name(spec, "grantorRealm", problems);
-  grant.grantee_realm = realm_name(spec, "granteeRealm", problems);
+  grant.grantor_realm = realm_name(spec, "grantorRealm", grant.grantor_line, problems);
+  grant.grantee_realm = realm_name(spec, "granteeRealm", grant.grantee_line, problems);
   if (auto hard = spec.map("hard")) read_hard(*hard, grant, problems);
   if (auto bandwidth = spec.map("bandwidth")) read_bandwidth(*bandwidth, grant, problems);
   if (auto policy = spec.map("networkPolicy")) read_policy(*policy, grant, problems);

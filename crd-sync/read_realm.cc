@@ -101,6 +101,7 @@ Realm read_realm(Fields& spec, ObjectProblems& problems) {
   if (const auto identity = spec.required_text("identity", kAcceptedIdentity)) {
     if (!is_plain_text(identity->text)) problems.error(*identity, "is no identity", kAcceptedIdentity);
     realm.identity = identity->text;
+    realm.identity_line = identity->line;
   }
   read_addresses(spec, realm, problems);
   read_uplinks(spec, realm, problems);

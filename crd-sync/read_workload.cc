@@ -45,10 +45,12 @@ void read_addresses(Fields& spec, Workload& workload, ObjectProblems& problems) 
       else
         wrong = ++version6 > GRANTD_IPV6_PER_ENDPOINT ? "is one IPv6 address too many" : wrong;
     }
-    if (wrong.empty())
+    if (wrong.empty()) {
       workload.addresses.push_back(address.value());
-    else
+      workload.address_lines.push_back(text.line);
+    } else {
       problems.error(text, wrong, kAcceptedAddress);
+    }
   }
 }
 
@@ -61,6 +63,7 @@ void read_grant_name(Fields& spec, Workload& workload, ObjectProblems& problems)
   const std::string name = named ? grant->text.substr(slash + 1) : grant->text;
   if (!is_dns_label(space) || !is_dns_subdomain(name)) problems.error(*grant, "is no Grant's name", kAcceptedGrant);
   workload.grant = space + "/" + name;
+  workload.grant_line = grant->line;
 }
 
 bool is_cgroup_path(std::string_view path) {
@@ -78,6 +81,7 @@ bool is_cgroup_path(std::string_view path) {
 void read_mac(Fields& spec, Workload& workload, ObjectProblems& problems) {
   const auto text = spec.text("mac");
   if (!text) return;
+  workload.mac_line = text->line;
   const auto mac = MacAddress::parse(text->text);
   const bool unicast = mac.ok() && (mac.value().bytes[0] & 1) == 0 && mac.value() != MacAddress{};
   if (unicast)
@@ -96,6 +100,7 @@ Workload read_workload(Fields& spec, ObjectProblems& problems) {
   const auto cgroup = spec.text("cgroup");
   if (interface) {
     workload.interface = interface->text;
+    workload.interface_line = interface->line;
     if (!is_interface_name(interface->text))
       problems.error(*interface, "is no interface's name", "1 to 15 printable characters without /, : and blanks");
     else if (interface->text == "lo")
@@ -103,6 +108,7 @@ Workload read_workload(Fields& spec, ObjectProblems& problems) {
   }
   if (cgroup) {
     workload.cgroup = cgroup->text;
+    workload.cgroup_line = cgroup->line;
     if (workload.cgroup.starts_with('/')) workload.cgroup.erase(0, 1);  // as /proc/PID/cgroup writes it
     if (!is_cgroup_path(workload.cgroup)) problems.error(*cgroup, "is no cgroup's path", kAcceptedCgroup);
   }

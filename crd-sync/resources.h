@@ -27,6 +27,11 @@ struct SourcePosition {
   int line = 0;      // 1-based; 0 where unknown
 };
 
+// Of a field of the object that stands at `object`; `line` is 0 where it is not known.
+inline SourcePosition place_of_field(const SourcePosition& object, int line) {
+  return {object.file, object.document, line > 0 ? line : object.line};
+}
+
 enum class Severity { Error, Warning };
 
 // One thing wrong, or worth knowing, about one object. One line for a person:
@@ -57,6 +62,7 @@ struct RealmAddress {
 struct Realm {
   std::string name;
   std::string identity;
+  int identity_line = 0;
   std::vector<RealmAddress> addresses;
   std::vector<UplinkClass> uplinks;  // empty: by address (tailnet for Tailscale's ranges, else lan)
   struct Tailnet {
@@ -105,6 +111,7 @@ struct WrittenField {
 struct Grant {
   std::string namespace_name, name;
   std::string grantor_realm, grantee_realm;
+  int grantor_line = 0, grantee_line = 0;
   std::map<std::string, std::string> hard;                               // validated quantities, as written
   std::optional<std::uint64_t> egress_bps, ingress_bps;                  // bits per second
   std::optional<std::uint64_t> egress_burst_bytes, ingress_burst_bytes;  // bytes
@@ -113,6 +120,7 @@ struct Grant {
   std::vector<Party> ingress_from = {Party::Grantee, Party::Grantor, Party::LocalNode, Party::SameGrant};
   std::vector<SourcePosition> ingress_from_at;  // where each of them stands; empty where they are the default
   bool dns_cluster = false;
+  int dns_line = 0;
   LabelSelector namespace_selector, pod_selector;  // the pods that it may govern; both must choose them
   std::optional<WallTime> valid_from, valid_until;
   bool revoked = false;
@@ -149,6 +157,8 @@ struct Workload {
   std::string quarantine;            // why no Grant governs it, whatever there is; "" where one may
   Cause cause = Cause::None;         // of that
   std::optional<GuestPod> pod;       // of Kubernetes; then grant, interface, mac and cgroup are empty
+  int grant_line = 0, interface_line = 0, mac_line = 0, cgroup_line = 0;
+  std::vector<int> address_lines;  // as `addresses`; empty where they are not known
   SourcePosition position;
 
   std::string text() const { return (pod ? "Pod " : "Workload ") + name; }  // as Problem::object

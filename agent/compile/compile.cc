@@ -13,10 +13,10 @@ namespace grantd {
 
 namespace {
 
-void refuse(const Grant& grant, const std::string& why, CompiledPolicy& policy) {
+void refuse(const Grant& grant, const SourcePosition& wrong_at, const std::string& why, CompiledPolicy& policy) {
   policy.refused.push_back({grant.key(), why});
   Problem problem;
-  problem.position = grant.position;
+  problem.position = wrong_at;
   problem.object = "Grant " + grant.key();
   problem.message = why;
   policy.problems.push_back(std::move(problem));
@@ -53,12 +53,13 @@ class GrantsCompiler {
     std::sort(in_order.begin(), in_order.end(),
               [](const Grant* one, const Grant* other) { return one->key() < other->key(); });
     for (const Grant* grant : in_order) {
-      auto compiled = compile_one(*grant);
+      SourcePosition wrong_at = grant->position;
+      auto compiled = compile_one(*grant, wrong_at);
       if (compiled) {
         policy_.grants.push_back(std::move(compiled).value());
         continue;
       }
-      refuse(*grant, compiled.error().message, policy_);
+      refuse(*grant, wrong_at, compiled.error().message, policy_);
       if (!room_.holds(grant->key())) quarantine(grant->key(), "its Grant is refused", Cause::GrantRefused);
     }
   }
@@ -66,7 +67,7 @@ class GrantsCompiler {
   const Room& room() const { return room_; }
 
  private:
-  Result<CompiledGrant> compile_one(const Grant& grant) {
+  Result<CompiledGrant> compile_one(const Grant& grant, SourcePosition& wrong_at) {
     const bool with_guests = with_guests_.contains(grant.key()), held = room_.holds(grant.key());
     // Also where it is refused below: its guests are under what was in force for it.
     if (with_guests && held)
@@ -74,7 +75,7 @@ class GrantsCompiler {
         quarantine(grant.key(), "no flow table is left for its Grant", Cause::NoRoom);
         return table.error();
       }
-    auto compiled = compile_grant(grant, realms_, protected_prefixes_, time_, policy_.problems);
+    auto compiled = compile_grant(grant, realms_, protected_prefixes_, time_, policy_.problems, wrong_at);
     if (!compiled) return compiled;
     if (const auto* realm = realm_without_identity(compiled.value(), room_.realms_without_identity()))
       return Error{
@@ -161,9 +162,18 @@ DesiredState limited_to(const std::set<std::string>& grants, const DesiredState&
 
 void report_limits(CompiledPolicy& policy) {
   const grantd_bound& endpoints = policy.bounds[GRANTD_BOUND_ENDPOINTS];
-  if (endpoints.refused)
-    report_excess("workloads", endpoints, "are more than this node holds; those that come last by name stay closed",
-                  "--max-endpoints", policy);
+  if (endpoints.refused) {
+    const auto first = std::find_if(policy.endpoints.begin(), policy.endpoints.end(),
+                                    [](const CompiledEndpoint& each) { return each.without_record; });
+    const std::string others = std::to_string(endpoints.refused - 1);
+    policy.problems.push_back(
+        {Severity::Error, first->position, "guest " + first->guest, "", "",
+         "has no room on this node and stays closed" +
+             (endpoints.refused > 1 ? ", as " + std::string(endpoints.refused > 2 ? "do " : "does ") + others +
+                                          (endpoints.refused > 2 ? " others" : " other")
+                                    : std::string()),
+         "at most " + std::to_string(endpoints.most) + " guests (--max-endpoints)"});
+  }
   // A limit that was lowered takes nothing away.
   constexpr const char* kSettings[GRANTD_BOUNDS] = {"--max-grants",         "--max-endpoints",  "--max-rules",
                                                     "--max-realm-prefixes", "--max-identities", "--max-flows"};

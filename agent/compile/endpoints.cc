@@ -47,8 +47,26 @@ class EndpointCompiler {
  private:
   void report(Severity severity, const Workload& workload, std::string field, std::string value, std::string message,
               std::string accepted = "") {
-    problems_.push_back({severity, workload.position, workload.text(), std::move(field), std::move(value),
-                         std::move(message), std::move(accepted)});
+    const SourcePosition position = place_of_field(workload.position, line_of(workload, field));
+    problems_.push_back({severity, position, workload.text(), std::move(field), std::move(value), std::move(message),
+                         std::move(accepted)});
+  }
+
+  static int line_of(const Workload& workload, std::string_view field) {
+    if (field == "spec.grantName") return workload.grant_line;
+    if (field == "spec.interface") return workload.interface_line;
+    if (field == "spec.mac") return workload.mac_line;
+    if (field == "spec.cgroup") return workload.cgroup_line;
+    for (std::size_t index = 0; index < workload.address_lines.size(); index++)
+      if (field == address_field(index)) return workload.address_lines[index];
+    return 0;
+  }
+
+  static std::string address_field(std::size_t index) { return "spec.addresses[" + std::to_string(index) + "]"; }
+
+  static std::string field_of(const Workload& workload, const IpAddress& address) {
+    const auto found = std::find(workload.addresses.begin(), workload.addresses.end(), address);
+    return workload.pod ? "status.podIPs" : address_field(static_cast<std::size_t>(found - workload.addresses.begin()));
   }
 
   static CompiledEndpoint named(const Workload& workload) {
@@ -220,7 +238,7 @@ class EndpointCompiler {
     for (const IpAddress& address : endpoint.addresses) {
       if (!is_own(address)) continue;
       quarantine(endpoint, Cause::AddressOfNode, "the address " + address.text() + " is the node's own");
-      report(Severity::Error, workload, workload.pod ? "status.podIPs" : "spec.addresses", address.text(),
+      report(Severity::Error, workload, field_of(workload, address), address.text(),
              "is an address of this node itself; the guest is in quarantine", "addresses of the guest");
     }
   }

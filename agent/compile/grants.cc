@@ -67,9 +67,9 @@ IdentityName identity_of(Party party, const Grant& grant) {
   return {};
 }
 
-void warn(const Grant& grant, std::string field, std::string value, std::string message,
+void warn(const Grant& grant, const SourcePosition& position, std::string field, std::string value, std::string message,
           std::vector<Problem>& problems) {
-  problems.push_back({Severity::Warning, grant.position, "Grant " + grant.key(), std::move(field), std::move(value),
+  problems.push_back({Severity::Warning, position, "Grant " + grant.key(), std::move(field), std::move(value),
                       std::move(message), ""});
 }
 
@@ -100,18 +100,22 @@ std::string counts_text(const std::vector<CompiledRange>& ranges) {
   return text;
 }
 
-// Fails with the first list that is too long even after it was shortened.
+// Fails with the first list that is too long even after it was shortened; `wrong_at` is where its first entry stands.
 template <typename Rule>
-Result<void> bound(std::vector<Rule>& rules) {
+Result<void> bound(std::vector<Rule>& rules, const CompiledGrant& compiled, SourcePosition& wrong_at) {
   for (Rule& rule : rules) {
     rule.ranges = shorten(std::move(rule.ranges), GRANTD_RANGES_PER_RULE);
-    if (rule.ranges.size() > GRANTD_RANGES_PER_RULE)
-      return Error{"spec.networkPolicy.allowedDestinations: " + std::to_string(rule.ranges.size()) +
-                       " separate ranges of ports come together at " + place_of(rule) + " (" +
-                       counts_text(rule.ranges) + "); accepted: at most " + std::to_string(GRANTD_RANGES_PER_RULE) +
-                       " of all protocols together, where a port without a protocol counts for TCP and for UDP and "
-                       "neighbours can be joined as LOW-HIGH",
-                   0};
+    if (rule.ranges.size() <= GRANTD_RANGES_PER_RULE) continue;
+    std::size_t first = compiled.sources.size();
+    for (const CompiledRange& each : rule.ranges)
+      if (each.source > 0) first = std::min<std::size_t>(first, each.source - 1U);
+    if (first < compiled.sources.size()) wrong_at = compiled.sources[first].position;
+    return Error{"spec.networkPolicy.allowedDestinations: " + std::to_string(rule.ranges.size()) +
+                     " separate ranges of ports come together at " + place_of(rule) + " (" + counts_text(rule.ranges) +
+                     "); accepted: at most " + std::to_string(GRANTD_RANGES_PER_RULE) +
+                     " of all protocols together, where a port without a protocol counts for TCP and for UDP and "
+                     "neighbours can be joined as LOW-HIGH",
+                 0};
   }
   return {};
 }
@@ -154,7 +158,8 @@ Result<void> open_destinations(const Grant& grant, const std::set<std::string>& 
         identities.open({IdentityName::Kind::Realm, destination.name}, GRANTD_EGRESS, ranges);
         break;
       case Destination::Kind::Service:
-        warn(grant, field, destination.text, "services need Kubernetes; this entry opens nothing", problems);
+        warn(grant, destination.position, field, destination.text, "services need Kubernetes; this entry opens nothing",
+             problems);
         break;
     }
   }
@@ -169,8 +174,9 @@ std::uint64_t default_burst_bytes(std::uint64_t rate_bps) {
 
 Result<CompiledGrant> compile_grant(const Grant& grant, const std::set<std::string>& realms,
                                     const std::vector<IpPrefix>& protected_prefixes, const TimeFacts& time,
-                                    std::vector<Problem>& problems) {
+                                    std::vector<Problem>& problems, SourcePosition& wrong_at) {
   CompiledGrant compiled;
+  wrong_at = grant.position;
   compiled.key = grant.key();
   compiled.grantor = grant.grantor_realm;
   compiled.grantee = grant.grantee_realm;
@@ -196,11 +202,12 @@ Result<CompiledGrant> compile_grant(const Grant& grant, const std::set<std::stri
   open_parties(grant, identities, compiled);
   for (const WrittenField& field : grant.time_fields) add_source(compiled, field.text, field.position);
   if (grant.dns_cluster)
-    warn(grant, "spec.networkPolicy.dns", "Cluster", "needs Kubernetes; it opens nothing", problems);
+    warn(grant, place_of_field(grant.position, grant.dns_line), "spec.networkPolicy.dns", "Cluster",
+         "needs Kubernetes; it opens nothing", problems);
   compiled.rules = addresses.close();
   compiled.identity_rules = identities.take();
-  for (auto bounded : {bound(compiled.rules), bound(compiled.identity_rules)})
-    if (!bounded) return bounded.error();
+  if (auto bounded = bound(compiled.rules, compiled, wrong_at); !bounded) return bounded.error();
+  if (auto bounded = bound(compiled.identity_rules, compiled, wrong_at); !bounded) return bounded.error();
   return compiled;
 }
 

@@ -174,7 +174,9 @@ int check(const Settings& settings, std::ostream& out, std::ostream& err) {
     print_policy(policy, desired, out);
     for (const Problem& problem : policy.problems)
       err << (problem.shown() == Severity::Error ? "error: " : "") << problem.text() << '\n';
-    out << desired.realms.size() << " realms, " << policy.grants.size() << " grants, " << policy.endpoints.size()
+    const auto held = std::count_if(policy.endpoints.begin(), policy.endpoints.end(),
+                                    [](const CompiledEndpoint& each) { return !each.without_record; });
+    out << desired.realms.size() << " realms, " << policy.grants.size() << " grants, " << held
         << " workloads accepted; " << errors << " errors, " << warnings << " warnings\n";
   }
   return errors == 0 ? 0 : 1;

@@ -10,11 +10,13 @@
 namespace grantd {
 namespace {
 
+using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::UnorderedElementsAre;
 
 // Files that are edited between loads, as ManifestDirectory sees them.
 class AdmissionTest : public testing::Test {
@@ -324,6 +326,41 @@ TEST_F(AdmissionTest, PositionsAreThoseOfTheFile) {
   EXPECT_EQ(line().line, 20);  // from what was kept
   EXPECT_EQ(line().file, "a.yaml");
   EXPECT_EQ(line().document, 3);
+}
+
+// Each field on a line of its own: the error names the field's, not the object's.
+TEST_F(AdmissionTest, AConflictIsToldOnTheLineOfItsField) {
+  const auto object = [](const std::string& kind, const std::string& name, const std::string& spec) {
+    return "---\napiVersion: keystone.io/v1alpha1\nkind: " + kind + "\nmetadata:\n  name: " + name + "\nspec:\n" + spec;
+  };
+  load(object("Realm", "one", "  addresses: [192.0.2.0/24]\n  identity: same\n") +     // from line 1
+       object("Realm", "two", "  addresses: [198.51.100.0/24]\n  identity: same\n"));  // from line 9
+  EXPECT_THAT(errors(), ElementsAre(AllOf(HasSubstr("a.yaml:16 "), HasSubstr("a.yaml:8;"))));
+  load(kAlice + kBob +  // 10 lines
+       object("Grant", "g", "  grantorRealm: alice\n  granteeRealm: nobody\n") +
+       object("Grant", "h", "  granteeRealm: bob-home\n  grantorRealm: nobody\n"));
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("a.yaml:18 "), HasSubstr("a.yaml:26 ")));
+  const std::string rest = "  grantName: g\n  addresses:\n  - 10.0.0.1\n";
+  load(object("Workload", "one", rest + "  cgroup: a\n  interface: veth\n") +
+       object("Workload", "two", rest + "  cgroup: a\n  interface: veth\n"));
+  EXPECT_THAT(errors(), UnorderedElementsAre(AllOf(HasSubstr("a.yaml:20 "), HasSubstr("spec.addresses[0]")),
+                                             AllOf(HasSubstr("a.yaml:21 "), HasSubstr("spec.cgroup")),
+                                             AllOf(HasSubstr("a.yaml:22 "), HasSubstr("spec.interface"))));
+}
+
+TEST_F(AdmissionTest, AFixedFieldIsToldOnItsLine) {
+  const auto texts = [](const std::string& identity, const std::string& grantee) {
+    return kAlice + kBob + realm_text("carol", "203.0.113.0/24") +  // 15 lines
+           "---\napiVersion: keystone.io/v1alpha1\nkind: Realm\nmetadata: {name: dave}\nspec:\n  identity: " +
+           identity +
+           "\n---\napiVersion: keystone.io/v1alpha1\nkind: Grant\nmetadata: {name: g}\nspec:\n  grantorRealm: alice\n" +
+           "  granteeRealm: " + grantee + "\n";
+  };
+  load(texts("d", "bob-home"));
+  EXPECT_THAT(errors(), IsEmpty());
+  load(texts("e", "carol"));
+  EXPECT_THAT(errors(), ElementsAre(AllOf(HasSubstr("a.yaml:21 "), HasSubstr("spec.identity")),
+                                    AllOf(HasSubstr("a.yaml:28 "), HasSubstr("spec.granteeRealm"))));
 }
 
 TEST_F(AdmissionTest, ProblemsStandInOrder) {

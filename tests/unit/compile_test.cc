@@ -140,6 +140,45 @@ TEST(Compile, TooManyRangesAreCountedAndNamedAsTheyWereWritten) {
               HasSubstr("200 separate ranges of ports come together at realm:carol (200 SCTP); accepted: at most 16"));
 }
 
+int line_of(const CompiledPolicy& policy, const std::string& message) {
+  for (const Problem& each : policy.problems)
+    if (each.text().find(message) != std::string::npos) return each.position.line;
+  return -1;
+}
+
+TEST(Compile, WhatIsWrongIsToldOnTheLineOfItsField) {
+  Grant late = grant("g", {"198.51.100.1:1/TCP", "service:a/b"});
+  late.position = {"grant.yaml", 1, 2};
+  late.dns_cluster = true;
+  late.dns_line = 7;
+  CompiledPolicy policy = compile_one(late);
+  EXPECT_EQ(line_of(policy, "services need Kubernetes"), 10) << "where desired_samples.h puts destinations";
+  EXPECT_EQ(line_of(policy, "needs Kubernetes; it opens nothing"), 7);
+  std::vector<std::string> many = {"203.0.113.1:1/TCP"};
+  for (int port = 0; port < 17; port++) many.push_back("198.51.100.1:" + std::to_string(1 + 2 * port) + "/TCP");
+  late = grant("g", many);
+  late.position = {"grant.yaml", 1, 2};
+  late.destinations.own()[1].position.line = 11;
+  EXPECT_EQ(line_of(compile_one(late), "separate ranges of ports"), 11) << "the first of those that come together";
+}
+
+TEST(Compile, WhatIsWrongWithAWorkloadIsToldOnTheLineOfItsField) {
+  DesiredState desired = world();
+  desired.grants = {grant("g", {})};
+  desired.workloads = {workload("a", "g", "veth-a", {"10.20.0.2", "192.168.1.5"}), workload("b", "g", "veth-x", {}),
+                       workload("c", "nope", "veth-c", {"10.20.0.3"})};
+  for (Workload& each : desired.workloads) {
+    each.position = {"w.yaml", 1, 1};
+    each.grant_line = 2;
+    each.interface_line = 3;
+    each.address_lines = {4, 5};
+  }
+  const CompiledPolicy policy = compile(desired, node(), noon());
+  EXPECT_EQ(line_of(policy, "there is no such Grant"), 2);
+  EXPECT_EQ(line_of(policy, "no such interface on this node yet"), 3);
+  EXPECT_EQ(line_of(policy, "spec.addresses[1]: \"192.168.1.5\": is an address of this node itself"), 5);
+}
+
 TEST(Compile, RangesThatTouchAreJoinedBeforeAGrantIsRefused) {
   std::vector<std::string> adjacent;
   for (int port = 1; port <= 40; port++) adjacent.push_back("198.51.100.1:" + std::to_string(port) + "/TCP");

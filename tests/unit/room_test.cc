@@ -114,12 +114,14 @@ TEST(Room, EndpointsBeyondTheLimitAreClosed) {
   for (const std::size_t most : {4U, 3U, 2U}) {
     limits.endpoints = most;
     DesiredState desired = three();
+    for (Workload& each : desired.workloads) each.position = {"w.yaml", 1, 3};
     std::reverse(desired.workloads.begin(), desired.workloads.end());
     const CompiledPolicy policy = compile(desired, node(), noon(), limits);
     ASSERT_EQ(policy.endpoints.size(), 3U);
     EXPECT_FALSE(policy.endpoints[1].without_record);
     EXPECT_EQ(policy.endpoints[2].without_record, most == 2) << most;
     EXPECT_EQ(says(policy, "--max-endpoints"), most == 2);
+    EXPECT_EQ(says(policy, "w.yaml:3 (document 1): guest " + policy.endpoints[2].guest + ": has no room"), most == 2);
     EXPECT_EQ(policy.bounds[GRANTD_BOUND_ENDPOINTS].used, std::min<std::size_t>(most, 3));
   }
 }
