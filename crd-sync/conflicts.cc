@@ -85,28 +85,31 @@ std::vector<PrefixClaim> sorted_prefixes(const StandingObjects& objects) {
   return all;
 }
 
-// Sets `field` and `value` to the first Realm that a Grant names and that is not there.
-bool names_unknown_realm(const Grant& grant, const std::set<std::string>& realms, Claim& claim) {
-  const auto unknown = [&](std::string field, const std::string& name, const SourcePosition& position) {
+// The first Realm that a Grant names and that is not there, and in `claim` where; "" for none.
+std::string names_unknown_realm(const Grant& grant, const std::set<std::string>& realms, Claim& claim) {
+  const auto unknown = [&](std::string field, const std::string& name, const std::string& written,
+                           const SourcePosition& position) {
     if (realms.contains(name)) return false;
     claim.field = std::move(field);
-    claim.value = name;
+    claim.value = written;
     claim.position = position;
     return true;
   };
-  if (unknown("spec.grantorRealm", grant.grantor_realm, place_of_field(grant.position, grant.grantor_line)))
-    return true;
-  if (unknown("spec.granteeRealm", grant.grantee_realm, place_of_field(grant.position, grant.grantee_line)))
-    return true;
-  if (!grant.egress_allowed) return false;
+  if (unknown("spec.grantorRealm", grant.grantor_realm, grant.grantor_realm,
+              place_of_field(grant.position, grant.grantor_line)))
+    return grant.grantor_realm;
+  if (unknown("spec.granteeRealm", grant.grantee_realm, grant.grantee_realm,
+              place_of_field(grant.position, grant.grantee_line)))
+    return grant.grantee_realm;
+  if (!grant.egress_allowed) return "";
   for (std::size_t index = 0; index < grant.destinations.size(); ++index) {
     const Destination& destination = grant.destinations[index];
     if (destination.kind == Destination::Kind::Realm &&
         unknown("spec.networkPolicy.allowedDestinations[" + std::to_string(index) + "]", destination.name,
-                destination.position))
-      return true;
+                destination.text, destination.position))
+      return destination.name;
   }
-  return false;
+  return "";
 }
 
 }  // namespace
@@ -155,11 +158,12 @@ std::vector<Conflict> grant_conflicts(const StandingObjects& objects) {
   each<Realm>(objects, [&realms](const Standing&, const Realm& realm) { realms.insert(realm.name); });
   each<Grant>(objects, [&](const Standing& standing, const Grant& grant) {
     Claim claim{&standing, {}, "", ""};
-    if (!names_unknown_realm(grant, realms, claim)) return;
+    const std::string missing = names_unknown_realm(grant, realms, claim);
+    if (missing.empty()) return;
     conflicts.push_back({{Severity::Error, claim.position, id_of(claim).text(), claim.field, escape_text(claim.value),
                           kNoSuchRealm, "the name of a Realm"},
                          {id_of(claim)},
-                         ObjectId{ResourceKind::Realm, claim.value}});
+                         ObjectId{ResourceKind::Realm, missing}});
   });
   return conflicts;
 }

@@ -79,6 +79,7 @@ Result<Destination> prefix_host(std::string_view text) {
 
 // Sets `rest` to what follows the host, from its colon on.
 Result<Destination> host_of(std::string_view text, std::string_view& rest) {
+  if (text.find("://") != std::string_view::npos) return Error{"is a URL; what is opened is an address and a port"};
   const auto split = [&rest](std::string_view& host) {
     const std::size_t colon = host.find(':');
     rest = colon == std::string_view::npos ? std::string_view{} : host.substr(colon);

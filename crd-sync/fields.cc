@@ -109,8 +109,8 @@ void Fields::wrong(const YamlNode& node, std::string path, int line, std::string
     problems_.error(line, std::move(path), "", std::move(message), accepted);
 }
 
-std::optional<TextField> Fields::read_text(const YamlNode& node, std::string path, int line, bool integers) {
-  const std::string_view accepted = integers ? "text or a whole number" : "text";
+std::optional<TextField> Fields::read_text(const YamlNode& node, std::string path, int line, bool integers,
+                                           std::string_view accepted) {
   if (node.type != YamlNode::Type::Scalar) {
     wrong(node, std::move(path), line, "is " + std::string(type_name(node)), accepted);
     return std::nullopt;
@@ -128,12 +128,12 @@ std::optional<TextField> Fields::read_text(const YamlNode& node, std::string pat
 
 std::optional<TextField> Fields::text(std::string_view name) {
   const YamlNode* node = take(name);
-  return node ? read_text(*node, path(name), node->line, false) : std::nullopt;
+  return node ? read_text(*node, path(name), node->line, false, "text") : std::nullopt;
 }
 
-std::optional<TextField> Fields::quantity(std::string_view name) {
+std::optional<TextField> Fields::quantity(std::string_view name, std::string_view accepted) {
   const YamlNode* node = take(name);
-  return node ? read_text(*node, path(name), node->line, true) : std::nullopt;
+  return node ? read_text(*node, path(name), node->line, true, accepted) : std::nullopt;
 }
 
 std::optional<bool> Fields::boolean(std::string_view name) {
@@ -196,7 +196,7 @@ std::optional<std::vector<TextField>> Fields::texts(std::string_view name) {
   std::vector<TextField> result;
   result.reserve(items->size());
   for (std::size_t index = 0; index < items->size(); ++index)
-    if (auto text = read_text((*items)[index], element(path(name), index), (*items)[index].line, false))
+    if (auto text = read_text((*items)[index], element(path(name), index), (*items)[index].line, false, "text"))
       result.push_back(std::move(*text));
   return result;
 }
@@ -226,20 +226,25 @@ std::optional<Fields> Fields::required_map(std::string_view name) {
   return map(name);
 }
 
-std::vector<std::pair<YamlKey, TextField>> Fields::each(bool integers) {
+std::vector<std::pair<YamlKey, TextField>> Fields::each(bool integers, AcceptedOf accepted_of) {
   std::vector<std::pair<YamlKey, TextField>> result;
   for (std::size_t index = 0; index < map_.keys.size(); ++index) {
     const YamlKey& key = map_.keys[index];
     taken_.insert(key.text);
-    if (auto text = read_text(map_.items[index], path(key.text), map_.items[index].line, integers))
+    if (auto text =
+            read_text(map_.items[index], path(key.text), map_.items[index].line, integers, accepted_of(key.text)))
       result.emplace_back(key, std::move(*text));
   }
   return result;
 }
 
-std::vector<std::pair<YamlKey, TextField>> Fields::each_text() { return each(false); }
+std::vector<std::pair<YamlKey, TextField>> Fields::each_text() {
+  return each(false, [](std::string_view) { return std::string_view("text"); });
+}
 
-std::vector<std::pair<YamlKey, TextField>> Fields::each_quantity() { return each(true); }
+std::vector<std::pair<YamlKey, TextField>> Fields::each_quantity(AcceptedOf accepted_of) {
+  return each(true, accepted_of);
+}
 
 void Fields::finish() {
   for (const YamlKey& key : map_.keys)

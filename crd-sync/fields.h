@@ -58,7 +58,7 @@ class Fields {
   // All give nothing where the field is absent, or wrong and reported.
   const YamlNode* take(std::string_view name);
   std::optional<TextField> text(std::string_view name);
-  std::optional<TextField> quantity(std::string_view name);  // int-or-string
+  std::optional<TextField> quantity(std::string_view name, std::string_view accepted);  // int-or-string
   std::optional<bool> boolean(std::string_view name);
   std::optional<std::int64_t> integer(std::string_view name, std::int64_t low, std::int64_t high);
   std::optional<Fields> map(std::string_view name);
@@ -71,7 +71,8 @@ class Fields {
 
   // A map whose keys are data: every key with its value, read as `text` or `quantity` does.
   std::vector<std::pair<YamlKey, TextField>> each_text();
-  std::vector<std::pair<YamlKey, TextField>> each_quantity();
+  using AcceptedOf = std::string_view (*)(std::string_view key);
+  std::vector<std::pair<YamlKey, TextField>> each_quantity(AcceptedOf accepted_of);
 
   // Reports the fields that nobody took.
   void finish();
@@ -81,8 +82,9 @@ class Fields {
   ObjectProblems& problems() { return problems_; }
 
  private:
-  std::optional<TextField> read_text(const YamlNode& node, std::string path, int line, bool integers);
-  std::vector<std::pair<YamlKey, TextField>> each(bool integers);
+  std::optional<TextField> read_text(const YamlNode& node, std::string path, int line, bool integers,
+                                     std::string_view accepted);
+  std::vector<std::pair<YamlKey, TextField>> each(bool integers, AcceptedOf accepted_of);
   const std::vector<YamlNode>* list(std::string_view name, int& line);
   void missing(std::string_view name, std::string_view accepted);
   // What is wrong with the value of a node, be it empty text, of any type.

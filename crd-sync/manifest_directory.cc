@@ -25,6 +25,7 @@ struct ManifestDirectory::Parts {
 namespace {
 
 constexpr std::chrono::seconds kLookAgain{1};
+constexpr const char* kAcceptedDirectory = "a directory that can be read";
 
 Problem problem_with(const std::string& place, Severity severity, std::string message) {
   return {severity, {place, 0, 0}, "", "", "", std::move(message), ""};
@@ -66,7 +67,8 @@ std::optional<DesiredState> ManifestDirectory::load() {
   if (paths)
     reads = parts_->cache.read(paths.value());
   else
-    reads.push_back(std::make_shared<const ReadResult>(unreadable_manifest(parts_->path, paths.error().message)));
+    reads.push_back(std::make_shared<const ReadResult>(
+        unreadable_manifest(parts_->path, paths.error().message, kAcceptedDirectory)));
   // A close is an event, but not where it was opened by a path outside of the directory; that a disk can be read
   // again, or memory be had, is none. A change that nobody looks for again would never be in force.
   const bool unlisted = !paths && paths.error().error_number != ENOENT;
@@ -75,6 +77,8 @@ std::optional<DesiredState> ManifestDirectory::load() {
   parts_->last_good = std::move(admitted.last_good);
   auto& problems = admitted.desired.problems;
   problems.insert(problems.begin(), parts_->at_start.begin(), parts_->at_start.end());
+  const auto almost = almost_manifests(parts_->path);
+  problems.insert(problems.end(), almost.begin(), almost.end());
   if (!watched)
     problems.push_back(problem_with(parts_->path, Severity::Warning,
                                     "is read every second, for it cannot be watched: " + watched.error().message));
@@ -105,25 +109,31 @@ bool ManifestDirectory::drain() { return parts_->watch.drain(); }
 DesiredState load_manifests(const std::vector<std::string>& paths, const std::vector<IpPrefix>& protected_ranges) {
   std::vector<std::string> files;
   std::vector<std::shared_ptr<const ReadResult>> missing;
+  std::vector<Problem> almost;
   for (const std::string& path : paths) {
     std::error_code error;
     if (!std::filesystem::is_directory(path, error)) {
       if (!std::filesystem::exists(path, error))
-        missing.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, "is not there")));
+        missing.push_back(std::make_shared<const ReadResult>(
+            unreadable_manifest(path, "is not there", "a file or a directory that is there")));
       else
         files.push_back(path);
       continue;
     }
+    for (Problem& each : almost_manifests(path)) almost.push_back(std::move(each));
     auto listed = list_manifests(path);
     if (listed)
       files.insert(files.end(), listed.value().begin(), listed.value().end());
     else
-      missing.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, listed.error().message)));
+      missing.push_back(
+          std::make_shared<const ReadResult>(unreadable_manifest(path, listed.error().message, kAcceptedDirectory)));
   }
   ManifestCache cache;
   auto reads = cache.read(files, true);
   reads.insert(reads.end(), missing.begin(), missing.end());
-  return admit(reads, {}, protected_ranges).desired;
+  DesiredState desired = admit(reads, {}, protected_ranges).desired;
+  desired.problems.insert(desired.problems.end(), almost.begin(), almost.end());
+  return desired;
 }
 
 }  // namespace grantd

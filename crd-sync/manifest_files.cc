@@ -3,11 +3,13 @@
 #include "crd-sync/canonical.h"
 #include "crd-sync/file_text.h"
 #include "crd-sync/manifest_parts.h"
+#include "crd-sync/problem.h"
 #include "crd-sync/yaml_tree.h"
 
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <filesystem>
 #include <string_view>
@@ -16,12 +18,26 @@
 namespace grantd {
 namespace {
 
+constexpr const char* kAcceptedNames = "NAME.yaml, NAME.yml or NAME.json";
+constexpr const char* kAcceptedObjects = "YAML or JSON with objects of keystone.io";
+
+std::string accepted_file() {
+  return "a file of at most " + std::to_string(YamlLimits{}.bytes) + " bytes that can be read, with a printable name";
+}
+
 constexpr std::size_t kMaxDocuments = 20'000;  // of a file; each costs memory
 
 // Names go into messages and into the file of last good objects, one a line.
 bool is_printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(),
                      [](char byte) { return static_cast<unsigned char>(byte) >= ' ' && byte != 0x7f; });
+}
+
+ReadResult warning_of(const std::string& path, const std::string& what, const std::string& accepted) {
+  ReadResult result;
+  result.path = path;
+  result.problems.push_back({Severity::Warning, {path, 0, 0}, "", "", "", what, accepted});
+  return result;
 }
 
 bool is_gone(const std::string& path) {
@@ -39,6 +55,22 @@ bool can_change_by_itself(int error_number) {
 bool is_manifest_name(std::string_view name) {
   if (name.starts_with('.') || name.starts_with('#')) return false;
   return name.ends_with(".yaml") || name.ends_with(".yml") || name.ends_with(".json");
+}
+
+std::vector<Problem> almost_manifests(const std::string& directory) {
+  std::vector<Problem> told;
+  std::error_code error;
+  std::filesystem::directory_iterator entry(directory, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    std::string name = entry->path().filename().string();
+    const std::string path = directory + "/" + escape_text(name);
+    if (is_manifest_name(name)) continue;
+    for (char& letter : name) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+    if (is_manifest_name(name))
+      told.push_back({Severity::Warning, {path, 0, 0}, "", "", "", "is not read, for its name", kAcceptedNames});
+  }
+  // That a directory cannot be read is list_manifests' to say.
+  return told;
 }
 
 Result<std::vector<std::string>> list_manifests(const std::string& directory) {
@@ -60,9 +92,11 @@ ManifestCache::Parts ManifestCache::read_parts(const std::string& path, const st
   const auto parts = split_manifest(text);
   if (parts.size() > kMaxDocuments || text.find_first_not_of(" \t\r\n") == std::string::npos) {
     // A full disk leaves empty files behind, and so does an editor in the middle of saving.
-    results.push_back(std::make_shared<const ReadResult>(unreadable_manifest(
-        path, parts.size() > kMaxDocuments ? "has more than " + std::to_string(kMaxDocuments) + " documents"
-                                           : "is empty; delete the file if its objects are to go")));
+    results.push_back(std::make_shared<const ReadResult>(
+        parts.size() > kMaxDocuments
+            ? unreadable_manifest(path, "has more than " + std::to_string(kMaxDocuments) + " documents",
+                                  "at most " + std::to_string(kMaxDocuments) + " documents in a file")
+            : unreadable_manifest(path, "is empty; delete the file if its objects are to go", kAcceptedObjects)));
     return fresh;
   }
   for (const ManifestPart& part : parts) {
@@ -86,6 +120,13 @@ ManifestCache::Parts ManifestCache::read_parts(const std::string& path, const st
   return fresh;
 }
 
+// Of a file whose documents are all empty. Unlike an empty file it was written so, and counts.
+bool holds_nothing(const ManifestCache::Results& results, std::size_t from) {
+  return std::all_of(results.begin() + static_cast<std::ptrdiff_t>(from), results.end(), [](const auto& each) {
+    return each->parsed && each->all_known && each->objects.empty() && each->refused.empty() && each->problems.empty();
+  });
+}
+
 ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths, bool as_it_is) {
   std::map<std::string, Parts> fresh;
   Results results;
@@ -93,18 +134,22 @@ ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths
   for (const std::string& path : paths) {
     if (fresh.contains(path)) continue;  // named twice
     const auto unreadable = [&](const std::string& why) {
-      results.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, why)));
+      results.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, why, accepted_file())));
     };
     const auto read_file = as_it_is ? read_whole_file : read_finished_file;
     const auto text =
         is_printable(path) ? read_file(path, YamlLimits{}.bytes) : Error{"has control characters in its name", EINVAL};
-    if (text)
+    if (text) {
+      const std::size_t before = results.size();
       fresh[path] = read_parts(path, text.value(), std::move(known_[path]), results);
-    else if (text.error().error_number == EAGAIN) {
+      if (holds_nothing(results, before))
+        results.push_back(std::make_shared<const ReadResult>(
+            warning_of(path, "holds no object; what it held before has ended", kAcceptedObjects)));
+    } else if (text.error().error_number == EAGAIN) {
       read_again_ = true;
-      ReadResult written =
-          unreadable_manifest(path, "is being written; what was in force of it stays until it is closed");
-      for (Problem& each : written.problems) each.severity = Severity::Warning;
+      // Not parsed: what it held stays.
+      ReadResult written = warning_of(path, "is being written; what was in force of it stays until it is closed", "");
+      written.parsed = false;
       results.push_back(std::make_shared<const ReadResult>(std::move(written)));
     } else if (text.error().error_number != ENOENT || !is_gone(path)) {
       read_again_ = read_again_ || can_change_by_itself(text.error().error_number);

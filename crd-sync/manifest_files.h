@@ -20,6 +20,9 @@ bool is_manifest_name(std::string_view name);
 // The manifests directly in a directory, sorted, as DIRECTORY/NAME.
 Result<std::vector<std::string>> list_manifests(const std::string& directory);
 
+// A warning of each file in a directory that would be one but for the case of its name's letters.
+std::vector<Problem> almost_manifests(const std::string& directory);
+
 class ManifestCache {
  public:
   using Results = std::vector<std::shared_ptr<const ReadResult>>;

@@ -36,8 +36,12 @@ std::optional<std::uint64_t> whole_number(const TextField& text, Result<std::uin
   return std::nullopt;
 }
 
+std::string_view accepted_of(std::string_view quantity) {
+  return quantity == kEgressBandwidth || quantity == kIngressBandwidth ? kAcceptedBandwidth : kAcceptedQuantity;
+}
+
 void read_hard(Fields& hard, Grant& grant, ObjectProblems& problems) {
-  for (const auto& [key, text] : hard.each_quantity()) {
+  for (const auto& [key, text] : hard.each_quantity(accepted_of)) {
     if (key.text == kEgressBandwidth) {
       grant.egress_bps = whole_number(text, parse_bandwidth, kAcceptedBandwidth, problems);
     } else if (key.text == kIngressBandwidth) {
@@ -56,7 +60,7 @@ void read_hard(Fields& hard, Grant& grant, ObjectProblems& problems) {
 
 void read_bandwidth(Fields& bandwidth, Grant& grant, ObjectProblems& problems) {
   const auto read = [&](std::string_view field, const std::optional<std::uint64_t>& rate, std::string_view rate_name) {
-    const auto text = bandwidth.quantity(field);
+    const auto text = bandwidth.quantity(field, kAcceptedBurst);
     if (!text) return std::optional<std::uint64_t>{};
     if (!rate)
       problems.warn(text->line, text->path, text->text,

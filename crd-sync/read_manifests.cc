@@ -297,12 +297,11 @@ ReadResult read_tree(const std::string& path, const YamlNode& root) {
   return FileReader(none).read(root);
 }
 
-ReadResult unreadable_manifest(const std::string& path, const std::string& why) {
+ReadResult unreadable_manifest(const std::string& path, const std::string& why, const std::string& accepted) {
   ReadResult result;
   result.path = path;
   result.parsed = false;
-  result.problems.push_back(
-      {Severity::Error, {path, 0, 0}, "", "", "", why, "YAML or JSON with objects of keystone.io"});
+  result.problems.push_back({Severity::Error, {path, 0, 0}, "", "", "", why, accepted});
   return result;
 }
 

@@ -58,6 +58,6 @@ ReadResult read_manifests(const ManifestFile& file);
 ReadResult read_tree(const std::string& path, const YamlNode& root);
 
 // What stands for a file that could not be read at all.
-ReadResult unreadable_manifest(const std::string& path, const std::string& why);
+ReadResult unreadable_manifest(const std::string& path, const std::string& why, const std::string& accepted);
 
 }  // namespace grantd

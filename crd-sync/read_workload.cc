@@ -32,18 +32,23 @@ void read_addresses(Fields& spec, Workload& workload, ObjectProblems& problems) 
   const auto texts = spec.texts("addresses");
   if (!texts) return;
   int version4 = 0, version6 = 0, link_local = 0;
+  // Of those that are too many the first is told.
+  const auto one_too_many = [](int count, int most, const char* what, std::string& wrong) {
+    if (count == most + 1) wrong = what;
+    return count > most + 1;
+  };
   for (const TextField& text : *texts) {
     const auto address = IpAddress::parse(text.text);
     std::string wrong = address.ok() ? objection(address.value()) : address.error().message;
     if (wrong.empty()) {
       auto& known = workload.addresses;
       if (std::find(known.begin(), known.end(), address.value()) != known.end()) wrong = "is there twice";
-      if (address.value().is_link_local())
-        wrong = ++link_local > 1 ? "is a second link-local address" : wrong;
-      else if (address.value().family == Family::IPv4)
-        wrong = ++version4 > GRANTD_IPV4_PER_ENDPOINT ? "is one IPv4 address too many" : wrong;
-      else
-        wrong = ++version6 > GRANTD_IPV6_PER_ENDPOINT ? "is one IPv6 address too many" : wrong;
+      const bool told = address.value().is_link_local()
+                            ? one_too_many(++link_local, 1, "is a second link-local address", wrong)
+                        : address.value().family == Family::IPv4
+                            ? one_too_many(++version4, GRANTD_IPV4_PER_ENDPOINT, "is one IPv4 address too many", wrong)
+                            : one_too_many(++version6, GRANTD_IPV6_PER_ENDPOINT, "is one IPv6 address too many", wrong);
+      if (told) continue;
     }
     if (wrong.empty()) {
       workload.addresses.push_back(address.value());

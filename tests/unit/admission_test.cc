@@ -255,7 +255,7 @@ TEST_F(AdmissionTest, AGrantNamesRealmsThatAreThere) {
   EXPECT_EQ(standing()["bob"], "bob-home");
   load(kAlice + kBob + grant_text("bob", "bob-home", to_carol + ", revoked: true"));
   EXPECT_EQ(standing()["bob"], "bob-home");  // its last good version names no carol
-  EXPECT_THAT(errors(), ElementsAre(HasSubstr("allowedDestinations[0]: \"carol\"")));
+  EXPECT_THAT(errors(), ElementsAre(HasSubstr("allowedDestinations[0]: \"realm:carol\"")));
   load(kAlice + grant_text("bob", "bob-home"));
   EXPECT_EQ(standing().count("bob"), 0u);  // nothing is left to fall back on
   EXPECT_EQ(errors().size(), 1u);

@@ -103,6 +103,14 @@ TEST(Destination, RefusesEverythingElse) {
     EXPECT_FALSE(parse_destination(text)) << text;
 }
 
+TEST(Destination, AUrlIsCalledOne) {
+  for (const char* text : {"https://example.com", "http://192.0.2.1:80/x"}) {
+    const auto parsed = parse_destination(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_TRUE(parsed.error().message.starts_with("is a URL")) << parsed.error().message;
+  }
+}
+
 TEST(Destination, WhatNoPacketOnAWireMayHaveIsNeverGranted) {
   for (const char* text :
        {"0.0.0.0",     "0.1.2.3:80/TCP", "0.0.0.0/8",   "127.0.0.1",   "127.0.0.0/8",    "224.0.0.1",

@@ -17,9 +17,11 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using Clock = std::chrono::steady_clock;
 
 const std::string kAlice = realm_text("alice", "192.0.2.0/24");
@@ -35,6 +37,13 @@ std::vector<std::string> errors(const DesiredState& desired) {
   std::vector<std::string> all;
   for (const Problem& problem : desired.problems)
     if (problem.severity == Severity::Error) all.push_back(problem.text());
+  return all;
+}
+
+std::vector<std::string> warnings(const DesiredState& desired) {
+  std::vector<std::string> all;
+  for (const Problem& problem : desired.problems)
+    if (problem.severity == Severity::Warning) all.push_back(problem.text());
   return all;
 }
 
@@ -88,6 +97,19 @@ TEST_F(ManifestDirectoryTest, ReadsManifestsAndNothingElse) {
   EXPECT_THAT(desired.problems, IsEmpty());
 }
 
+TEST_F(ManifestDirectoryTest, ANameThatIsAlmostAManifestsIsTold) {
+  write("a.yaml", kAlice);
+  write("b.YAML", kBob);
+  write(".C.YAML", kBob);
+  auto manifests = open();
+  const DesiredState desired = manifests.load().value();
+  EXPECT_THAT(names(desired), ElementsAre("alice"));
+  EXPECT_THAT(warnings(desired),
+              ElementsAre(AllOf(HasSubstr("b.YAML: warning: is not read"), HasSubstr("accepted: NAME.yaml"))));
+  EXPECT_THAT(warnings(load_manifests({path()})), ElementsAre(HasSubstr("b.YAML: warning: is not read")));
+  EXPECT_THAT(names(load_manifests({path("b.YAML")})), ElementsAre("bob-home")) << "a file that is named is read";
+}
+
 TEST_F(ManifestDirectoryTest, ADirectoryThatIsNotThereIsAnError) {
   const auto opened = ManifestDirectory::open(root_.path("no-such"), "");
   ASSERT_FALSE(opened);
@@ -109,9 +131,12 @@ TEST_F(ManifestDirectoryTest, FilesThatCannotBeReadAreErrorsAndKeepWhatTheyHad) 
   write("f\n.yaml", "");
   const DesiredState desired = manifests.load().value();
   EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home"));
-  EXPECT_THAT(errors(desired), ElementsAre(HasSubstr("b.yaml: is no regular file"), HasSubstr("c.yaml: No such file"),
-                                           HasSubstr("d.yaml: is no regular file"), HasSubstr("has more than 4194304"),
-                                           HasSubstr("has control characters in its name")));
+  EXPECT_THAT(errors(desired),
+              ElementsAre(HasSubstr("b.yaml: is no regular file"),
+                          AllOf(HasSubstr("c.yaml: No such file"), HasSubstr("accepted: a file ")),
+                          HasSubstr("d.yaml: is no regular file"),
+                          AllOf(HasSubstr("has more than 4194304"), HasSubstr("accepted: a file of at most 4194304 ")),
+                          HasSubstr("has control characters in its name")));
 }
 
 TEST_F(ManifestDirectoryTest, TellsOfEveryWayToEdit) {
@@ -369,8 +394,16 @@ TEST_F(ManifestDirectoryTest, AnEmptyFileIsTakenForAnAccident) {
     EXPECT_THAT(names(desired), ElementsAre("alice"));
     EXPECT_THAT(errors(desired), ElementsAre(HasSubstr("a.yaml: is empty; delete the file")));
   }
-  write("a.yaml", "# nothing, on purpose\n");
-  EXPECT_THAT(names(manifests.load().value()), IsEmpty());
+  EXPECT_THAT(warnings(manifests.load().value()), Not(Contains(HasSubstr("holds no object"))));
+  for (const char* nothing : {"# nothing, on purpose\n", "---\n", "null\n", "---\n# nothing\n---\n"}) {
+    write("a.yaml", nothing);
+    const DesiredState desired = manifests.load().value();
+    EXPECT_THAT(names(desired), IsEmpty());
+    EXPECT_THAT(errors(desired), IsEmpty());
+    EXPECT_THAT(warnings(desired), ElementsAre(HasSubstr("a.yaml: warning: holds no object"))) << nothing;
+  }
+  write("a.yaml", "---\n" + kAlice);
+  EXPECT_THAT(warnings(manifests.load().value()), IsEmpty()) << "an empty document beside others is nothing";
 }
 
 // Documents that were read before are moved, not read again.
@@ -391,6 +424,8 @@ TEST_F(ManifestDirectoryTest, PositionsFollowWhatIsWrittenAboveThem) {
   EXPECT_EQ(is.line, 16 + 6);
   EXPECT_EQ(is.document, 4);
   EXPECT_EQ(after.realms.at(0).addresses.at(0).position.line, before.realms.at(0).addresses.at(0).position.line + 6);
+  EXPECT_EQ(after.realms.at(0).identity_line, before.realms.at(0).identity_line + 6);
+  EXPECT_EQ(after.grants.at(0).grantee_line, before.grants.at(0).grantee_line + 6);
   EXPECT_THAT(errors(before), ElementsAre(HasSubstr("a.yaml:21 (document 4)")));
   EXPECT_THAT(errors(after), ElementsAre(HasSubstr("a.yaml:27 (document 5)")));
 }
@@ -422,7 +457,8 @@ TEST_F(ManifestDirectoryTest, PathsOfACheckMayBeFilesAndDirectories) {
   EXPECT_THAT(names(load_manifests({path(), root_.path("other.txt"), path("a.yaml")})),
               ElementsAre("alice", "bob-home"));
   const DesiredState missing = load_manifests({root_.path("no-such")});
-  EXPECT_THAT(errors(missing), ElementsAre(HasSubstr("no-such: is not there")));
+  EXPECT_THAT(errors(missing),
+              ElementsAre(AllOf(HasSubstr("no-such: is not there"), HasSubstr("accepted: a file or "))));
 }
 
 }  // namespace
