@@ -7,6 +7,7 @@
 #include "agent/snapshot/read_snapshot.h"
 
 #include <bpf/libbpf.h>
+#include <net/if.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -82,7 +83,10 @@ bool agent_runs(const std::string& pin_root) {
 int run_status(const CtlOptions& options) {
   return show(options, {.counters = true, .buckets = false, .flows = false, .fills = true},
               [&](const Snapshot& snapshot) {
-                return show_status(snapshot, {options.pin_root, agent_runs(options.pin_root)}, options.style);
+                AgentSign agent{options.pin_root, agent_runs(options.pin_root)};
+                for (const auto& [ifindex, uplink] : snapshot.uplinks)
+                  if (char name[IF_NAMESIZE]; if_indextoname(ifindex, name)) agent.interfaces[ifindex] = name;
+                return show_status(snapshot, agent, options.style);
               });
 }
 

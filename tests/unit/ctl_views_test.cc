@@ -163,6 +163,29 @@ TEST(Status, TellsHowLimitsAreHeldAndWhy) {
   EXPECT_THAT(show_status(samples::node(), {"/p", true}, kTable), HasSubstr("policer: "));
 }
 
+TEST(Status, NamesUplinksByTheirInterfaces) {
+  Snapshot node = samples::node();
+  node.uplinks[2] = samples::zeros<grantd_uplink>();
+  node.uplinks[2].uplink_class = GRANTD_UPLINK_LAN;
+  node.uplinks[9] = samples::zeros<grantd_uplink>();
+  node.uplinks[9].uplink_class = GRANTD_UPLINK_TAILNET;
+  const AgentSign agent{"/p", true, {{2, "eth0"}}};
+  EXPECT_THAT(show_status(node, agent, kTable), HasSubstr("eth0=lan, 9=tailnet"));
+  EXPECT_THAT(show_status(node, agent, kJson), HasSubstr("\"interface\": \"eth0\""));
+}
+
+TEST(Top, QuarantineIsClosedAndNotUnlimited) {
+  Snapshot before = samples::node(), after = samples::node();
+  after.clock.boot_ns += samples::kSecond;
+  after.policies.at(12).limit[GRANTD_EGRESS] = samples::zeros<grantd_limit>();
+  const std::string text = show_top(before, after, {}, kTable);
+  EXPECT_THAT(text, testing::ContainsRegex("quarantine\\) +egress +0 bit/s +closed"));
+  EXPECT_THAT(text, testing::ContainsRegex("egress +0 bit/s +unlimited"));
+  EXPECT_THAT(show_top(before, after, {}, kJson),
+              HasSubstr("\"grant\":\"(quarantine)\",\"direction\":\"egress\",\"bits_per_second\":0,"
+                        "\"limit_bits_per_second\":0,"));
+}
+
 TEST(Top, ShowsWhatEachGuestTakesOfTheLimit) {
   Snapshot before = samples::node(), after = samples::node();
   after.clock.boot_ns += samples::kSecond;

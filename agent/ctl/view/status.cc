@@ -1,6 +1,7 @@
 #include "agent/ctl/view/common.h"
 #include "agent/ctl/view/units.h"
 #include "agent/ctl/view/views.h"
+#include "crd-sync/problem.h"
 #include "maps/fixed_text.h"
 #include "maps/stamp_settings.h"
 
@@ -36,11 +37,19 @@ Totals totals_of(const Snapshot& snapshot) {
   return totals;
 }
 
+// Its number where it is gone.
+std::string interface_name(const AgentSign& agent, std::uint32_t ifindex) {
+  const auto found = agent.interfaces.find(ifindex);
+  return found == agent.interfaces.end() ? std::to_string(ifindex) : found->second;
+}
+
 std::string status_json(const Snapshot& snapshot, const AgentSign& agent, const Totals& totals) {
   const grantd_node& node = snapshot.node;
   auto uplinks = nlohmann::ordered_json::array();
   for (const auto& [ifindex, uplink] : snapshot.uplinks)
-    uplinks.push_back({{"ifindex", ifindex}, {"class", uplink_class_name(uplink.uplink_class)}});
+    uplinks.push_back({{"ifindex", ifindex},
+                       {"interface", interface_name(agent, ifindex)},
+                       {"class", uplink_class_name(uplink.uplink_class)}});
   auto limits = nlohmann::ordered_json::object();
   for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++) {
     const grantd_bound& bound = snapshot.bounds[kind];
@@ -107,7 +116,8 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
                                   : Cell("not running; what is attached keeps enforcing", Colour::Warning);
   std::string uplinks;
   for (const auto& [ifindex, uplink] : snapshot.uplinks)
-    uplinks += (uplinks.empty() ? "" : ", ") + std::to_string(ifindex) + "=" + uplink_class_name(uplink.uplink_class);
+    uplinks += (uplinks.empty() ? "" : ", ") + escape_text(interface_name(agent, ifindex)) + "=" +
+               uplink_class_name(uplink.uplink_class);
   const std::string applied = node.applied_at_ns == 0 ? "never"
                                                       : ago_text(node.applied_at_ns, clock.boot_ns) + " (" +
                                                             time_text(clock.wall_of(node.applied_at_ns)) + ")";

@@ -106,7 +106,9 @@ std::string show_top(const Snapshot& before, const Snapshot& after, const Filter
       table.rows.push_back({grant,
                             direction_name(direction),
                             rate_text(rate_bps),
-                            limit_bps ? rate_text(limit_bps) : "unlimited",
+                            limit_bps ? rate_text(limit_bps)
+                            : policy  ? "unlimited"
+                                      : "closed",
                             limit_bps ? std::to_string(rate_bps * 100 / limit_bps) + " %" : "-",
                             std::to_string(packets),
                             {std::to_string(drops), drops ? Colour::Warning : Colour::Plain},
@@ -115,14 +117,15 @@ std::string show_top(const Snapshot& before, const Snapshot& after, const Filter
                             level});
       auto guests =
           limit_bps ? add_guests(before, after, slot, direction, limit_bps, table) : nlohmann::ordered_json::array();
-      list.push_back(
-          {{"grant", grant},
-           {"direction", direction_name(direction)},
-           {"bits_per_second", rate_bps},
-           {"limit_bits_per_second", limit_bps ? nlohmann::ordered_json(limit_bps) : nlohmann::ordered_json()},
-           {"packets_per_second", packets},
-           {"drops_per_second", drops},
-           {"guests", std::move(guests)}});
+      list.push_back({{"grant", grant},
+                      {"direction", direction_name(direction)},
+                      {"bits_per_second", rate_bps},
+                      // None: unlimited. Of quarantine it is 0, nothing passes.
+                      {"limit_bits_per_second",
+                       limit_bps || !policy ? nlohmann::ordered_json(limit_bps) : nlohmann::ordered_json()},
+                      {"packets_per_second", packets},
+                      {"drops_per_second", drops},
+                      {"guests", std::move(guests)}});
     }
   }
   if (style.output == Output::Json) return json_line({{"grants", list}});

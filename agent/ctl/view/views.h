@@ -5,6 +5,7 @@
 #include "agent/snapshot/snapshot.h"
 #include "maps/result.h"
 
+#include <map>
 #include <set>
 #include <string>
 
@@ -25,7 +26,8 @@ Error not_known(const std::string& what, const std::set<std::string>& known);
 // What is known of the agent besides the maps.
 struct AgentSign {
   std::string pin_root;
-  bool running = false;  // a process of that number and name exists
+  bool running = false;                                  // a process of that number and name exists
+  std::map<std::uint32_t, std::string> interfaces = {};  // names, of those uplinks that are there
 };
 
 std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const Style& style);
