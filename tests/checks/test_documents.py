@@ -112,6 +112,18 @@ def test_every_map_is_explained():
     assert not {name for name in explained if name.startswith("grantd_")} - there, "sections without a map"
 
 
+def numbers_for_words():
+    """Fields of the layouts whose comment names an enum, or flags."""
+    field = re.compile(r"(\w+)(?:\[\w+\])?;\s*/\* (?:enum grantd_|GRANTD_\w+_\*)")
+    return {name for path in sources() if str(path).startswith("maps/abi/") for name in field.findall(read(path))}
+
+
+def test_every_number_that_stands_for_a_word_is_explained():
+    there = numbers_for_words()
+    assert len(there) >= 10
+    assert not there - headed(document("docs/maps.md"))
+
+
 def test_every_reason_is_explained():
     text = document("docs/reasons.md")
     there = reasons()
