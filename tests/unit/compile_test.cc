@@ -157,7 +157,6 @@ TEST(Compile, WhatIsWrongIsToldOnTheLineOfItsField) {
   std::vector<std::string> many = {"203.0.113.1:1/TCP"};
   for (int port = 0; port < 17; port++) many.push_back("198.51.100.1:" + std::to_string(1 + 2 * port) + "/TCP");
   late = grant("g", many);
-  late.position = {"grant.yaml", 1, 2};
   late.destinations.own()[1].position.line = 11;
   EXPECT_EQ(line_of(compile_one(late), "separate ranges of ports"), 11) << "the first of those that come together";
 }
@@ -168,7 +167,6 @@ TEST(Compile, WhatIsWrongWithAWorkloadIsToldOnTheLineOfItsField) {
   desired.workloads = {workload("a", "g", "veth-a", {"10.20.0.2", "192.168.1.5"}), workload("b", "g", "veth-x", {}),
                        workload("c", "nope", "veth-c", {"10.20.0.3"})};
   for (Workload& each : desired.workloads) {
-    each.position = {"w.yaml", 1, 1};
     each.grant_line = 2;
     each.interface_line = 3;
     each.address_lines = {4, 5};
