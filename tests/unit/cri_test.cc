@@ -177,8 +177,8 @@ TEST_F(RuntimeRecordsTest, ARuntimeThatCannotBeAskedIsToldOfAndAskedAgain) {
         std::pair{CriAnswer{.raw = std::string(64, '\0')}, "cannot be asked"},
         std::pair{CriAnswer{.status = "12", .why = "unknown service"}, "gRPC status 12: unknown service"},
         std::pair{CriAnswer{.message = "\xff\xff"}, "its list of sandboxes cannot be read"}}) {
-    CriServer server(path(), [&](int call) {
-      if (call == 0) return bad;
+    CriServer server(path(), [&, answer = bad](int call) {
+      if (call == 0) return answer;
       return CriAnswer{.message = call == 1 ? list({{"uid-1", "one"}}) : status("uid-1")};
     });
     asked.want({}, {});
