@@ -22,6 +22,7 @@ DROPPED = "kubectl apply drops what is null before the server sees it, which wou
 # Bad for `grantd check`, and admitted by the API server.
 ADMITTED = {
     "bad/bandwidth-is-null.yaml": DROPPED,
+    "bad/destination-unknown-realm.yaml": RELATION,
     "bad/destinations-is-empty.yaml": EMPTY,
     "bad/grant-revoked-is-empty.yaml": EMPTY,
     "bad/grant-revoked-yes.yaml": TEXT,  # YAML 1.1: yes is true
@@ -40,7 +41,6 @@ ADMITTED = {
 # Good for `grantd check` alone.
 REFUSED = {
     "good/list.json": "one of its items is a Workload, which is of standalone mode",
-    "good/nothing.yaml": "kubectl refuses to apply nothing",
     "good/status-of-anything.yaml": "`grantd check` reads no status; the API server knows what a status holds",
 }
 
