@@ -240,13 +240,20 @@ TEST_P(Attach, OthersStayWhenAllOfOursGo) {
   EXPECT_TRUE(std::filesystem::is_empty(pin_root() + "/links"));
 }
 
-// A move that was cut short: the new link stands in front under its passing name.
-TEST(AttachTcx, AMoveThatWasCutShortIsFinished) {
-  Pair pair("kt0");
-  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
-  Attacher attacher(pin_root(), AttachMode::Tcx);
-  const Programs dropping(kDrop);
+class AttachTcx : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
+  }
+
+  Pair pair{"kt0"};
+  Attacher attacher{pin_root(), AttachMode::Tcx};
+  const Programs dropping{kDrop};
   const Attachment from{Hook::FromGuest, pair.ifindex(), 0};
+};
+
+// A move that was cut short: the new link stands in front under its passing name.
+TEST_F(AttachTcx, AMoveThatWasCutShortIsFinished) {
   ASSERT_DONE(attach(attacher, from, dropping));
   const std::string path = pin_root() + "/links/from_guest-" + std::to_string(pair.ifindex());
   std::filesystem::rename(path, pin_root() + "/links/moving-from_guest-" + std::to_string(pair.ifindex()));
@@ -260,12 +267,8 @@ TEST(AttachTcx, AMoveThatWasCutShortIsFinished) {
 
 // A pin that does not say where its link stands, as after a move of the interface to another index.
 // An index is an interface's own in its namespace alone: here another one may have it.
-TEST(AttachTcx, ALinkInAnotherNamespaceOutlivesTheNextInterfaceOfItsIndex) {
-  Pair pair("kt0");
-  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
-  Attacher attacher(pin_root(), AttachMode::Tcx);
-  const Programs first(kDrop), second(kDrop);
-  const Attachment from{Hook::FromGuest, pair.ifindex(), 0};
+TEST_F(AttachTcx, ALinkInAnotherNamespaceOutlivesTheNextInterfaceOfItsIndex) {
+  const Programs &first = dropping, second(kDrop);
   const std::string index = std::to_string(from.ifindex);
   ASSERT_DONE(attach(attacher, from, first));
   ASSERT_TRUE(run("ip netns add kt-away && ip link set kt0 netns kt-away"));
@@ -299,12 +302,9 @@ TEST(AttachTcx, ALinkInAnotherNamespaceOutlivesTheNextInterfaceOfItsIndex) {
 }
 
 // A pin on its way to a name, left by an agent that died: by now that name may be another interface's.
-TEST(AttachTcx, AMoveThatWasBegunTakesNoNameFromAnotherInterface) {
-  Pair pair("kt0"), other("kt1", 2);
-  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
-  Attacher attacher(pin_root(), AttachMode::Tcx);
-  const Programs dropping(kDrop);
-  const Attachment from{Hook::FromGuest, pair.ifindex(), 0}, others{Hook::FromGuest, other.ifindex(), 0};
+TEST_F(AttachTcx, AMoveThatWasBegunTakesNoNameFromAnotherInterface) {
+  Pair other("kt1", 2);
+  const Attachment others{Hook::FromGuest, other.ifindex(), 0};
   const std::string links = pin_root() + "/links/";
   ASSERT_DONE(attach(attacher, from, dropping));
   ASSERT_DONE(attach(attacher, others, dropping));
@@ -335,12 +335,7 @@ TEST(AttachTcx, AMoveThatWasBegunTakesNoNameFromAnotherInterface) {
   ASSERT_DONE(attacher.detach_all());
 }
 
-TEST(AttachTcx, ASecondPinOfALinkGoesAndTheLinkHolds) {
-  Pair pair("kt0");
-  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
-  Attacher attacher(pin_root(), AttachMode::Tcx);
-  const Programs dropping(kDrop);
-  const Attachment from{Hook::FromGuest, pair.ifindex(), 0};
+TEST_F(AttachTcx, ASecondPinOfALinkGoesAndTheLinkHolds) {
   ASSERT_DONE(attach(attacher, from, dropping));
   const auto links = tcx_links(from.hook, from.ifindex).value();
   const std::string path = pin_root() + "/links/" + link_name(from), second = pin_root() + "/links/from_guest-7777";
@@ -353,12 +348,9 @@ TEST(AttachTcx, ASecondPinOfALinkGoesAndTheLinkHolds) {
   ASSERT_DONE(attacher.detach_all());
 }
 
-TEST(AttachTcx, ALinkUnderAnotherNameHoldsAndGetsItsOwn) {
-  Pair pair("kt0"), other("kt1", 2);
-  if (!kernel_has_tcx(pair)) GTEST_SKIP() << "this kernel has no tcx";
-  Attacher attacher(pin_root(), AttachMode::Tcx);
-  const Programs dropping(kDrop);
-  const Attachment from{Hook::FromGuest, pair.ifindex(), 0}, others{Hook::FromGuest, other.ifindex(), 0};
+TEST_F(AttachTcx, ALinkUnderAnotherNameHoldsAndGetsItsOwn) {
+  Pair other("kt1", 2);
+  const Attachment others{Hook::FromGuest, other.ifindex(), 0};
   const std::string links = pin_root() + "/links/", own = links + link_name(from), taken = links + link_name(others);
   ASSERT_DONE(attach(attacher, from, dropping));
 

@@ -8,12 +8,19 @@ from traffic import TcpPair, UdpPair
 from world import PARTIES, REALMS, TAILNET_GRANTEE, eventually
 
 GRANTEE, GRANTOR = PARTIES["grantee"][4], PARTIES["grantor"][4]
-WITHOUT = [each for each in REALMS["bob-home"] if not each.startswith("192.0.2.")]
 CALLS = 16  # of bpf(), and more than one such apply makes
 
 
-def ingress(*parties):
-    return {"networkPolicy": {"egressAllowed": True, "allowedDestinations": OPEN, "ingress": {"from": list(parties)}}}
+def without(realm):
+    """Its prefixes but those of 192.0.2.0/24."""
+    return [each for each in REALMS[realm] if not each.startswith("192.0.2.")]
+
+
+WITHOUT = without("bob-home")
+
+
+def ingress(*parties, destinations=OPEN):
+    return {"networkPolicy": {"egressAllowed": True, "allowedDestinations": destinations, "ingress": {"from": list(parties)}}}
 
 
 def begun_by(node, peer):
@@ -34,7 +41,7 @@ def loses(agent, realm):
     def prefixes():
         return agent.json("status")["maps"]["grantd_identity"]["entries"]
     before = prefixes()
-    agent.realm(realm, [each for each in REALMS[realm] if not each.startswith("192.0.2.")])
+    agent.realm(realm, without(realm))
     eventually(lambda: prefixes() < before, every=0.005, what="fewer prefixes")
 
 

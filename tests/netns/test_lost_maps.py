@@ -4,15 +4,11 @@ force cannot be written again then, and must open nothing else."""
 import os
 
 import pytest
-from agent import OPEN
+from test_lost_addresses import WITHOUT, ingress
 from traffic import UdpPair
-from world import PARTIES, REALMS, eventually
+from world import PARTIES, eventually
 
 PARTIES_OUTSIDE = ("grantee", "grantor", "carol", "stranger")
-
-
-def policy(destinations):
-    return {"networkPolicy": {"egressAllowed": True, "allowedDestinations": destinations, "ingress": {"from": ["Grantee"]}}}
 
 
 def opened(node):
@@ -22,14 +18,14 @@ def opened(node):
 
 def refuse(agent):
     """An edit that does not fit; what was in force stays."""
-    agent.grant(**policy([f"198.51.100.130:{port}/TCP" for port in range(1000, 1400, 2)]))
+    agent.grant(**ingress("Grantee", destinations=[f"198.51.100.130:{port}/TCP" for port in range(1000, 1400, 2)]))
     eventually(lambda: "separate ranges" in agent.said(), what="the refusal")
 
 
 def test_an_identity_without_its_name_is_nobody_elses(node):
     agent = node.agent
     agent.realm("aaron-home", ["203.0.113.0/26"])  # later than the others, and first by name
-    agent.in_force(lambda: agent.grant(**policy(OPEN)))
+    agent.in_force(lambda: agent.grant(**ingress("Grantee")))
     refuse(agent)
     agent.restart()
     assert opened(node) == {"grantee"}, "as before the edit"
@@ -37,14 +33,14 @@ def test_an_identity_without_its_name_is_nobody_elses(node):
     os.unlink(f"{node.world.pin_root}/maps/grantd_idname_v1")
     agent.start()
     assert opened(node) <= {"grantee"}
-    agent.in_force(lambda: agent.grant(**policy(OPEN)))
+    agent.in_force(lambda: agent.grant(**ingress("Grantee")))
     eventually(lambda: opened(node) == {"grantee"}, what="the grantee, once the manifest is mended")
 
 
 @pytest.mark.parametrize("lost", ["grantd_policy_v1", "grantd_idrule_v1"])
 def test_a_realms_loss_is_felt_by_flows_of_a_refused_grant(node, lost):
     agent, to = node.agent, node.guest.addresses[4]
-    agent.in_force(lambda: agent.grant(**policy(OPEN)))
+    agent.in_force(lambda: agent.grant(**ingress("Grantee")))
     refuse(agent)
     flow = UdpPair(node.world.outside, node.guest, 4, to=to, source_address=PARTIES["grantee"][4])
     assert flow.both()
@@ -52,6 +48,6 @@ def test_a_realms_loss_is_felt_by_flows_of_a_refused_grant(node, lost):
     assert flow.backward(), "as long as nothing is lost"
     agent.kill()
     os.unlink(f"{node.world.pin_root}/maps/{lost}")
-    agent.realm("bob-home", [each for each in REALMS["bob-home"] if not each.startswith("192.0.2.")])
+    agent.realm("bob-home", WITHOUT)
     agent.start()
     assert not any(flow.backward(0.3) for _ in range(3))

@@ -8,11 +8,8 @@ namespace grantd {
 namespace {
 
 using desired::grant;
-using desired::node;
-using desired::noon;
 using desired::workload;
 using desired::world;
-using model::ModelKernel;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
