@@ -1,5 +1,6 @@
 #include "crd-sync/conflicts.h"
 
+#include "crd-sync/element_path.h"
 #include "crd-sync/problem.h"
 
 #include <algorithm>
@@ -55,7 +56,7 @@ class Claims {
   std::map<std::string, Claim> claims_;
 };
 
-std::string address_field(std::size_t index) { return "spec.addresses[" + std::to_string(index) + "]"; }
+std::string address_field(std::size_t index) { return element_path("spec.addresses", index); }
 
 // Calls back with each object of the type.
 template <typename Resource, typename Callback>
@@ -105,8 +106,8 @@ std::string names_unknown_realm(const Grant& grant, const std::set<std::string>&
   for (std::size_t index = 0; index < grant.destinations.size(); ++index) {
     const Destination& destination = grant.destinations[index];
     if (destination.kind == Destination::Kind::Realm &&
-        unknown("spec.networkPolicy.allowedDestinations[" + std::to_string(index) + "]", destination.name,
-                destination.text, destination.position))
+        unknown(element_path("spec.networkPolicy.allowedDestinations", index), destination.name, destination.text,
+                destination.position))
       return destination.name;
   }
   return "";

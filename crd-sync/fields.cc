@@ -1,5 +1,6 @@
 #include "crd-sync/fields.h"
 
+#include "crd-sync/element_path.h"
 #include "crd-sync/problem.h"
 #include "crd-sync/whole_number.h"
 
@@ -41,8 +42,6 @@ std::string_view type_name(const YamlNode& node) {
   }
   return "text";
 }
-
-std::string element(const std::string& path, std::size_t index) { return path + "[" + std::to_string(index) + "]"; }
 
 // Keys of others in a path: a.b where they are plain, a["b.c"] where they are not.
 std::string key_path(const std::string& path, std::string_view key) {
@@ -196,7 +195,7 @@ std::optional<std::vector<TextField>> Fields::texts(std::string_view name) {
   std::vector<TextField> result;
   result.reserve(items->size());
   for (std::size_t index = 0; index < items->size(); ++index)
-    if (auto text = read_text((*items)[index], element(path(name), index), (*items)[index].line, false, "text"))
+    if (auto text = read_text((*items)[index], element_path(path(name), index), (*items)[index].line, false, "text"))
       result.push_back(std::move(*text));
   return result;
 }
@@ -209,9 +208,9 @@ std::optional<std::vector<Fields>> Fields::maps(std::string_view name) {
   for (std::size_t index = 0; index < items->size(); ++index) {
     const YamlNode& item = (*items)[index];
     if (item.type == YamlNode::Type::Map)
-      result.emplace_back(item, element(path(name), index), problems_);
+      result.emplace_back(item, element_path(path(name), index), problems_);
     else
-      wrong(item, element(path(name), index), item.line, "is " + std::string(type_name(item)), "a map of fields");
+      wrong(item, element_path(path(name), index), item.line, "is " + std::string(type_name(item)), "a map of fields");
   }
   return result;
 }
@@ -257,7 +256,7 @@ void report_duplicate_keys(const YamlNode& node, const std::string& path, Object
   std::set<std::string_view> seen;
   for (std::size_t index = 0; index < node.items.size(); ++index) {
     const bool map = node.type == YamlNode::Type::Map;
-    const std::string inner = map ? key_path(path, node.keys[index].text) : element(path, index);
+    const std::string inner = map ? key_path(path, node.keys[index].text) : element_path(path, index);
     if (map && !seen.insert(node.keys[index].text).second)
       problems.error(node.keys[index].line, inner, "", "is there twice", "each field once");
     report_duplicate_keys(node.items[index], inner, problems);

@@ -1,6 +1,7 @@
 #include "crd-sync/read_manifests.h"
 
 #include "crd-sync/canonical.h"
+#include "crd-sync/element_path.h"
 #include "crd-sync/names.h"
 #include "crd-sync/problem.h"
 #include "crd-sync/read_object.h"
@@ -157,7 +158,7 @@ class FileReader {
       const YamlNode& nodes = *list.take("items");
       for (std::size_t index = 0; index < nodes.items.size(); ++index)
         if (nodes.items[index].type == YamlNode::Type::Map)
-          read_object(nodes.items[index], "items[" + std::to_string(index) + "]");
+          read_object(nodes.items[index], element_path("items", index));
     } else if (list.take("items") == nullptr) {
       problems.error(root.line, "items", "", "is missing", "a list of objects");
     }

@@ -372,13 +372,11 @@ Result<void> Attacher::add_interfaces_with_links_of_others(std::set<std::uint32_
   if (!all) return system_error("cannot list the interfaces", errno);
   for (const struct if_nameindex* each = all.get(); each->if_index != 0; each++)
     for (const Hook side : {Hook::FromGuest, Hook::ToGuest}) {
-      auto programs = tcx_programs(side, each->if_index);
-      auto links = tcx_links(side, each->if_index);
-      if (!programs || !links) return programs ? links.error() : programs.error();
-      const std::size_t count = std::min(programs.value().size(), links.value().size());
-      for (std::size_t i = 0; i < count; i++)
-        if (links.value()[i] != 0 && !own.contains(links.value()[i]) &&
-            hook_of(programs.value()[i], side == Hook::ToGuest))
+      auto there = on_tcx(side, each->if_index);
+      if (!there) return there.error();
+      const auto& [programs, links] = there.value();
+      for (std::size_t i = 0; i < programs.size(); i++)
+        if (links[i] != 0 && !own.contains(links[i]) && hook_of(programs[i], side == Hook::ToGuest))
           interfaces.insert(each->if_index);
     }
   return {};

@@ -62,26 +62,6 @@ int bpf_command(int command, Attributes& attributes) {
   return static_cast<int>(syscall(SYS_bpf, command, &attributes, sizeof(attributes)));
 }
 
-struct OnTcx {
-  std::vector<std::uint32_t> programs, links;
-};
-
-Result<OnTcx> on_tcx(Hook hook, std::uint32_t ifindex) {
-  std::array<std::uint32_t, 64> programs{}, links{};  // as many as the kernel lets stand there
-  Query attributes{};
-  attributes.target_ifindex = ifindex;
-  attributes.attach_type = tcx_type(hook);
-  attributes.program_ids = reinterpret_cast<std::uintptr_t>(programs.data());
-  attributes.link_ids = reinterpret_cast<std::uintptr_t>(links.data());
-  attributes.count = programs.size();
-  if (bpf_command(BPF_PROG_QUERY, attributes) != 0) {
-    if (errno == EINVAL || errno == ENOENT || errno == ENODEV) return OnTcx();
-    return system_error("cannot ask for the programs of interface " + std::to_string(ifindex), errno);
-  }
-  return OnTcx{{programs.begin(), programs.begin() + attributes.count},
-               {links.begin(), links.begin() + attributes.count}};
-}
-
 }  // namespace
 
 const char* hook_name(Hook hook) {
@@ -168,6 +148,22 @@ std::optional<Hook> hook_of_type(std::uint32_t type, bool of_interface, Hook lik
   if (has_it(likely)) return likely;
   const auto found = std::find_if(std::begin(kHooks), std::end(kHooks), has_it);
   return found == std::end(kHooks) ? std::nullopt : std::optional(*found);
+}
+
+Result<OnTcx> on_tcx(Hook hook, std::uint32_t ifindex) {
+  std::array<std::uint32_t, 64> programs{}, links{};  // as many as the kernel lets stand there
+  Query attributes{};
+  attributes.target_ifindex = ifindex;
+  attributes.attach_type = tcx_type(hook);
+  attributes.program_ids = reinterpret_cast<std::uintptr_t>(programs.data());
+  attributes.link_ids = reinterpret_cast<std::uintptr_t>(links.data());
+  attributes.count = programs.size();
+  if (bpf_command(BPF_PROG_QUERY, attributes) != 0) {
+    if (errno == EINVAL || errno == ENOENT || errno == ENODEV) return OnTcx();
+    return system_error("cannot ask for the programs of interface " + std::to_string(ifindex), errno);
+  }
+  return OnTcx{{programs.begin(), programs.begin() + attributes.count},
+               {links.begin(), links.begin() + attributes.count}};
 }
 
 Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex) {

@@ -32,6 +32,12 @@ Descriptor open_link(const std::string& path);
 Result<LinkInfo> link_info(int link_fd);
 // The hook that has this kind of attachment: `likely` if it has, as several of ours stand on ingress.
 std::optional<Hook> hook_of_type(std::uint32_t attach_type, bool of_interface, Hook likely);
+// What stands on a tcx hook, in the order in which it runs: ids of programs, and of each one's link, or 0.
+struct OnTcx {
+  std::vector<std::uint32_t> programs, links;
+};
+// Without tcx: nothing.
+Result<OnTcx> on_tcx(Hook hook, std::uint32_t ifindex);
 // Ids of the links on a tcx hook, in the order in which their programs run; 0 for a program without a link. Without
 // tcx: none.
 Result<std::vector<std::uint32_t>> tcx_links(Hook hook, std::uint32_t ifindex);

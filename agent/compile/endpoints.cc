@@ -1,6 +1,7 @@
 #include "agent/compile/endpoints.h"
 
 #include "agent/compile/realm_prefixes.h"
+#include "crd-sync/element_path.h"
 
 #include <algorithm>
 #include <map>
@@ -62,7 +63,7 @@ class EndpointCompiler {
     return 0;
   }
 
-  static std::string address_field(std::size_t index) { return "spec.addresses[" + std::to_string(index) + "]"; }
+  static std::string address_field(std::size_t index) { return element_path("spec.addresses", index); }
 
   static std::string field_of(const Workload& workload, const IpAddress& address) {
     const auto found = std::find(workload.addresses.begin(), workload.addresses.end(), address);

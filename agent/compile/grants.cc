@@ -4,6 +4,7 @@
 #include "agent/compile/ranges.h"
 #include "agent/compile/validity.h"
 #include "crd-sync/destination.h"
+#include "crd-sync/element_path.h"
 
 #include <algorithm>
 #include <map>
@@ -142,7 +143,7 @@ Result<void> open_destinations(const Grant& grant, const std::set<std::string>& 
                                IdentityRules& identities, CompiledGrant& compiled, std::vector<Problem>& problems) {
   for (std::size_t index = 0; index < grant.destinations.size(); index++) {
     const Destination& destination = grant.destinations[index];
-    const std::string field = "spec.networkPolicy.allowedDestinations[" + std::to_string(index) + "]";
+    const std::string field = element_path("spec.networkPolicy.allowedDestinations", index);
     const std::uint16_t source = add_source(compiled, destination.text, destination.position);
     if (source == 0) return Error{field + ": too many entries; accepted: at most " + std::to_string(UINT16_MAX), 0};
     const auto ranges = ranges_of(destination, source);

@@ -1,6 +1,7 @@
 #include "agent/compile/realm_prefixes.h"
 
 #include "agent/compile/special_prefixes.h"
+#include "crd-sync/element_path.h"
 
 #include <algorithm>
 #include <map>
@@ -84,7 +85,7 @@ std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
       const RealmAddress& address = realm.addresses[index];
       if (const IpPrefix* range = forbidden(address.prefix, node)) {
         problems.push_back({Severity::Error, address.position, "Realm " + realm.name,
-                            "spec.addresses[" + std::to_string(index) + "]", address.prefix.text(),
+                            element_path("spec.addresses", index), address.prefix.text(),
                             "overlaps the protected range " + range->text() + " of this node; nobody is believed there",
                             "a prefix outside of the pod and service ranges, link-local and loopback"});
         continue;

@@ -1,6 +1,7 @@
 #include "agent/run/uninstall.h"
 
 #include "agent/attach/attacher.h"
+#include "agent/attach/interface_name.h"
 #include "agent/attach/pin_lock.h"
 #include "agent/cni/chain_keeper.h"
 #include "agent/handover/cni_record.h"
@@ -9,10 +10,7 @@
 #include "agent/shape/guest_segments.h"
 #include "agent/shape/shaper.h"
 
-#include <net/if.h>
-
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <optional>
@@ -51,11 +49,8 @@ Result<void> leaves_no_other(const Attacher& attacher, const std::string& pin_ro
   auto others = attacher.held_by_others();
   if (!others || others.value().empty()) return others ? Result<void>() : others.error();
   std::string interfaces;
-  for (const std::uint32_t ifindex : others.value()) {
-    std::array<char, IF_NAMESIZE> name{};
-    interfaces += interfaces.empty() ? "" : ", ";
-    interfaces += if_indextoname(ifindex, name.data()) != nullptr ? name.data() : std::to_string(ifindex);
-  }
+  for (const std::uint32_t ifindex : others.value())
+    interfaces += (interfaces.empty() ? "" : ", ") + interface_name(ifindex);
   return Error{"pin root " + pin_root +
                    ": holds no maps, and programs of grantd with another pin root, or with none, " +
                    "stand on interfaces " + interfaces + "; accepted: the pin root that they belong to; where its " +

@@ -1,11 +1,10 @@
 #include "agent/ctl/explain/explain.h"
 
+#include "agent/attach/interface_name.h"
 #include "agent/ctl/explain/ends.h"
 #include "agent/ctl/explain/frame.h"
 #include "crd-sync/destination.h"
 #include "maps/fixed_text.h"
-
-#include <net/if.h>
 
 #include <algorithm>
 #include <set>
@@ -23,11 +22,6 @@ struct Way {
   std::uint32_t ifindex = 0;  // of the uplink; 0: none
   std::uint32_t ingress = 0;  // 0: it originated here
 };
-
-std::string interface_name(std::uint32_t ifindex) {
-  char name[IF_NAMESIZE] = {};
-  return if_indextoname(ifindex, name) ? name : std::to_string(ifindex);
-}
 
 Way way_by(const grantd_uplink& uplink) {
   const std::string name = interface_name(uplink.ifindex);
