@@ -2,6 +2,7 @@
 
 #include "agent/attach/pin_lock.h"
 #include "agent/ctl/console.h"
+#include "agent/ctl/event_lock.h"
 #include "agent/ctl/explain/explain.h"
 #include "agent/ctl/verify.h"
 #include "agent/snapshot/read_snapshot.h"
@@ -51,18 +52,15 @@ int show(const CtlOptions& options, const SnapshotParts& parts,
   return exit_after(view(snapshot.value()), kExitOk);
 }
 
-Result<std::vector<ExplainedPacket>> ask_datapath(const CtlOptions& options, const Question& question,
-                                                  const ExplainOptions& asked, Snapshot& snapshot) {
-  auto maps = DatapathMaps::open_pinned(options.pin_root);
-  if (!maps) return maps.error();
-  auto read = read_snapshot(maps.value(), {});
-  if (!read) return read.error();
-  snapshot = std::move(read).value();
+// Of a question that check_usage lets pass.
+Result<std::vector<ExplainedPacket>> ask_datapath(const CtlOptions& options, const std::vector<Probe>& probes,
+                                                  const ResolvedEnds& ends, const Via& via, const Snapshot& snapshot,
+                                                  const DatapathMaps& maps) {
   auto stamp = stamp_settings(snapshot.node.stamp_mask);
   if (!stamp) return stamp.error();
   auto datapath = DryRun::load(options.pin_root, stamp.value());
   if (!datapath) return datapath.error();
-  return explain(question, {asked.local, asked.via}, snapshot, maps.value(), *datapath.value());
+  return explain(probes, ends, via, snapshot, maps, *datapath.value());
 }
 
 // A packet passes where it passes by one way.
@@ -169,6 +167,11 @@ int run_monitor(const CtlOptions& options, const RepeatOptions& repeat) {
     complain(names.error());
     return kExitCannot;
   }
+  const auto sole_reader = lock_events(options.pin_root);
+  if (!sole_reader) {
+    complain(sole_reader.error());
+    return kExitCannot;
+  }
   Monitor monitor{options, maps.value(), std::move(names).value(), repeat.count ? repeat.count : ~0ULL};
   const std::unique_ptr<ring_buffer, decltype(&ring_buffer__free)> ring(
       ring_buffer__new(maps.value().event.get(), take_event, &monitor, nullptr), ring_buffer__free);
@@ -221,17 +224,23 @@ int run_verify(const CtlOptions& options) {
 }
 
 int run_explain(const CtlOptions& options, const ExplainOptions& asked) {
-  auto question = parse_question(asked.source, asked.destination);
-  if (!question) {
-    complain(question.error());
-    return kExitUsage;
-  }
-  Snapshot snapshot;
-  auto packets = ask_datapath(options, question.value(), asked, snapshot);
-  if (!packets) {
-    complain(packets.error());
-    return kExitCannot;
-  }
+  const auto refuse = [](const Error& error, int code) {
+    complain(error);
+    return code;
+  };
+  const auto question = parse_question(asked.source, asked.destination);
+  if (!question) return refuse(question.error(), kExitUsage);
+  auto maps = DatapathMaps::open_pinned(options.pin_root);
+  if (!maps) return refuse(maps.error(), kExitCannot);
+  const auto read = read_snapshot(maps.value(), {});
+  if (!read) return refuse(read.error(), kExitCannot);
+  const Snapshot& snapshot = read.value();
+  const auto ends = resolve_ends(snapshot, question.value().source, question.value().destination);
+  if (!ends) return refuse(ends.error(), kExitCannot);
+  const Via via{asked.local, asked.via};
+  if (const auto usage = check_usage(ends.value(), via, snapshot); !usage) return refuse(usage.error(), kExitUsage);
+  const auto packets = ask_datapath(options, question.value().probes, ends.value(), via, snapshot, maps.value());
+  if (!packets) return refuse(packets.error(), kExitCannot);
   return exit_after(show_explanation(snapshot, packets.value(), options.style),
                     all_pass(packets.value()) ? kExitOk : kExitNo);
 }

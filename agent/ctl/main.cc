@@ -20,8 +20,8 @@ Exit codes:
   0  done; explain: each packet that it tried would pass, by one way at least; verify: nothing is wrong
   1  explain: one of them would drop by every way; verify: something is wrong
   2  wrong usage
-  3  cannot tell: no such Grant or guest on this node, no maps at the pin root, no right to read
-     them, a system call failed
+  3  cannot tell: no such Grant, guest or class of uplinks on this node, no maps at the pin root,
+     no right to read them, a system call failed
 
 grantctl reads the pinned maps; it needs root and no running agent.)";
 
@@ -73,7 +73,8 @@ void add_explain(CLI::App& app, grantd::CtlOptions& options, Command& command) {
   explain->footer(kExplainFooter);
   explain->add_option("SOURCE", asked.source, "ADDRESS or GUEST, with or without :PORT/PROTOCOL")->required();
   explain->add_option("DESTINATION", asked.destination, "GUEST or ADDRESS, with or without :PORT/PROTOCOL")->required();
-  auto* via = explain->add_option("--via", asked.via, "From an address: only by this class of uplink or interface");
+  auto* via = explain->add_option("--via", asked.via, "From an address: only by this class of uplink or interface")
+                  ->check(check_name);
   explain->add_flag("--local", asked.local, "From an address: it originates on this node")->excludes(via);
   explain->callback([&] { command = [&] { return grantd::run_explain(options, asked); }; });
 }

@@ -31,7 +31,10 @@ class Explain : public testing::Test {
     auto read = read_snapshot(node_->maps(), {});
     if (!read) return read.error();
     snapshot_ = std::move(read).value();
-    return explain(question.value(), via, snapshot_, node_->maps(), *datapath_);
+    auto ends = resolve_ends(snapshot_, question.value().source, question.value().destination);
+    if (!ends) return ends.error();
+    if (auto usage = check_usage(ends.value(), via, snapshot_); !usage) return Error{"usage: " + usage.error().message};
+    return explain(question.value().probes, ends.value(), via, snapshot_, node_->maps(), *datapath_);
   }
 
   // The one packet's last step: REASON / who decided.
@@ -81,7 +84,8 @@ TEST_F(Explain, AnAddressIsBelievedOnItsUplinkOnly) {
   EXPECT_THAT(answer("198.51.100.7", "bob-web:80/TCP", {false, "uplink0"}), HasSubstr("from: Grantor"));
   EXPECT_THAT(answer("100.64.9.1", "bob-web:80/TCP", {false, "tailnet"}), HasSubstr("not_a_party"));
   EXPECT_THAT(answer("198.51.100.7", "bob-web:80/TCP", {true, ""}), HasSubstr("from: LocalNode"));
-  EXPECT_THAT(answer("192.0.2.10", "bob-web:80/TCP", {false, "overlay"}), HasSubstr("cannot tell: --via overlay"));
+  EXPECT_THAT(answer("192.0.2.10", "bob-web:80/TCP", {false, "overlay"}),
+              HasSubstr("cannot tell: --via overlay: this node has no uplink of that class; its uplinks: "));
 
   auto packets = ask("192.0.2.10", "bob-web:80/TCP");
   ASSERT_TRUE(packets.ok()) << packets.error().message;
@@ -98,10 +102,11 @@ TEST_F(Explain, AGuestThatIsClosedAndWhy) {
 
 TEST_F(Explain, WhatItCannotTell) {
   for (const Via& via : {Via{false, "lan"}, Via{true, ""}})
-    EXPECT_THAT(answer("bob-web", "192.0.2.10:80/TCP", via), HasSubstr("bob-web is a guest of this node"));
+    EXPECT_THAT(answer("bob-web", "192.0.2.10:80/TCP", via), HasSubstr("usage: --"));
   EXPECT_THAT(answer("nobody-here", "192.0.2.10:80/TCP"), HasSubstr("known: bob-db, bob-web, carol-web, orphan"));
   EXPECT_THAT(answer("bob-db", "[2001:db8:b0b::1]:80/TCP"), HasSubstr("has no IPv6 address"));
-  EXPECT_THAT(answer("bob-web", "10.20.0.2:80/TCP"), HasSubstr("both ends are guest bob-web"));
+  EXPECT_THAT(answer("bob-web", "10.20.0.2:80/TCP"), HasSubstr("usage: SOURCE and DESTINATION are both guest bob-web"));
+  EXPECT_THAT(answer("192.0.2.10", "bob-web:80/TCP", {false, "wlan9"}), HasSubstr("usage: --via wlan9: is neither"));
 }
 
 TEST_F(Explain, LeavesNoTrace) {

@@ -4,10 +4,14 @@ import json
 import signal
 import subprocess
 
+import frames
 import pytest
 from agent import GRANTCTL
 from traffic import TcpPair, UdpPair
-from world import PARTIES, eventually, run
+from world import GATEWAY, PARTIES, eventually, run
+
+BOUNDED = {"top": ["--count", "1", "--interval", "100"], "monitor": ["--seconds", "1"], "explain": ["web", "192.0.2.10"]}
+COMMANDS = ["status", "grants", "endpoints", "flows", "drops", "top", "monitor", "explain", "verify"]
 
 
 def test_flows_show_who_began_them(node):
@@ -40,6 +44,52 @@ def test_monitor_tells_of_refusals(node):
     assert refused[0]["guest"] == "web" and not refused[0]["passes"] and refused[0]["protocol"] == "UDP"
 
 
+def test_monitor_tells_what_is_known_of_arp(node):
+    """Its addresses are no part of an event: none is shown, and no :: in their place."""
+    with node.guest.namespace.packet_socket("eth0") as raw:
+        raw.send(frames.ethernet("ff:ff:ff:ff:ff:ff", node.guest.mac, 0x0806, frames.arp(
+            1, node.guest.mac, "10.20.0.99", "00:00:00:00:00:00", GATEWAY[4])))
+    said = node.agent.ctl("monitor", "--seconds", "1").stdout
+    lines = [line for line in said.splitlines() if "neighbour_spoofing" in line]
+    assert lines and all(line.endswith("neighbour_spoofing  ARP") for line in lines), said
+    with node.guest.namespace.packet_socket("eth0") as raw:
+        raw.send(frames.ethernet("ff:ff:ff:ff:ff:ff", node.guest.mac, 0x88cc, b"lldp"))
+    said = node.agent.ctl("--output", "json", "monitor", "--seconds", "1").stdout
+    events = [each for each in map(json.loads, said.splitlines()) if each["reason"] == "ethertype"]
+    assert events and events[0]["ethertype"] == 0x88cc, said
+    assert events[0]["source"] is None and events[0]["destination"] is None
+
+
+def test_a_second_monitor_is_refused_while_the_first_lives(node):
+    """Events go to one reader; a second would take some of them, and show nothing where the first is faster."""
+    first = node.world.spawn(node.world.node, GRANTCTL, "--pin-root", node.world.pin_root, "monitor", stdout=subprocess.PIPE)
+    assert UdpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4], port=9).silent()
+    assert first.stdout.readline(), "the first reads"
+    second = node.agent.ctl("monitor", "--seconds", "1")
+    assert second.returncode == 3 and second.stdout == ""
+    assert f"another grantctl monitor reads the events of {node.world.pin_root}" in second.stderr, second.stderr
+    assert node.agent.ctl("drops").returncode == 0  # what has no one reader is not held up
+    first.send_signal(signal.SIGKILL)
+    first.wait(5)
+    first.stdout.close()
+    assert node.agent.ctl("monitor", "--seconds", "1").returncode == 0
+
+
+def test_a_grant_that_has_not_begun_says_when_it_does(node):
+    assert "starts" not in node.agent.ctl("grants").stdout
+    node.agent.in_force(lambda: node.agent.grant(validity={"validFrom": "2099-01-02T03:04:05Z"}))
+    assert UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5000).silent()
+    begins = "2099-01-02T03:04:0"  # a second is left to the two clocks
+    shown = {command: node.agent.ctl(command, *BOUNDED.get(command, [])).stdout
+             for command in ("grants", "endpoints", "drops", "monitor", "explain")}
+    for command, text in shown.items():
+        assert "not_yet_valid" in text and f"starts {begins}" in text, (command, text)
+    for command, rows in (("grants", "grants"), ("drops", "drops")):
+        assert any((each["starts_at"] or "").startswith(begins) for each in node.agent.json(command)[rows]), command
+    asked = json.loads(node.agent.ctl("--output", "json", "explain", *BOUNDED["explain"]).stdout)
+    assert asked["packets"][0]["steps"][0]["starts_at"].startswith(begins)
+
+
 def test_verify_finds_what_is_wrong(node):
     assert node.agent.ctl("verify").returncode == 0, node.agent.ctl("verify").stdout
     node.agent.kill()
@@ -65,7 +115,7 @@ def test_a_ping_is_what_has_no_port(node):
 
 @pytest.mark.parametrize("command", ["grants", "endpoints", "drops", "flows", "top", "monitor"])
 def test_a_grant_that_is_not_there_is_told(node, command):
-    bounds = {"top": ["--count", "1", "--interval", "100"], "monitor": ["--seconds", "1"]}.get(command, [])
+    bounds = BOUNDED.get(command, [])
     known = node.agent.ctl(command, "--grant", "g", *bounds)
     assert known.returncode == 0, known.stderr
     said = node.agent.ctl(command, "--grant", "nope", *bounds)
@@ -82,6 +132,50 @@ def test_a_guest_or_a_reason_that_is_not_there_is_told(node):
         assert said.returncode == 2 and option[1] in said.stderr and "accepted" in said.stderr, option
     said = node.agent.ctl("drops", "--reason", "mars")
     assert said.returncode == 2 and "mars" in said.stderr and "accepted" in said.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_usage_is_told_and_exits_with_2(shared_node, command):
+    agent, bounds = shared_node.agent, BOUNDED.get(command, [])
+    assert agent.ctl(command, *bounds).returncode in (0, 1), "the control"
+    for wrong, named in ((["--nonsense"], "--nonsense"), (["one-word-more"], "one-word-more"), (["--output", "xml"], "xml"),
+                         (["--pin-root"], "--pin-root")):
+        said = agent.ctl(command, *bounds, *wrong)
+        assert said.returncode == 2 and said.stdout == "" and named in said.stderr, (wrong, said)
+
+
+@pytest.mark.parametrize("wrong, named", [
+    (["top", "--interval", "99"], ["--interval", "99", "100"]),
+    (["top", "--count", "-1"], ["--count", "-1", "accepted"]),
+    (["monitor", "--count", "x"], ["--count", "'x'", "accepted"]),
+    (["monitor", "--seconds", "0"], ["--seconds", "'0'", "accepted"]),
+    (["flows", "--guest", ""], ["--guest", "accepted"]),
+    (["drops", "--reason", "mars"], ["--reason", "mars", "accepted"]),
+    (["status", "--output", "xml"], ["--output", "xml", "table", "json"]),
+    (["explain", "web"], ["DESTINATION"]),
+    (["explain", "192.0.2.1", "192.0.2.2"], ["SOURCE '192.0.2.1'", "DESTINATION '192.0.2.2'", "accepted"]),
+    (["explain", "web:80", "192.0.2.1:80"], ["SOURCE 'web:80'", "both name a port", "accepted"]),
+    (["explain", "web", "192.0.2.0/24"], ["DESTINATION '192.0.2.0/24'", "accepted"]),
+    (["explain", "web", "192.0.2.1:99999/TCP"], ["DESTINATION '192.0.2.1:99999/TCP'", "65535", "accepted"]),
+    (["explain", "web:80/XYZ", "192.0.2.1"], ["SOURCE 'web:80/XYZ'", "accepted"]),
+    (["explain", "web", "web:80/TCP"], ["both guest web", "accepted"]),
+    (["explain", "web", "192.0.2.1", "--via", "lan"], ["--via lan", "SOURCE is web", "accepted"]),
+    (["explain", "web", "192.0.2.1", "--local"], ["--local", "SOURCE is web", "accepted"]),
+    (["explain", "192.0.2.1", "web", "--via", "wlan9"], ["--via wlan9", "accepted: tailnet, lan, overlay", "lan (uplink0)"]),
+    (["explain", "192.0.2.1", "web", "--via", ""], ["--via", "accepted"]),
+    (["explain", "192.0.2.1", "web", "--via", "lan", "--local"], ["--via", "--local"]),
+], ids=" ".join)
+def test_wrong_words_are_named_with_what_is_accepted(shared_node, wrong, named):
+    said = shared_node.agent.ctl(*wrong)
+    assert said.returncode == 2 and said.stdout == "", said
+    assert all(each in said.stderr for each in named), said.stderr
+
+
+def test_a_class_that_this_node_has_no_uplink_of_is_not_wrong_usage(shared_node):
+    said = shared_node.agent.ctl("explain", "192.0.2.1", "web", "--via", "overlay")
+    assert said.returncode == 3 and "--via overlay: this node has no uplink of that class; its uplinks: " in said.stderr
+    assert "lan (uplink0)" in said.stderr and "tailnet (tail0)" in said.stderr
+    assert shared_node.agent.ctl("explain", PARTIES["grantee"][4], "web", "--via", "lan").returncode == 0
 
 
 def test_what_it_cannot_do_it_says(node):

@@ -53,8 +53,8 @@ TEST(Question, WhatIsNoQuestionIsRefusedWithWhatIsAccepted) {
     const char* destination;
     const char* why;
   } cases[] = {
-      {"192.0.2.1", "192.0.2.2:80", "neither end is a guest"},
-      {"bob-web:80", "192.0.2.1:80", "both ends name a port"},
+      {"192.0.2.1", "192.0.2.2:80", "neither is a guest"},
+      {"bob-web:80", "192.0.2.1:80", "both name a port"},
       {"bob-web", "192.0.2.0/24:80", "is not one single address"},
       {"bob-web", "192.0.2.1:80-90/TCP", "is many ports"},
       {"bob-web", "192.0.2.1:0/TCP", "port is not a number from 1"},
@@ -66,6 +66,7 @@ TEST(Question, WhatIsNoQuestionIsRefusedWithWhatIsAccepted) {
   for (const auto& each : cases) {
     const auto question = parse_question(each.source, each.destination);
     ASSERT_FALSE(question.ok()) << each.source << " " << each.destination;
+    EXPECT_THAT(question.error().message, HasSubstr("; accepted: "));
     EXPECT_THAT(question.error().message, HasSubstr(each.why));
   }
 }

@@ -122,6 +122,41 @@ TEST(Grants, AreJsonForPrograms) {
   EXPECT_THAT(text, HasSubstr("\"ingress_limit\": null"));
 }
 
+TEST(Grants, ThatHaveNotBegunSayWhenTheyDo) {
+  Snapshot node = samples::node();
+  EXPECT_THAT(show_grants(node, {}, kJson), Not(HasSubstr("\"starts_at\": \"")));
+  node.policies.at(11).not_before_ns = samples::kBootNow + 7200 * samples::kSecond;
+  node.counters.at(1)[GRANTD_COUNTER_INDEX(GRANTD_EGRESS, GRANTD_REASON_NOT_YET_VALID)] = {1, 60, samples::kBootNow, 0};
+  const std::string starts = "starts 2026-01-01T02:00:00Z, in 2 h";
+  EXPECT_THAT(show_grants(node, {}, kTable), HasSubstr("not_yet_valid (" + starts + ")"));
+  EXPECT_THAT(show_grants(node, {}, kJson), HasSubstr("\"starts_at\": \"2026-01-01T02:00:00Z\""));
+  EXPECT_THAT(show_drops(node, {}, kTable), HasSubstr("not_yet_valid (" + starts + ")"));
+  EXPECT_THAT(show_drops(node, {}, kTable), Not(HasSubstr("destination (")));  // no other reason has a start
+  EXPECT_THAT(show_endpoints(node, {}, kTable), HasSubstr("It " + starts + "."));
+}
+
+TEST(Events, ShowAddressesWhereTheyWereRead) {
+  const Snapshot node = samples::node();
+  auto event = samples::zeros<grantd_event>();
+  event.time_ns = samples::kBootNow;
+  event.slot = event.endpoint_id = 1;
+  event.reason = GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  for (const auto& [ethertype, text] : {std::pair<std::uint16_t, const char*>{0x0806, "ARP"},
+                                        {0x88cc, "ethertype 0x88cc"},
+                                        {0x8100, "VLAN"},
+                                        {0, "(not read)"}}) {
+    event.ethertype = ethertype;
+    EXPECT_EQ(show_event(node, event, kTable),
+              std::string("2026-01-01T00:00:00Z  keystone-system/alice-to-bob  bob-web  egress  neighbour_spoofing  ") +
+                  text + "\n");
+    EXPECT_THAT(show_event(node, event, kJson), HasSubstr("\"source\":null,\"destination\":null"));
+  }
+  // Duplicate address detection comes from ::, and says so.
+  event.ethertype = 0x86dd;
+  event.destination.bytes[0] = 0xff;
+  EXPECT_THAT(show_event(node, event, kTable), HasSubstr("  :: -> ff00::\n"));
+}
+
 TEST(Endpoints, SayWhyAGuestIsClosed) {
   const std::string text = show_endpoints(samples::node(), {}, kTable);
   EXPECT_THAT(text, HasSubstr("bob-web   veth-bob(5)"));

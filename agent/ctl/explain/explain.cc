@@ -1,7 +1,6 @@
 #include "agent/ctl/explain/explain.h"
 
 #include "agent/attach/interface_name.h"
-#include "agent/ctl/explain/ends.h"
 #include "agent/ctl/explain/frame.h"
 #include "crd-sync/destination.h"
 #include "maps/fixed_text.h"
@@ -29,6 +28,22 @@ Way way_by(const grantd_uplink& uplink) {
           uplink.ifindex};
 }
 
+bool is_class(const std::string& name) {
+  for (const std::uint32_t each :
+       {GRANTD_UPLINK_TAILNET, GRANTD_UPLINK_LAN, GRANTD_UPLINK_OVERLAY, GRANTD_UPLINK_UNTRUSTED})
+    if (name == uplink_class_name(each)) return true;
+  return false;
+}
+
+// "lan (eth0), tailnet (tailscale0)"
+std::string uplinks_text(const Snapshot& snapshot) {
+  std::string text;
+  for (const auto& [ifindex, uplink] : snapshot.uplinks)
+    text += (text.empty() ? "" : ", ") + std::string(uplink_class_name(uplink.uplink_class)) + " (" +
+            interface_name(ifindex) + ")";
+  return text.empty() ? "none" : text;
+}
+
 Result<std::vector<Way>> ways_in(const Snapshot& snapshot, const Via& via) {
   if (via.local) return std::vector<Way>{{"from this node itself", "", 0, 0}};
   std::vector<Way> ways;
@@ -41,9 +56,8 @@ Result<std::vector<Way>> ways_in(const Snapshot& snapshot, const Via& via) {
   }
   if (!ways.empty()) return ways;
   if (via.uplink.empty()) return std::vector<Way>{{"by an interface that is no uplink", "", 0, kLoopbackIndex}};
-  return Error{"--via " + via.uplink + ": no such uplink; accepted: tailnet, lan, overlay, untrusted or an " +
-                   "interface that is an uplink of this node",
-               0};
+  return Error{
+      "--via " + via.uplink + ": this node has no uplink of that class; its uplinks: " + uplinks_text(snapshot), 0};
 }
 
 // The field that refuses, where one does: what lets a Grant begin and end.
@@ -157,19 +171,31 @@ class Explainer {
 
 }  // namespace
 
-Result<std::vector<ExplainedPacket>> explain(const Question& question, const Via& via, const Snapshot& snapshot,
-                                             const DatapathMaps& maps, DryRun& datapath) {
-  auto ends = resolve_ends(snapshot, question.source, question.destination);
-  if (!ends) return ends.error();
-  Explainer explainer(ends.value(), snapshot, maps, datapath);
+Result<void> check_usage(const ResolvedEnds& ends, const Via& via, const Snapshot& snapshot) {
+  const std::string way = via.local ? "--local" : "--via " + via.uplink;
+  if (ends.source.endpoint && ends.source.endpoint == ends.destination.endpoint)
+    return Error{"SOURCE and DESTINATION are both guest " + ends.source.guest +
+                     ": what it sends to itself is on no wire; accepted: two different ends",
+                 0};
+  if (!via.local && via.uplink.empty()) return {};
+  if (ends.source.endpoint)
+    return Error{way + ": SOURCE is " + ends.source.guest + ", a guest of this node, whose packets come by its own " +
+                     "interface; accepted: with an address of somebody else as SOURCE",
+                 0};
+  const bool is_uplink = std::any_of(snapshot.uplinks.begin(), snapshot.uplinks.end(),
+                                     [&](const auto& uplink) { return via.uplink == interface_name(uplink.first); });
+  if (via.local || is_class(via.uplink) || is_uplink) return {};
+  return Error{way + ": is neither a class of uplinks nor an uplink; accepted: tailnet, lan, overlay, untrusted, or " +
+                   "an uplink of this node: " + uplinks_text(snapshot),
+               0};
+}
+
+Result<std::vector<ExplainedPacket>> explain(const std::vector<Probe>& probes, const ResolvedEnds& ends, const Via& via,
+                                             const Snapshot& snapshot, const DatapathMaps& maps, DryRun& datapath) {
+  Explainer explainer(ends, snapshot, maps, datapath);
   std::vector<ExplainedPacket> packets;
-  if (ends.value().source.endpoint) {
-    if (via.local || !via.uplink.empty())
-      return Error{std::string(via.local ? "--local" : "--via " + via.uplink) + ": " + ends.value().source.guest +
-                       " is a guest of this node, whose packets come by its interface; accepted: with an address " +
-                       "of somebody else as SOURCE",
-                   0};
-    for (const Probe& probe : question.probes) {
+  if (ends.source.endpoint) {
+    for (const Probe& probe : probes) {
       auto packet = explainer.from_guest(probe);
       if (!packet) return packet.error();
       packets.push_back(std::move(packet).value());
@@ -178,7 +204,7 @@ Result<std::vector<ExplainedPacket>> explain(const Question& question, const Via
   }
   auto ways = ways_in(snapshot, via);
   if (!ways) return ways.error();
-  for (const Probe& probe : question.probes)
+  for (const Probe& probe : probes)
     for (const Way& way : ways.value()) {
       auto packet = explainer.from_address(probe, way);
       if (!packet) return packet.error();

@@ -17,7 +17,7 @@ struct ParsedEnd {
 };
 
 Error refused(std::string_view text, const std::string& why) {
-  return Error{std::string(text) + ": " + why + "; " + kAcceptedEnd, 0};
+  return Error{"'" + std::string(text) + "': " + why + "; " + kAcceptedEnd, 0};
 }
 
 bool looks_like_address(std::string_view text) {
@@ -67,21 +67,24 @@ Result<ParsedEnd> parse_guest(std::string_view text) {
   return parsed;
 }
 
-Result<ParsedEnd> parse_end(std::string_view text) {
-  return looks_like_address(text) ? parse_address(text) : parse_guest(text);
+Result<ParsedEnd> parse_end(const char* which, std::string_view text) {
+  auto end = looks_like_address(text) ? parse_address(text) : parse_guest(text);
+  if (!end) return Error{std::string(which) + " " + end.error().message, 0};
+  return end;
 }
 
 }  // namespace
 
 Result<Question> parse_question(std::string_view source, std::string_view destination) {
-  auto from = parse_end(source);
+  auto from = parse_end("SOURCE", source);
   if (!from) return from.error();
-  auto to = parse_end(destination);
+  auto to = parse_end("DESTINATION", destination);
   if (!to) return to.error();
+  const std::string both = "SOURCE '" + std::string(source) + "' and DESTINATION '" + std::string(destination) + "'";
   if (from.value().end.guest.empty() && to.value().end.guest.empty())
-    return Error{"neither end is a guest's name; " + std::string(kAcceptedEnd), 0};
+    return Error{both + ": neither is a guest's name; " + kAcceptedEnd, 0};
   if (!from.value().probes.empty() && !to.value().probes.empty())
-    return Error{"both ends name a port; the one that the sender sends to is asked for", 0};
+    return Error{both + ": both name a port; accepted: on one of them the port that the sender sends to", 0};
   auto& probes = to.value().probes.empty() ? from.value().probes : to.value().probes;
   if (probes.empty()) probes.push_back({Protocol::Icmp, 0});  // what has no port; see --help
   return Question{std::move(from.value().end), std::move(to.value().end), std::move(probes)};

@@ -4,9 +4,11 @@
 #include "crd-sync/destination.h"
 #include "maps/address.h"
 
+#include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <nlohmann/json.hpp>
 
+#include <cstdio>
 #include <cstring>
 
 namespace grantd {
@@ -48,6 +50,45 @@ std::string position_text(const std::string& file, std::uint32_t line) {
 nlohmann::ordered_json moment_json(const Clock& clock, std::uint64_t boot_time_ns) {
   if (boot_time_ns == 0) return nullptr;
   return time_text(clock.wall_of(boot_time_ns));
+}
+
+std::string frame_text(std::uint16_t ethertype) {
+  switch (ethertype) {
+    case 0:
+      return "(not read)";  // too short
+    case ETH_P_ARP:
+      return "ARP";
+    case ETH_P_IP:
+      return "IPv4";
+    case ETH_P_IPV6:
+      return "IPv6";
+    case ETH_P_8021Q:
+    case ETH_P_8021AD:
+      return "VLAN";
+    default:
+      break;
+  }
+  char text[24];
+  std::snprintf(text, sizeof(text), "ethertype 0x%04x", static_cast<unsigned>(ethertype));
+  return text;
+}
+
+namespace {
+
+std::uint64_t start_of(const Snapshot& snapshot, std::uint32_t slot) {
+  return standing(snapshot, slot) == GRANTD_REASON_NOT_YET_VALID ? policy_in_force(snapshot, slot)->not_before_ns : 0;
+}
+
+}  // namespace
+
+std::string start_text(const Snapshot& snapshot, std::uint32_t slot) {
+  const std::uint64_t start = start_of(snapshot, slot);
+  if (start == 0) return "";
+  return time_text(snapshot.clock.wall_of(start)) + ", in " + duration_text(start - snapshot.clock.boot_ns);
+}
+
+nlohmann::ordered_json start_json(const Snapshot& snapshot, std::uint32_t slot) {
+  return moment_json(snapshot.clock, start_of(snapshot, slot));
 }
 
 std::string protocol_text(std::uint8_t protocol) {

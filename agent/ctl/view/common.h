@@ -24,6 +24,13 @@ std::string protocol_text(std::uint8_t protocol);
 // "ADDRESS:PORT", "[ADDRESS]:PORT"; the address alone without a port, and for ICMP, whose echo id is none.
 std::string end_text(const grantd_address& address, std::uint16_t port, std::uint8_t protocol);
 
+// What a frame carries, where its addresses were not read: "ARP", "VLAN", "ethertype 0x88cc".
+std::string frame_text(std::uint16_t ethertype);
+
+// When the Grant of this slot begins, where that lies ahead: "2026-01-01T02:00:00Z, in 2 h"; "" for all others.
+std::string start_text(const Snapshot& snapshot, std::uint32_t slot);
+nlohmann::ordered_json start_json(const Snapshot& snapshot, std::uint32_t slot);  // the moment, or null
+
 // null where the moment is not known (0).
 nlohmann::ordered_json moment_json(const Clock& clock, std::uint64_t boot_time_ns);
 

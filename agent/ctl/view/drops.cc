@@ -46,27 +46,32 @@ std::string show_drops(const Snapshot& snapshot, const Filter& filter, const Sty
   if (style.output == Output::Json) {
     auto list = nlohmann::ordered_json::array();
     for (const DropRow& row : rows)
-      list.push_back({{"grant", row.grant},
-                      {"slot", row.slot},
-                      {"direction", direction_name(row.direction)},
-                      {"reason", reason_label(row.reason)},
-                      {"sentence", reason_sentence(row.reason)},
-                      {"packets", row.counter.packets},
-                      {"bytes", row.counter.bytes},
-                      {"last_seen", moment_json(clock, row.counter.last_seen_ns)}});
+      list.push_back(
+          {{"grant", row.grant},
+           {"slot", row.slot},
+           {"direction", direction_name(row.direction)},
+           {"reason", reason_label(row.reason)},
+           {"sentence", reason_sentence(row.reason)},
+           {"starts_at", row.reason == GRANTD_REASON_NOT_YET_VALID ? start_json(snapshot, row.slot) : nullptr},
+           {"packets", row.counter.packets},
+           {"bytes", row.counter.bytes},
+           {"last_seen", moment_json(clock, row.counter.last_seen_ns)}});
     return json_text({{"drops", list}});
   }
   Table table;
   table.columns = {{"GRANT"}, {"DIRECTION"}, {"REASON"}, {"PACKETS", true}, {"BYTES", true}, {"LAST SEEN"}, {"AT"}};
   table.when_empty = "No packet was refused.";
-  for (const DropRow& row : rows)
-    table.rows.push_back({row.grant,
-                          direction_name(row.direction),
-                          {reason_label(row.reason), Colour::Warning},
-                          std::to_string(row.counter.packets),
-                          bytes_text(row.counter.bytes),
-                          ago_text(row.counter.last_seen_ns, clock.boot_ns),
-                          {time_text(clock.wall_of(row.counter.last_seen_ns)), Colour::Faint}});
+  for (const DropRow& row : rows) {
+    const std::string start = row.reason == GRANTD_REASON_NOT_YET_VALID ? start_text(snapshot, row.slot) : "";
+    table.rows.push_back(
+        {row.grant,
+         direction_name(row.direction),
+         {reason_label(row.reason) + (start.empty() ? "" : " (starts " + start + ")"), Colour::Warning},
+         std::to_string(row.counter.packets),
+         bytes_text(row.counter.bytes),
+         ago_text(row.counter.last_seen_ns, clock.boot_ns),
+         {time_text(clock.wall_of(row.counter.last_seen_ns)), Colour::Faint}});
+  }
   return render(table, style.colour);
 }
 

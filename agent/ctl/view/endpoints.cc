@@ -47,6 +47,8 @@ EndpointRow row_of(const Snapshot& snapshot, const grantd_endpoint& endpoint, st
     row.why = "on the host network: packet sockets pass the backstop by";
   else if (row.why.empty() && !reason_passes(standing_now))
     row.why = reason_sentence(standing_now);
+  if (const std::string start = start_text(snapshot, endpoint.slot); !start.empty() && !row.host_network)
+    row.why += " It starts " + start + ".";
   return row;
 }
 

@@ -83,6 +83,7 @@ nlohmann::ordered_json step_json(const Snapshot& snapshot, const ExplainedStep& 
   json["verdict"] = step_passes(step) ? "pass" : "drop";
   json["reason"] = reason_label(step.found.reason);
   json["sentence"] = reason_sentence(step.found.reason);
+  if (step.found.reason == GRANTD_REASON_NOT_YET_VALID) json["starts_at"] = start_json(snapshot, step.found.slot);
   json["grant"] = step.found.slot ? nlohmann::ordered_json(grant_name(snapshot, step.found.slot)) : nullptr;
   json["policy_id"] = step.found.policy_id;
   json["endpoint_id"] = step.found.endpoint_id;
@@ -102,8 +103,11 @@ std::string step_text(const Snapshot& snapshot, const ExplainedStep& step, bool 
     return render_facts(facts, colour);
   }
   const std::string position = grant_position(snapshot, step.found.slot);
+  const std::string start =
+      step.found.reason == GRANTD_REASON_NOT_YET_VALID ? start_text(snapshot, step.found.slot) : "";
   facts.push_back(
-      {"  reason", Cell(std::string(reason_label(step.found.reason)) + ": " + reason_sentence(step.found.reason),
+      {"  reason", Cell(std::string(reason_label(step.found.reason)) + ": " + reason_sentence(step.found.reason) +
+                            (start.empty() ? "" : " It starts " + start + "."),
                         step_passes(step) ? Colour::Good : Colour::Bad)});
   facts.push_back({step.hook == "from_guest" ? "  receiver" : "  sender", identity});
   facts.push_back({"  grant", grant_name(snapshot, step.found.slot) + (position.empty() ? "" : ", " + position)});

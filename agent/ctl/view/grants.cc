@@ -17,6 +17,8 @@ struct GrantRow {
   std::size_t guests = 0;
   grantd_reason standing = GRANTD_REASON_QUARANTINE;
   const grantd_policy* policy = nullptr;
+  std::string starts;  // "" where it has begun
+  nlohmann::ordered_json starts_at;
   std::uint64_t valid_from = 0, valid_until = 0;  // Unix seconds; 0: not bounded
 };
 
@@ -26,6 +28,8 @@ GrantRow row_of(const Snapshot& snapshot, std::uint32_t slot) {
   row.grant = grant_name(snapshot, slot);
   row.standing = standing(snapshot, slot);
   row.policy = policy_in_force(snapshot, slot);
+  row.starts = start_text(snapshot, slot);
+  row.starts_at = start_json(snapshot, slot);
   if (const auto published = snapshot.published.find(slot); published != snapshot.published.end())
     row.policy_id = published->second;
   if (const auto name = snapshot.slot_names.find(slot); name != snapshot.slot_names.end()) {
@@ -92,6 +96,7 @@ nlohmann::ordered_json row_json(const GrantRow& row, const Clock& clock) {
           {"ingress_limit", limit_json(row, GRANTD_INGRESS)},
           {"valid_from", seconds_json(row.valid_from)},
           {"valid_until", seconds_json(row.valid_until)},
+          {"starts_at", row.starts_at},
           {"ends_at", ends_at},
           {"source", row.position}};
 }
@@ -111,7 +116,8 @@ std::string show_grants(const Snapshot& snapshot, const Filter& filter, const St
   table.when_empty = "No Grant is known to this node.";
   for (const GrantRow& row : rows)
     table.rows.push_back({row.grant,
-                          {state_name(row.standing), state_colour(row.standing)},
+                          {state_name(row.standing) + (row.starts.empty() ? "" : " (starts " + row.starts + ")"),
+                           state_colour(row.standing)},
                           row.grantor,
                           row.grantee,
                           std::to_string(row.guests),
