@@ -77,8 +77,8 @@ std::optional<DesiredState> ManifestDirectory::load() {
   parts_->last_good = std::move(admitted.last_good);
   auto& problems = admitted.desired.problems;
   problems.insert(problems.begin(), parts_->at_start.begin(), parts_->at_start.end());
-  const auto almost = almost_manifests(parts_->path);
-  problems.insert(problems.end(), almost.begin(), almost.end());
+  const auto unread = unread_files(parts_->path);
+  problems.insert(problems.end(), unread.begin(), unread.end());
   if (!watched)
     problems.push_back(problem_with(parts_->path, Severity::Warning,
                                     "is read every second, for it cannot be watched: " + watched.error().message));
@@ -109,7 +109,7 @@ bool ManifestDirectory::drain() { return parts_->watch.drain(); }
 DesiredState load_manifests(const std::vector<std::string>& paths, const std::vector<IpPrefix>& protected_ranges) {
   std::vector<std::string> files;
   std::vector<std::shared_ptr<const ReadResult>> missing;
-  std::vector<Problem> almost;
+  std::vector<Problem> unread;
   for (const std::string& path : paths) {
     std::error_code error;
     if (!std::filesystem::is_directory(path, error)) {
@@ -120,7 +120,7 @@ DesiredState load_manifests(const std::vector<std::string>& paths, const std::ve
         files.push_back(path);
       continue;
     }
-    for (Problem& each : almost_manifests(path)) almost.push_back(std::move(each));
+    for (Problem& each : unread_files(path)) unread.push_back(std::move(each));
     auto listed = list_manifests(path);
     if (listed)
       files.insert(files.end(), listed.value().begin(), listed.value().end());
@@ -132,7 +132,7 @@ DesiredState load_manifests(const std::vector<std::string>& paths, const std::ve
   auto reads = cache.read(files, true);
   reads.insert(reads.end(), missing.begin(), missing.end());
   DesiredState desired = admit(reads, {}, protected_ranges).desired;
-  desired.problems.insert(desired.problems.end(), almost.begin(), almost.end());
+  desired.problems.insert(desired.problems.end(), unread.begin(), unread.end());
   return desired;
 }
 

@@ -3,13 +3,13 @@
 #include "crd-sync/canonical.h"
 #include "crd-sync/file_text.h"
 #include "crd-sync/manifest_parts.h"
+#include "crd-sync/names.h"
 #include "crd-sync/problem.h"
 #include "crd-sync/yaml_tree.h"
 
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <filesystem>
 #include <string_view>
@@ -25,6 +25,7 @@ std::string accepted_file() {
   return "a file of at most " + std::to_string(YamlLimits{}.bytes) + " bytes that can be read, with a printable name";
 }
 
+constexpr std::size_t kUnreadTold = 16;        // who puts many there knows by the first
 constexpr std::size_t kMaxDocuments = 20'000;  // of a file; each costs memory
 
 // Names go into messages and into the file of last good objects, one a line.
@@ -57,18 +58,36 @@ bool is_manifest_name(std::string_view name) {
   return name.ends_with(".yaml") || name.ends_with(".yml") || name.ends_with(".json");
 }
 
-std::vector<Problem> almost_manifests(const std::string& directory) {
+std::vector<Problem> unread_files(const std::string& directory) {
   std::vector<Problem> told;
+  std::size_t more = 0;
+  const auto tell = [&](std::string name, const char* what) {
+    const Problem problem{Severity::Warning, {directory + "/" + name, 0, 0}, "", "", "", what, kAcceptedNames};
+    told.size() < kUnreadTold ? told.push_back(problem) : void(more++);
+  };
   std::error_code error;
   std::filesystem::directory_iterator entry(directory, error);
   for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-    std::string name = entry->path().filename().string();
-    const std::string path = directory + "/" + escape_text(name);
-    if (is_manifest_name(name)) continue;
-    for (char& letter : name) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-    if (is_manifest_name(name))
-      told.push_back({Severity::Warning, {path, 0, 0}, "", "", "", "is not read, for its name", kAcceptedNames});
+    const std::string name = entry->path().filename().string();
+    if (is_left_behind(name)) continue;
+    std::error_code unknown;
+    if (entry->is_directory(unknown)) {
+      const auto inside = list_manifests(entry->path().string());
+      if (inside && !inside.value().empty()) tell(escape_text(name), "holds manifests, and directories are not read");
+    } else if (!is_manifest_name(name) && name.find('.') != std::string::npos && !name.ends_with(".md")) {
+      tell(escape_text(name), "is not read, for its name");
+    }
   }
+  std::sort(told.begin(), told.end(),
+            [](const Problem& one, const Problem& other) { return one.text() < other.text(); });
+  if (more)
+    told.push_back({Severity::Warning,
+                    {directory, 0, 0},
+                    "",
+                    "",
+                    "",
+                    std::to_string(more) + " more files are not read, for their names",
+                    kAcceptedNames});
   // That a directory cannot be read is list_manifests' to say.
   return told;
 }

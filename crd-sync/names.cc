@@ -28,6 +28,16 @@ bool is_dns_label(std::string_view text) {
                      [](char character) { return is_lower_or_digit(character) || character == '-'; });
 }
 
+bool is_left_behind(std::string_view file_name) {
+  if (file_name.starts_with('.') || file_name.starts_with('#')) return true;
+  for (const std::string_view ending :
+       {"~",         ".bak",       ".old",      ".orig",     ".rej",     ".save",    ".swp",
+        ".swo",      ".tmp",       ".new",      ".rpmsave",  ".rpmnew",  ".rpmorig", ".dpkg-old",
+        ".dpkg-new", ".dpkg-dist", ".dpkg-bak", ".dpkg-tmp", ".ucf-old", ".ucf-new", ".ucf-dist"})
+    if (file_name.ends_with(ending)) return true;
+  return false;
+}
+
 bool is_dns_subdomain(std::string_view text) {
   if (text.size() > 253) return false;
   while (true) {

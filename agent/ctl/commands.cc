@@ -29,22 +29,31 @@ int exit_after(const std::string& text, int code) {
   return kExitCannot;
 }
 
-// A snapshot in which there is what the filter names.
-Result<Snapshot> first_snapshot(const CtlOptions& options, const DatapathMaps& maps, const SnapshotParts& parts) {
+// A snapshot in which, or in what was refused, there is what the filter names.
+Result<Snapshot> first_snapshot(const CtlOptions& options, const DatapathMaps& maps, const SnapshotParts& parts,
+                                const Refusals& refusals = {}) {
   auto snapshot = read_snapshot(maps, parts);
   if (!snapshot) return snapshot;
-  if (auto known = options.filter.names_known(snapshot.value()); !known) return known.error();
+  if (auto known = options.filter.names_known(snapshot.value(), refusals); !known) return known.error();
   return snapshot;
 }
 
-int show(const CtlOptions& options, const SnapshotParts& parts,
+// What the agent at this pin root has refused. The maps can be shown without it.
+Refusals refusals_here(const CtlOptions& options) {
+  auto refusals = read_refusals(options.state_dir);
+  if (!refusals) complain(refusals.error());
+  if (!refusals || !refusals.value() || refusals.value()->pin_root != options.pin_root) return {};
+  return std::move(*refusals.value());
+}
+
+int show(const CtlOptions& options, const SnapshotParts& parts, const Refusals& refusals,
          const std::function<std::string(const Snapshot&)>& view) {
   auto maps = DatapathMaps::open_pinned(options.pin_root);
   if (!maps) {
     complain(maps.error());
     return kExitCannot;
   }
-  auto snapshot = first_snapshot(options, maps.value(), parts);
+  auto snapshot = first_snapshot(options, maps.value(), parts, refusals);
   if (!snapshot) {
     complain(snapshot.error());
     return kExitCannot;
@@ -79,9 +88,10 @@ bool agent_runs(const std::string& pin_root) {
 }  // namespace
 
 int run_status(const CtlOptions& options) {
-  return show(options, {.counters = true, .buckets = false, .flows = false, .fills = true},
+  const Refusals refusals = refusals_here(options);
+  return show(options, {.counters = true, .buckets = false, .flows = false, .fills = true}, refusals,
               [&](const Snapshot& snapshot) {
-                AgentSign agent{options.pin_root, agent_runs(options.pin_root)};
+                AgentSign agent{options.pin_root, agent_runs(options.pin_root), {}, refusals};
                 for (const auto& [ifindex, uplink] : snapshot.uplinks)
                   if (char name[IF_NAMESIZE]; if_indextoname(ifindex, name)) agent.interfaces[ifindex] = name;
                 return show_status(snapshot, agent, options.style);
@@ -89,22 +99,25 @@ int run_status(const CtlOptions& options) {
 }
 
 int run_grants(const CtlOptions& options) {
-  return show(options, {},
-              [&](const Snapshot& snapshot) { return show_grants(snapshot, options.filter, options.style); });
+  const Refusals refusals = refusals_here(options);
+  return show(options, {}, refusals,
+              [&](const Snapshot& snapshot) { return show_grants(snapshot, refusals, options.filter, options.style); });
 }
 
 int run_endpoints(const CtlOptions& options) {
-  return show(options, {},
-              [&](const Snapshot& snapshot) { return show_endpoints(snapshot, options.filter, options.style); });
+  const Refusals refusals = refusals_here(options);
+  return show(options, {}, refusals, [&](const Snapshot& snapshot) {
+    return show_endpoints(snapshot, refusals, options.filter, options.style);
+  });
 }
 
 int run_drops(const CtlOptions& options) {
-  return show(options, {.counters = true, .buckets = false, .flows = false, .fills = false},
+  return show(options, {.counters = true, .buckets = false, .flows = false, .fills = false}, {},
               [&](const Snapshot& snapshot) { return show_drops(snapshot, options.filter, options.style); });
 }
 
 int run_flows(const CtlOptions& options) {
-  return show(options, {.counters = false, .buckets = false, .flows = true, .fills = false},
+  return show(options, {.counters = false, .buckets = false, .flows = true, .fills = false}, {},
               [&](const Snapshot& snapshot) { return show_flows(snapshot, options.filter, options.style); });
 }
 

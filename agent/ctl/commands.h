@@ -12,7 +12,7 @@ namespace grantd {
 enum Exit : int { kExitOk = 0, kExitNo = 1, kExitUsage = 2, kExitCannot = 3 };
 
 struct CtlOptions {
-  std::string pin_root;
+  std::string pin_root, state_dir;
   Style style;
   Filter filter;
 };

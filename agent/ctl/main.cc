@@ -85,6 +85,7 @@ int main(int count, char** words) {
   using namespace grantd;
   CtlOptions options;
   options.pin_root = kDefaultPinRoot;
+  options.state_dir = kDefaultStateDir;
   std::string output = "table";
   Command command;
 
@@ -96,6 +97,9 @@ int main(int count, char** words) {
   app.set_version_flag("--version", std::string("grantctl ") + GRANTD_VERSION);
   app.add_option("--pin-root", options.pin_root, "Where the maps are pinned")
       ->envname("GRANTD_PIN_ROOT")
+      ->capture_default_str();
+  app.add_option("--state-dir", options.state_dir, "Where the agent keeps what it has refused")
+      ->envname("GRANTD_STATE_DIR")
       ->capture_default_str();
   app.add_option("-o,--output", output, "table for people, json for programs")
       ->check(CLI::IsMember({"table", "json"}))

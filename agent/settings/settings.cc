@@ -1,13 +1,16 @@
 #include "agent/settings/settings.h"
 
 #include "agent/cni/plugin_settings.h"
+#include "agent/settings/settings_file.h"
 #include "agent/settings/sources.h"
 #include "agent/settings/values.h"
+#include "crd-sync/problem.h"
 
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 
@@ -15,7 +18,7 @@ namespace grantd {
 
 namespace {
 
-constexpr const char* kDefaultFile = "/etc/grantd/grantd.toml";
+constexpr std::size_t kPathBytes = 1024;
 constexpr unsigned kMinFlows = 64, kMaxFlows = 1U << 20;
 // An identity of 13 bits each, beside this node's own and nobody.
 constexpr unsigned kMostIdentities = GRANTD_MAX_IDENTITIES, kMostGrants = kMostIdentities - 1;
@@ -317,7 +320,7 @@ int tell(CLI::App& app, const CLI::ParseError& error) {
 
 }  // namespace
 
-ParsedSettings parse_settings(int count, const char* const* arguments) {
+ParsedSettings parse_settings(int count, const char* const* arguments, const char* usual_file) {
   Given for_run, for_check, for_uninstall;
   CLI::App app{"Holds guest workloads to their Grants, with eBPF", "grantd"};
   app.set_version_flag("--version", "grantd " GRANTD_VERSION);
@@ -328,7 +331,7 @@ ParsedSettings parse_settings(int count, const char* const* arguments) {
       "environment (--pin-root: GRANTD_PIN_ROOT) and on the command line; the later one counts.\n\n"
       "example:\n  grantd run --help\n");
   std::string file;
-  app.add_option(std::string("--") + kConfigFlag, file, "File of settings (TOML)")->default_str(kDefaultFile);
+  app.add_option(std::string("--") + kConfigFlag, file, "File of settings (TOML)")->default_str(usual_file);
   const CLI::App* run = add_run(app, for_run);
   const CLI::App* check = add_check(app, for_check);
   add_uninstall(app, for_uninstall);
@@ -336,7 +339,7 @@ ParsedSettings parse_settings(int count, const char* const* arguments) {
   ParsedSettings parsed;
   try {
     parse_line(app, count, arguments);
-    const Origins origins = fill_in(app, *app.get_subcommands().front(), kDefaultFile);
+    const Origins origins = fill_in(app, *app.get_subcommands().front(), usual_file);
     if (*run) check_sources(for_run.settings, origins);
     if (!*check) check_chain(*run ? for_run.settings : for_uninstall.settings, origins);
     if (*run || *check) check_limits((*run ? for_run : for_check).settings.limits, origins);
@@ -347,6 +350,12 @@ ParsedSettings parse_settings(int count, const char* const* arguments) {
   for (const std::string& name : unknown_variables(app))
     parsed.warnings.push_back(name + " in the environment is no setting of grantd, and has no effect; accepted: the " +
                               "names of flags, as in GRANTD_PIN_ROOT for --pin-root");
+  // Who names a file has said which one counts.
+  if (app.get_option(std::string("--") + kConfigFlag)->count() == 0 &&
+      !std::getenv(environment_name(kConfigFlag).c_str()))
+    for (const std::string& path : files_beside(usual_file))
+      parsed.warnings.push_back(escape_text(path, kPathBytes) + " is not read; accepted: " + usual_file +
+                                ", or the file that --config or " + environment_name(kConfigFlag) + " names");
   parsed.settings = finish(std::move(*run ? for_run : *check ? for_check : for_uninstall));
   parsed.settings.command = *run     ? Settings::Command::Run
                             : *check ? Settings::Command::Check

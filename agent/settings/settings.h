@@ -6,6 +6,7 @@
 #include "agent/guests/cri/cri_socket.h"
 #include "agent/handover/cni_record.h"
 #include "agent/handover/guest_namespaces.h"
+#include "agent/handover/refusals.h"
 #include "agent/shape/shaper.h"
 
 #include <cstdint>
@@ -31,7 +32,7 @@ struct Settings {
   std::vector<std::string> paths;  // files and directories, for check
   std::string node;                // default: the host's name
   std::string pin_root = "/sys/fs/bpf/grantd";
-  std::string state_dir = "/var/lib/grantd";
+  std::string state_dir = kDefaultStateDir;
   std::string listen = "127.0.0.1:9786";  // "" for none
   std::vector<UplinkRule> uplinks;
   std::vector<IpPrefix> pod_cidrs, service_cidrs;
@@ -59,6 +60,7 @@ struct ParsedSettings {
   std::vector<std::string> warnings;  // to be told before anything is done
   int exit_code = -1;
 };
-ParsedSettings parse_settings(int count, const char* const* arguments);
+ParsedSettings parse_settings(int count, const char* const* arguments,
+                              const char* usual_file = "/etc/grantd/grantd.toml");
 
 }  // namespace grantd

@@ -1,10 +1,13 @@
 #include "agent/settings/settings_file.h"
 
+#include "crd-sync/names.h"
+
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -68,7 +71,27 @@ Result<FileEntry> entry_of(const toml::key& key, const toml::node& node, const s
   return entry;
 }
 
+bool may_pass_for_settings(const std::string& name) {
+  if (is_left_behind(name)) return false;
+  return name.starts_with("grantd.") || name.ends_with(".toml") || name.ends_with(".conf");
+}
+
 }  // namespace
+
+std::vector<std::string> files_beside(const std::string& usual_file) {
+  const std::filesystem::path usual(usual_file);
+  std::vector<std::string> beside;
+  std::error_code failed;  // the directory need not be there
+  std::filesystem::directory_iterator entry(usual.parent_path(), failed);
+  for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
+    std::error_code unknown;
+    const std::string name = entry->path().filename().string();
+    if (name != usual.filename() && may_pass_for_settings(name) && !entry->is_directory(unknown))
+      beside.push_back(entry->path().string());
+  }
+  std::sort(beside.begin(), beside.end());
+  return beside;
+}
 
 Result<std::vector<FileEntry>> read_settings_file(const std::string& path) {
   const auto text = content_of(path);

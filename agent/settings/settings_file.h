@@ -19,4 +19,7 @@ struct FileEntry {
 // line, what stands there and what is accepted.
 Result<std::vector<FileEntry>> read_settings_file(const std::string& path);
 
+// Files beside the usual one that somebody may take for it: none of them is read. Sorted.
+std::vector<std::string> files_beside(const std::string& usual_file);
+
 }  // namespace grantd

@@ -108,8 +108,8 @@ class Agent:
 
     def ctl(self, *arguments):
         with self.world.node.entered():
-            return subprocess.run([GRANTCTL, "--pin-root", self.world.pin_root, *arguments], capture_output=True,
-                                  text=True, check=False)
+            return subprocess.run([GRANTCTL, "--pin-root", self.world.pin_root, "--state-dir", self.world.path("state"),
+                                   *arguments], capture_output=True, text=True, check=False)
 
     def json(self, *arguments):
         done = self.ctl("--output", "json", *arguments)

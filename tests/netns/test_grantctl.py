@@ -1,12 +1,13 @@
 """grantctl on a live node, with and without an agent."""
 
 import json
+import pathlib
 import signal
 import subprocess
 
 import frames
 import pytest
-from agent import GRANTCTL
+from agent import GRANTCTL, manifest
 from traffic import TcpPair, UdpPair
 from world import GATEWAY, PARTIES, eventually, run
 
@@ -111,6 +112,64 @@ def test_a_ping_is_what_has_no_port(node):
     assert refused.returncode == 1 and "ICMP" in refused.stdout, refused.stdout + refused.stderr
     martian = node.agent.ctl("explain", "web", "127.0.0.1:80/TCP")
     assert martian.returncode == 1 and "martian" in martian.stdout, martian.stdout + martian.stderr
+
+
+def refused(node, command, name):
+    """The one line of a table that begins with the name, the lines about it below, and its entry in JSON."""
+    table, _, below = node.agent.ctl(command).stdout.partition("\nRefused:\n")
+    rows = [line for line in table.splitlines() if line.startswith(f"{name} ")]
+    field = {"grants": "grant", "endpoints": "guest"}[command]
+    entries = [each for each in node.agent.json(command)["refused"] if each[field] == name]
+    assert len(rows) == 1 and len(entries) == 1, (table, entries)
+    return rows[0], [line for line in below.splitlines() if line.startswith(f"  {name}")], entries[0]
+
+
+def test_what_is_refused_has_a_row_and_a_reason(node):
+    """With nothing in force no map tells of it; with or without an agent."""
+    assert "efused:" not in node.agent.ctl("grants").stdout + node.agent.ctl("endpoints").stdout, "nothing is refused yet"
+    node.agent.grant("new", destinations=["192.0.2.1/24"])  # host bits
+    node.agent.workload(node.guest, addresses=["10.20.0.300"])
+    node.agent.write("workload-other", manifest("Workload", "other", {"grantName": "g", "interface": "veth-other", "addresses": ["x"]}))
+    eventually(lambda: len(node.agent.json("endpoints")["refused"]) == 2 and node.agent.json("grants")["refused"], what="refusals")
+    for agent_runs in (True, False):
+        row, below, entry = refused(node, "grants", "keystone-system/new")
+        assert "refused" in row and not entry["in_force"] and "grant-new.yaml" in entry["message"] and "192.0.2.1/24" in below[0]
+        row, below, entry = refused(node, "endpoints", "other")
+        assert "refused" in row and not entry["in_force"] and "workload-other.yaml" in entry["message"] and '"x"' in below[0]
+        row, below, entry = refused(node, "endpoints", "web")
+        assert "active" in row and entry["in_force"] and "what was in force stays" in below[0] and "10.20.0.300" in below[0]
+        assert [each["guest"] for each in node.agent.json("endpoints", "--guest", "other")["refused"]] == ["other"]
+        assert node.agent.ctl("grants", "--grant", "new").returncode == 0
+        assert node.agent.json("status")["refused"] == 3
+        if agent_runs:
+            node.agent.kill()
+    node.agent.start()
+    node.agent.grant("new")
+    node.agent.workload(node.guest)
+    node.agent.remove("workload-other")
+    eventually(lambda: node.agent.json("status")["refused"] == 0, what="nothing is refused any more")
+    assert "efused:" not in node.agent.ctl("grants").stdout + node.agent.ctl("endpoints").stdout
+    assert not any(each["refused"] for each in (node.agent.json("grants"), node.agent.json("endpoints")))
+
+
+def test_refusals_of_another_agent_or_damaged_ones_do_not_pass_for_ours(node):
+    node.agent.grant("new", destinations=["192.0.2.1/24"])
+    eventually(lambda: node.agent.json("grants")["refused"], what="a refusal")
+    path = pathlib.Path(node.world.path("state")) / "refused.json"
+    node.agent.kill()
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(node.world.pin_root, "/sys/fs/bpf/another"), encoding="utf-8")
+    assert node.agent.json("grants")["refused"] == []
+    path.write_text(text[:-9], encoding="utf-8")
+    said = node.agent.ctl("grants")
+    assert said.returncode == 0 and "keystone-system/g" in said.stdout and "is damaged" in said.stderr
+    path.unlink()
+    said = node.agent.ctl("grants")
+    assert said.returncode == 0 and "efused" not in said.stdout and said.stderr == ""
+    node.agent.start()
+    eventually(lambda: node.agent.json("grants")["refused"], what="the refusal again")
+    node.agent.kill()
+    assert node.agent.uninstall().returncode == 0 and not path.exists()
 
 
 @pytest.mark.parametrize("command", ["grants", "endpoints", "drops", "flows", "top", "monitor"])

@@ -108,7 +108,7 @@ TEST(Drops, AreJsonForPrograms) {
 }
 
 TEST(Grants, TellTheStateThatTheKernelEnforces) {
-  const std::string text = show_grants(samples::node(), {}, kTable);
+  const std::string text = show_grants(samples::node(), {}, {}, kTable);
   EXPECT_THAT(text, HasSubstr("keystone-system/alice-to-bob    active   alice-home  bob-home       1  100 Mbit/s"));
   EXPECT_THAT(text, HasSubstr("keystone-system/alice-to-carol  expired"));
   EXPECT_THAT(text, HasSubstr("60 s ago"));
@@ -116,7 +116,7 @@ TEST(Grants, TellTheStateThatTheKernelEnforces) {
 }
 
 TEST(Grants, AreJsonForPrograms) {
-  const std::string text = show_grants(samples::node(), {}, kJson);
+  const std::string text = show_grants(samples::node(), {}, {}, kJson);
   EXPECT_THAT(text, HasSubstr("\"bits_per_second\": 100000000"));
   EXPECT_THAT(text, HasSubstr("\"ends_at\": \"2025-12-31T23:59:00Z\""));
   EXPECT_THAT(text, HasSubstr("\"ingress_limit\": null"));
@@ -124,15 +124,36 @@ TEST(Grants, AreJsonForPrograms) {
 
 TEST(Grants, ThatHaveNotBegunSayWhenTheyDo) {
   Snapshot node = samples::node();
-  EXPECT_THAT(show_grants(node, {}, kJson), Not(HasSubstr("\"starts_at\": \"")));
+  EXPECT_THAT(show_grants(node, {}, {}, kJson), Not(HasSubstr("\"starts_at\": \"")));
   node.policies.at(11).not_before_ns = samples::kBootNow + 7200 * samples::kSecond;
   node.counters.at(1)[GRANTD_COUNTER_INDEX(GRANTD_EGRESS, GRANTD_REASON_NOT_YET_VALID)] = {1, 60, samples::kBootNow, 0};
   const std::string starts = "starts 2026-01-01T02:00:00Z, in 2 h";
-  EXPECT_THAT(show_grants(node, {}, kTable), HasSubstr("not_yet_valid (" + starts + ")"));
-  EXPECT_THAT(show_grants(node, {}, kJson), HasSubstr("\"starts_at\": \"2026-01-01T02:00:00Z\""));
+  EXPECT_THAT(show_grants(node, {}, {}, kTable), HasSubstr("not_yet_valid (" + starts + ")"));
+  EXPECT_THAT(show_grants(node, {}, {}, kJson), HasSubstr("\"starts_at\": \"2026-01-01T02:00:00Z\""));
   EXPECT_THAT(show_drops(node, {}, kTable), HasSubstr("not_yet_valid (" + starts + ")"));
   EXPECT_THAT(show_drops(node, {}, kTable), Not(HasSubstr("destination (")));  // no other reason has a start
-  EXPECT_THAT(show_endpoints(node, {}, kTable), HasSubstr("It " + starts + "."));
+  EXPECT_THAT(show_endpoints(node, {}, {}, kTable), HasSubstr("It " + starts + "."));
+}
+
+TEST(Refusals, HaveARowWhereNothingIsInForceAndALineAlways) {
+  const Refusals refusals{"/p",
+                          {{Refusal::Kind::Grant, "keystone-system/new", "f.yaml:3: wrong"},
+                           {Refusal::Kind::Grant, "keystone-system/alice-to-bob", "f.yaml:9: wrong"},
+                           {Refusal::Kind::Guest, "other", "f.yaml:12: \033[2J"}},
+                          2};
+  const std::string grants = show_grants(samples::node(), refusals, {}, kTable);
+  EXPECT_THAT(grants, testing::ContainsRegex("\nkeystone-system/new +refused"));
+  EXPECT_THAT(grants, HasSubstr("\n\nRefused:\n  keystone-system/new: f.yaml:3: wrong\n"
+                                "  keystone-system/alice-to-bob (what was in force stays): f.yaml:9: wrong\n"
+                                "  2 more are in the log\n"));
+  EXPECT_THAT(grants, Not(HasSubstr("other")));
+  const std::string endpoints = show_endpoints(samples::node(), refusals, {}, kTable);
+  EXPECT_THAT(endpoints, HasSubstr("  other: f.yaml:12: \\x1b[2J\n"));
+  EXPECT_THAT(endpoints, Not(HasSubstr("keystone-system/new")));
+  EXPECT_THAT(show_grants(samples::node(), {}, {}, kTable), Not(HasSubstr("efused")));
+  EXPECT_THAT(show_status(samples::node(), {"/p", true, {}, refusals}, kTable), HasSubstr("5; grantctl grants"));
+  EXPECT_TRUE((Filter{"new", "other", ""}.names_known(samples::node(), refusals)).ok());
+  EXPECT_FALSE((Filter{"new", "", ""}.names_known(samples::node())).ok());
 }
 
 TEST(Events, ShowAddressesWhereTheyWereRead) {
@@ -158,7 +179,7 @@ TEST(Events, ShowAddressesWhereTheyWereRead) {
 }
 
 TEST(Endpoints, SayWhyAGuestIsClosed) {
-  const std::string text = show_endpoints(samples::node(), {}, kTable);
+  const std::string text = show_endpoints(samples::node(), {}, {}, kTable);
   EXPECT_THAT(text, HasSubstr("bob-web   veth-bob(5)"));
   EXPECT_THAT(text, HasSubstr("Grant keystone-system/none does not exist"));
   EXPECT_THAT(text, HasSubstr("The Grant's validUntil has passed."));
@@ -169,7 +190,7 @@ TEST(Endpoints, OnTheHostNetworkAreNeverCalledSafe) {
   node.host_guests[99] = samples::endpoint(0, 4, 1, "10.20.0.9");
   node.host_guests[99].flags = GRANTD_ENDPOINT_HOST_NETWORK;
   node.host_guests[98] = node.endpoints[5];  // the cgroup of a guest that has an interface
-  const std::string text = show_endpoints(node, {}, kTable);
+  const std::string text = show_endpoints(node, {}, {}, kTable);
   EXPECT_THAT(text, HasSubstr("(host network)"));
   EXPECT_THAT(text, HasSubstr("not_enforced"));
   std::size_t lines = 0;

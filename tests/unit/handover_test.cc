@@ -1,6 +1,7 @@
 // What the plugin and the agent hand to each other on disk: it comes back as it was, or is known to be damaged.
 #include "agent/handover/cni_record.h"
 #include "agent/handover/guest_namespaces.h"
+#include "agent/handover/refusals.h"
 #include "tests/unit/temporary_directory.h"
 
 #include <gmock/gmock.h>
@@ -208,6 +209,49 @@ TEST(GuestNamespaces, ADamagedFileIsAnErrorUntilItIsWrittenAnew) {
     EXPECT_THAT(read.error().message, AllOf(HasSubstr(directory.path()), HasSubstr("damaged"))) << bad;
     ASSERT_TRUE(keep_guest_namespaces(directory.path(), wanted).ok());
     EXPECT_EQ(read_guest_namespaces(directory.path()).value(), wanted);
+  }
+}
+
+Refusals refused(std::size_t count) {
+  Refusals refusals;
+  refusals.pin_root = "/sys/fs/bpf/grantd";
+  for (std::size_t number = 0; number < count; number++)
+    refusals.refused.push_back({number % 2 ? Refusal::Kind::Guest : Refusal::Kind::Grant,
+                                "name" + std::to_string(number), "\"\x01\"" + std::string(5000, '"')});
+  return refusals;
+}
+
+TEST(RefusalsFile, ComesBackAsItWasWithinItsBounds) {
+  TemporaryDirectory directory;
+  EXPECT_FALSE(read_refusals(directory.path()).value().has_value()) << "none has been written";
+  ASSERT_TRUE(keep_refusals(directory.path(), refused(0)).ok());
+  EXPECT_EQ(read_refusals(directory.path()).value(), refused(0));
+  ASSERT_TRUE(keep_refusals(directory.path(), refused(kRefusalsKept + 7)).ok());
+  const auto read = read_refusals(directory.path());
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  ASSERT_EQ(read.value()->refused.size(), kRefusalsKept);
+  EXPECT_EQ(read.value()->more, 7U);
+  EXPECT_EQ(read.value()->refused[1].kind, Refusal::Kind::Guest);
+  EXPECT_EQ(read.value()->refused[1].name, "name1");
+  EXPECT_EQ(read.value()->refused[1].why, refused(2).refused[1].why.substr(0, 1024));
+  struct stat about {};
+  ASSERT_EQ(stat(refusals_path(directory.path()).c_str(), &about), 0);
+  EXPECT_EQ(about.st_mode & 0777, 0600U);
+}
+
+TEST(RefusalsFile, ThatIsDamagedIsNamedAndWrittenAnew) {
+  TemporaryDirectory directory;
+  for (const char* text :
+       {"", "{", "[]", R"({"version": 2})", R"({"version": 1, "pin_root": "/p", "more": -1, "refused": []})",
+        R"({"version": 1, "pin_root": "/p", "more": 0, "refused": {}})",
+        R"({"version": 1, "pin_root": "/p", "more": 0, "refused": [{"kind": "Realm", "name": "x", "why": ""}]})"}) {
+    directory.write("refused.json", text);
+    const auto read = read_refusals(directory.path());
+    ASSERT_FALSE(read.ok()) << text;
+    EXPECT_THAT(read.error().message, AllOf(HasSubstr("refused.json: is damaged"), HasSubstr("writes it anew")))
+        << text;
+    ASSERT_TRUE(keep_refusals(directory.path(), refused(1)).ok());
+    EXPECT_EQ(read_refusals(directory.path()).value()->refused.size(), 1U);
   }
 }
 

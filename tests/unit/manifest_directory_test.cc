@@ -87,10 +87,11 @@ TEST_F(ManifestDirectoryTest, ReadsManifestsAndNothingElse) {
   write("a.yml", kAlice);
   write("c.json", R"({"apiVersion": "keystone.io/v1alpha1", "kind": "Realm", "metadata": {"name": "carol"},
                       "spec": {"identity": "c"}})");
-  for (const char* name : {".hidden.yaml", "b.yaml~", "#b.yaml#", "b.yaml.swp", ".b.yaml.swp", "b.yaml.bak", "README"})
+  for (const char* name : {".hidden.yaml", "b.yaml~", "#b.yaml#", "b.yaml.swp", ".b.yaml.swp", "b.yaml.bak", "README",
+                           "README.md", "a.yml.orig", "b.yaml.dpkg-old"})
     write(name, "{");
   std::filesystem::create_directory(path("inside"));
-  root_.write("manifests/inside/d.yaml", "{");
+  root_.write("manifests/inside/notes.txt", "{");
   auto manifests = open();
   const DesiredState desired = manifests.load().value();
   EXPECT_THAT(names(desired), ElementsAre("alice", "bob-home", "carol"));
@@ -108,6 +109,24 @@ TEST_F(ManifestDirectoryTest, ANameThatIsAlmostAManifestsIsTold) {
               ElementsAre(AllOf(HasSubstr("b.YAML: warning: is not read"), HasSubstr("accepted: NAME.yaml"))));
   EXPECT_THAT(warnings(load_manifests({path()})), ElementsAre(HasSubstr("b.YAML: warning: is not read")));
   EXPECT_THAT(names(load_manifests({path("b.YAML")})), ElementsAre("bob-home")) << "a file that is named is read";
+}
+
+TEST_F(ManifestDirectoryTest, WhatIsNotReadForItsNameIsTold) {
+  write("a.yaml", kAlice);
+  write("b.conf", kBob);
+  write("b.yaml.txt", kBob);
+  std::filesystem::create_directory(path("inside"));
+  root_.write("manifests/inside/d.yaml", kBob);
+  auto manifests = open();
+  const DesiredState desired = manifests.load().value();
+  EXPECT_THAT(names(desired), ElementsAre("alice"));
+  EXPECT_THAT(warnings(desired),
+              ElementsAre(HasSubstr("b.conf: warning: is not read"), HasSubstr("b.yaml.txt: warning: is not read"),
+                          HasSubstr("inside: warning: holds manifests, and directories are not read")));
+  for (int number = 0; number < 40; number++) write("note" + std::to_string(number) + ".txt", "x");
+  const auto many = warnings(manifests.load().value());
+  ASSERT_EQ(many.size(), 17U);
+  EXPECT_THAT(many.back(), HasSubstr("27 more files are not read"));
 }
 
 TEST_F(ManifestDirectoryTest, ADirectoryThatIsNotThereIsAnError) {

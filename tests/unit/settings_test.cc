@@ -1,5 +1,6 @@
 // Settings from flags, environment and file: what is taken, what stands over what, what is refused and how.
 #include "agent/settings/settings.h"
+#include "tests/unit/temporary_directory.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -39,7 +40,8 @@ class SettingsTest : public testing::Test {
     for (const std::string& each : arguments) pointers.push_back(each.c_str());
     testing::internal::CaptureStdout();
     testing::internal::CaptureStderr();
-    ParsedSettings parsed = parse_settings(static_cast<int>(pointers.size()), pointers.data());
+    ParsedSettings parsed =
+        parse_settings(static_cast<int>(pointers.size()), pointers.data(), directory_.path("grantd.toml").c_str());
     said_ = testing::internal::GetCapturedStdout();
     complained_ = testing::internal::GetCapturedStderr();
     return parsed;
@@ -66,6 +68,7 @@ class SettingsTest : public testing::Test {
   }
 
   std::string said_, complained_;
+  TemporaryDirectory directory_;  // of the usual file
 
  private:
   std::vector<std::string> environment_;
@@ -403,6 +406,23 @@ TEST_F(SettingsTest, AFileThatTheEnvironmentNamesIsRead) {
   EXPECT_EQ(run_with({}).node, "of-the-named-file");
   EXPECT_THAT(run_with({"--config", "/dev/null"}).node, Not(HasSubstr("named"))) << "the flag stands over it";
   std::filesystem::remove(named);
+}
+
+TEST_F(SettingsTest, FilesThatMayPassForTheUsualOneAreToldToBeNotRead) {
+  directory_.write("grantd.toml", "node = \"usual\"\n");
+  for (const char* name : {"grantd.toml~", "grantd.toml.bak", ".grantd.toml.swp", "grantd.toml.dpkg-old", "kubeconfig"})
+    directory_.write(name, "node = \"left-behind\"\n");
+  std::filesystem::create_directory(directory_.path("manifests.conf"));
+  EXPECT_THAT(parse({"check", "a"}).warnings, IsEmpty());
+  for (const char* name : {"x.conf", "grantd.yaml", "more.toml"}) directory_.write(name, "node = \"other\"\n");
+  const auto told = [](const std::string& name) {
+    return AllOf(HasSubstr("/" + name + " is not read"), HasSubstr("accepted: "), HasSubstr("/grantd.toml"));
+  };
+  EXPECT_THAT(parse({"check", "a"}).warnings, ElementsAre(told("grantd.yaml"), told("more.toml"), told("x.conf")));
+  EXPECT_EQ(run_with({}).node, "usual");
+  environment("GRANTD_CONFIG", directory_.path("more.toml"));
+  EXPECT_THAT(parse({"check", "a"}).warnings, IsEmpty()) << "who names one knows";
+  EXPECT_EQ(run_with({}).node, "other");
 }
 
 TEST_F(SettingsTest, UnknownVariablesAreNamedAndThoseOfAServiceAreNot) {

@@ -2,6 +2,7 @@
 
 #include "agent/ctl/view/units.h"
 #include "crd-sync/destination.h"
+#include "crd-sync/problem.h"
 #include "maps/address.h"
 
 #include <linux/if_ether.h>
@@ -45,6 +46,25 @@ std::string joined(const std::vector<std::string>& texts, const char* between) {
 
 std::string position_text(const std::string& file, std::uint32_t line) {
   return file.empty() ? "" : file + ":" + std::to_string(line);
+}
+
+constexpr std::size_t kRefusalTextBytes = 2048;
+
+std::string refusals_text(const std::vector<ShownRefusal>& shown, std::uint64_t more) {
+  std::string text;
+  for (const ShownRefusal& each : shown)
+    text += "  " + escape_text(each.refusal.name, kRefusalTextBytes) +
+            (each.in_force ? " (what was in force stays): " : ": ") + escape_text(each.refusal.why, kRefusalTextBytes) +
+            "\n";
+  if (more) text += "  " + std::to_string(more) + " more are in the log\n";
+  return text.empty() ? "" : "\nRefused:\n" + text;
+}
+
+nlohmann::ordered_json refusals_json(const std::vector<ShownRefusal>& shown, const char* name_field) {
+  auto list = nlohmann::ordered_json::array();
+  for (const ShownRefusal& each : shown)
+    list.push_back({{name_field, each.refusal.name}, {"in_force", each.in_force}, {"message", each.refusal.why}});
+  return list;
 }
 
 nlohmann::ordered_json moment_json(const Clock& clock, std::uint64_t boot_time_ns) {

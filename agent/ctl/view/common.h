@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/ctl/view/table.h"
+#include "agent/handover/refusals.h"
 #include "agent/snapshot/snapshot.h"
 
 #include <nlohmann/json_fwd.hpp>
@@ -30,6 +31,16 @@ std::string frame_text(std::uint16_t ethertype);
 // When the Grant of this slot begins, where that lies ahead: "2026-01-01T02:00:00Z, in 2 h"; "" for all others.
 std::string start_text(const Snapshot& snapshot, std::uint32_t slot);
 nlohmann::ordered_json start_json(const Snapshot& snapshot, std::uint32_t slot);  // the moment, or null
+
+// What a view shows of what was refused: those of one kind that its filter accepts.
+struct ShownRefusal {
+  Refusal refusal;
+  bool listed = false;    // it has a row
+  bool in_force = false;  // an older version is
+};
+// Under a table: "Refused: ..." and a line for each; "" where there is none.
+std::string refusals_text(const std::vector<ShownRefusal>& shown, std::uint64_t more);
+nlohmann::ordered_json refusals_json(const std::vector<ShownRefusal>& shown, const char* name_field);
 
 // null where the moment is not known (0).
 nlohmann::ordered_json moment_json(const Clock& clock, std::uint64_t boot_time_ns);

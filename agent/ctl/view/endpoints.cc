@@ -68,10 +68,26 @@ std::vector<EndpointRow> endpoint_rows(const Snapshot& snapshot, const Filter& f
   return rows;
 }
 
+// Which Grant it would be under is not known.
+std::vector<ShownRefusal> shown_refusals(const Refusals& refusals, const std::vector<EndpointRow>& rows,
+                                         const Filter& filter) {
+  std::vector<ShownRefusal> shown;
+  if (!filter.grant.empty()) return shown;
+  for (const Refusal& each : refusals.refused) {
+    if (each.kind != Refusal::Kind::Guest || (!filter.guest.empty() && filter.guest != each.name)) continue;
+    const auto row =
+        std::find_if(rows.begin(), rows.end(), [&](const EndpointRow& one) { return one.guest == each.name; });
+    shown.push_back({each, row != rows.end(), row != rows.end()});
+  }
+  return shown;
+}
+
 }  // namespace
 
-std::string show_endpoints(const Snapshot& snapshot, const Filter& filter, const Style& style) {
+std::string show_endpoints(const Snapshot& snapshot, const Refusals& refusals, const Filter& filter,
+                           const Style& style) {
   const auto rows = endpoint_rows(snapshot, filter);
+  const auto refused = shown_refusals(refusals, rows, filter);
   if (style.output == Output::Json) {
     auto list = nlohmann::ordered_json::array();
     for (const EndpointRow& row : rows)
@@ -87,7 +103,7 @@ std::string show_endpoints(const Snapshot& snapshot, const Filter& filter, const
                       {"mac", row.mac},
                       {"addresses", row.addresses},
                       {"source", row.position}});
-    return json_text({{"endpoints", list}});
+    return json_text({{"endpoints", list}, {"refused", refusals_json(refused, "guest")}});
   }
   Table table;
   table.columns = {{"GUEST"}, {"INTERFACE"}, {"GRANT"}, {"STATE"}, {"ADDRESSES"}, {"MAC"}, {"ID", true}, {"MESSAGE"}};
@@ -101,7 +117,10 @@ std::string show_endpoints(const Snapshot& snapshot, const Filter& filter, const
                           row.mac,
                           std::to_string(row.id),
                           row.why});
-  return render(table, style.colour);
+  for (const ShownRefusal& each : refused)
+    if (!each.listed)
+      table.rows.push_back({each.refusal.name, "", "", {"refused", Colour::Bad}, "", "", "", "see below"});
+  return render(table, style.colour) + refusals_text(refused, refusals.more);
 }
 
 }  // namespace grantd

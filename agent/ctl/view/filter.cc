@@ -13,11 +13,12 @@ bool Filter::accepts_grant(const std::string& name) const {
   return slash != std::string::npos && name.compare(slash + 1, std::string::npos, grant) == 0;
 }
 
-Result<void> Filter::names_known(const Snapshot& snapshot) const {
+Result<void> Filter::names_known(const Snapshot& snapshot, const Refusals& refusals) const {
   std::set<std::string> grants, guests;
   for (const auto& [slot, name] : snapshot.slot_names) grants.insert(grant_name(snapshot, slot));
   grants.insert(grant_name(snapshot, 0));  // quarantine is counted as a Grant is
   for (const auto& [id, names] : snapshot.guests) guests.insert(text_of(names.guest));
+  for (const Refusal& each : refusals.refused) (each.kind == Refusal::Kind::Grant ? grants : guests).insert(each.name);
   if (std::none_of(grants.begin(), grants.end(), [this](const std::string& name) { return accepts_grant(name); }))
     return not_known("Grant " + grant, grants);
   if (!guest.empty() && !guests.contains(guest)) return not_known("guest " + guest, guests);

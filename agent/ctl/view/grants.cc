@@ -101,14 +101,27 @@ nlohmann::ordered_json row_json(const GrantRow& row, const Clock& clock) {
           {"source", row.position}};
 }
 
+std::vector<ShownRefusal> shown_refusals(const Refusals& refusals, const std::vector<GrantRow>& rows,
+                                         const Filter& filter) {
+  std::vector<ShownRefusal> shown;
+  for (const Refusal& each : refusals.refused) {
+    if (each.kind != Refusal::Kind::Grant || !filter.accepts_grant(each.name)) continue;
+    const auto row =
+        std::find_if(rows.begin(), rows.end(), [&](const GrantRow& one) { return one.grant == each.name; });
+    shown.push_back({each, row != rows.end(), row != rows.end() && row->policy != nullptr});
+  }
+  return shown;
+}
+
 }  // namespace
 
-std::string show_grants(const Snapshot& snapshot, const Filter& filter, const Style& style) {
+std::string show_grants(const Snapshot& snapshot, const Refusals& refusals, const Filter& filter, const Style& style) {
   const auto rows = grant_rows(snapshot, filter);
+  const auto refused = shown_refusals(refusals, rows, filter);
   if (style.output == Output::Json) {
     auto list = nlohmann::ordered_json::array();
     for (const GrantRow& row : rows) list.push_back(row_json(row, snapshot.clock));
-    return json_text({{"grants", list}});
+    return json_text({{"grants", list}, {"refused", refusals_json(refused, "grant")}});
   }
   Table table;
   table.columns = {{"GRANT"},        {"STATE"},         {"GRANTOR"}, {"GRANTEE"},      {"GUESTS", true},
@@ -126,7 +139,10 @@ std::string show_grants(const Snapshot& snapshot, const Filter& filter, const St
                           ends_text(row, snapshot.clock),
                           std::to_string(row.policy_id),
                           row.position});
-  return render(table, style.colour);
+  for (const ShownRefusal& each : refused)
+    if (!each.listed)
+      table.rows.push_back({each.refusal.name, {"refused", Colour::Bad}, "", "", "0", "", "", "", "", ""});
+  return render(table, style.colour) + refusals_text(refused, refusals.more);
 }
 
 }  // namespace grantd

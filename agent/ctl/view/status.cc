@@ -69,6 +69,7 @@ std::string status_json(const Snapshot& snapshot, const AgentSign& agent, const 
        {"grants", {{"known", totals.grants}, {"active", totals.active}}},
        {"guests",
         {{"attached", totals.guests}, {"quarantined", totals.quarantined}, {"not_enforced", totals.not_enforced}}},
+       {"refused", agent.refusals.refused.size() + agent.refusals.more},
        {"packets",
         {{"passed", totals.passed},
          {"dropped", totals.dropped},
@@ -123,6 +124,7 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
                                                             time_text(clock.wall_of(node.applied_at_ns)) + ")";
   const std::string dropped =
       std::to_string(totals.dropped) + (totals.dropped ? ", last " + ago_text(totals.last_drop_ns, clock.boot_ns) : "");
+  const std::uint64_t refused = agent.refusals.refused.size() + agent.refusals.more;
   const std::string facts = render_facts(
       {{"node", text_of(node.node)},
        {"agent", sign},
@@ -137,6 +139,9 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
        {"guests", Cell(std::to_string(totals.guests) + " attached, " + std::to_string(totals.quarantined) +
                            " closed, " + std::to_string(totals.not_enforced) + " not enforced",
                        totals.not_enforced ? Colour::Bad : Colour::Plain)},
+       {"refused", refused
+                       ? Cell(std::to_string(refused) + "; grantctl grants and grantctl endpoints say why", Colour::Bad)
+                       : Cell("0")},
        {"packets passed", std::to_string(totals.passed)},
        {"packets dropped", dropped}},
       style.colour);

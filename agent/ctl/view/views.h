@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/ctl/view/page.h"
+#include "agent/handover/refusals.h"
 #include "agent/snapshot/snapshot.h"
 #include "maps/result.h"
 
@@ -17,8 +18,8 @@ struct Filter {
   std::string guest;
   std::string reason;  // a label
   bool accepts_grant(const std::string& name) const;
-  // Fails where it names a Grant or a guest of which the maps know nothing.
-  Result<void> names_known(const Snapshot& snapshot) const;
+  // Fails where it names a Grant or a guest of which the maps know nothing, and which was not refused either.
+  Result<void> names_known(const Snapshot& snapshot, const Refusals& refusals = {}) const;
 };
 
 Error not_known(const std::string& what, const std::set<std::string>& known);
@@ -28,11 +29,14 @@ struct AgentSign {
   std::string pin_root;
   bool running = false;                                  // a process of that number and name exists
   std::map<std::uint32_t, std::string> interfaces = {};  // names, of those uplinks that are there
+  Refusals refusals = {};
 };
 
 std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const Style& style);
-std::string show_grants(const Snapshot& snapshot, const Filter& filter, const Style& style);
-std::string show_endpoints(const Snapshot& snapshot, const Filter& filter, const Style& style);
+// With what was refused: a row of its own where nothing of it is in force.
+std::string show_grants(const Snapshot& snapshot, const Refusals& refusals, const Filter& filter, const Style& style);
+std::string show_endpoints(const Snapshot& snapshot, const Refusals& refusals, const Filter& filter,
+                           const Style& style);
 std::string show_drops(const Snapshot& snapshot, const Filter& filter, const Style& style);
 std::string show_flows(const Snapshot& snapshot, const Filter& filter, const Style& style);
 // Rates between two looks at the counters.

@@ -1,0 +1,80 @@
+#include "agent/handover/refusals.h"
+
+#include "crd-sync/api/json.h"
+#include "crd-sync/file_text.h"
+
+#include <cerrno>
+#include <utility>
+
+namespace grantd {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int kVersion = 1;
+constexpr std::size_t kMaxTextBytes = 1024;
+constexpr std::size_t kMaxBytes = kRefusalsKept * 16 * kMaxTextBytes;  // a byte takes six at most when it is escaped
+
+Error damaged(const std::string& path, const std::string& what) {
+  return Error{path + ": is damaged: " + what + "; an agent that runs writes it anew within 30 s", 0};
+}
+
+json list_of(const std::vector<Refusal>& refused) {
+  json list = json::array();
+  for (const Refusal& each : refused)
+    list.push_back(
+        {{"kind", each.kind == Refusal::Kind::Grant ? "Grant" : "guest"}, {"name", each.name}, {"why", each.why}});
+  return list;
+}
+
+std::optional<Refusal> refusal_of(const json& entry) {
+  const std::string kind = json_text(entry, "kind"), name = json_text(entry, "name");
+  if ((kind != "Grant" && kind != "guest") || name.empty()) return std::nullopt;
+  return Refusal{kind == "Grant" ? Refusal::Kind::Grant : Refusal::Kind::Guest, name, json_text(entry, "why")};
+}
+
+}  // namespace
+
+std::string refusals_path(const std::string& state_dir) { return state_dir + "/refused.json"; }
+
+Result<std::optional<Refusals>> read_refusals(const std::string& state_dir) {
+  const std::string path = refusals_path(state_dir);
+  auto content = read_whole_file(path, kMaxBytes);
+  if (!content && content.error().error_number == ENOENT) return std::optional<Refusals>();
+  if (!content) return content.error();
+  const auto root = parse_json(content.value(), {.values = 8 * kRefusalsKept + 16, .depth = 4});
+  if (!root || !root->is_object()) return damaged(path, "it is no JSON object");
+  if (const json* version = json_member(*root, "version"); version == nullptr || *version != kVersion)
+    return damaged(path, "its version is not " + std::to_string(kVersion));
+  Refusals refusals;
+  refusals.pin_root = json_text(*root, "pin_root");
+  const json* more = json_member(*root, "more");
+  if (more == nullptr || !more->is_number_unsigned()) return damaged(path, "'more' is no number");
+  refusals.more = more->get<std::uint64_t>();
+  const json* list = json_member(*root, "refused");
+  if (list == nullptr || !list->is_array()) return damaged(path, "'refused' is no list");
+  for (const json& entry : *list) {
+    auto refusal = refusal_of(entry);
+    if (!refusal) return damaged(path, "'refused' has an entry without kind or name");
+    refusals.refused.push_back(std::move(*refusal));
+  }
+  return std::optional(std::move(refusals));
+}
+
+Result<void> keep_refusals(const std::string& state_dir, Refusals wanted) {
+  if (wanted.refused.size() > kRefusalsKept) {
+    wanted.more += wanted.refused.size() - kRefusalsKept;
+    wanted.refused.resize(kRefusalsKept);
+  }
+  for (Refusal& each : wanted.refused)
+    if (each.why.size() > kMaxTextBytes) each.why.resize(kMaxTextBytes);
+  if (const auto there = read_refusals(state_dir); there && there.value() && *there.value() == wanted) return {};
+  const json root = {{"version", kVersion},
+                     {"pin_root", wanted.pin_root},
+                     {"refused", list_of(wanted.refused)},
+                     {"more", wanted.more}};
+  return replace_file(refusals_path(state_dir), root.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace grantd

@@ -1,0 +1,65 @@
+#include "agent/run/tell_refusals.h"
+
+#include "crd-sync/problem.h"
+
+#include <map>
+#include <string_view>
+#include <utility>
+
+namespace grantd {
+
+namespace {
+
+constexpr std::size_t kNameBytes = 320, kWhyBytes = 1024;
+
+using Key = std::pair<Refusal::Kind, std::string>;
+
+// Of what grantctl has a table of.
+std::optional<Key> key_of(const Problem& problem) {
+  const std::string_view object = problem.object;
+  for (const auto& [prefix, kind] : {std::pair{std::string_view("Grant "), Refusal::Kind::Grant},
+                                     {std::string_view("Workload "), Refusal::Kind::Guest}})
+    if (object.starts_with(prefix)) return Key{kind, std::string(object.substr(prefix.size()))};
+  return std::nullopt;
+}
+
+}  // namespace
+
+Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled) {
+  std::map<Key, std::string> why;  // of several the first
+  for (const Problem& problem : desired.problems)
+    if (const auto key = key_of(problem); key && problem.severity == Severity::Error)
+      why.try_emplace(*key, problem.text());
+  for (const RefusedGrant& grant : compiled.refused) {
+    std::string text = grant.why;
+    for (const Problem& problem : compiled.problems)
+      if (problem.object == "Grant " + grant.key && problem.message == grant.why) text = problem.text();
+    why.try_emplace({Refusal::Kind::Grant, grant.key}, std::move(text));
+  }
+  for (const CompiledEndpoint& endpoint : compiled.endpoints)
+    if (endpoint.without_record)
+      why.try_emplace({Refusal::Kind::Guest, endpoint.guest},
+                      "has no room on this node and stays closed; accepted: at most " +
+                          std::to_string(compiled.bounds[GRANTD_BOUND_ENDPOINTS].most) + " guests (--max-endpoints)");
+  Refusals refusals;
+  for (const auto& [key, text] : why)
+    refusals.refused.push_back({key.first, escape_text(key.second, kNameBytes), escape_text(text, kWhyBytes)});
+  return refusals;
+}
+
+std::optional<Problem> tell_refusals(const Settings& settings, const DesiredState& desired,
+                                     const CompiledPolicy& compiled) {
+  Refusals refusals = refusals_of(desired, compiled);
+  refusals.pin_root = settings.pin_root;
+  const auto kept = keep_refusals(settings.state_dir, std::move(refusals));
+  if (kept) return std::nullopt;
+  return Problem{Severity::Warning,
+                 {settings.state_dir, 0, 0},
+                 "",
+                 "",
+                 "",
+                 "grantctl cannot be told what is refused: " + kept.error().message,
+                 ""};
+}
+
+}  // namespace grantd

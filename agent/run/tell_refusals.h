@@ -1,0 +1,19 @@
+// Which Grants and guests were refused, for grantctl.
+#pragma once
+
+#include "agent/compile/compiled_policy.h"
+#include "agent/handover/refusals.h"
+#include "agent/settings/settings.h"
+
+#include <optional>
+
+namespace grantd {
+
+// Of the newest version that the source has, whatever stayed in force of an older one. Sorted, one for each name.
+Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled);
+
+// Writes them down for grantctl; what went wrong.
+std::optional<Problem> tell_refusals(const Settings& settings, const DesiredState& desired,
+                                     const CompiledPolicy& compiled);
+
+}  // namespace grantd
