@@ -104,6 +104,12 @@ void Planner::want_queues(std::map<std::uint32_t, QueueClass>& classes, std::map
       // Nothing of it begins to wait until it is known to come back.
       if (!kernel_.queues.contains(guest.endpoint_id)) continue;
     }
+    // Nor before its record is there, which may fail.
+    const auto known = kernel_.endpoints.find(guest.ifindex);
+    if (known == kernel_.endpoints.end() || known->second.endpoint_id != guest.endpoint_id) {
+      plan_.next_due = std::min(plan_.next_due, facts_.now + kAgainSoon);
+      continue;
+    }
     const std::uint32_t number = number_in_queues(guest, taken);
     if (number == kGuestNumbers) continue;  // no room: the bucket alone holds it
     grantd_queue& queue = queues[guest.endpoint_id];
