@@ -1,6 +1,7 @@
 #include "agent/apply/applier.h"
 
 #include "agent/plan/encode.h"
+#include "agent/plan/width.h"
 
 #include <algorithm>
 #include <set>
@@ -85,11 +86,13 @@ Result<void> Applier::refresh_attachments() {
 ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
   const auto begin = std::chrono::steady_clock::now();
   ApplyReport report;
+  wanted_rules_.reset();
   std::set<std::string> broken;
   for (const Step& step : plan.steps) {
     // Numbers that could not be written down are not given out: a restart would give them out again.
     if (broken.contains(step.subject) || broken.contains(kNodeSubject)) {
       report.left_out++;
+      leave_out(plan, step, now, report);
       continue;
     }
     auto done = kernel_.perform(step.operation);
@@ -102,8 +105,46 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
     broken.insert(step.subject);
     errors_[operation_name(step.operation)]++;
     report.failed.push_back({operation_name(step.operation), step.subject, done.error()});
+    leave_out(plan, step, now, report);
   }
+  wanted_rules_.reset();
   return report;
+}
+
+void Applier::leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report) {
+  const auto* publish = std::get_if<operation::Publish>(&step.operation);
+  if (!publish || step.narrows == Narrows::No || !state_.published.contains(publish->slot)) return;
+  if (step.narrows == Narrows::WhereItsRulesDo && rules_open_as_much(plan, *publish)) return;
+  const operation::Publish nothing{publish->slot, 0};
+  if (auto closed = kernel_.perform(nothing); closed) {
+    record(nothing, now, state_);
+    report.closed.push_back(publish->slot);
+  } else {
+    errors_[operation_name(nothing)]++;
+    report.failed.push_back({operation_name(nothing), step.subject, closed.error()});
+  }
+}
+
+// Asked only where a step failed, so nobody keeps what each rule in force opens.
+bool Applier::rules_open_as_much(const Plan& plan, const operation::Publish& publish) {
+  const auto current = state_.policies.find(state_.published.at(publish.slot));
+  if (current == state_.policies.end()) return false;
+  const auto known = state_.rule_sets.find(current->second.rules_id);
+  if (known == state_.rule_sets.end()) return false;
+  if (!wanted_rules_) {
+    wanted_rules_.emplace();
+    for (const Step& step : plan.steps)
+      if (const auto* policy = std::get_if<operation::PutPolicy>(&step.operation))
+        wanted_rules_->by_policy[policy->policy_id] = policy->policy->rules_id;
+      else if (const auto* rules = std::get_if<operation::PutRules>(&step.operation))
+        wanted_rules_->by_id[rules->rules_id] = rules;
+  }
+  const auto policy = wanted_rules_->by_policy.find(publish.policy_id);
+  if (policy == wanted_rules_->by_policy.end()) return false;
+  const auto wanted = wanted_rules_->by_id.find(policy->second);
+  if (wanted == wanted_rules_->by_id.end()) return false;
+  const auto opened = kernel_.read_rules(known->first, known->second);
+  return opened && opens_as_much(*wanted->second, opened.value());
 }
 
 }  // namespace grantd

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct FailedStep {
 struct ApplyReport {
   std::size_t done = 0, left_out = 0;
   std::vector<FailedStep> failed;
+  std::vector<std::uint32_t> closed;  // slots, for what narrows them could not be done
   std::chrono::nanoseconds
       in_force{};  // from the beginning until the last step that enforces; not the names for people
   bool complete() const { return failed.empty() && left_out == 0; }
@@ -36,17 +38,27 @@ class Applier {
   // The same for attachments alone, after interfaces came or went; what vanished with them is no drift.
   Result<void> refresh_attachments();
   // Steps in order. After one that fails, later ones of the same subject are left out; they stay
-  // due, because the state that plan() starts from does not have them.
+  // due, because the state that plan() starts from does not have them. Where one of those would have narrowed what is
+  // in force, its slot is closed.
   ApplyReport apply(const Plan& plan, BootNanoseconds now);
 
   const KernelState& state() const { return state_; }
   const std::map<std::string, std::uint64_t>& errors_by_operation() const { return errors_; }
 
  private:
+  void leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);
+  bool rules_open_as_much(const Plan& plan, const operation::Publish& publish);
+  // Of one plan, found where a step failed.
+  struct WantedRules {
+    std::map<std::uint64_t, std::uint32_t> by_policy;
+    std::map<std::uint32_t, const operation::PutRules*> by_id;
+  };
+
   Kernel& kernel_;
   KernelState state_;
   bool fresh_ = true;
   std::map<std::string, std::uint64_t> errors_;
+  std::optional<WantedRules> wanted_rules_;
 };
 
 }  // namespace grantd

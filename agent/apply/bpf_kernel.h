@@ -15,6 +15,7 @@ class BpfKernel final : public Kernel {
       : datapath_(datapath), attacher_(attacher), shaper_(shaper) {}
   Result<void> perform(const Operation& operation) override;
   Result<KernelState> read() override;
+  Result<operation::PutRules> read_rules(std::uint32_t rules_id, const RuleSet& rules) override;
   Result<std::set<Attachment>> read_attachments() override;
   Result<ShaperState> read_shaper(const ShaperState& known) override { return shaper_.refresh(known); }
 

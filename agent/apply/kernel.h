@@ -13,6 +13,8 @@ class Kernel {
   virtual Result<void> perform(const Operation& operation) = 0;
   // Everything that is there, anew.
   virtual Result<KernelState> read() = 0;
+  // The rules of one rules_id whole; what has gone of them meanwhile is left out.
+  virtual Result<operation::PutRules> read_rules(std::uint32_t rules_id, const RuleSet& rules) = 0;
   // What read() says of attachments, alone: interfaces come and go.
   virtual Result<std::set<Attachment>> read_attachments() = 0;
   // The same of the queues' interfaces; `known` where they are those that it knows.

@@ -121,6 +121,22 @@ Result<std::set<Attachment>> BpfKernel::read_attachments() {
   return attacher_.present(ids);
 }
 
+Result<operation::PutRules> BpfKernel::read_rules(std::uint32_t rules_id, const RuleSet& rules) {
+  operation::PutRules found{rules_id, rules.digest, {}, {}};
+  const DatapathMaps& maps = datapath_.maps();
+  for (const grantd_rule_key& key : rules.rules) {
+    auto ranges = maps.rule.find(key);
+    if (!ranges) return ranges.error();
+    if (ranges.value()) found.rules.emplace_back(key, *ranges.value());
+  }
+  for (const grantd_idrule_key& key : rules.identity_rules) {
+    auto ranges = maps.idrule.find(key);
+    if (!ranges) return ranges.error();
+    if (ranges.value()) found.identity_rules.emplace_back(key, *ranges.value());
+  }
+  return found;
+}
+
 Result<KernelState> BpfKernel::read() {
   KernelState state;
   const DatapathMaps& maps = datapath_.maps();

@@ -26,12 +26,18 @@ struct PlanFacts {
   std::uint32_t shaper_secret = 0;  // where there is none yet
 };
 
+// Whether less is open with a publication than before it.
+enum class Narrows { No, WhereItsRulesDo, Yes };
+
 struct Step {
   Operation operation;
   // What the step is for ("Grant ns/name"). Where a step fails, later ones for the same subject are
   // left out and stay due.
   std::string subject;
   bool afterwards = false;  // nothing that is enforced waits for it
+  // A publication that narrows and is not done, whatever the cause, closes its slot: that takes no memory and no
+  // number.
+  Narrows narrows = Narrows::No;
 };
 
 struct Plan {

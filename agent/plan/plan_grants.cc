@@ -1,5 +1,6 @@
 #include "agent/plan/encode.h"
 #include "agent/plan/planner.h"
+#include "agent/plan/width.h"
 
 #include <algorithm>
 #include <cstring>
@@ -32,8 +33,7 @@ void Planner::keep_refused(const RefusedGrant& grant) {
   const auto current = kernel_.policies.find(published->second);
   if (current == kernel_.policies.end()) {
     // Its record is lost, and nobody could tell its flows any more that a realm lost an address.
-    add(Close, kIdentitiesSubject, operation::Publish{slot->second, 0});
-    published_.erase(slot->second);
+    close(kIdentitiesSubject, slot->second);
     return;
   }
   const auto rules = kernel_.rule_sets.find(current->second.rules_id);
@@ -46,16 +46,23 @@ void Planner::keep_refused(const RefusedGrant& grant) {
   if (!loses) return;
   grantd_policy policy = current->second;
   policy.realm_epoch = never_zero(policy.realm_epoch + 1);
-  publish(kIdentitiesSubject, slot->second, policy);
+  publish(kIdentitiesSubject, slot->second, policy, Narrows::Yes);
 }
 
-void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy) {
+void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows) {
   const std::uint64_t policy_id = take_policy_id();
   new_policies_[policy_id] = policy.rules_id;
   made_policies_[policy_id] = policy;
   add(Fill, subject, operation::PutPolicy{policy_id, policy});
   add(PublishPhase, subject, operation::Publish{slot, policy_id});
+  phases_[PublishPhase].back().narrows = narrows;
   published_[slot] = policy_id;
+}
+
+void Planner::close(const std::string& subject, std::uint32_t slot) {
+  add(Close, subject, operation::Publish{slot, 0});
+  phases_[Close].back().narrows = Narrows::Yes;
+  published_.erase(slot);
 }
 
 // Slots of Grants that are gone: quarantine at once; the rest is taken away when nothing uses it.
@@ -63,10 +70,9 @@ void Planner::release_slots() {
   for (const auto& [slot, policy_id] : kernel_.published) {
     const auto name = kernel_.slot_names.find(slot);
     if (name != kernel_.slot_names.end() && wanted_grants_.contains(text_of(name->second.grant))) continue;
-    add(Close,
+    close(
         name == kernel_.slot_names.end() ? "slot " + std::to_string(slot) : grant_subject(text_of(name->second.grant)),
-        operation::Publish{slot, 0});
-    published_.erase(slot);
+        slot);
   }
 }
 
@@ -123,7 +129,6 @@ std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_polic
   }
   if (rules_id == 0) {
     rules_id = take_rules_id();
-    new_rule_sets_.insert(rules_id);
     for (auto& [key, ranges] : put.rules) key.rules_id = rules_id;
     for (auto& [key, ranges] : put.identity_rules) key.rules_id = rules_id;
     put.rules_id = rules_id;
@@ -147,8 +152,7 @@ void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
 
   const auto published = kernel_.published.find(slot);
   if (!grant.quarantine.empty()) {
-    if (published != kernel_.published.end()) add(Close, subject, operation::Publish{slot, 0});
-    published_.erase(slot);
+    if (published != kernel_.published.end()) close(subject, slot);
     return;
   }
   const grantd_policy* current = nullptr;
@@ -178,7 +182,12 @@ void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
   // A slot that had nothing in force may be another Grant's now: its buckets start anew. A Grant
   // that comes out of quarantine gets a fresh burst too, which its owner may well have.
   if (!current) policy.grant_epoch = node_.next_policy_id ? node_.next_policy_id : 1;
-  publish(subject, slot, policy);
+  Narrows narrows = Narrows::No;
+  if (current && (loses || !opens_as_much(policy, *current, facts_.now)))
+    narrows = Narrows::Yes;
+  else if (current && policy.rules_id != current->rules_id)
+    narrows = Narrows::WhereItsRulesDo;
+  publish(subject, slot, policy, narrows);
 }
 
 }  // namespace grantd

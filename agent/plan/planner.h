@@ -50,7 +50,8 @@ class Planner {
   bool touches_loser(const CompiledGrant& grant) const;
   bool names_anew(const CompiledGrant& grant, const grantd_policy& current) const;
   void keep_refused(const RefusedGrant& grant);
-  void publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy);
+  void publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows);
+  void close(const std::string& subject, std::uint32_t slot);
   void release_slots();
 
   // plan_endpoints.cc
@@ -95,11 +96,10 @@ class Planner {
   std::map<std::string, std::uint32_t> slots_;  // by Grant, accepted or refused
   std::set<std::string> wanted_grants_;         // accepted or refused
   std::map<IdentityName, std::uint32_t> identities_;
-  std::set<std::uint32_t> losers_;                       // identities that lose addresses
-  bool unsettled_ = false;                               // somebody lost some in a plan that was cut short
-  std::map<std::uint32_t, std::uint64_t> published_;     // slot -> policy_id after this plan
-  std::map<std::uint64_t, std::uint32_t> new_policies_;  // policy_id -> rules_id
-  std::set<std::uint32_t> new_rule_sets_;
+  std::set<std::uint32_t> losers_;                        // identities that lose addresses
+  bool unsettled_ = false;                                // somebody lost some in a plan that was cut short
+  std::map<std::uint32_t, std::uint64_t> published_;      // slot -> policy_id after this plan
+  std::map<std::uint64_t, std::uint32_t> new_policies_;   // policy_id -> rules_id
   std::map<std::uint64_t, grantd_policy> made_policies_;  // the same, whole
   std::vector<LimitedGuest> limited_guests_;
   std::set<std::uint32_t> devices_;      // to which packets come back from queues after this plan

@@ -12,6 +12,7 @@
 #include "agent/run/open_source.h"
 #include "agent/run/tell_refusals.h"
 #include "crd-sync/kubernetes/guest_pattern.h"
+#include "maps/fixed_text.h"
 
 #include <malloc.h>
 #include <unistd.h>
@@ -343,6 +344,13 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
   for (const FailedStep& failed : report.failed)
     log_error("a step failed and is tried again",
               {{"operation", failed.operation}, {"subject", failed.subject}, {"error", failed.error.message}});
+  for (const std::uint32_t slot : report.closed) {
+    const auto name = applier_->state().slot_names.find(slot);
+    log_error("a Grant is closed, since what narrows it could not be put in force",
+              {{"grant", name == applier_->state().slot_names.end() ? "in slot " + std::to_string(slot)
+                                                                    : text_of(name->second.grant)}});
+  }
+  if (!report.closed.empty()) retry_ns_ = 0;  // soon, however long something else has failed
   if (report.done > 0 && report.complete()) {
     grantd_node node = applier_->state().node;
     node.applied_at_ns = boot_now();

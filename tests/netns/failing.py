@@ -8,7 +8,8 @@ import subprocess
 
 SOURCE = pathlib.Path(__file__).with_name("failing_calls.cc")
 # The order of failing_calls.cc; the errno that each fails with.
-KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM}
+KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM,
+         "update": errno.ENOMEM}
 LAYOUT = struct.Struct(f"=QQqQQ{len(KINDS) + 1}Q")
 
 

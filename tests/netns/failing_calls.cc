@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -25,7 +26,7 @@ void* __libc_realloc(void*, size_t);
 
 namespace {
 
-enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kClasses };
+enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kClasses };
 
 struct Page {
   std::atomic<std::uint64_t> armed;    // a Class
@@ -95,6 +96,9 @@ long syscall(long number, ...) noexcept {
   for (long& each : a) each = va_arg(list, long);
   va_end(list);
   if (number == SYS_bpf && fails(kBpf)) return -1;
+  // What takes memory of the kernel's; what is read of a map takes none.
+  const bool updates = a[0] == BPF_MAP_UPDATE_ELEM || a[0] == BPF_MAP_UPDATE_BATCH || a[0] == BPF_MAP_CREATE;
+  if (number == SYS_bpf && updates && fails(kUpdate)) return -1;
   return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 

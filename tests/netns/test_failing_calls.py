@@ -8,7 +8,7 @@ import os
 
 import pytest
 from agent import OPEN
-from failing import KINDS, Faults, build
+from failing import Faults, build
 from traffic import Flood, Numbered, UdpPair
 from world import PARTIES, eventually
 
@@ -124,7 +124,7 @@ def repaired(agent, faults, in_force, at):
     return faults.disarm()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", POINTS)
 def test_calls_that_fail_at_a_change(node, faults, kind):
     world, agent = node.world, node.agent
     agent.grant(destinations=WIDER, **LIMIT)
@@ -161,7 +161,7 @@ def test_calls_that_fail_at_a_change(node, faults, kind):
         assert failed > asked / 4
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", POINTS)
 def test_calls_that_fail_at_a_start(node, faults, kind):
     """The first one, of a guest that is open so far, and one that adopts what is pinned."""
     world, agent = node.world, node.agent

@@ -17,11 +17,14 @@ class ModelKernel : public Kernel {
  public:
   Result<void> perform(const Operation& operation) override {
     const std::string name = operation_name(operation);
-    if (name == failing_ || (dice_ && dice_())) return Error{"made to fail", 5};
+    const auto* publish = std::get_if<operation::Publish>(&operation);
+    const bool closes = publish && publish->policy_id == 0;  // a store into memory that is there
+    if (name == failing_ || (dice_ && !closes && dice_())) return Error{"made to fail", 5};
     if (const auto* device = std::get_if<operation::PutDevice>(&operation); device && !is_held(device->ifindex))
       return Error{"our programs do not stand on it", 0};
     check(operation);
     check_queues(operation);
+    if (const auto* rules = std::get_if<operation::PutRules>(&operation)) rules_[rules->rules_id] = *rules;
     record(operation, now, state_);
     if (std::holds_alternative<operation::MakeQueues>(operation) && !state_.shaper.queue_ifindex) {
       state_.shaper.queue_ifindex = next_ifindex_++;
@@ -34,6 +37,9 @@ class ModelKernel : public Kernel {
     KernelState copy = state_;
     copy.retired_at.clear();
     return copy;
+  }
+  Result<operation::PutRules> read_rules(std::uint32_t rules_id, const RuleSet&) override {
+    return rules_.at(rules_id);
   }
   Result<std::set<Attachment>> read_attachments() override { return state_.attachments; }
 
@@ -60,6 +66,7 @@ class ModelKernel : public Kernel {
   }
 
   const KernelState& state() const { return state_; }
+  const operation::PutRules& rules(std::uint32_t rules_id) const { return rules_.at(rules_id); }
   const std::vector<std::string>& violations() const { return violations_; }
   BootNanoseconds now = 0;
 
@@ -166,6 +173,7 @@ class ModelKernel : public Kernel {
   }
 
   KernelState state_;
+  std::map<std::uint32_t, operation::PutRules> rules_;  // with what they open
   std::uint32_t next_ifindex_ = 90;
   std::string failing_;
   std::function<bool()> dice_;

@@ -21,11 +21,14 @@ class PlanTest : public testing::Test {
   Plan next(const DesiredState& desired) {
     facts_.interfaces = {2, 10, 11, 12};
     facts_.cpus = 2;
-    facts_.now = time_.boot_now;
+    kernel_.now = facts_.now = time_.boot_now;
     node_.in_force = in_force(applier_.state());
     return plan(applier_.state(), compile(desired, node_, time_), facts_);
   }
-  ApplyReport converge(const DesiredState& desired) { return applier_.apply(next(desired), facts_.now); }
+  ApplyReport converge(const DesiredState& desired) {
+    const Plan plan = next(desired);
+    return applier_.apply(plan, facts_.now);
+  }
   void pass(std::chrono::nanoseconds duration) {
     time_.now += duration;
     time_.boot_now += static_cast<BootNanoseconds>(duration.count());

@@ -120,6 +120,81 @@ void check_agreement(const KernelState& state, const CompiledPolicy& compiled) {
   check_prefixes(state, compiled);
 }
 
+const std::vector<PortRange> kProbes = {{Protocol::Tcp, 443, 443}, {Protocol::Udp, 53, 53}};
+
+// What a longest prefix match finds: written apart from what compares rules.
+bool reaches(const operation::PutRules& rules, const IpAddress& address, const PortRange& probe) {
+  int longest = -1;
+  bool opened = false;
+  for (const auto& [key, ranges] : rules.rules) {
+    IpPrefix prefix{{static_cast<Family>(key.family), {}},
+                    static_cast<int>(key.prefixlen) - GRANTD_RULE_KEY_FIXED_BITS};
+    std::copy(std::begin(key.address), std::end(key.address), prefix.address.bytes.begin());
+    if (prefix.length <= longest || !prefix.contains(address)) continue;
+    longest = prefix.length;
+    opened = std::any_of(ranges.range, ranges.range + ranges.count, [&](const grantd_range& each) {
+      return (!each.protocol || each.protocol == static_cast<std::uint8_t>(probe.protocol)) && each.low <= probe.low &&
+             each.high >= probe.high;
+    });
+  }
+  return opened;
+}
+
+bool may_reach(const CompiledGrant& grant, const IpAddress& address, const PortRange& probe) {
+  const CompiledRule* longest = nullptr;
+  for (const CompiledRule& rule : grant.rules)
+    if (rule.prefix.contains(address) && (!longest || rule.prefix.length > longest->prefix.length)) longest = &rule;
+  return longest && std::any_of(longest->ranges.begin(), longest->ranges.end(), [&](const CompiledRange& each) {
+           return (each.range.protocol == Protocol::Any || each.range.protocol == probe.protocol) &&
+                  each.range.low <= probe.low && each.range.high >= probe.high;
+         });
+}
+
+// Whatever failed, no Grant opens more than it is to open now: what could not be narrowed is closed.
+void check_width(const ModelKernel& kernel, const CompiledPolicy& compiled) {
+  const KernelState& state = kernel.state();
+  std::map<std::string, const CompiledGrant*> wanted;
+  for (const CompiledGrant& grant : compiled.grants)
+    if (grant.quarantine.empty()) wanted[grant.key] = &grant;
+  for (const auto& [slot, policy_id] : state.published) {
+    const grantd_policy& policy = state.policies.at(policy_id);
+    const auto& rules = kernel.rules(policy.rules_id);
+    // Whose address somebody has whom it has left, is in no rule.
+    for (const auto& [key, owner] : state.prefixes) {
+      const bool theirs = std::any_of(compiled.prefixes.begin(), compiled.prefixes.end(), [&](const auto& each) {
+        return each.uplink_class == key.uplink_class && each.prefix == key.prefix &&
+               each.identity.name == owner_of(state, key);
+      });
+      if (theirs || owner == GRANTD_IDENTITY_NOBODY) continue;
+      for (const auto& [rule, ranges] : rules.identity_rules) RC_ASSERT(rule.identity != owner);
+    }
+    const std::string key = text_of(state.slot_names.at(slot).grant);
+    const auto found = wanted.find(key);
+    if (found == wanted.end()) {
+      RC_ASSERT(std::any_of(compiled.refused.begin(), compiled.refused.end(),
+                            [&](const RefusedGrant& refused) { return refused.key == key; }));
+      continue;
+    }
+    const CompiledGrant& grant = *found->second;
+    if (policy.not_after_ns <= kernel.now) continue;  // it has ended
+    RC_ASSERT(policy.not_after_ns <= grant.not_after);
+    for (std::size_t direction = 0; direction < GRANTD_DIRECTIONS; direction++) {
+      const std::uint64_t most = grant.limit[direction].rate_bps, has = policy.limit[direction].rate_bps;
+      RC_ASSERT(most == 0 || (has != 0 && has <= most));
+    }
+    for (const char* text : {"192.0.2.1", "192.0.2.129", "198.51.100.1", "203.0.113.1", "10.42.0.1", "9.9.9.9"})
+      for (const PortRange& probe : kProbes)
+        if (reaches(rules, desired::address(text), probe)) RC_ASSERT(may_reach(grant, desired::address(text), probe));
+    for (const auto& [rule, ranges] : rules.identity_rules) {
+      const auto name = state.identity_names.find(rule.identity);
+      if (name == state.identity_names.end()) continue;
+      RC_ASSERT(std::any_of(grant.identity_rules.begin(), grant.identity_rules.end(), [&](const auto& each) {
+        return each.identity == name->second && each.direction == static_cast<grantd_direction>(rule.direction);
+      }));
+    }
+  }
+}
+
 // Every guest under a limit waits in a class of its own, where there are queues at all; nobody else does.
 void check_waiting(const KernelState& state, bool queues) {
   std::size_t waiting = 0;
@@ -168,6 +243,7 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
       node.in_force = in_force(applier->state());
       compiled = compile(desired, node, time, limits);
       applier->apply(plan(applier->state(), compiled, facts), facts.now);
+      check_width(kernel, compiled);
     };
     facts.shaper = random() % 4 ? GRANTD_SHAPER_HTB : GRANTD_SHAPER_POLICER;
     fails = true;
