@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 
+from traffic import tries
 from world import DESTINATIONS, REALMS, eventually
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -136,19 +137,21 @@ class Agent:
 
 
 class Counted:
-    """That something was refused for this reason, so many packets of it: `with Counted(agent, "destination"): ...`."""
+    """That something was refused for this reason: every datagram, ping and SYN that was tried meanwhile in that direction, or so
+    many `packets`: `with Counted(agent, "destination"): ...`. Without tries of that kind, one."""
 
-    def __init__(self, agent, reason, direction="egress", grant="keystone-system/g", packets=1):
+    def __init__(self, agent, reason, direction="egress", grant="keystone-system/g", packets=None):
         self.agent, self.what, self.packets = agent, (reason, direction, grant), packets
 
     def __enter__(self):
-        self.before = self.agent.drops(*self.what)
+        self.before, self.tries = self.agent.drops(*self.what), dict(tries)
 
     def __exit__(self, kind, *_):
         if kind is None:
-            after = self.agent.drops(*self.what)
-            assert after >= self.before + self.packets, \
-                f"{after - self.before} of {self.packets} were counted as {self.what}: {self.agent.ctl('drops').stdout}"
+            direction = self.what[1]
+            wanted = self.packets or max(1, tries[direction] - self.tries[direction])
+            counted = self.agent.drops(*self.what) - self.before
+            assert counted >= wanted, f"{counted} of {wanted} were counted as {self.what}: {self.agent.ctl('drops').stdout}"
 
 
 def pins(world):

@@ -71,8 +71,8 @@ def test_a_call_that_fails_opens_nothing(node, tmp_path, errno):
     count = calls(node, other, log)
     assert count > POINTS
     failed = 0
-    with Flood(node.guest.namespace, node.world.outside, STRANGER) as flood, \
-            Flood(other.namespace, node.world.outside, STRANGER, port=7778) as second:
+    with Flood(node.guest, node.world.outside, STRANGER) as flood, \
+            Flood(other, node.world.outside, STRANGER, port=7778) as second:
         for turn, point in enumerate(range(1, count, max(1, count // POINTS)), 1):
             change(node, other, turn)
             process = strace(node, ("-e", f"inject=bpf:error={errno}:when={point}"), log)

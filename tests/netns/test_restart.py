@@ -6,7 +6,7 @@ import socket
 import time
 
 import pytest
-from agent import pins
+from agent import Counted, pins
 from traffic import Flood, Numbered, TcpPair, UdpPair
 from world import PARTIES, eventually, run
 
@@ -29,6 +29,21 @@ def test_the_flood_arrives_without_grantd(world):
     node = type("Node", (), {"world": world, "guest": guest})
     with flood_of(node) as flood:
         eventually(lambda: flood.arrived() > 10, what="the flood at the stranger's")
+
+
+def test_what_a_flood_sends_is_judged_and_not_kept_waiting_for_arp(node):
+    """The control of every flood that nothing of arrives: who is closed gets no answer to ARP either."""
+    world = node.world
+    closed = world.add_guest("closed")
+    node.agent.workload(closed, "nobodys")
+    eventually(lambda: any(each["guest"] == "closed" for each in node.agent.json("endpoints")["endpoints"]), what="a closed guest")
+    stranger, inside = PARTIES["stranger"][4], closed.addresses[4]
+    with Flood(closed, world.outside, stranger) as out, Flood(world.outside, closed, inside, port=7778) as into:
+        for flood, direction in ((out, "egress"), (into, "ingress")):
+            with Counted(node.agent, "quarantine", direction, "(quarantine)", packets=200):
+                flood.send_more(220)
+                time.sleep(0.1)
+        assert out.arrived() == 0 and into.arrived() == 0
 
 
 def test_kill_and_restart_open_nothing_and_cut_nothing(node):

@@ -2,12 +2,13 @@
 
 import json
 import socket
+import struct
 
 import frames
 import pytest
 from agent import Agent, Counted
 from traffic import FAMILY, Ping, TcpPair, UdpPair, mark_bytes, next_port, receives
-from world import GATEWAY, NODE, OUTSIDE, PARTIES, REALMS, TAILNET_GRANTEE, eventually
+from world import GATEWAY, NODE, OUTSIDE, PARTIES, REALMS, TAILNET_GRANTEE, eventually, run
 
 
 @pytest.fixture(params=[4, 6])
@@ -97,6 +98,47 @@ def test_nobody_else_reaches_in(shared_node, free, family, party, reason):
     for _ in ("TCP", "UDP", "ICMP"):
         with Counted(shared_node.agent, reason, "ingress"):
             assert next(held).silent()
+
+
+def test_a_party_reaches_in_on_its_ports_only(node, family):
+    """No Grant narrows a party to ports yet; the record can, and the datapath holds to it."""
+    agent, guest, outside = node.agent, node.guest, node.world.outside
+    to, grantor = guest.addresses[family], PARTIES["grantor"][family]
+    agent.kill()  # it would mend what it did not write
+    idrule = f"{node.world.pin_root}/maps/grantd_idrule_v1"
+    entries = [each["formatted"] for each in json.loads(run("bpftool", "-j", "map", "dump", "pinned", idrule))]
+    names = json.loads(run("bpftool", "-j", "map", "dump", "pinned", f"{node.world.pin_root}/maps/grantd_idname_v1"))
+    identity = next(each["formatted"]["key"] for each in names if each["formatted"]["value"]["name"] == "alice-home")
+    key = next(each["key"] for each in entries if each["key"]["identity"] == identity and each["key"]["direction"] == 1)
+    narrow = struct.pack("<HHI", 1, 0, 0) + struct.pack("<BBHHH", 6, 0, 0, 80, 81)
+    bytes_of = lambda data: data.hex(" ").split()  # noqa: E731
+    run("bpftool", "map", "update", "pinned", idrule, "key", "hex",
+        *bytes_of(struct.pack("<III", key["rules_id"], key["identity"], key["direction"])), "value", "hex",
+        *bytes_of(narrow.ljust(136, b"\0")))
+
+    def tries(port, source=grantor):
+        yield TcpPair(outside, guest, family, to=to, source_address=source, port=port, seconds=0.4)
+        yield UdpPair(outside, guest, family, to=to, source_address=source, port=port)
+
+    tcp, udp = tries(81)
+    assert tcp.both()
+    with Counted(agent, "party_port", "ingress"):
+        assert udp.silent()
+    held = tries(82)
+    for _ in ("TCP", "UDP"):
+        with Counted(agent, "party_port", "ingress"):
+            assert next(held).silent()
+    with Counted(agent, "party_port", "ingress"):
+        assert Ping(outside, family, to, source_address=grantor).silent()
+    assert all(pair.both() for pair in tries(83, PARTIES["grantee"][family])), "another party is not narrowed"
+
+
+def test_what_is_counted_is_every_try(shared_node):
+    """The tool itself: half of what was tried is not enough."""
+    outside, guest = shared_node.world.outside, shared_node.guest
+    with pytest.raises(AssertionError, match="3 of 6 were counted"), Counted(shared_node.agent, "destination"):
+        assert UdpPair(guest, outside, 4, to=PARTIES["stranger"][4]).silent()
+        assert UdpPair(guest, outside, 4, to=PARTIES["destination"][4], port=6002).silent()
 
 
 def test_the_node_reaches_in_and_is_not_reached(shared_node, free, family):

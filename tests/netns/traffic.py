@@ -8,6 +8,8 @@ import struct
 import threading
 import time
 
+from world import GATEWAY, run
+
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 ARRIVES = 1.0  # how long something that should arrive may take
 SO_RCVBUFFORCE = 33  # not in Python's socket module
@@ -15,6 +17,17 @@ SILENCE = 0.25  # how long we listen before we say that nothing came
 ENOUGH = 30  # datagrams of a flood, of which one would have come
 _ports = itertools.count(20000)
 _marks = itertools.count(1)
+
+
+tries = {"egress": 0, "ingress": 0}  # packets that somebody sent from, and to, a guest; see agent.Counted
+
+
+def tried(source, destination):
+    """From one guest to another it is the first who is judged first."""
+    if is_guest(source):
+        tries["egress"] += 1
+    elif is_guest(destination):
+        tries["ingress"] += 1
 
 
 def next_port():
@@ -45,6 +58,7 @@ class UdpPair:
 
     def __init__(self, source, destination, family, to=None, source_address=None, port=None, bind_to=None):
         self.port = port or next_port()
+        self.ends = source, destination
         self.server = destination.socket(FAMILY[family], socket.SOCK_DGRAM)
         self.server.bind((bind_to or to, self.port))
         self.client = source.socket(FAMILY[family], socket.SOCK_DGRAM)
@@ -56,6 +70,7 @@ class UdpPair:
         payload = mark_bytes()
         with contextlib.suppress(OSError):  # EPERM and EHOSTUNREACH: it did not arrive
             self.client.sendto(payload, self.goal)
+            tried(*self.ends)
         sender = receives(self.server, payload, seconds)
         self.back = sender or self.back
         return sender is not None
@@ -66,6 +81,7 @@ class UdpPair:
         payload = mark_bytes()
         with contextlib.suppress(OSError):
             self.server.sendto(payload, self.back)
+            tried(*reversed(self.ends))
         return receives(self.client, payload, seconds) is not None
 
     def both(self):
@@ -96,6 +112,8 @@ class TcpPair:
             self.server.settimeout(seconds)
         except OSError as error:
             self.error = error
+        if not isinstance(self.error, PermissionError):  # then there was no SYN
+            tried(source, destination)
         self.connected = self.server is not None
 
     def _say(self, sender, receiver, seconds):
@@ -147,11 +165,28 @@ class Background:
         self.thread.join()
 
 
+def is_guest(party):
+    return namespace_of(party).name.split("-", 1)[1] not in ("node", "outside", "tailnet")
+
+
+def know_neighbours(party):
+    """A guest and its gateway need not ask for each other: who is closed is not answered, and what waits for the answer is seen
+    by no program, so that its silence would prove nothing."""
+    if not hasattr(party, "gateway_mac"):
+        return
+    party.namespace.ip(f"neigh replace {GATEWAY[4]} lladdr {party.gateway_mac} dev eth0 nud permanent")
+    node = f"{party.namespace.name.split('-', 1)[0]}-node"
+    run("ip", "-n", node, "neigh", "replace", party.addresses[4], "lladdr", party.mac, "dev", party.interface, "nud", "permanent",
+        check=False)  # where its link is away it sends, and nobody sends to it
+
+
 class Flood(Background):
     """Somebody sends to an address all the time; who receives it counts."""
 
     def __init__(self, source, destination, to, port=7777):
         super().__init__()
+        for each in (source, destination):
+            know_neighbours(each)
         self.receiver = destination.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.receiver.bind((to, port))
         self.receiver.setblocking(False)
@@ -235,7 +270,7 @@ class Ping:
 
     def __init__(self, source, family, to, source_address=None):
         protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
-        self.family, self.to = family, to
+        self.family, self.to, self.source = family, to, source
         self.socket = source.socket(FAMILY[family], socket.SOCK_DGRAM, protocol)
         if source_address:
             self.socket.bind((source_address, 0))
@@ -248,6 +283,7 @@ class Ping:
         message = struct.pack("!BBHHH", kind, 0, 0, 0, self.sequence) + payload
         with contextlib.suppress(OSError):
             self.socket.sendto(message, (self.to, 0))
+            tries["egress" if is_guest(self.source) else "ingress"] += 1
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and select.select([self.socket], [], [], left)[0]:
             with contextlib.suppress(OSError):
