@@ -72,6 +72,10 @@ Result<std::vector<ExplainedPacket>> ask_datapath(const CtlOptions& options, con
   return explain(probes, ends, via, snapshot, maps, *datapath.value());
 }
 
+std::string counted(std::size_t number, const char* what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
 // A packet passes where it passes by one way.
 bool all_pass(const std::vector<ExplainedPacket>& packets) {
   std::map<std::string, bool> passes;
@@ -230,8 +234,8 @@ int run_verify(const CtlOptions& options) {
     for (const std::string& line : wrong.value()) text += line + "\n";
     if (wrong.value().empty())
       text = "All records hang together, and every program is the first on its interface: " +
-             std::to_string(snapshot.value().endpoints.size()) + " guests, " +
-             std::to_string(snapshot.value().uplinks.size()) + " uplinks.\n";
+             counted(snapshot.value().endpoints.size(), "guest") + ", " +
+             counted(snapshot.value().uplinks.size(), "uplink") + ".\n";
   }
   return exit_after(text, wrong.value().empty() ? kExitOk : kExitNo);
 }

@@ -55,9 +55,14 @@ std::string tell_what_is_accepted(const CLI::App* app, const CLI::Error& error) 
 }
 
 std::string check_reason(const std::string& label) {
-  for (std::uint32_t reason = 0; reason < GRANTD_REASON_LIMIT; reason++)
-    if (!grantd::reason_passes(reason) && label == grantd::reason_label(reason)) return "";
-  return "no such reason: " + label + "; accepted: a reason of a drop, as docs/reasons.md lists them";
+  std::string accepted;
+  for (std::uint32_t reason = 0; reason < GRANTD_REASON_LIMIT; reason++) {
+    const std::string each = grantd::reason_label(reason);
+    if (each.empty() || grantd::reason_passes(reason)) continue;
+    if (label == each) return "";
+    accepted += (accepted.empty() ? "" : ", ") + each;
+  }
+  return "'" + label + "' is no reason of a drop; accepted: " + accepted;
 }
 
 std::string check_name(const std::string& name) { return name.empty() ? "is empty; accepted: a name" : ""; }

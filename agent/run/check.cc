@@ -41,6 +41,11 @@ NodeFacts imagined_node(const Settings& settings, const DesiredState& desired) {
   return node;
 }
 
+// "1 Grant", "2 Grants"
+std::string counted(std::size_t number, const char* what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
 std::string rate_text(const CompiledLimit& limit) {
   if (limit.rate_bps == 0) return "unlimited";
   constexpr std::array<const char*, 4> units = {"bit/s", "kbit/s", "Mbit/s", "Gbit/s"};
@@ -176,8 +181,10 @@ int check(const Settings& settings, std::ostream& out, std::ostream& err) {
       err << (problem.shown() == Severity::Error ? "error: " : "") << problem.text() << '\n';
     const auto held = std::count_if(policy.endpoints.begin(), policy.endpoints.end(),
                                     [](const CompiledEndpoint& each) { return !each.without_record; });
-    out << desired.realms.size() << " realms, " << policy.grants.size() << " grants, " << held
-        << " workloads accepted; " << errors << " errors, " << warnings << " warnings\n";
+    out << counted(desired.realms.size(), "Realm") << ", " << counted(policy.grants.size(), "Grant") << ", "
+        << counted(static_cast<std::size_t>(held), "Workload") << " accepted; "
+        << counted(static_cast<std::size_t>(errors), "error") << ", "
+        << counted(static_cast<std::size_t>(warnings), "warning") << '\n';
   }
   return errors == 0 ? 0 : 1;
 }

@@ -14,6 +14,12 @@ constexpr std::size_t kNameBytes = 320, kWhyBytes = 1024;
 
 using Key = std::pair<Refusal::Kind, std::string>;
 
+// Without the name, which stands before it.
+std::string why_of(Problem problem) {
+  problem.object.clear();
+  return problem.text();
+}
+
 // Of what grantctl has a table of.
 std::optional<Key> key_of(const Problem& problem) {
   const std::string_view object = problem.object;
@@ -29,11 +35,11 @@ Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled
   std::map<Key, std::string> why;  // of several the first
   for (const Problem& problem : desired.problems)
     if (const auto key = key_of(problem); key && problem.severity == Severity::Error)
-      why.try_emplace(*key, problem.text());
+      why.try_emplace(*key, why_of(problem));
   for (const RefusedGrant& grant : compiled.refused) {
     std::string text = grant.why;
     for (const Problem& problem : compiled.problems)
-      if (problem.object == "Grant " + grant.key && problem.message == grant.why) text = problem.text();
+      if (problem.object == "Grant " + grant.key && problem.message == grant.why) text = why_of(problem);
     why.try_emplace({Refusal::Kind::Grant, grant.key}, std::move(text));
   }
   for (const CompiledEndpoint& endpoint : compiled.endpoints)

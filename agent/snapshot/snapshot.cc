@@ -74,6 +74,7 @@ std::string grant_name(const Snapshot& snapshot, std::uint32_t slot) {
 }
 
 std::string guest_name(const Snapshot& snapshot, std::uint32_t endpoint_id) {
+  if (endpoint_id == 0) return "(no guest)";
   const auto name = snapshot.guests.find(endpoint_id);
   return name == snapshot.guests.end() ? "(endpoint " + std::to_string(endpoint_id) + ")" : text_of(name->second.guest);
 }

@@ -134,6 +134,7 @@ def test_what_is_refused_has_a_row_and_a_reason(node):
     for agent_runs in (True, False):
         row, below, entry = refused(node, "grants", "keystone-system/new")
         assert "refused" in row and not entry["in_force"] and "grant-new.yaml" in entry["message"] and "192.0.2.1/24" in below[0]
+        assert below[0].count("keystone-system/new") == 1
         row, below, entry = refused(node, "endpoints", "other")
         assert "refused" in row and not entry["in_force"] and "workload-other.yaml" in entry["message"] and '"x"' in below[0]
         row, below, entry = refused(node, "endpoints", "web")
@@ -209,7 +210,7 @@ def test_wrong_usage_is_told_and_exits_with_2(shared_node, command):
     (["monitor", "--count", "x"], ["--count", "'x'", "accepted"]),
     (["monitor", "--seconds", "0"], ["--seconds", "'0'", "accepted"]),
     (["flows", "--guest", ""], ["--guest", "accepted"]),
-    (["drops", "--reason", "mars"], ["--reason", "mars", "accepted"]),
+    (["drops", "--reason", "mars"], ["--reason", "'mars'", "accepted: ", "martian"]),
     (["status", "--output", "xml"], ["--output", "xml", "table", "json"]),
     (["explain", "web"], ["DESTINATION"]),
     (["explain", "192.0.2.1", "192.0.2.2"], ["SOURCE '192.0.2.1'", "DESTINATION '192.0.2.2'", "accepted"]),

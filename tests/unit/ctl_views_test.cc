@@ -225,6 +225,7 @@ TEST(Status, NamesUplinksByTheirInterfaces) {
   node.uplinks[2].uplink_class = GRANTD_UPLINK_LAN;
   node.uplinks[9] = samples::zeros<grantd_uplink>();
   node.uplinks[9].uplink_class = GRANTD_UPLINK_TAILNET;
+  EXPECT_THAT(show_status(samples::node(), {"/p", true}, kTable), HasSubstr("none: whoever sends from outside"));
   const AgentSign agent{"/p", true, {{2, "eth0"}}};
   EXPECT_THAT(show_status(node, agent, kTable), HasSubstr("eth0=lan, 9=tailnet"));
   EXPECT_THAT(show_status(node, agent, kJson), HasSubstr("\"interface\": \"eth0\""));

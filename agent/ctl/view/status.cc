@@ -134,7 +134,8 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
        {"pin root", agent.pin_root},
        {"stamp mask", hexadecimal(node.stamp_mask)},
        {"shaper", std::string(shaper_mode_name(snapshot.shaper.mode)) + ": " + text_of(snapshot.shaper.why)},
-       {"uplinks", uplinks.empty() ? "none" : uplinks},
+       {"uplinks",
+        uplinks.empty() ? Cell("none: whoever sends from outside is nobody", Colour::Warning) : Cell(uplinks)},
        {"grants", std::to_string(totals.grants) + " known, " + std::to_string(totals.active) + " active"},
        {"guests", Cell(std::to_string(totals.guests) + " attached, " + std::to_string(totals.quarantined) +
                            " closed, " + std::to_string(totals.not_enforced) + " not enforced",
