@@ -86,14 +86,6 @@ Result<bool> is_first_of_all(const ClsactFilter& filter, Hook hook) {
   return before.value().empty();
 }
 
-Result<bool> stands_at(const Descriptor& link, const Attachment& attachment) {
-  auto info = link_info(link.get());
-  if (!info) return info.error();
-  auto place = place_of(info.value(), attachment.hook);
-  if (!place) return place.error();
-  return place.value() == attachment;
-}
-
 Error not_there(const Attachment& attachment) {
   const bool interface = is_interface_hook(attachment.hook);
   return Error{std::string(hook_name(attachment.hook)) + (interface ? " on interface " : " on cgroup ") +
@@ -154,10 +146,7 @@ Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, 
     if (auto freed = free_name(name); !freed) return freed;
     auto link = first_link(attachment, program_fd);
     if (!link) return link.error();
-    if (auto pinned = pin_over(link.value(), links(), name); !pinned) {
-      unpinned_[attachment] = std::move(link).value();
-      return pinned;
-    }
+    if (auto pinned = pin_new(attachment, std::move(link).value()); !pinned) return pinned;
   } else {
     auto first = is_first(attachment, old.value()->info.program_id);
     if (!first) return first.error();
@@ -170,6 +159,13 @@ Result<void> Attacher::attach_tcx(const Attachment& attachment, int program_fd, 
   auto first = is_first(attachment, program_id);
   if (!first) return first.error();
   return first.value() ? Result<void>() : not_there(attachment);
+}
+
+// A guest that has been closed stays so, also where there can be no pin.
+Result<void> Attacher::pin_new(const Attachment& attachment, Descriptor link) {
+  auto pinned = pin_over(link, links(), link_name(attachment));
+  auto kept = pinned ? kept_.keep(attachment.hook, link) : kept_.keep_unpinned(attachment.hook, std::move(link));
+  return pinned ? kept : pinned;
 }
 
 // A link that bears the name and stands elsewhere must not end with it.
@@ -191,13 +187,13 @@ Result<void> Attacher::replace_program(const PinnedLink& front, int program_fd) 
 }
 
 Result<Descriptor> Attacher::first_link(const Attachment& attachment, int program_fd) {
-  for (auto each = unpinned_.begin(); each != unpinned_.end(); ++each) {
-    auto stands = stands_at(each->second, attachment);
-    if (!stands) return stands.error();
-    if (!stands.value()) continue;
-    Descriptor link = std::move(each->second);
-    unpinned_.erase(each);
-    return link;
+  auto kept = kept_.take(attachment);
+  if (!kept) return kept.error();
+  if (kept.value().valid()) {
+    if (bpf_link_update(kept.value().get(), program_fd, nullptr) == 0) return kept;
+    Error error = system_error("cannot replace the program of " + link_name(attachment), errno);
+    if (auto still = kept_.keep_unpinned(attachment.hook, std::move(kept).value()); !still) return still.error();
+    return error;
   }
   auto created = create_tcx_link(attachment.hook, attachment.ifindex, program_fd);
   if (created || created.error().error_number != EEXIST) return created;
@@ -221,7 +217,7 @@ Result<void> Attacher::move_to_front(const Attachment& attachment, const Descrip
   bpf_link_detach(old.get());  // before its last descriptor goes, which the caller holds
   if (bpf_link_update(link.value().get(), program_fd, nullptr) != 0)
     return system_error("cannot replace the guard of " + name, errno);
-  return {};
+  return kept_.keep(attachment.hook, link.value());
 }
 
 Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
@@ -233,9 +229,10 @@ Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_f
       return system_error("cannot replace the program of " + path, errno);
   } else {
     if (auto freed = free_name(name); !freed) return freed;
-    auto link = create_cgroup_link(attachment.hook, attachment.cgroup_id, program_fd);
+    auto link = kept_.take(attachment);
+    if (link && !link.value().valid()) link = create_cgroup_link(attachment.hook, attachment.cgroup_id, program_fd);
     if (!link) return link.error();
-    if (auto pinned = pin_over(link.value(), links(), name); !pinned) return pinned;
+    if (auto pinned = pin_new(attachment, std::move(link).value()); !pinned) return pinned;
   }
   auto there = live_link(path, attachment);
   if (!there) return there.error();
@@ -245,10 +242,11 @@ Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_f
 Result<void> Attacher::detach(const Attachment& attachment) {
   auto lock = lock_links(links());
   if (!lock) return lock.error();
-  for (auto each = unpinned_.begin(); each != unpinned_.end();) {
-    auto stands = stands_at(each->second, attachment);
-    if (!stands) return stands.error();
-    each = stands.value() ? unpinned_.erase(each) : std::next(each);
+  while (true) {
+    auto kept = kept_.take(attachment);
+    if (!kept) return kept.error();
+    if (!kept.value().valid()) break;
+    bpf_link_detach(kept.value().get());
   }
   auto live = live_links(links());
   if (!live) return live.error();
@@ -273,7 +271,7 @@ Result<std::size_t> Attacher::adopt(const std::map<Hook, int>& program_fds) {
 
 Result<std::size_t> Attacher::adopt_links(const std::map<Hook, int>& program_fds) {
   std::size_t adopted = 0;
-  auto pinned = live_links(links());
+  auto pinned = kept_.pin_again(links());
   if (!pinned) return pinned.error();
   for (const PinnedLink& each : pinned.value()) {
     if (bpf_link_update(each.link.get(), program_fds.at(each.hook()), nullptr) != 0) {
@@ -308,7 +306,7 @@ Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_
   auto lock = lock_links(links());
   if (!lock) return lock.error();
   std::set<Attachment> attachments;
-  auto pinned = live_links(links());
+  auto pinned = kept_.pin_again(links());
   if (!pinned) return pinned.error();
   for (const PinnedLink& each : pinned.value()) {
     if (each.away()) continue;

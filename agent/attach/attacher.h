@@ -2,7 +2,7 @@
 // Works in the network namespace of the caller.
 #pragma once
 
-#include "agent/attach/pinned_links.h"
+#include "agent/attach/kept_links.h"
 #include "agent/plan/attachment.h"
 #include "maps/descriptor.h"
 #include "maps/result.h"
@@ -46,6 +46,9 @@ class Attacher {
   // Opens the guests. To be called before the maps' pins go, by which filters are known.
   Result<void> detach_all();
 
+  // How many links had lost their pins, and have them again, since this was asked.
+  std::size_t take_lost_pins() { return kept_.take_lost_pins(); }
+
   // "tcx" or "clsact", once something was attached; "" before.
   const std::string& mechanism() const { return mechanism_; }
 
@@ -56,6 +59,7 @@ class Attacher {
   Result<void> free_name(const std::string& name) const;
   Result<void> replace_program(const PinnedLink& front, int program_fd) const;
   Result<Descriptor> first_link(const Attachment& attachment, int program_fd);
+  Result<void> pin_new(const Attachment& attachment, Descriptor link);
   Result<void> move_to_front(const Attachment& attachment, const Descriptor& old, int program_fd);
   Result<void> attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<std::size_t> adopt_links(const std::map<Hook, int>& program_fds);
@@ -69,9 +73,7 @@ class Attacher {
   std::uint32_t stamp_mask_;
   std::string mechanism_;
   bool adopted_filters_ = false;
-  // Links that could not be pinned, and hold all the same: a guest that has been closed stays so. By what each was
-  // made for; its interface may have another index by now.
-  std::map<Attachment, Descriptor> unpinned_;
+  KeptLinks kept_;
 };
 
 const char* hook_name(Hook hook);  // "from_guest": the name of the program too

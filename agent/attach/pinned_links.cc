@@ -36,9 +36,11 @@ Result<void> rename_pin(PinnedLink& pinned, const std::string& directory, const 
   return {};
 }
 
-std::string away_name(const PinnedLink& pinned) {
-  return std::string(kAway) + link_name(pinned.attachment) + "-" + std::to_string(pinned.info.link_id);
+std::string away_name(const Attachment& attachment, std::uint32_t link_id) {
+  return std::string(kAway) + link_name(attachment) + "-" + std::to_string(link_id);
 }
+
+std::string away_name(const PinnedLink& pinned) { return away_name(pinned.attachment, pinned.info.link_id); }
 
 // Nothing with no error where there is no link.
 Result<std::optional<PinnedLink>> open_pinned(const std::string& path, const Attachment& attachment) {
@@ -175,6 +177,12 @@ Result<void> pin_over(const Descriptor& link, const std::string& directory, cons
   if (bpf_obj_pin(link.get(), fresh.c_str()) != 0) return system_error("cannot pin " + fresh, errno);
   if (std::rename(fresh.c_str(), path.c_str()) != 0) return system_error("cannot pin " + path, errno);
   return {};
+}
+
+Result<void> pin_aside(const Descriptor& link, const std::string& directory, Hook hook, const LinkInfo& info) {
+  const std::string path = directory + "/" + away_name({hook, info.ifindex, info.cgroup_id}, info.link_id);
+  if (bpf_obj_pin(link.get(), path.c_str()) == 0) return {};
+  return system_error("cannot pin " + path, errno);
 }
 
 // A link that stood at the front, pinned, when an agent died before the rename. It takes the name from the one behind

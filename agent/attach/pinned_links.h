@@ -44,6 +44,8 @@ Result<std::optional<PinnedLink>> live_link(const std::string& path, const Attac
 
 // Pins a link, in one step also where another is pinned by that name, which ends with its last descriptor.
 Result<void> pin_over(const Descriptor& link, const std::string& directory, const std::string& name);
+// Pins a link without a pin under a name of its own; live_links() gives it the one of where it stands.
+Result<void> pin_aside(const Descriptor& link, const std::string& directory, Hook hook, const LinkInfo& info);
 // What an agent that died had begun in pin_over. Gives each link the name of where it stands.
 Result<void> finish_moves(const std::string& directory);
 // What is not there is no error.

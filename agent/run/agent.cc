@@ -227,13 +227,14 @@ void Agent::read_node() {
 
 // Programs that somebody took away; those that went with their interface are no drift.
 void Agent::count_lost(const std::set<Attachment>& before) {
-  std::uint64_t lost = 0;
+  std::uint64_t lost = attacher_->take_lost_pins();
   for (const Attachment& each : before)
     for (const InterfaceFact& interface : node_.interfaces)
       if (interface.ifindex == each.ifindex && !applier_->state().attachments.contains(each)) lost++;
   if (lost == 0) return;
   status_.drift_repaired += lost;
-  log_warning("programs are not where they were left; attaching them again", {{"count", std::to_string(lost)}});
+  log_warning("programs or their pins are not where they were left; putting them there again",
+              {{"count", std::to_string(lost)}});
 }
 
 // A guest may change the MAC address of its own end. On a link of its own that harms nobody; on a

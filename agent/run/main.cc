@@ -1,3 +1,4 @@
+#include "agent/attach/kept_links.h"
 #include "agent/run/agent.h"
 #include "agent/run/check.h"
 #include "agent/run/log.h"
@@ -22,6 +23,7 @@ void end_without_memory() {
 int run(const grantd::Settings& settings, const std::vector<std::string>& warnings) {
   grantd::open_log(settings.log_format, settings.log_level);
   for (const std::string& each : warnings) grantd::log_warning(each);
+  if (auto allowed = grantd::allow_many_descriptors(); !allowed) grantd::log_warning(allowed.error().message);
   auto agent = grantd::Agent::start(settings);
   if (!agent) {
     grantd::log_error("cannot start; what was attached goes on enforcing", {{"error", agent.error().message}});

@@ -257,11 +257,12 @@ TEST_F(AttachTcx, AMoveThatWasCutShortIsFinished) {
   ASSERT_DONE(attach(attacher, from, dropping));
   const std::string path = pin_root() + "/links/from_guest-" + std::to_string(pair.ifindex());
   std::filesystem::rename(path, pin_root() + "/links/moving-from_guest-" + std::to_string(pair.ifindex()));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
-  ASSERT_TRUE(attacher.adopt(dropping.fds()));
+  Attacher next(pin_root(), AttachMode::Tcx);
+  EXPECT_THAT(next.present(dropping.ids()).value(), IsEmpty());
+  ASSERT_TRUE(next.adopt(dropping.fds()));
   EXPECT_TRUE(std::filesystem::exists(path));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from));
-  ASSERT_DONE(attacher.detach_all());
+  EXPECT_THAT(next.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  ASSERT_DONE(next.detach_all());
   EXPECT_TRUE(pair.passes_from_guest());
 }
 
@@ -316,8 +317,9 @@ TEST_F(AttachTcx, AMoveThatWasBegunTakesNoNameFromAnotherInterface) {
 
   // Where the CNI plugin has put one in front while no agent ran, the agent that starts next ends the one behind.
   const Programs guards(kDrop);
+  Attacher plugin(pin_root(), AttachMode::Tcx);
   std::filesystem::rename(links + link_name(from), links + "from_guest-7777");
-  ASSERT_DONE(attach(attacher, from, guards));
+  ASSERT_DONE(attach(plugin, from, guards));
   ASSERT_EQ(tcx_programs(from.hook, from.ifindex).value().size(), 2U);
   const auto adopted = attacher.adopt(dropping.fds());
   ASSERT_TRUE(adopted.ok()) << adopted.error().message;
@@ -378,8 +380,9 @@ TEST_F(AttachTcx, ALinkUnderAnotherNameHoldsAndGetsItsOwn) {
 
   // Where the CNI plugin has put a link of its own in front meanwhile, the agent's program takes its place.
   const Programs guards(kDrop);
+  Attacher plugin(pin_root(), AttachMode::Tcx);
   std::filesystem::rename(own, links + "from_guest-7777");
-  ASSERT_DONE(attach(attacher, from, guards));
+  ASSERT_DONE(attach(plugin, from, guards));
   ASSERT_DONE(attach(attacher, from, dropping));
   EXPECT_FALSE(pair.passes_from_guest());
   EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));

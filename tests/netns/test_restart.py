@@ -1,5 +1,6 @@
 """Crash, restart, upgrade, churn and wrong manifests: what should live lives, what should not pass does not."""
 
+import json
 import os
 import signal
 import socket
@@ -269,6 +270,35 @@ def test_drift_is_mended(node):
     eventually(lambda: os.path.exists(link), 5, what="the program back in its place")
     assert eventually(UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4]).both)
     forbidden_stays_away(node)
+
+
+def test_a_link_whose_pin_somebody_removed_holds_until_it_is_back(node):
+    """The agent holds the link itself; it is the same one that gets its pin again."""
+    world, index = node.world, node.world.node.interface_index(node.guest.interface)
+    links = [os.path.join(world.pin_root, "links", f"{hook}-{index}") for hook in ("from_guest", "to_guest")]
+
+    def numbers():
+        return [json.loads(run("bpftool", "-j", "link", "show", "pinned", link))["id"] for link in links]
+
+    pair = UdpPair(node.guest, world.outside, 4, to=PARTIES["destination"][4], port=5001)
+    with Flood(node.guest, world.outside, PARTIES["stranger"][4]) as out, \
+            Flood(world.outside, node.guest, node.guest.addresses[4], port=7779) as into:
+        for _ in range(2):  # the second agent adopts them
+            assert pair.both()
+            before, endpoint = numbers(), node.agent.json("endpoints")["endpoints"][0]["endpoint_id"]
+            for link in links:
+                os.unlink(link)
+            time.sleep(1)
+            assert pair.both() and not any(os.path.exists(link) for link in links), "no look in between"
+            node.agent.process.send_signal(signal.SIGHUP)
+            eventually(lambda: all(os.path.exists(link) for link in links), 5, what=f"the pins: {node.agent.said()}")
+            assert numbers() == before and pair.both()
+            assert node.agent.json("endpoints")["endpoints"][0]["endpoint_id"] == endpoint
+            assert "their pins are not where they were left" in node.agent.said()
+            node.agent.restart()
+        assert out.sent > 1000 and out.arrived() == 0
+        assert into.sent > 1000 and into.arrived() == 0
+        node.agent.shows_open(out, into)
 
 
 def test_only_uninstall_opens_and_it_leaves_nothing(node):
