@@ -270,6 +270,7 @@ void Reflector::recover(const ApiEnd& end, ApiTime now) {
   if (step_ == Step::Follow && status_ == 200 && now - opened_ >= kHealthy) {
     backoff_.reset();
     failed_answers_ = 0;
+    gone_before_ = false;
   }
   if (!failure_) return;
   ++counters_.errors[static_cast<std::size_t>(failure_->reason)];
@@ -299,10 +300,13 @@ void Reflector::start_over() {
 }
 
 void Reflector::wait(const ApiEnd& end, ApiTime now) {
-  // The end of a stream is no failure, nor is a version that has grown too old; once.
-  const bool expected = !failure_ || failure_->reason == ApiErrorReason::Gone ||
-                        (step_ == Step::Initial && refuses_streaming(failure_status_));
-  const bool at_once = expected && backoff_.failures() == 0 && end.retry_after.count() == 0;
+  // The end of a stream is no failure, nor is a version that has grown too old; once. That it has grown too old is
+  // what a server says first that was away for long, and it has been waited for already.
+  const bool gone = failure_ && failure_->reason == ApiErrorReason::Gone;
+  const bool expected = !failure_ || (step_ == Step::Initial && refuses_streaming(failure_status_));
+  const bool first = gone ? !gone_before_ : expected && backoff_.failures() == 0;
+  const bool at_once = first && end.retry_after.count() == 0;
+  gone_before_ = gone_before_ || gone;
   const auto pause = backoff_.next(end.retry_after);
   due_ = at_once ? now : now + pause;
 }

@@ -87,10 +87,11 @@ class Reflector {
   // What is asked for next.
   bool paged_ = false;  // the server refuses streaming lists
   int page_objects_;
-  std::string version_;     // to follow from; "": a whole set is needed
-  std::string continue_;    // of the next page
-  int failed_answers_ = 0;  // in a row
-  ApiTime due_{};           // of the next request
+  std::string version_;       // to follow from; "": a whole set is needed
+  std::string continue_;      // of the next page
+  int failed_answers_ = 0;    // in a row
+  bool gone_before_ = false;  // since a stream has lived for long, what was followed from was too old already
+  ApiTime due_{};             // of the next request
 
   // The open request.
   bool open_ = false;

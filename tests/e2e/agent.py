@@ -97,6 +97,9 @@ class Agent:
     def said(self):
         return self.node.log("grantd").read_text(encoding="utf-8")
 
+    def last_said(self):
+        return f"grantd said: {self.said()[-3000:]}"
+
     # Grants, as their user makes them.
 
     def grant(self, name="g", grantee="dave", destinations=(), **more):
@@ -126,7 +129,7 @@ class Agent:
         def is_so():
             now = self.endpoints(guest)
             return now[0] if len(now) == 1 and now[0]["grant"] == full else None
-        return wait_until(is_so, f"{guest} is held by {full}; grantd said: {self.said()[-3000:]}", 15)
+        return wait_until(is_so, lambda: f"{guest} is held by {full}; {self.last_said()}", 15)
 
     # What passes. No need of the API server.
 

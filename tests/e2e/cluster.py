@@ -26,13 +26,13 @@ SERVICES, PODS = "10.43.0.0/16", "10.42.0.0/24"  # As k3s has them.
 
 
 def wait_until(condition, what, seconds=30, pause=0.05):
-    """The first true result of condition()."""
+    """The first true result of condition(). What is waited for is a text, or a function that says it when it is late."""
     end = time.monotonic() + seconds
     while True:
         result = condition()
         if result:
             return result
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        assert time.monotonic() < end, f"not within {seconds} s: {what() if callable(what) else what}"
         time.sleep(pause)
 
 

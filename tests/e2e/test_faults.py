@@ -102,7 +102,7 @@ def holds(agent):
 
 def narrows_and_widens(agent):
     agent.grant(destinations=[FAR])
-    wait_until(lambda: agent.reaches(GUEST, FAR), f"an edit is in force again; grantd said: {agent.said()[-3000:]}", LATEST_SECONDS)
+    wait_until(lambda: agent.reaches(GUEST, FAR), lambda: f"an edit is in force again; {agent.last_said()}", LATEST_SECONDS)
     agent.grant()
     wait_until(lambda: not agent.reaches(GUEST, FAR), "and the next one", LATEST_SECONDS)
 
@@ -221,7 +221,8 @@ def test_a_server_that_is_away_for_minutes(agent, proxy):
     """A live connection lives until its Grant's end, which comes meanwhile; what changes meanwhile comes afterwards."""
     end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=AWAY_SECONDS / 2)
     agent.grant(destinations=[FAR], validity={"validUntil": end.strftime("%Y-%m-%dT%H:%M:%SZ")})
-    wait_until(lambda: agent.reaches(GUEST, FAR), "it is open", LATEST_SECONDS)  # tests before may have made it wait
+    # Tests before may have made it wait.
+    wait_until(lambda: agent.reaches(GUEST, FAR), lambda: f"it is open; {agent.last_said()}", LATEST_SECONDS)
     begin = time.monotonic()
     with agent.connection(GUEST) as arrives:
         proxy.close()

@@ -176,6 +176,22 @@ TEST_F(ReflectorTest, ReplacesTheSetAfterGoneAsAnEvent) {
   EXPECT_GT(wait(), 0s);
 }
 
+TEST_F(ReflectorTest, AsksAtOnceAServerThatWasAwayAndHasForgotten) {
+  follow();
+  now_ += 1min;
+  for (int round = 0; round < 7; ++round) {
+    broken(Reason::Connection, 0);
+    request();
+  }
+  const auto forget = [this] {
+    answer(410, api_status(410, "too old resource version"));
+    return wait();
+  };
+  EXPECT_EQ(forget(), 0s);
+  EXPECT_THAT(request(), HasSubstr("sendInitialEvents=true"));
+  EXPECT_GT(forget(), 10s) << "once";
+}
+
 TEST_F(ReflectorTest, KeepsTheOldSetWhenARelistIsCut) {
   follow();
   data(api_event("ERROR", nlohmann::json::parse(api_status(410, "too old"))));
