@@ -59,7 +59,7 @@ def wait_for(node, agent, holds, what, name="g"):
     def is_so():
         grant = told(node, name)
         return grant if grant and holds(grant) else None
-    return wait_until(is_so, f"{what}: {told(node, name)}; grantd said: {agent.said()[-2000:]}", 20)
+    return wait_until(is_so, lambda: f"{what}: {told(node, name)}; {agent.last_said()}", 20)
 
 
 def generation(node, name="g"):
