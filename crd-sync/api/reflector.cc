@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t kMaxErrorBody = 16U << 10;
 constexpr std::size_t kPageValues = 1'000'000;
+// More than any list has that is kept, page by page of one object: a server that never comes to an end is in error.
+constexpr std::size_t kMostPages = 10'000;
 constexpr std::size_t kMostContinueBytes = 2U << 10;  // it goes into the next request
 // A stream that has lived so long shows that the server is well.
 constexpr std::chrono::seconds kHealthy{10};
@@ -49,6 +51,7 @@ std::optional<ApiRequest> Reflector::next(ApiTime now) {
   deadline_ = step_ == Step::Follow ? ApiTime::max() : now + settings_.initial_limit;
   if (step_ == Step::Initial || (step_ == Step::Page && continue_.empty())) {
     ++counters_.lists;
+    pages_ = 0;
     sink_.begin_replace();
   }
   ApiRequest request;
@@ -213,6 +216,10 @@ void Reflector::take_page() {
   if (next.size() > kMostContinueBytes) {
     fail(ApiErrorReason::Garbage,
          "a page whose next one has a name of more than " + std::to_string(kMostContinueBytes) + " bytes");
+    return;
+  }
+  if (!next.empty() && ++pages_ >= kMostPages) {
+    fail(ApiErrorReason::TooMany, "a list of more than " + std::to_string(kMostPages) + " pages");
     return;
   }
   std::string ignored;

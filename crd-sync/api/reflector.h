@@ -89,6 +89,7 @@ class Reflector {
   int page_objects_;
   std::string version_;       // to follow from; "": a whole set is needed
   std::string continue_;      // of the next page
+  std::size_t pages_ = 0;     // of this list so far
   int failed_answers_ = 0;    // in a row
   bool gone_before_ = false;  // since a stream has lived for long, what was followed from was too old already
   ApiTime due_{};             // of the next request

@@ -1,8 +1,7 @@
 // The reflector against a transport and a clock that the test plays.
-#include "tests/unit/api_samples.h"
+#include "tests/unit/reflector_fixture.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
 namespace grantd {
@@ -12,42 +11,6 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::Not;
 using Reason = ApiErrorReason;
-
-class ReflectorTest : public testing::Test {
- protected:
-  // Waits until a request is due, and sends it.
-  std::string request() {
-    if (reflector_.due() > now_) now_ = reflector_.due();
-    const auto request = reflector_.next(now_);
-    EXPECT_TRUE(request.has_value());
-    return request ? request->path : "";
-  }
-  bool data(const std::string& bytes) { return reflector_.on_data(bytes, now_); }
-  void head(int status = 200) { reflector_.on_head(status, now_); }
-  void end(int status = 200, std::chrono::milliseconds retry_after = 0ms) {
-    reflector_.on_end({status, std::nullopt, retry_after}, now_);
-  }
-  void broken(Reason reason, int status = 200) { reflector_.on_end({status, ApiError{reason, "x"}, 0ms}, now_); }
-  void answer(int status, const std::string& body, std::chrono::milliseconds retry_after = 0ms) {
-    head(status);
-    data(body);
-    end(status, retry_after);
-  }
-  // Until the initial events of a and b have come.
-  void follow() {
-    request();
-    head();
-    ASSERT_TRUE(
-        data(api_event("ADDED", api_pod("a", "1")) + api_event("ADDED", api_pod("b", "2")) + api_bookmark("2", true)));
-    ASSERT_EQ(known(store_), "a=x b=x");
-  }
-  std::uint64_t errors(Reason reason) const { return reflector_.counters().errors[static_cast<std::size_t>(reason)]; }
-  ApiTime::duration wait() const { return reflector_.due() - now_; }
-
-  ApiTime now_{1000s};
-  PodStore store_{project_pod, 100, 400'000};
-  Reflector reflector_{pod_settings(), store_, 7};
-};
 
 TEST_F(ReflectorTest, AsksForAStreamingListFirst) {
   const std::string path = request();
@@ -373,88 +336,6 @@ TEST_F(ReflectorTest, GivesUpOnAnEventThatTricklesIn) {
   head();
   EXPECT_TRUE(data(api_event("MODIFIED", api_pod("a", "3", "y"))));
   EXPECT_EQ(reflector_.due(), ApiTime::max());
-}
-
-class PagedTest : public ReflectorTest {
- protected:
-  void SetUp() override {
-    request();
-    answer(422, api_status(422, "sendInitialEvents is forbidden for watch unless the WatchList feature gate is on"));
-    ASSERT_EQ(wait(), 0s);
-  }
-};
-
-TEST_F(PagedTest, ListsByPagesAndThenFollows) {
-  EXPECT_THAT(request(), testing::StartsWith("/api/v1/pods?limit=100&fieldSelector=spec.nodeName"));
-  nlohmann::json bare = api_pod("a", "1");
-  bare.erase("kind");
-  bare.erase("apiVersion");
-  answer(200, api_page({bare}, "7", "next/page"));
-  EXPECT_FALSE(store_.complete());
-  EXPECT_EQ(wait(), 0s);
-  EXPECT_THAT(request(), HasSubstr("limit=100&continue=next%2Fpage&"));
-  answer(200, api_page({api_pod("b", "2")}, "7"));
-  EXPECT_EQ(known(store_), "a=x b=x");
-  EXPECT_EQ(wait(), 0s);
-  const std::string path = request();
-  EXPECT_THAT(path, HasSubstr("watch=1"));
-  EXPECT_THAT(path, HasSubstr("resourceVersion=7"));
-  head();
-  data(api_event("DELETED", api_pod("a", "9")));
-  EXPECT_EQ(known(store_), "b=x");
-}
-
-TEST_F(PagedTest, StartsTheListAgainWhenItsPagesHaveExpired) {
-  request();
-  answer(200, api_page({api_pod("a", "1")}, "7", "token"));
-  request();
-  answer(410, api_status(410, "The provided continue parameter is too old"));
-  EXPECT_THAT(request(), Not(HasSubstr("continue")));
-  answer(200, api_page({api_pod("b", "2")}, "8"));
-  EXPECT_EQ(known(store_), "b=x");  // nothing of the first attempt
-}
-
-TEST_F(PagedTest, AsksForAPageAgain) {
-  request();
-  answer(200, api_page({api_pod("a", "1")}, "7", "token"));
-  request();
-  answer(429, "", 3s);
-  EXPECT_EQ(wait(), 3s);
-  EXPECT_THAT(request(), HasSubstr("continue=token"));
-  broken(Reason::Cut);
-  EXPECT_THAT(request(), HasSubstr("continue=token"));
-  answer(200, api_page({api_pod("b", "2")}, "7"));
-  EXPECT_EQ(known(store_), "a=x b=x");
-}
-
-TEST_F(PagedTest, AsksForLessWhereAPageIsTooLarge) {
-  request();
-  answer(200, api_page({api_pod("a", "1", std::string(9000, 'x'))}, "7"));
-  EXPECT_EQ(errors(Reason::TooLarge), 1U);
-  EXPECT_THAT(request(), HasSubstr("limit=25&"));
-}
-
-TEST_F(PagedTest, TakesNoHalfOrBrokenPage) {
-  const std::string page = api_page({api_pod("a", "1")}, "7");
-  for (const std::string& bad :
-       {page.substr(0, page.size() - 1), std::string("{}"), std::string("[]"), std::string(),
-        std::string(R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":"none"})"),
-        std::string(R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":["none"]})"),
-        std::string(R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":[{}]})"),
-        std::string(R"({"apiVersion":"v1","kind":"PodList","metadata":{},"items":[]})"),
-        std::string(R"({"apiVersion":"v1","kind":"SecretList","metadata":{"resourceVersion":"7"},"items":null})"),
-        std::string(R"({"apiVersion":"x/v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":null})"),
-        std::string(R"({"metadata":{"resourceVersion":"7"},"items":null})"), api_page({}, std::string(129, '7')),
-        api_page({}, "7", std::string(2'049, 'n'))}) {
-    request();
-    answer(200, bad);
-    EXPECT_FALSE(store_.complete()) << bad;
-    EXPECT_GT(wait(), 0s) << bad;
-  }
-  EXPECT_EQ(errors(Reason::Garbage), 13U);
-  request();
-  answer(200, R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":null})");
-  EXPECT_TRUE(store_.complete());
 }
 
 TEST_F(ReflectorTest, ABookmarkOfAnotherKindEndsNoList) {
