@@ -243,7 +243,7 @@ def test_metadata_and_loopback_are_protected(world, address, reason):
                            "rule add pref 2 table local", f"route add 127.0.0.0/8 via {GATEWAY[4]} dev eth0 onlink table 100")
     receiver = {"169.254.169.254": world.outside, "127.0.0.1": world.node}[address]
     pair = UdpPair(guest, receiver, 4, to=address, source_address=guest.addresses[4])
-    assert pair.forward(), "without an agent it arrives"
+    eventually(pair.forward, what="without an agent it arrives")
     agent = Agent(world)
     agent.grant(destinations=["0.0.0.0/0"])
     agent.workload(guest)

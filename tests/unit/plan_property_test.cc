@@ -161,11 +161,12 @@ void check_width(const ModelKernel& kernel, const CompiledPolicy& compiled) {
     const auto& rules = kernel.rules(policy.rules_id);
     // Whose address somebody has whom it has left, is in no rule.
     for (const auto& [key, owner] : state.prefixes) {
-      const bool theirs = std::any_of(compiled.prefixes.begin(), compiled.prefixes.end(), [&](const auto& each) {
+      const auto is_theirs = [&state, &key = key](const CompiledPrefix& each) {
         return each.uplink_class == key.uplink_class && each.prefix == key.prefix &&
                each.identity.name == owner_of(state, key);
-      });
-      if (theirs || owner == GRANTD_IDENTITY_NOBODY) continue;
+      };
+      if (std::any_of(compiled.prefixes.begin(), compiled.prefixes.end(), is_theirs)) continue;
+      if (owner == GRANTD_IDENTITY_NOBODY) continue;
       for (const auto& [rule, ranges] : rules.identity_rules) RC_ASSERT(rule.identity != owner);
     }
     const std::string key = text_of(state.slot_names.at(slot).grant);
@@ -188,9 +189,10 @@ void check_width(const ModelKernel& kernel, const CompiledPolicy& compiled) {
     for (const auto& [rule, ranges] : rules.identity_rules) {
       const auto name = state.identity_names.find(rule.identity);
       if (name == state.identity_names.end()) continue;
-      RC_ASSERT(std::any_of(grant.identity_rules.begin(), grant.identity_rules.end(), [&](const auto& each) {
-        return each.identity == name->second && each.direction == static_cast<grantd_direction>(rule.direction);
-      }));
+      RC_ASSERT(
+          std::any_of(grant.identity_rules.begin(), grant.identity_rules.end(), [&, &rule = rule](const auto& each) {
+            return each.identity == name->second && each.direction == static_cast<grantd_direction>(rule.direction);
+          }));
     }
   }
 }
