@@ -1,5 +1,6 @@
 #include "agent/apply/bpf_kernel.h"
 
+#include "agent/attach/interface_mark.h"
 #include "agent/attach/interface_switch.h"
 #include "agent/plan/encode.h"
 
@@ -147,18 +148,43 @@ Result<void> BpfKernel::attach(const Attachment& attachment) {
   const bool of_guest = attachment.hook == Hook::FromGuest || attachment.hook == Hook::ToGuest;
   if (attached || !of_guest) {
     // Both sides: from_guest is attached first.
-    if (attached && attachment.hook == Hook::ToGuest && down_.erase(attachment.ifindex) > 0)
-      return switch_interface(attachment.ifindex, true);
-    return attached;
+    if (!attached || attachment.hook != Hook::ToGuest || !closed_.contains(attachment.ifindex)) return attached;
+    return open_guest(attachment.ifindex);
   }
   Error error = attached.error();
-  if (auto closed = switch_interface(attachment.ifindex, false); closed) {
-    down_.insert(attachment.ifindex);
-    error.message += "; the interface is set down until it can be attached";
-  } else {
+  if (auto closed = close_guest(attachment.ifindex, error); !closed)
     error.message += "; THE GUEST IS OPEN: " + closed.error().message;
-  }
   return error;
+}
+
+// Down whether or not it can be marked.
+Result<void> BpfKernel::close_guest(std::uint32_t ifindex, Error& why) {
+  auto marked = mark_interface(attacher_.pin_root(), ifindex);
+  if (auto closed = switch_interface(ifindex, false); !closed) return closed;
+  why.message += "; the interface is set down until it can be attached";
+  if (!marked) why.message += ", which an agent after this one will not know: " + marked.error().message;
+  if (!marked || marked.value()) closed_.insert(ifindex);
+  return {};
+}
+
+Result<void> BpfKernel::open_guest(std::uint32_t ifindex) {
+  if (auto opened = switch_interface(ifindex, true); !opened) return opened;
+  closed_.erase(ifindex);
+  return unmark_interface(attacher_.pin_root(), ifindex);
+}
+
+Result<void> BpfKernel::open_attached(const std::set<Attachment>& attachments) {
+  if (!knows_marked_) {
+    auto marked = marked_interfaces(attacher_.pin_root());
+    if (!marked) return marked.error();
+    closed_.insert(marked.value().begin(), marked.value().end());
+    knows_marked_ = true;
+  }
+  const std::set<std::uint32_t> closed = closed_;
+  for (const std::uint32_t ifindex : closed)
+    if (attachments.contains({Hook::FromGuest, ifindex, 0}) && attachments.contains({Hook::ToGuest, ifindex, 0}))
+      if (auto opened = open_guest(ifindex); !opened) return opened;
+  return {};
 }
 
 Result<void> BpfKernel::perform(const Operation& operation) {

@@ -22,11 +22,17 @@ class BpfKernel final : public Kernel {
  private:
   // A guest's interface whose program cannot be attached is set down, and up again once it can.
   Result<void> attach(const Attachment& attachment);
+  // On record too, for an agent after this one.
+  Result<void> close_guest(std::uint32_t ifindex, Error& why);
+  Result<void> open_guest(std::uint32_t ifindex);
+  // Those that are held now, also where an agent before this one set them down.
+  Result<void> open_attached(const std::set<Attachment>& attachments);
 
   Datapath& datapath_;
   Attacher& attacher_;
   Shaper& shaper_;
-  std::set<std::uint32_t> down_;  // interfaces that we set down
+  bool knows_marked_ = false;
+  std::set<std::uint32_t> closed_;  // interfaces that we set down, or an agent before
 };
 
 }  // namespace grantd

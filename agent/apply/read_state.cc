@@ -149,6 +149,7 @@ Result<KernelState> BpfKernel::read() {
   auto present = read_attachments();
   if (!present) return present.error();
   state.attachments = std::move(present).value();
+  if (auto opened = open_attached(state.attachments); !opened) return opened.error();
   return state;
 }
 

@@ -49,6 +49,7 @@ class Attacher {
   // How many links had lost their pins, and have them again, since this was asked.
   std::size_t take_lost_pins() { return kept_.take_lost_pins(); }
 
+  const std::string& pin_root() const { return pin_root_; }
   // "tcx" or "clsact", once something was attached; "" before.
   const std::string& mechanism() const { return mechanism_; }
 

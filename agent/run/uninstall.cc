@@ -1,7 +1,9 @@
 #include "agent/run/uninstall.h"
 
 #include "agent/attach/attacher.h"
+#include "agent/attach/interface_mark.h"
 #include "agent/attach/interface_name.h"
+#include "agent/attach/interface_switch.h"
 #include "agent/attach/pin_lock.h"
 #include "agent/cni/chain_keeper.h"
 #include "agent/handover/cni_record.h"
@@ -38,6 +40,17 @@ void restore_segments(const Attacher& attacher) {
     const auto held = attacher.is_held({Hook::FromGuest, each.ifindex, 0});
     if (held && held.value()) static_cast<void>(set_segments(each, kAllSegments).ok());
   }
+}
+
+// Those that could not be attached are closed by being down.
+Result<void> open_marked_interfaces(const std::string& pin_root) {
+  auto marked = marked_interfaces(pin_root);
+  if (!marked) return marked.error();
+  for (const std::uint32_t ifindex : marked.value()) {
+    if (auto opened = switch_interface(ifindex, true); !opened) return opened;
+    if (auto unmarked = unmark_interface(pin_root, ifindex); !unmarked) return unmarked;
+  }
+  return {};
 }
 
 // A wrong pin root must not open the guests of another one.
@@ -83,6 +96,7 @@ Result<void> uninstall(const Settings& settings) {
     if (auto removed = remove_chain(settings.cni_conf_dir, settings.cni_bin_dir); !removed) return removed;
   restore_segments(attacher);
   if (auto detached = attacher.detach_all(); !detached) return detached;
+  if (auto opened = open_marked_interfaces(pin_root); !opened) return opened;
   if (auto removed = remove_shaper(pin_root); !removed) return removed;
   // Only what is ours: a directory itself goes when nothing else is in it.
   for (const char* part : {"/links", "/programs", "/maps"})

@@ -108,6 +108,40 @@ def test_a_guest_that_cannot_be_attached_is_closed_by_its_link(world):
     assert eventually(UdpPair(node.guest, world.outside, 4, to=PARTIES["grantee"][4]).both)
 
 
+@pytest.mark.parametrize("after", ["another agent", "uninstall"])
+def test_an_interface_that_was_set_down_is_set_up_by_whoever_comes_after(world, after):
+    """The agent that closed it is killed. What its administrator has set down stays so."""
+    guest, other = world.add_guest("web"), world.add_guest("other")
+    world.node.ip(f"link set {guest.interface} alias veth-of-web", f"link set {other.interface} down")
+    agent = Agent(world, "--attach", "clsact")
+    agent.grant()
+    for each in (guest, other):
+        foreign_filter(type("Node", (), {"world": world, "guest": each}), "ingress", 0, "protocol", "ip")
+        agent.workload(each)
+    agent.start()
+
+    def link(of):
+        return world.node.run("ip", "link", "show", of.interface)
+    assert "state DOWN" in link(guest) and "set down by grantd" in link(guest), link(guest)
+    assert "state DOWN" in link(other) and "set down by grantd" not in link(other), link(other)
+    agent.kill()
+    for each in (guest, other):
+        world.node.run("tc", "filter", "del", "dev", each.interface, "ingress")
+    assert "state DOWN" in link(guest)
+    if after == "uninstall":
+        done = agent.uninstall()
+        assert done.returncode == 0, done.stderr
+    else:
+        agent.start()
+    eventually(lambda: "state UP" in link(guest), 10, what="the link up again")
+    eventually(lambda: "alias veth-of-web" in link(guest), what="its own alias")
+    assert "state DOWN" in link(other), link(other)
+    if after != "uninstall":
+        world.node.ip(f"route replace {guest.addresses[4]}/32 dev {guest.interface}")
+        assert eventually(UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both)
+        assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+
+
 def test_our_allow_goes_on_to_the_next_program(node):
     """Allow means the next one, never accept past the others: a filter that drops still drops."""
     pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
