@@ -177,6 +177,22 @@ TEST_F(Cgroups, ALinkUnderTheNameOfAnotherCgroupHolds) {
   std::filesystem::remove(other);
 }
 
+TEST_F(Cgroups, ALinkOutlivesItsPinAndGetsItAgain) {
+  const Program refusing = program_for(Hook::Connect4, 0);
+  const Attachment four{Hook::Connect4, 0, *cgroup_id(name)};
+  ASSERT_DONE(attacher.attach(four, refusing.fd.get(), refusing.id));
+  const std::string pin = pin_root() + "/links/" + link_name(four);
+  ASSERT_TRUE(std::filesystem::remove(pin));
+  EXPECT_EQ(connect_inside(AF_INET), EPERM) << "at once, and before anybody looks";
+  const std::map<Hook, std::uint32_t> ids = {
+      {Hook::FromGuest, 0}, {Hook::ToGuest, 0}, {Hook::FromUplink, 0}, {Hook::Connect4, refusing.id}};
+  EXPECT_THAT(attacher.present(ids).value(), UnorderedElementsAre(four));
+  EXPECT_TRUE(std::filesystem::exists(pin));
+  EXPECT_EQ(attacher.take_lost_pins(), 1U);
+  ASSERT_DONE(attacher.detach(four));
+  EXPECT_EQ(connect_inside(AF_INET), 0);
+}
+
 TEST_F(Cgroups, ALinkOfACgroupThatIsGoneIsNoTrouble) {
   const Program refusing = program_for(Hook::Connect4, 0);
   const Attachment four{Hook::Connect4, 0, *cgroup_id(name)};
