@@ -302,6 +302,18 @@ Result<std::size_t> Attacher::adopt_filters(const std::map<Hook, int>& program_f
   return adopted;
 }
 
+// Its program goes on in another network namespace, under an index that may be another guest's here: it would be judged
+// as that one. A guard in its stead drops all; where it comes back, ours is attached again.
+Result<void> Attacher::close_away(const PinnedLink& link, const std::map<Hook, std::uint32_t>& program_ids) const {
+  const Hook hook = link.hook();
+  if (link.place || (hook != Hook::FromGuest && hook != Hook::ToGuest) || link.info.program_id != program_ids.at(hook))
+    return {};
+  auto guard = load_guard(hook, stamp_mask_);
+  if (!guard) return guard.error();
+  if (bpf_link_update(link.link.get(), guard.value().get(), nullptr) == 0) return {};
+  return system_error("cannot close " + link.path + ", whose interface is in another network namespace", errno);
+}
+
 Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_t>& program_ids) {
   auto lock = lock_links(links());
   if (!lock) return lock.error();
@@ -309,7 +321,10 @@ Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_
   auto pinned = kept_.pin_again(links());
   if (!pinned) return pinned.error();
   for (const PinnedLink& each : pinned.value()) {
-    if (each.away()) continue;
+    if (each.away()) {
+      if (auto closed = close_away(each, program_ids); !closed) return closed.error();
+      continue;
+    }
     const std::uint32_t id = program_ids.at(each.attachment.hook);
     if (each.info.program_id != id) continue;
     if (is_interface_hook(each.attachment.hook)) {

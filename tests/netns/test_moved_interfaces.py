@@ -127,6 +127,30 @@ def test_another_guest_gets_its_index_while_it_is_away(node, how):
         node.agent.shows_open(flood, others)
 
 
+def test_where_it_is_away_it_is_not_judged_as_who_has_its_index_here(node):
+    """With that guest's addresses, whose Grant lets it send home; home is there too."""
+    guest, before, away = node.guest, index_of(node), node.world.namespace("away")
+    go_away(node, away)
+    other = node.world.add_guest("other", index=before)
+    node.agent.workload(other)
+    eventually(lambda: any(each["guest"] == "other" and each["state"] == "active"
+                           for each in node.agent.json("endpoints")["endpoints"]), what="the other guest under its Grant")
+    assert UdpPair(other, node.world.outside, 4, to=HOME).both()
+    address = other.addresses[4]
+    away.ip("link set lo up", f"addr add {HOME}/32 dev lo", f"link set {guest.interface} up",
+            f"route add {address}/32 dev {guest.interface}", f"neigh replace {address} lladdr {other.mac} dev {guest.interface}")
+    shown = json.loads(away.run("ip", "-j", "link", "show", "dev", guest.interface))[0]
+    assert shown["ifindex"] == before
+    guest.namespace.ip("link set eth0 down", f"link set eth0 address {other.mac}", "link set eth0 up", "addr flush dev eth0",
+                       f"addr add {address}/32 dev eth0", "route replace default dev eth0",
+                       f"neigh replace {HOME} lladdr {guest.gateway_mac} dev eth0 nud permanent")
+    pair = UdpPair(guest, away, 4, to=HOME, source_address=address)
+    assert pair.silent()
+    node.agent.kill()
+    assert node.agent.uninstall().returncode == 0
+    eventually(pair.forward, what="it arrives where nothing holds the interface")
+
+
 def test_an_agent_without_its_server_leaves_it_closed(node):
     """It has heard nothing, so it changes nothing."""
     config = pathlib.Path(node.world.path("kubeconfig"))
