@@ -2,7 +2,10 @@
 
 #include "agent/attach/interface_mark.h"
 #include "agent/attach/interface_switch.h"
+#include "agent/attach/links.h"
 #include "agent/plan/encode.h"
+
+#include <optional>
 
 namespace grantd {
 
@@ -171,6 +174,19 @@ Result<void> BpfKernel::open_guest(std::uint32_t ifindex) {
   if (auto opened = switch_interface(ifindex, true); !opened) return opened;
   closed_.erase(ifindex);
   return unmark_interface(attacher_.pin_root(), ifindex);
+}
+
+Result<void> BpfKernel::leave() {
+  auto unpinned = attacher_.pin_all();
+  if (!unpinned) return unpinned.error();
+  std::optional<Error> error;
+  for (const Attachment& each : unpinned.value()) {
+    error = Error{link_name(each) + " has no pin and ends with this process", 0};
+    if (each.hook != Hook::FromGuest && each.hook != Hook::ToGuest) continue;
+    if (auto closed = close_guest(each.ifindex, *error); !closed)
+      error->message += "; THE GUEST IS OPEN: " + closed.error().message;
+  }
+  return error ? Result<void>(*error) : Result<void>();
 }
 
 Result<void> BpfKernel::open_attached(const std::set<Attachment>& attachments) {

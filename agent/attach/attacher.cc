@@ -187,7 +187,7 @@ Result<void> Attacher::replace_program(const PinnedLink& front, int program_fd) 
 }
 
 Result<Descriptor> Attacher::first_link(const Attachment& attachment, int program_fd) {
-  auto kept = kept_.take(attachment);
+  auto kept = kept_.take_unpinned(attachment);
   if (!kept) return kept.error();
   if (kept.value().valid()) {
     if (bpf_link_update(kept.value().get(), program_fd, nullptr) == 0) return kept;
@@ -229,7 +229,7 @@ Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_f
       return system_error("cannot replace the program of " + path, errno);
   } else {
     if (auto freed = free_name(name); !freed) return freed;
-    auto link = kept_.take(attachment);
+    auto link = kept_.take_unpinned(attachment);
     if (link && !link.value().valid()) link = create_cgroup_link(attachment.hook, attachment.cgroup_id, program_fd);
     if (!link) return link.error();
     if (auto pinned = pin_new(attachment, std::move(link).value()); !pinned) return pinned;
@@ -242,12 +242,7 @@ Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_f
 Result<void> Attacher::detach(const Attachment& attachment) {
   auto lock = lock_links(links());
   if (!lock) return lock.error();
-  while (true) {
-    auto kept = kept_.take(attachment);
-    if (!kept) return kept.error();
-    if (!kept.value().valid()) break;
-    bpf_link_detach(kept.value().get());
-  }
+  if (auto detached = kept_.detach(attachment); !detached) return detached;
   auto live = live_links(links());
   if (!live) return live.error();
   for (const PinnedLink& each : live.value()) {
@@ -344,6 +339,13 @@ Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_
       if (first.value()) attachments.insert({hook, filter.ifindex, 0});
     }
   return attachments;
+}
+
+Result<std::vector<Attachment>> Attacher::pin_all() {
+  auto lock = lock_links(links());
+  if (!lock) return lock.error();
+  if (auto pinned = kept_.pin_again(links()); !pinned) return pinned.error();
+  return kept_.unpinned();
 }
 
 Result<bool> Attacher::is_held(const Attachment& attachment) const {

@@ -11,6 +11,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace grantd {
 
@@ -35,6 +36,8 @@ class Attacher {
   // Where these programs stand, each the first on its hook. Pins of links whose interface or cgroup is
   // gone are removed; guests' interfaces in another network namespace are closed.
   Result<std::set<Attachment>> present(const std::map<Hook, std::uint32_t>& program_ids);
+  // Gives each link its pin again that has lost it. Which have none all the same, and so end with this process.
+  Result<std::vector<Attachment>> pin_all();
   // Whether a program of ours, of any agent or a guard, stands first on a hook of an interface, so that it holds also
   // when whoever asks is gone.
   Result<bool> is_held(const Attachment& attachment) const;

@@ -17,15 +17,19 @@ Result<void> allow_many_descriptors();
 
 class KeptLinks {
  public:
-  // Where the process may have that many.
+  // Where the process may have that many: half of its descriptors at most, as listing the links takes as many again.
   Result<void> keep(Hook hook, const Descriptor& link);
   // However many there are.
   Result<void> keep_unpinned(Hook hook, Descriptor link);
-  // What live_links() gives, with the links that had lost their pins. Keeps them all, and lets go of those whose
-  // interface or cgroup is gone. Needs the directory's lock.
+  // What live_links() gives, with the links that had lost their pins; makes the directory where it is gone. Keeps them
+  // all, and lets go of those whose interface or cgroup is gone. Needs the directory's lock.
   Result<std::vector<PinnedLink>> pin_again(const std::string& directory);
-  // One that stands there; kept no longer. Not valid where there is none.
-  Result<Descriptor> take(const Attachment& attachment);
+  // One without a pin that stands there; kept no longer. Not valid where there is none.
+  Result<Descriptor> take_unpinned(const Attachment& attachment);
+  // Ends all that stand there.
+  Result<void> detach(const Attachment& attachment);
+  // Where those without a pin stand, which end with this process. As pin_again() found them.
+  Result<std::vector<Attachment>> unpinned() const;
   // How many had lost their pins since this was asked.
   std::size_t take_lost_pins() { return std::exchange(lost_pins_, 0); }
 
@@ -33,6 +37,7 @@ class KeptLinks {
   struct Kept {
     Hook hook;
     Descriptor link;
+    bool pinned;
   };
   std::map<std::uint32_t, Kept> links_;  // by the kernel's number of each
   std::size_t lost_pins_ = 0;

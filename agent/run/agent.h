@@ -28,6 +28,8 @@ class Agent {
   static Result<std::unique_ptr<Agent>> start(const Settings& settings);
   // Until SIGTERM or SIGINT. What is attached goes on enforcing.
   Result<void> run();
+  // After run(), before the process ends: see BpfKernel.
+  Result<void> leave() { return kernel_->leave(); }
 
  private:
   explicit Agent(const Settings& settings) : settings_(settings) {}

@@ -29,11 +29,11 @@ int run(const grantd::Settings& settings, const std::vector<std::string>& warnin
     grantd::log_error("cannot start; what was attached goes on enforcing", {{"error", agent.error().message}});
     return 1;
   }
-  if (auto done = agent.value()->run(); !done) {
-    grantd::log_error("stops; what is attached goes on enforcing", {{"error", done.error().message}});
-    return 1;
-  }
-  return 0;
+  const auto done = agent.value()->run();
+  const auto left = agent.value()->leave();
+  if (!done) grantd::log_error("stops; what is attached goes on enforcing", {{"error", done.error().message}});
+  if (!left) grantd::log_error("not all that is attached goes on", {{"error", left.error().message}});
+  return done && left ? 0 : 1;
 }
 
 int remove_all(const grantd::Settings& settings) {

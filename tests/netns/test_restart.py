@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -272,13 +273,20 @@ def test_drift_is_mended(node):
     forbidden_stays_away(node)
 
 
-def test_a_link_whose_pin_somebody_removed_holds_until_it_is_back(node):
-    """The agent holds the link itself; it is the same one that gets its pin again."""
+@pytest.mark.parametrize("whole", [False, True], ids=["pins", "their directory"])
+def test_a_link_whose_pin_somebody_removed_holds_until_it_is_back(node, whole):
+    """The agent holds the link itself; it is the same one that gets its pin again, at the latest when the agent ends."""
     world, index = node.world, node.world.node.interface_index(node.guest.interface)
     links = [os.path.join(world.pin_root, "links", f"{hook}-{index}") for hook in ("from_guest", "to_guest")]
 
     def numbers():
         return [json.loads(run("bpftool", "-j", "link", "show", "pinned", link))["id"] for link in links]
+
+    def remove():
+        for link in links:
+            os.unlink(link)
+        if whole:
+            shutil.rmtree(os.path.dirname(links[0]))
 
     pair = UdpPair(node.guest, world.outside, 4, to=PARTIES["destination"][4], port=5001)
     with Flood(node.guest, world.outside, PARTIES["stranger"][4]) as out, \
@@ -286,8 +294,7 @@ def test_a_link_whose_pin_somebody_removed_holds_until_it_is_back(node):
         for _ in range(2):  # the second agent adopts them
             assert pair.both()
             before, endpoint = numbers(), node.agent.json("endpoints")["endpoints"][0]["endpoint_id"]
-            for link in links:
-                os.unlink(link)
+            remove()
             time.sleep(1)
             assert pair.both() and not any(os.path.exists(link) for link in links), "no look in between"
             node.agent.process.send_signal(signal.SIGHUP)
@@ -295,7 +302,12 @@ def test_a_link_whose_pin_somebody_removed_holds_until_it_is_back(node):
             assert numbers() == before and pair.both()
             assert node.agent.json("endpoints")["endpoints"][0]["endpoint_id"] == endpoint
             assert "their pins are not where they were left" in node.agent.said()
-            node.agent.restart()
+            assert "is set down" not in node.agent.said()
+            remove()
+            node.agent.kill(signal.SIGTERM)
+            assert pair.both(), "the agent has left them behind"
+            node.agent.start()
+            assert numbers() == before and pair.both()
         assert out.sent > 1000 and out.arrived() == 0
         assert into.sent > 1000 and into.arrived() == 0
         node.agent.shows_open(out, into)
