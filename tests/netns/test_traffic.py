@@ -134,9 +134,9 @@ def test_a_party_reaches_in_on_its_ports_only(node, family):
 
 
 def test_what_is_counted_is_every_try(shared_node):
-    """The tool itself: half of what was tried is not enough."""
+    """The tool itself: half of what was tried is not enough, where others still try too."""
     outside, guest = shared_node.world.outside, shared_node.guest
-    with pytest.raises(AssertionError, match="3 of 6 were counted"), Counted(shared_node.agent, "destination"):
+    with pytest.raises(AssertionError, match="[345] of 6 were counted"), Counted(shared_node.agent, "destination"):
         assert UdpPair(guest, outside, 4, to=PARTIES["stranger"][4]).silent()
         assert UdpPair(guest, outside, 4, to=PARTIES["destination"][4], port=6002).silent()
 
