@@ -88,11 +88,14 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
   ApplyReport report;
   wanted_rules_.reset();
   std::set<std::string> broken;
+  bool stays_open = false;  // what was to be closed
   for (const Step& step : plan.steps) {
     // Numbers that could not be written down are not given out: a restart would give them out again.
-    if (broken.contains(step.subject) || broken.contains(kNodeSubject)) {
+    if (broken.contains(step.subject) || broken.contains(kNodeSubject) ||
+        (step.after >= After::Losses && broken.contains(kLossesSubject)) ||
+        (step.after >= After::Doubt && stays_open)) {
       report.left_out++;
-      leave_out(plan, step, now, report);
+      stays_open |= !leave_out(plan, step, now, report);
       continue;
     }
     auto done = kernel_.perform(step.operation);
@@ -105,23 +108,25 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
     broken.insert(step.subject);
     errors_[operation_name(step.operation)]++;
     report.failed.push_back({operation_name(step.operation), step.subject, done.error()});
-    leave_out(plan, step, now, report);
+    stays_open |= !leave_out(plan, step, now, report);
   }
   wanted_rules_.reset();
   return report;
 }
 
-void Applier::leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report) {
+bool Applier::leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report) {
   const auto* publish = std::get_if<operation::Publish>(&step.operation);
-  if (!publish || step.narrows == Narrows::No || !state_.published.contains(publish->slot)) return;
-  if (step.narrows == Narrows::WhereItsRulesDo && rules_open_as_much(plan, *publish)) return;
+  if (!publish || step.narrows == Narrows::No || !state_.published.contains(publish->slot)) return true;
+  if (step.narrows == Narrows::WhereItsRulesDo && rules_open_as_much(plan, *publish)) return true;
   const operation::Publish nothing{publish->slot, 0};
   if (auto closed = kernel_.perform(nothing); closed) {
     record(nothing, now, state_);
     report.closed.push_back(publish->slot);
+    return true;
   } else {
     errors_[operation_name(nothing)]++;
     report.failed.push_back({operation_name(nothing), step.subject, closed.error()});
+    return false;
   }
 }
 

@@ -46,7 +46,8 @@ class Applier {
   const std::map<std::string, std::uint64_t>& errors_by_operation() const { return errors_; }
 
  private:
-  void leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);
+  // False where it should have been closed and stays open.
+  bool leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);
   bool rules_open_as_much(const Plan& plan, const operation::Publish& publish);
   // Of one plan, found where a step failed.
   struct WantedRules {

@@ -40,8 +40,8 @@ Plan Planner::run() {
   return std::move(plan_);
 }
 
-void Planner::add(Phase phase, std::string subject, Operation operation) {
-  phases_[phase].push_back({std::move(operation), std::move(subject), phase >= Names});
+void Planner::add(Phase phase, std::string subject, Operation operation, After after) {
+  phases_[phase].push_back({std::move(operation), std::move(subject), phase >= Names, Narrows::No, after});
 }
 
 void Planner::report(std::string object, std::string message, std::string accepted) {

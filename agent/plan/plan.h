@@ -29,6 +29,10 @@ struct PlanFacts {
 // Whether less is open with a publication than before it.
 enum class Narrows { No, WhereItsRulesDo, Yes };
 
+// What else must be done before a step. Losses: what realms lose is nobody's. Doubt: and no slot is open that was to
+// be closed, whose flows may know an owner that has lost something.
+enum class After { Nothing, Losses, Doubt };
+
 struct Step {
   Operation operation;
   // What the step is for ("Grant ns/name"). Where a step fails, later ones for the same subject are
@@ -38,6 +42,7 @@ struct Step {
   // A publication that narrows and is not done, whatever the cause, closes its slot: that takes no memory and no
   // number.
   Narrows narrows = Narrows::No;
+  After after = After::Nothing;  // whatever its subject
 };
 
 struct Plan {
@@ -47,6 +52,7 @@ struct Plan {
 };
 
 inline constexpr const char* kNodeSubject = "node";  // everything waits for it
+inline constexpr const char* kLossesSubject = "lost addresses";
 std::string grant_subject(const std::string& key);
 std::string guest_subject(const std::string& guest);
 std::string interface_subject(std::uint32_t ifindex);

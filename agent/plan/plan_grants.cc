@@ -26,6 +26,7 @@ void Planner::plan_grants() {
 // A Grant that was refused keeps the policy in force; but where a realm of its rules loses addresses,
 // its flows are in doubt like all others.
 void Planner::keep_refused(const RefusedGrant& grant) {
+  const std::string subject = grant_subject(grant.key);
   const auto slot = slots_.find(grant.key);
   if (slot == slots_.end()) return;
   const auto published = kernel_.published.find(slot->second);
@@ -33,28 +34,29 @@ void Planner::keep_refused(const RefusedGrant& grant) {
   const auto current = kernel_.policies.find(published->second);
   if (current == kernel_.policies.end()) {
     // Its record is lost, and nobody could tell its flows any more that a realm lost an address.
-    close(kIdentitiesSubject, slot->second);
+    close(subject, slot->second);
     return;
   }
   const auto rules = kernel_.rule_sets.find(current->second.rules_id);
-  bool loses = unsettled_;
+  bool loses = false;
   // Where the map of its identity rules is lost, any of them may have been one.
   if (rules == kernel_.rule_sets.end() || rules->second.identity_rules.empty())
-    loses = loses || !losers_.empty();
+    loses = !losers_.empty();
   else
     for (const grantd_idrule_key& key : rules->second.identity_rules) loses = loses || losers_.contains(key.identity);
-  if (!loses) return;
+  if (!loses && !unsettled_) return;
   grantd_policy policy = current->second;
   policy.realm_epoch = never_zero(policy.realm_epoch + 1);
-  publish(kIdentitiesSubject, slot->second, policy, Narrows::Yes);
+  publish(subject, slot->second, policy, Narrows::Yes, loses ? After::Losses : After::Nothing);
 }
 
-void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows) {
+void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows,
+                      After after) {
   const std::uint64_t policy_id = take_policy_id();
   new_policies_[policy_id] = policy.rules_id;
   made_policies_[policy_id] = policy;
   add(Fill, subject, operation::PutPolicy{policy_id, policy});
-  add(PublishPhase, subject, operation::Publish{slot, policy_id});
+  add(PublishPhase, subject, operation::Publish{slot, policy_id}, after);
   phases_[PublishPhase].back().narrows = narrows;
   published_[slot] = policy_id;
 }
@@ -78,7 +80,6 @@ void Planner::release_slots() {
 
 // Rules that name an identity which loses addresses. Where the new ones do not name it, its flows are refused.
 bool Planner::touches_loser(const CompiledGrant& grant) const {
-  if (unsettled_) return true;
   if (losers_.empty()) return false;
   for (const CompiledIdentityRule& rule : grant.identity_rules)
     if (losers_.contains(number_of(rule.identity))) return true;
@@ -143,8 +144,8 @@ std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_polic
 }
 
 void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
-  const bool loses = touches_loser(grant);
-  const std::string subject = loses ? kIdentitiesSubject : grant_subject(grant.key);
+  const bool loses = touches_loser(grant), in_doubt = loses || unsettled_;
+  const std::string subject = grant_subject(grant.key);
   const grantd_slotname name = encode_slot_name(grant);
   const auto named = kernel_.slot_names.find(slot);
   if (named == kernel_.slot_names.end() || !same_bytes(named->second, name))
@@ -175,7 +176,7 @@ void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
   // While nothing was in force, nobody noted what realms lost: flows that they began wait for them to speak again.
   // Larger than any before: each step of an epoch takes an id too.
   policy.realm_epoch = never_zero(current ? current->realm_epoch : static_cast<std::uint32_t>(node_.next_policy_id));
-  if (current && (loses || names_anew(grant, *current))) policy.realm_epoch = never_zero(policy.realm_epoch + 1);
+  if (current && (in_doubt || names_anew(grant, *current))) policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   policy.grant_epoch = current ? current->grant_epoch : 0;
   if (current && same_bytes(*current, policy)) return;
 
@@ -183,11 +184,11 @@ void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
   // that comes out of quarantine gets a fresh burst too, which its owner may well have.
   if (!current) policy.grant_epoch = node_.next_policy_id ? node_.next_policy_id : 1;
   Narrows narrows = Narrows::No;
-  if (current && (loses || !opens_as_much(policy, *current, facts_.now)))
+  if (current && (in_doubt || !opens_as_much(policy, *current, facts_.now)))
     narrows = Narrows::Yes;
   else if (current && policy.rules_id != current->rules_id)
     narrows = Narrows::WhereItsRulesDo;
-  publish(subject, slot, policy, narrows);
+  publish(subject, slot, policy, narrows, loses ? After::Losses : After::Nothing);
 }
 
 }  // namespace grantd

@@ -14,9 +14,9 @@ bool contains(const PrefixKey& wide, const PrefixKey& narrow) {
 // becomes theirs after (decision 12). So no address is ever believed under a policy that was made
 // for another owner. Where there are too many, what is lost is lost all the same, and nothing is gained.
 //
-// That somebody loses is seen once: afterwards the prefix is nobody's. Such an entry goes last, after all publications
-// that put flows in doubt, which have its subject: one that is found was left by a plan that did not come to its end,
-// and nobody knows any more who lost it.
+// That somebody loses is seen once: afterwards the prefix is nobody's. Such an entry goes last, when all publications
+// that put flows in doubt are done, or their slots closed: one that is found was left by a plan that did not come to
+// its end, and nobody knows any more who lost it.
 void Planner::plan_prefixes() {
   const bool refused = wanted_.prefixes_refused;
   std::map<PrefixKey, std::uint32_t> wanted;
@@ -28,7 +28,8 @@ void Planner::plan_prefixes() {
   if (kernel_.prefixes.empty() && !wanted.empty() && !kernel_.published.empty()) {
     unsettled_ = true;
     if (refused)
-      add(Open, kIdentitiesSubject, operation::PutPrefixes{{{wanted.begin()->first, GRANTD_IDENTITY_NOBODY}}});
+      add(Open, kLossesSubject, operation::PutPrefixes{{{wanted.begin()->first, GRANTD_IDENTITY_NOBODY}}},
+          After::Doubt);
   }
 
   std::vector<std::pair<PrefixKey, std::uint32_t>> close, open;
@@ -63,10 +64,11 @@ void Planner::plan_prefixes() {
     if (have) around.push_back(*have_at++);
     if (want) ++want_at;
   }
-  if (!close.empty()) add(Close, kIdentitiesSubject, operation::PutPrefixes{std::move(close)});
+  if (!close.empty()) add(Close, kLossesSubject, operation::PutPrefixes{std::move(close)});
   if (refused) return;
-  if (!open.empty()) add(Open, kIdentitiesSubject, operation::PutPrefixes{std::move(open)});
-  if (!remove.empty()) add(Open, kIdentitiesSubject, operation::RemovePrefixes{std::move(remove)});
+  if (!open.empty()) add(Open, kIdentitiesSubject, operation::PutPrefixes{std::move(open)}, After::Doubt);
+  // Where what is gained could not be written, what contains these is wanted as it is, or nobody's.
+  if (!remove.empty()) add(Open, kLossesSubject, operation::RemovePrefixes{std::move(remove)}, After::Doubt);
 }
 
 }  // namespace grantd

@@ -21,11 +21,10 @@ class Planner {
   // The order of the phases is the order of the steps.
   enum Phase { Close, Fill, PublishPhase, Open, Names, Retire, Phases };
 
-  // Of addresses and whose they are, and of the Grants whose flows a loss puts in doubt: what fails of it leaves the
-  // rest to be done again.
+  // Of addresses that are gained, and of the names of whose they are.
   static constexpr const char* kIdentitiesSubject = "identities";
 
-  void add(Phase phase, std::string subject, Operation operation);
+  void add(Phase phase, std::string subject, Operation operation, After after = After::Nothing);
   void report(std::string object, std::string message, std::string accepted);
 
   // plan_numbers.cc: which slot, identity and id stands for which name.
@@ -50,7 +49,8 @@ class Planner {
   bool touches_loser(const CompiledGrant& grant) const;
   bool names_anew(const CompiledGrant& grant, const grantd_policy& current) const;
   void keep_refused(const RefusedGrant& grant);
-  void publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows);
+  void publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows,
+               After after);
   void close(const std::string& subject, std::uint32_t slot);
   void release_slots();
 

@@ -19,7 +19,8 @@ class ModelKernel : public Kernel {
     const std::string name = operation_name(operation);
     const auto* publish = std::get_if<operation::Publish>(&operation);
     const bool closes = publish && publish->policy_id == 0;  // a store into memory that is there
-    if (name == failing_ || (dice_ && !closes && dice_())) return Error{"made to fail", 5};
+    if (name == failing_ || (dice_ && !closes && dice_()) || (chosen_ && chosen_(operation)))
+      return Error{"made to fail", 5};
     if (const auto* device = std::get_if<operation::PutDevice>(&operation); device && !is_held(device->ifindex))
       return Error{"our programs do not stand on it", 0};
     check(operation);
@@ -47,6 +48,7 @@ class ModelKernel : public Kernel {
 
   void fail(const std::string& operation) { failing_ = operation; }
   void fail_by(std::function<bool()> dice) { dice_ = std::move(dice); }
+  void fail_where(std::function<bool(const Operation&)> chosen) { chosen_ = std::move(chosen); }
   void lose_attachments(std::uint32_t ifindex) {
     std::erase_if(state_.attachments, [&](const Attachment& each) { return each.ifindex == ifindex; });
   }
@@ -177,6 +179,7 @@ class ModelKernel : public Kernel {
   std::uint32_t next_ifindex_ = 90;
   std::string failing_;
   std::function<bool()> dice_;
+  std::function<bool(const Operation&)> chosen_;
   std::function<bool(const std::string&, const std::string&)> allowed_;
   std::vector<std::string> violations_;
   std::set<std::uint64_t> policy_ids_, versions_;

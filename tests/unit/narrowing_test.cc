@@ -200,6 +200,89 @@ TEST_F(NarrowingOfTwo, ARefusedGrantThatIsKeptClosesWhereItsFlowsCannotBePutInDo
   EXPECT_EQ(kernel_.state().published.size(), 2U);
 }
 
+// What g cannot do is no affair of h's, which nobody changed.
+TEST_F(NarrowingOfTwo, AGrantThatCannotBeWrittenClosesNoOther) {
+  DesiredState before = two({"198.51.100.0/24"}, {"198.51.100.0/24"});
+  before.grants[1].grantee_realm = "carol";
+  ASSERT_TRUE(converge(before).complete());
+  const std::uint64_t of_h = kernel_.state().published.at(2);
+  DesiredState after = two({"198.51.100.0/24", "203.0.113.0/24"}, {"198.51.100.0/24"});
+  after.grants[1].grantee_realm = "carol";
+  after.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
+  kernel_.fail("put_rules");
+  EXPECT_THAT(converge(after).closed, ElementsAre(1U));
+  for (int again = 0; again < 3; again++) {
+    pass(std::chrono::seconds(1));
+    EXPECT_THAT(converge(after).closed, IsEmpty());
+    EXPECT_EQ(kernel_.state().published, (std::map<std::uint32_t, std::uint64_t>{{2, of_h}}))
+        << "nor are its flows in doubt";
+  }
+  kernel_.fail("");
+  ASSERT_TRUE(converge(after).complete());
+  EXPECT_EQ(kernel_.state().published.size(), 2U);
+  EXPECT_THAT(kernel_.violations(), IsEmpty());
+}
+
+TEST_F(NarrowingOfTwo, OfTwoThatLoseTheOneThatCanBeWrittenGoesOn) {
+  ASSERT_TRUE(converge(two({"198.51.100.0/24"}, {"198.51.100.0/24"})).complete());
+  const auto epoch_of = [&](std::uint32_t slot) {
+    return applier_.state().policies.at(applier_.state().published.at(slot)).realm_epoch;
+  };
+  const std::uint32_t epoch_before = epoch_of(2);
+  DesiredState after = two({"198.51.100.0/24", "203.0.113.0/24"}, {"198.51.100.0/24"});
+  after.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
+  kernel_.fail("put_rules");
+  EXPECT_THAT(converge(after).closed, ElementsAre(1U));
+  EXPECT_NE(epoch_of(2), epoch_before);
+}
+
+// A new Grant is not in force, and its failure is felt by nobody.
+TEST_F(NarrowingOfTwo, ANewGrantThatCannotBeWrittenClosesNobody) {
+  ASSERT_TRUE(converge(with_grant()).complete());
+  DesiredState after = two({"198.51.100.0/24:443/TCP"}, {"203.0.113.0/24"});
+  after.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
+  for (const char* operation : {"put_rules", "put_slot_name", "put_identity_name"})
+    for (int again = 0; again < 3; again++) {
+      kernel_.fail(operation);
+      pass(std::chrono::seconds(1));
+      EXPECT_THAT(converge(after).closed, IsEmpty()) << operation;
+      EXPECT_TRUE(kernel_.state().published.contains(1)) << operation;
+    }
+}
+
+// Believed under a new epoch, a lost address would be the realm's for good.
+TEST_F(NarrowingOfTwo, WhereAnAddressCannotBeTakenFromItsRealmItsGrantsClose) {
+  DesiredState before = two({"198.51.100.0/24"}, {"198.51.100.0/24"});
+  before.grants[1].grantee_realm = "carol";
+  ASSERT_TRUE(converge(before).complete());
+  DesiredState after = before;
+  after.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
+  kernel_.fail("put_prefixes");
+  EXPECT_THAT(converge(after).closed, ElementsAre(1U));
+  pass(std::chrono::seconds(1));
+  converge(after);
+  EXPECT_THAT(kernel_.state().published, ElementsAre(testing::Key(2U))) << "nor does it open again before";
+  kernel_.fail("");
+  ASSERT_TRUE(converge(after).complete());
+  EXPECT_EQ(kernel_.state().published.size(), 2U);
+}
+
+// That an address was lost is to be seen until no Grant is left that knows its old owner.
+TEST_F(NarrowingOfTwo, ALossStaysToBeSeenWhileAGrantCanNeitherBePublishedNorClosed) {
+  ASSERT_TRUE(converge(two({"198.51.100.0/24"}, {"198.51.100.0/24"})).complete());
+  const std::uint32_t epoch_before = epoch();
+  DesiredState after = two({"198.51.100.0/24"}, {"198.51.100.0/24"});
+  after.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
+  kernel_.fail("publish");
+  EXPECT_THAT(converge(after).closed, IsEmpty());
+  EXPECT_EQ(epoch(), epoch_before);
+  kernel_.fail("");
+  ASSERT_TRUE(converge(after).complete());
+  for (const auto& [slot, policy_id] : kernel_.state().published)
+    EXPECT_NE(kernel_.state().policies.at(policy_id).realm_epoch, epoch_before) << slot;
+  EXPECT_THAT(names(next(after)), IsEmpty());
+}
+
 TEST_F(NarrowingOfTwo, ClosesWhereNobodyCanTellWhatIsOpen) {
   ASSERT_TRUE(converge(two({"198.51.100.0/24"}, {})).complete());
   class Unreadable : public model::ModelKernel {
