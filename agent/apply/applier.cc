@@ -86,7 +86,6 @@ Result<void> Applier::refresh_attachments() {
 ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
   const auto begin = std::chrono::steady_clock::now();
   ApplyReport report;
-  wanted_rules_.reset();
   std::set<std::string> broken;
   bool stays_open = false;  // what was to be closed
   for (const Step& step : plan.steps) {
@@ -119,15 +118,15 @@ bool Applier::leave_out(const Plan& plan, const Step& step, BootNanoseconds now,
   if (!publish || step.narrows == Narrows::No || !state_.published.contains(publish->slot)) return true;
   if (step.narrows == Narrows::WhereItsRulesDo && rules_open_as_much(plan, *publish)) return true;
   const operation::Publish nothing{publish->slot, 0};
-  if (auto closed = kernel_.perform(nothing); closed) {
+  const auto closed = kernel_.perform(nothing);
+  if (closed) {
     record(nothing, now, state_);
     report.closed.push_back(publish->slot);
     return true;
-  } else {
-    errors_[operation_name(nothing)]++;
-    report.failed.push_back({operation_name(nothing), step.subject, closed.error()});
-    return false;
   }
+  errors_[operation_name(nothing)]++;
+  report.failed.push_back({operation_name(nothing), step.subject, closed.error()});
+  return false;
 }
 
 // Asked only where a step failed, so nobody keeps what each rule in force opens.

@@ -148,26 +148,26 @@ struct Performer {
 Result<void> BpfKernel::attach(const Attachment& attachment) {
   const LoadedProgram& program = datapath_.programs().at(attachment.hook);
   auto attached = attacher_.attach(attachment, program.fd, program.id);
-  const bool of_guest = attachment.hook == Hook::FromGuest || attachment.hook == Hook::ToGuest;
-  if (attached || !of_guest) {
+  if (attached || !is_guest_hook(attachment.hook)) {
     // Both sides: from_guest is attached first.
     if (!attached || attachment.hook != Hook::ToGuest || !closed_.contains(attachment.ifindex)) return attached;
     return open_guest(attachment.ifindex);
   }
   Error error = attached.error();
-  if (auto closed = close_guest(attachment.ifindex, error); !closed)
-    error.message += "; THE GUEST IS OPEN: " + closed.error().message;
+  close_guest(attachment.ifindex, error);
   return error;
 }
 
 // Down whether or not it can be marked.
-Result<void> BpfKernel::close_guest(std::uint32_t ifindex, Error& why) {
+void BpfKernel::close_guest(std::uint32_t ifindex, Error& why) {
   auto marked = mark_interface(attacher_.pin_root(), ifindex);
-  if (auto closed = switch_interface(ifindex, false); !closed) return closed;
+  if (auto closed = switch_interface(ifindex, false); !closed) {
+    why.message += "; THE GUEST IS OPEN: " + closed.error().message;
+    return;
+  }
   why.message += "; the interface is set down until it can be attached";
   if (!marked) why.message += ", which an agent after this one will not know: " + marked.error().message;
   if (!marked || marked.value()) closed_.insert(ifindex);
-  return {};
 }
 
 Result<void> BpfKernel::open_guest(std::uint32_t ifindex) {
@@ -182,9 +182,7 @@ Result<void> BpfKernel::leave() {
   std::optional<Error> error;
   for (const Attachment& each : unpinned.value()) {
     error = Error{link_name(each) + " has no pin and ends with this process", 0};
-    if (each.hook != Hook::FromGuest && each.hook != Hook::ToGuest) continue;
-    if (auto closed = close_guest(each.ifindex, *error); !closed)
-      error->message += "; THE GUEST IS OPEN: " + closed.error().message;
+    if (is_guest_hook(each.hook)) close_guest(each.ifindex, *error);
   }
   return error ? Result<void>(*error) : Result<void>();
 }

@@ -25,8 +25,8 @@ class BpfKernel final : public Kernel {
  private:
   // A guest's interface whose program cannot be attached is set down, and up again once it can.
   Result<void> attach(const Attachment& attachment);
-  // On record too, for an agent after this one.
-  Result<void> close_guest(std::uint32_t ifindex, Error& why);
+  // On record too, for an agent after this one. Adds to `why` what became of it.
+  void close_guest(std::uint32_t ifindex, Error& why);
   Result<void> open_guest(std::uint32_t ifindex);
   // Those that are held now, also where an agent before this one set them down.
   Result<void> open_attached(const std::set<Attachment>& attachments);

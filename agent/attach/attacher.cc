@@ -301,8 +301,7 @@ Result<std::size_t> Attacher::adopt_filters(const std::map<Hook, int>& program_f
 // as that one. A guard in its stead drops all; where it comes back, ours is attached again.
 Result<void> Attacher::close_away(const PinnedLink& link, const std::map<Hook, std::uint32_t>& program_ids) const {
   const Hook hook = link.hook();
-  if (link.place || (hook != Hook::FromGuest && hook != Hook::ToGuest) || link.info.program_id != program_ids.at(hook))
-    return {};
+  if (link.place || !is_guest_hook(hook) || link.info.program_id != program_ids.at(hook)) return {};
   auto guard = load_guard(hook, stamp_mask_);
   if (!guard) return guard.error();
   if (bpf_link_update(link.link.get(), guard.value().get(), nullptr) == 0) return {};

@@ -55,7 +55,7 @@ Result<std::vector<Qdisc>> hook_qdiscs(nl_sock* socket, std::uint32_t ifindex) {
   // The kernel answers a question about one qdisc as if it were news: with ECHO the asker hears it too.
   const NetlinkMessage message =
       ifindex ? request(RTM_GETQDISC, NLM_F_ECHO, ifindex, TC_H_INGRESS) : request(RTM_GETQDISC, NLM_F_DUMP, 0, 0);
-  if (!message) return Error{"netlink: no memory", ENOMEM};
+  if (!message) return no_netlink_memory();
   auto asked = ask_netlink(socket, message.get(), [&](nlmsghdr* answer) {
     nlattr* attributes[TCA_MAX + 1];
     if (nlmsg_parse(answer, sizeof(tcmsg), attributes, TCA_MAX, nullptr) < 0) return;
@@ -86,7 +86,7 @@ Result<std::vector<Filter>> list_filters(nl_sock* socket, std::uint32_t ifindex,
   std::vector<Filter> filters;
   const NetlinkMessage message =
       request(RTM_GETTFILTER, NLM_F_DUMP, ifindex, TC_H_MAKE(TC_H_CLSACT, egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS));
-  if (!message) return Error{"netlink: no memory", ENOMEM};
+  if (!message) return no_netlink_memory();
   auto asked = ask_netlink(socket, message.get(), [&](nlmsghdr* answer) {
     nlattr* attributes[TCA_MAX + 1];
     if (nlmsg_parse(answer, sizeof(tcmsg), attributes, TCA_MAX, nullptr) < 0) return;
@@ -116,7 +116,7 @@ Result<std::vector<ClsactFilter>> ours_on(nl_sock* socket, std::uint32_t ifindex
 
 Result<void> delete_hook_qdisc(nl_sock* socket, std::uint32_t ifindex) {
   const NetlinkMessage message = request(RTM_DELQDISC, 0, ifindex, TC_H_INGRESS);
-  if (!message) return Error{"netlink: no memory", ENOMEM};
+  if (!message) return no_netlink_memory();
   auto asked = ask_netlink(socket, message.get(), [](nlmsghdr*) {});
   if (!asked && asked.error().error_number != ENOENT)
     return Error{"interface " + std::to_string(ifindex) + ": cannot remove its qdisc: " + asked.error().message,

@@ -27,8 +27,6 @@ std::string mark_of(const std::string& pin_root) { return "set down by grantd at
 
 bool bears(const Link& link, const std::string& mark) { return link.alias.starts_with(mark); }
 
-Error no_memory() { return Error{"netlink: no memory", ENOMEM}; }
-
 std::optional<Link> link_of(nlmsghdr* answer) {
   nlattr* attributes[IFLA_MAX + 1];
   if (answer->nlmsg_type != RTM_NEWLINK || nlmsg_parse(answer, sizeof(ifinfomsg), attributes, IFLA_MAX, nullptr) < 0)
@@ -42,7 +40,7 @@ std::optional<Link> link_of(nlmsghdr* answer) {
 // Nothing where there is none.
 Result<std::optional<Link>> read_link(nl_sock* socket, std::uint32_t ifindex) {
   const NetlinkMessage request = link_request(RTM_GETLINK, 0, ifindex);
-  if (!request) return no_memory();
+  if (!request) return no_netlink_memory();
   std::optional<Link> link;
   auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) { link = link_of(answer); });
   if (!asked && asked.error().error_number == ENODEV) return std::optional<Link>();
@@ -53,7 +51,7 @@ Result<std::optional<Link>> read_link(nl_sock* socket, std::uint32_t ifindex) {
 Result<void> write_alias(nl_sock* socket, std::uint32_t ifindex, const std::string& alias) {
   const NetlinkMessage request = link_request(RTM_SETLINK, 0, ifindex);
   if (!request || nla_put(request.get(), IFLA_IFALIAS, static_cast<int>(alias.size()), alias.data()) < 0)
-    return no_memory();
+    return no_netlink_memory();
   auto written = ask_netlink(socket, request.get(), [](nlmsghdr*) {});
   if (!written && written.error().error_number == ENODEV) return {};
   return written;
@@ -91,7 +89,7 @@ Result<std::vector<std::uint32_t>> marked_interfaces(const std::string& pin_root
   const std::string mark = mark_of(pin_root);
   for (int turn = 1;; turn++) {
     const NetlinkMessage request = link_request(RTM_GETLINK, NLM_F_DUMP, 0);
-    if (!request) return no_memory();
+    if (!request) return no_netlink_memory();
     std::vector<std::uint32_t> marked;
     auto asked = ask_netlink(socket.value().get(), request.get(), [&](nlmsghdr* answer) {
       if (const auto link = link_of(answer); link && bears(*link, mark)) marked.push_back(link->ifindex);

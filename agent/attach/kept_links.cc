@@ -94,7 +94,8 @@ Result<std::vector<PinnedLink>> KeptLinks::pin_again(const std::string& director
   }
   if (!live) return live;
   for (const PinnedLink& each : live.value())
-    if (auto kept = keep(each.hook(), each.link); !kept) return kept.error();
+    if (!links_.contains(each.info.link_id))
+      if (auto kept = keep(each.hook(), each.link); !kept) return kept.error();
   return live;
 }
 

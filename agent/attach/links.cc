@@ -86,9 +86,7 @@ const char* hook_name(Hook hook) {
   return "";
 }
 
-bool is_interface_hook(Hook hook) {
-  return hook == Hook::FromGuest || hook == Hook::ToGuest || hook == Hook::FromUplink || hook == Hook::FromQueue;
-}
+bool is_interface_hook(Hook hook) { return is_guest_hook(hook) || hook == Hook::FromUplink || hook == Hook::FromQueue; }
 
 Result<Descriptor> create_tcx_link(Hook hook, std::uint32_t ifindex, int program_fd) {
   LinkCreate attributes{};

@@ -6,6 +6,7 @@
 #include "agent/ctl/explain/explain.h"
 #include "agent/ctl/verify.h"
 #include "agent/snapshot/read_snapshot.h"
+#include "crd-sync/counted_text.h"
 
 #include <bpf/libbpf.h>
 #include <net/if.h>
@@ -70,10 +71,6 @@ Result<std::vector<ExplainedPacket>> ask_datapath(const CtlOptions& options, con
   auto datapath = DryRun::load(options.pin_root, stamp.value());
   if (!datapath) return datapath.error();
   return explain(probes, ends, via, snapshot, maps, *datapath.value());
-}
-
-std::string counted(std::size_t number, const char* what) {
-  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
 }
 
 // A packet passes where it passes by one way.
@@ -234,8 +231,8 @@ int run_verify(const CtlOptions& options) {
     for (const std::string& line : wrong.value()) text += line + "\n";
     if (wrong.value().empty())
       text = "All records hang together, and every program is the first on its interface: " +
-             counted(snapshot.value().endpoints.size(), "guest") + ", " +
-             counted(snapshot.value().uplinks.size(), "uplink") + ".\n";
+             counted_text(snapshot.value().endpoints.size(), "guest") + ", " +
+             counted_text(snapshot.value().uplinks.size(), "uplink") + ".\n";
   }
   return exit_after(text, wrong.value().empty() ? kExitOk : kExitNo);
 }

@@ -23,8 +23,7 @@ Result<void> list_rules(MarkFacts& facts) {
   const NetlinkMessage request(nlmsg_alloc_simple(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE, NLM_F_DUMP));
   nfgenmsg header{};  // all families
   header.version = NFNETLINK_V0;
-  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0)
-    return Error{"netlink: no memory", ENOMEM};
+  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0) return no_netlink_memory();
   return ask_netlink(socket.value().get(), request.get(),
                      [&](nlmsghdr* answer) { nftables_rule_marks(answer, facts); });
 }

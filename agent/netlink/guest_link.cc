@@ -49,7 +49,7 @@ Result<Link> read_link(nl_sock* socket, int in_netns, const std::string& name, s
   const NetlinkMessage request = link_request(RTM_GETLINK, 0, ifindex);
   if (!request || (!name.empty() && nla_put_string(request.get(), IFLA_IFNAME, name.c_str()) < 0) ||
       (in_netns != kNoNetnsId && nla_put_s32(request.get(), IFLA_TARGET_NETNSID, in_netns) < 0))
-    return Error{"netlink: no memory", ENOMEM};
+    return no_netlink_memory();
   Link link;
   auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) {
     if (answer->nlmsg_type == RTM_NEWLINK) link = describe(answer);

@@ -57,6 +57,8 @@ Error netlink_error(const std::string& what, int code) {
   return Error{what + ": " + nl_geterror(code), error_number};
 }
 
+Error no_netlink_memory() { return Error{"netlink: no memory", ENOMEM}; }
+
 Result<NetlinkSocket> connect_netlink(int protocol) {
   NetlinkSocket socket(nl_socket_alloc());
   if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
@@ -70,7 +72,7 @@ Result<NetlinkSocket> connect_netlink(int protocol) {
 
 Result<void> ask_netlink(nl_sock* socket, nl_msg* request, const std::function<void(nlmsghdr*)>& take) {
   const std::unique_ptr<nl_cb, NetlinkDeleter<nl_cb_put>> callbacks(nl_cb_alloc(NL_CB_DEFAULT));
-  if (!callbacks) return Error{"netlink: no memory", ENOMEM};
+  if (!callbacks) return no_netlink_memory();
   Answer answer{take};
   nl_cb_set(callbacks.get(), NL_CB_VALID, NL_CB_CUSTOM, on_message, &answer);
   nl_cb_set(callbacks.get(), NL_CB_ACK, NL_CB_CUSTOM, on_end, &answer);

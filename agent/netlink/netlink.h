@@ -29,6 +29,8 @@ using NetlinkMessage = std::unique_ptr<nl_msg, NetlinkDeleter<nlmsg_free>>;
 // was listed has changed meanwhile), ENOMEM and EAGAIN (to be asked again), or 0 for all others.
 Error netlink_error(const std::string& what, int code);
 
+Error no_netlink_memory();
+
 // Bound to the protocol in the network namespace of the caller.
 Result<NetlinkSocket> connect_netlink(int protocol = NETLINK_ROUTE);
 

@@ -42,7 +42,7 @@ Result<std::vector<IpAddress>> netns_addresses(nl_sock* socket, int netns_id, st
   const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETADDR, NLM_F_DUMP));
   if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
       nla_put_s32(request.get(), IFA_TARGET_NETNSID, netns_id) < 0)
-    return Error{"netlink: no memory", ENOMEM};
+    return no_netlink_memory();
   std::vector<IpAddress> all;
   const auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) {
     if (answer->nlmsg_type != RTM_NEWADDR) return;

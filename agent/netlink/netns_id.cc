@@ -24,7 +24,7 @@ Result<NetlinkMessage> request(int type, int netns_fd) {
   NetlinkMessage message(nlmsg_alloc_simple(type, 0));
   if (!message || nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0 ||
       nla_put_u32(message.get(), NETNSA_FD, static_cast<std::uint32_t>(netns_fd)) < 0)
-    return Error{"netlink: no memory", ENOMEM};
+    return no_netlink_memory();
   return message;
 }
 
@@ -65,7 +65,7 @@ Result<int> name_netns(nl_sock* socket, int netns_fd) {
   if (!id || id.value() != kNoNetnsId) return id;
   auto message = request(RTM_NEWNSID, netns_fd);
   if (!message) return message.error();
-  if (nla_put_s32(message.value().get(), NETNSA_NSID, kNoNetnsId) < 0) return Error{"netlink: no memory", ENOMEM};
+  if (nla_put_s32(message.value().get(), NETNSA_NSID, kNoNetnsId) < 0) return no_netlink_memory();
   const auto asked = ask_netlink(socket, message.value().get(), [](nlmsghdr*) {});
   if (!asked && asked.error().error_number != EEXIST) return asked.error();  // somebody else was faster
   id = netns_id(socket, netns_fd);

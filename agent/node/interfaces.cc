@@ -65,8 +65,7 @@ std::optional<MacAddress> mac_of(rtnl_link* link) {
 // tell stays as it is; an error where it may, if asked again.
 Result<void> read_other_end(nl_sock* socket, int netns_id, int ifindex, InterfaceFact& fact) {
   const NetlinkMessage request = link_request(RTM_GETLINK, 0, static_cast<std::uint32_t>(ifindex));
-  if (!request || nla_put_s32(request.get(), IFLA_TARGET_NETNSID, netns_id) < 0)
-    return Error{"netlink: no memory", ENOMEM};
+  if (!request || nla_put_s32(request.get(), IFLA_TARGET_NETNSID, netns_id) < 0) return no_netlink_memory();
   const auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) {
     nlattr* address = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_ADDRESS);
     if (address) fact.peer_mac = mac_of(nla_data(address), static_cast<std::size_t>(nla_len(address)));

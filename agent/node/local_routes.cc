@@ -26,8 +26,7 @@ Result<void> read_family(nl_sock* socket, int family, std::set<IpPrefix>& all) {
   header.rtm_family = static_cast<unsigned char>(family);
   header.rtm_table = RT_TABLE_LOCAL;
   const NetlinkMessage request(nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_DUMP));
-  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0)
-    return Error{"netlink: no memory", ENOMEM};
+  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0) return no_netlink_memory();
   auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) {
     if (const auto prefix = local_prefix_of(answer)) all.insert(*prefix);
   });

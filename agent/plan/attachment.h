@@ -10,6 +10,7 @@ enum class Hook : std::uint8_t { FromGuest, ToGuest, FromUplink, Connect4, Conne
 
 // Those of a guest's interface, in the order in which they are attached.
 inline constexpr Hook kGuestHooks[] = {Hook::FromGuest, Hook::ToGuest};
+constexpr bool is_guest_hook(Hook hook) { return hook == Hook::FromGuest || hook == Hook::ToGuest; }
 
 struct Attachment {
   Hook hook = Hook::FromGuest;

@@ -3,6 +3,7 @@
 #include "agent/compile/compile.h"
 #include "agent/node/clock.h"
 #include "agent/snapshot/snapshot.h"
+#include "crd-sync/counted_text.h"
 #include "crd-sync/destination.h"
 #include "crd-sync/manifest_directory.h"
 #include "crd-sync/read_object.h"
@@ -39,11 +40,6 @@ NodeFacts imagined_node(const Settings& settings, const DesiredState& desired) {
     if (!workload.cgroup.empty()) node.cgroup_ids[workload.cgroup] = cgroup++;
   }
   return node;
-}
-
-// "1 Grant", "2 Grants"
-std::string counted(std::size_t number, const char* what) {
-  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
 }
 
 std::string rate_text(const CompiledLimit& limit) {
@@ -181,10 +177,10 @@ int check(const Settings& settings, std::ostream& out, std::ostream& err) {
       err << (problem.shown() == Severity::Error ? "error: " : "") << problem.text() << '\n';
     const auto held = std::count_if(policy.endpoints.begin(), policy.endpoints.end(),
                                     [](const CompiledEndpoint& each) { return !each.without_record; });
-    out << counted(desired.realms.size(), "Realm") << ", " << counted(policy.grants.size(), "Grant") << ", "
-        << counted(static_cast<std::size_t>(held), "Workload") << " accepted; "
-        << counted(static_cast<std::size_t>(errors), "error") << ", "
-        << counted(static_cast<std::size_t>(warnings), "warning") << '\n';
+    out << counted_text(desired.realms.size(), "Realm") << ", " << counted_text(policy.grants.size(), "Grant") << ", "
+        << counted_text(static_cast<std::size_t>(held), "Workload") << " accepted; "
+        << counted_text(static_cast<std::size_t>(errors), "error") << ", "
+        << counted_text(static_cast<std::size_t>(warnings), "warning") << '\n';
   }
   return errors == 0 ? 0 : 1;
 }

@@ -36,11 +36,11 @@ Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled
   for (const Problem& problem : desired.problems)
     if (const auto key = key_of(problem); key && problem.severity == Severity::Error)
       why.try_emplace(*key, why_of(problem));
+  std::map<std::pair<std::string_view, std::string_view>, const Problem*> said;  // by object and message; the last
+  for (const Problem& problem : compiled.problems) said[{problem.object, problem.message}] = &problem;
   for (const RefusedGrant& grant : compiled.refused) {
-    std::string text = grant.why;
-    for (const Problem& problem : compiled.problems)
-      if (problem.object == "Grant " + grant.key && problem.message == grant.why) text = why_of(problem);
-    why.try_emplace({Refusal::Kind::Grant, grant.key}, std::move(text));
+    const auto found = said.find({"Grant " + grant.key, grant.why});
+    why.try_emplace({Refusal::Kind::Grant, grant.key}, found == said.end() ? grant.why : why_of(*found->second));
   }
   for (const CompiledEndpoint& endpoint : compiled.endpoints)
     if (endpoint.without_record)

@@ -15,7 +15,7 @@ Result<std::map<std::uint32_t, std::uint64_t>> read_backlogs(std::uint32_t queue
   auto socket = connect_netlink();
   if (!socket) return socket.error();
   const NetlinkMessage message = traffic_request(RTM_GETTCLASS, NLM_F_DUMP, queue_ifindex, 0, 0);
-  if (!message) return Error{"netlink: no memory", ENOMEM};
+  if (!message) return no_netlink_memory();
   auto asked = ask_netlink(socket.value().get(), message.get(), [&](nlmsghdr* answer) {
     nlattr *attributes[TCA_MAX + 1], *stats[TCA_STATS_MAX + 1];
     if (nlmsg_parse(answer, sizeof(tcmsg), attributes, TCA_MAX, nullptr) < 0 || !attributes[TCA_STATS2] ||

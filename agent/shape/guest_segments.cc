@@ -22,8 +22,7 @@ Result<void> change_here(std::uint32_t ifindex, std::uint32_t segments) {
   auto socket = connect_netlink();
   if (!socket) return socket.error();
   const NetlinkMessage message = link_request(RTM_NEWLINK, 0, ifindex);
-  if (!message || nla_put_u32(message.get(), IFLA_GSO_MAX_SEGS, segments) < 0)
-    return Error{"netlink: no memory", ENOMEM};
+  if (!message || nla_put_u32(message.get(), IFLA_GSO_MAX_SEGS, segments) < 0) return no_netlink_memory();
   return ask_netlink(socket.value().get(), message.get(), [](nlmsghdr*) {});
 }
 

@@ -28,8 +28,6 @@ std::string named(std::uint32_t minor) {
   return "queue class " + std::to_string(GRANTD_QUEUE_MAJOR) + ":" + std::to_string(minor);
 }
 
-Error no_memory() { return Error{"netlink: no memory", ENOMEM}; }
-
 Result<void> carry_out(nl_sock* socket, nl_msg* message, const std::string& what, int harmless = 0) {
   auto done = ask_netlink(socket, message, [](nlmsghdr*) {});
   if (done || (harmless && done.error().error_number == harmless)) return {};
@@ -39,7 +37,7 @@ Result<void> carry_out(nl_sock* socket, nl_msg* message, const std::string& what
 Result<bool> has_root(nl_sock* socket, std::uint32_t ifindex) {
   bool found = false;
   const NetlinkMessage message = traffic_request(RTM_GETQDISC, NLM_F_DUMP, ifindex, 0, 0);
-  if (!message) return no_memory();
+  if (!message) return no_netlink_memory();
   auto asked = ask_netlink(socket, message.get(), [&](nlmsghdr* answer) {
     const auto* header = static_cast<tcmsg*>(nlmsg_data(answer));
     nlattr* attributes[TCA_MAX + 1];
@@ -58,9 +56,9 @@ Result<void> put_root(nl_sock* socket, std::uint32_t ifindex) {
   tc_htb_glob glob{};
   glob.version = kHtbVersion;
   glob.rate2quantum = kRateToQuantum;
-  if (!message || nla_put_string(message.get(), TCA_KIND, "htb") < 0) return no_memory();
+  if (!message || nla_put_string(message.get(), TCA_KIND, "htb") < 0) return no_netlink_memory();
   nlattr* options = nla_nest_start(message.get(), TCA_OPTIONS);
-  if (!options || nla_put(message.get(), TCA_HTB_INIT, sizeof(glob), &glob) < 0) return no_memory();
+  if (!options || nla_put(message.get(), TCA_HTB_INIT, sizeof(glob), &glob) < 0) return no_netlink_memory();
   nla_nest_end(message.get(), options);
   return carry_out(socket, message.get(), "cannot put an HTB qdisc on interface " + std::to_string(ifindex));
 }
@@ -81,13 +79,14 @@ Result<void> put_htb_class(nl_sock* socket, std::uint32_t ifindex, std::uint32_t
   parameters.buffer = ticks_of(wanted.burst_ns);
   parameters.cbuffer = ticks_of(wanted.ceil_burst_ns);
   parameters.quantum = wanted.quantum_bytes;
-  if (!message || nla_put_string(message.get(), TCA_KIND, "htb") < 0) return no_memory();
+  if (!message || nla_put_string(message.get(), TCA_KIND, "htb") < 0) return no_netlink_memory();
   nlattr* options = nla_nest_start(message.get(), TCA_OPTIONS);
-  if (!options || nla_put(message.get(), TCA_HTB_PARMS, sizeof(parameters), &parameters) < 0) return no_memory();
+  if (!options || nla_put(message.get(), TCA_HTB_PARMS, sizeof(parameters), &parameters) < 0)
+    return no_netlink_memory();
   if (wanted.rate_bytes >= kLargest32 && nla_put_u64(message.get(), TCA_HTB_RATE64, wanted.rate_bytes) < 0)
-    return no_memory();
+    return no_netlink_memory();
   if (wanted.ceil_bytes >= kLargest32 && nla_put_u64(message.get(), TCA_HTB_CEIL64, wanted.ceil_bytes) < 0)
-    return no_memory();
+    return no_netlink_memory();
   nla_nest_end(message.get(), options);
   return carry_out(socket, message.get(), "cannot put " + named(minor));
 }
@@ -108,13 +107,13 @@ Result<void> put_leaf(nl_sock* socket, std::uint32_t ifindex, std::uint32_t mino
   if (!message || nla_put_string(message.get(), TCA_KIND, wanted.fair ? "sfq" : "bfifo") < 0 ||
       (wanted.fair ? nla_put(message.get(), TCA_OPTIONS, sizeof(sfq), &sfq)
                    : nla_put(message.get(), TCA_OPTIONS, sizeof(fifo), &fifo)) < 0)
-    return no_memory();
+    return no_netlink_memory();
   return carry_out(socket, message.get(), "cannot bound the queue of " + named(minor));
 }
 
 Result<void> delete_class(nl_sock* socket, std::uint32_t ifindex, std::uint32_t minor) {
   const NetlinkMessage message = traffic_request(RTM_DELTCLASS, 0, ifindex, 0, class_of(minor));
-  if (!message) return no_memory();
+  if (!message) return no_netlink_memory();
   return carry_out(socket, message.get(), "cannot remove " + named(minor), ENOENT);
 }
 
@@ -136,7 +135,7 @@ std::optional<QueueClass> read_class(nlattr* options, const tcmsg& header) {
 
 Result<void> read_classes(nl_sock* socket, ShaperState& state) {
   const NetlinkMessage message = traffic_request(RTM_GETTCLASS, NLM_F_DUMP, state.queue_ifindex, 0, 0);
-  if (!message) return no_memory();
+  if (!message) return no_netlink_memory();
   return ask_netlink(socket, message.get(), [&](nlmsghdr* answer) {
     const auto* header = static_cast<tcmsg*>(nlmsg_data(answer));
     nlattr* attributes[TCA_MAX + 1];
@@ -161,7 +160,7 @@ void read_leaf(const std::string& kind, nlattr* options, QueueClass& found) {
 
 Result<void> read_leaves(nl_sock* socket, ShaperState& state) {
   const NetlinkMessage message = traffic_request(RTM_GETQDISC, NLM_F_DUMP, state.queue_ifindex, 0, 0);
-  if (!message) return no_memory();
+  if (!message) return no_netlink_memory();
   return ask_netlink(socket, message.get(), [&](nlmsghdr* answer) {
     const auto* header = static_cast<tcmsg*>(nlmsg_data(answer));
     nlattr* attributes[TCA_MAX + 1];

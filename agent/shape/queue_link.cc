@@ -41,11 +41,9 @@ std::string name_of(const std::string& pin_root, char end) {
   return name;
 }
 
-Error no_memory() { return Error{"netlink: no memory", ENOMEM}; }
-
 Result<std::optional<End>> read_end(nl_sock* socket, const std::string& name, const std::string& alias) {
   const NetlinkMessage message = link_request(RTM_GETLINK, 0, 0);
-  if (!message || nla_put_string(message.get(), IFLA_IFNAME, name.c_str()) < 0) return no_memory();
+  if (!message || nla_put_string(message.get(), IFLA_IFNAME, name.c_str()) < 0) return no_netlink_memory();
   std::optional<End> end;
   auto asked = ask_netlink(socket, message.get(), [&](nlmsghdr* answer) {
     nlattr *attributes[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1];
@@ -74,15 +72,15 @@ bool put_common(nl_msg* message, const std::string& name) {
 
 Result<void> create_pair(nl_sock* socket, const std::string& name, const std::string& other) {
   const NetlinkMessage message = link_request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
-  if (!message || !put_common(message.get(), name)) return no_memory();
+  if (!message || !put_common(message.get(), name)) return no_netlink_memory();
   nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
-  if (!info || nla_put_string(message.get(), IFLA_INFO_KIND, "veth") < 0) return no_memory();
+  if (!info || nla_put_string(message.get(), IFLA_INFO_KIND, "veth") < 0) return no_netlink_memory();
   nlattr* data = nla_nest_start(message.get(), IFLA_INFO_DATA);
   nlattr* peer = data ? nla_nest_start(message.get(), VETH_INFO_PEER) : nullptr;
   const ifinfomsg header{};
   if (!peer || nlmsg_append(message.get(), const_cast<ifinfomsg*>(&header), sizeof(header), NLMSG_ALIGNTO) < 0 ||
       !put_common(message.get(), other))
-    return no_memory();
+    return no_netlink_memory();
   nla_nest_end(message.get(), peer);
   nla_nest_end(message.get(), data);
   nla_nest_end(message.get(), info);
@@ -98,14 +96,14 @@ Result<void> finish_end(nl_sock* socket, const std::string& name, const std::str
   for (const bool up : {false, true}) {
     const NetlinkMessage message =
         link_request(RTM_SETLINK, 0, 0, up ? kUp | kNoArp : kNoArp, (up ? kUp : 0U) | kNoArp | kMulticast);
-    if (!message || nla_put_string(message.get(), IFLA_IFNAME, name.c_str()) < 0) return no_memory();
+    if (!message || nla_put_string(message.get(), IFLA_IFNAME, name.c_str()) < 0) return no_netlink_memory();
     if (!up) {
       nlattr* families = nla_nest_start(message.get(), IFLA_AF_SPEC);
       nlattr* inet6 = families ? nla_nest_start(message.get(), AF_INET6) : nullptr;
-      if (!inet6 || nla_put_u8(message.get(), IFLA_INET6_ADDR_GEN_MODE, kNoAddresses) < 0) return no_memory();
+      if (!inet6 || nla_put_u8(message.get(), IFLA_INET6_ADDR_GEN_MODE, kNoAddresses) < 0) return no_netlink_memory();
       nla_nest_end(message.get(), inet6);
       nla_nest_end(message.get(), families);
-      if (nla_put_string(message.get(), IFLA_IFALIAS, alias.c_str()) < 0) return no_memory();
+      if (nla_put_string(message.get(), IFLA_IFALIAS, alias.c_str()) < 0) return no_netlink_memory();
     }
     auto set = ask_netlink(socket, message.get(), [](nlmsghdr*) {});
     if (!set) return Error{"cannot set up " + name + ": " + set.error().message, set.error().error_number};
@@ -150,7 +148,7 @@ Result<void> remove_queue_link(nl_sock* socket, const std::string& pin_root) {
     if (!end) return end.error();
     if (!end.value() || !end.value()->ours) continue;
     const NetlinkMessage message = link_request(RTM_DELLINK, 0, end.value()->ifindex);
-    if (!message) return no_memory();
+    if (!message) return no_netlink_memory();
     auto removed = ask_netlink(socket, message.get(), [](nlmsghdr*) {});
     if (!removed && removed.error().error_number != ENODEV)
       return Error{"cannot remove " + name + ": " + removed.error().message, removed.error().error_number};

@@ -94,16 +94,22 @@ def test_it_stays_closed_and_what_is_allowed_passes_again(node, how):
         node.agent.shows_open(flood)
 
 
+def another_guest(node, index):
+    """One whose interface has that index, under its Grant."""
+    other = node.world.add_guest("other", index=index)
+    node.agent.workload(other)
+    eventually(lambda: any(each["guest"] == "other" and each["state"] == "active"
+                           for each in node.agent.json("endpoints")["endpoints"]), what="the other guest under its Grant")
+    assert UdpPair(other, node.world.outside, 4, to=HOME).both()
+    return other
+
+
 @pytest.mark.parametrize("how", ["running", "stopped", "killed"])
 def test_another_guest_gets_its_index_while_it_is_away(node, how):
     """In the other namespace it goes on under the index that is another guest's here."""
     before, away = index_of(node), node.world.namespace("away")
     go_away(node, away)
-    other = node.world.add_guest("other", index=before)
-    node.agent.workload(other)
-    eventually(lambda: any(each["guest"] == "other" and each["state"] == "active"
-                           for each in node.agent.json("endpoints")["endpoints"]), what="the other guest under its Grant")
-    assert UdpPair(other, node.world.outside, 4, to=HOME).both()
+    other = another_guest(node, before)
     with Flood(node.guest, node.world.outside, STRANGER) as flood, \
             Flood(other, node.world.outside, STRANGER, 7778) as others:
         if how == "stopped":
@@ -131,11 +137,7 @@ def test_where_it_is_away_it_is_not_judged_as_who_has_its_index_here(node):
     """With that guest's addresses, whose Grant lets it send home; home is there too."""
     guest, before, away = node.guest, index_of(node), node.world.namespace("away")
     go_away(node, away)
-    other = node.world.add_guest("other", index=before)
-    node.agent.workload(other)
-    eventually(lambda: any(each["guest"] == "other" and each["state"] == "active"
-                           for each in node.agent.json("endpoints")["endpoints"]), what="the other guest under its Grant")
-    assert UdpPair(other, node.world.outside, 4, to=HOME).both()
+    other = another_guest(node, before)
     address = other.addresses[4]
     away.ip("link set lo up", f"addr add {HOME}/32 dev lo", f"link set {guest.interface} up",
             f"route add {address}/32 dev {guest.interface}", f"neigh replace {address} lladdr {other.mac} dev {guest.interface}")
