@@ -19,6 +19,7 @@
 #include "bpf/housekeeping.h"
 #include "bpf/icmp_error.h"
 #include "bpf/origin.h"
+#include "bpf/weigh.h"
 
 ALWAYS_INLINE bool take_endpoint(struct packet *packet, const struct grantd_endpoint *endpoint)
 {
@@ -164,7 +165,8 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 	 * ones have no headers by which their segments could be reckoned (rule 12). */
 	if ((packet->fragment && skb->gso_size) || is_rewritten_later(skb, packet))
 		return GRANTD_REASON_MALFORMED;
-	weigh(skb, packet);
+	if (!weigh(skb, packet))
+		return GRANTD_REASON_MALFORMED;
 	if (packet->without_socket && !is_bare_segment(packet))
 		packet->identity = GRANTD_IDENTITY_NOBODY;
 	if (!(packet->endpoint->flags & GRANTD_ENDPOINT_HOST_NETWORK)) {

@@ -29,11 +29,22 @@ struct sk_buff {
 	__u8 ip_summed : 2;
 	__u16 csum_start;  /* from head */
 	__u16 csum_offset; /* from csum_start */
+	__u8 encapsulation : 1;
+	__u16 inner_transport_header; /* from head */
+	__u32 end;		      /* from head; where skb_shared_info is */
 	unsigned char *head;
 	unsigned char *data;
 } __attribute__((preserve_access_index));
 
-#define CHECKSUM_PARTIAL 3 /* include/linux/skbuff.h */
+struct skb_shared_info {
+	__u32 gso_type;
+} __attribute__((preserve_access_index));
+
+/* include/linux/skbuff.h */
+#define CHECKSUM_PARTIAL 3
+#define SKB_GSO_TCPV4 (1U << 0)
+#define SKB_GSO_TCPV6 (1U << 4)
+#define SKB_GSO_SCTP (1U << 14)
 
 struct bpf_map {
 	__u32 id;

@@ -330,22 +330,4 @@ ALWAYS_INLINE enum grantd_reason parse_l2(struct __sk_buff *skb, struct packet *
 	return GO_ON;
 }
 
-/* What goes on the wire (rule 12): a segmentation-offload packet repeats its headers for every
- * segment. gso_segs may be missing on packets that a guest made itself, so it is reckoned. */
-ALWAYS_INLINE void weigh(struct __sk_buff *skb, struct packet *packet)
-{
-	__u32 headers = packet->l4 + packet->l4_header_bytes;
-
-	packet->wire_bytes = skb->len;
-	packet->segments = 1;
-	if (skb->gso_size && packet->l4_header_bytes && headers < skb->len) {
-		__u32 segments = (skb->len - headers + skb->gso_size - 1) / skb->gso_size;
-
-		if (segments < skb->gso_segs)
-			segments = skb->gso_segs;
-		packet->segments = segments;
-		packet->wire_bytes += (segments - 1) * headers;
-	}
-}
-
 #endif

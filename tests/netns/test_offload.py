@@ -4,6 +4,7 @@ import select
 import socket
 import struct
 import threading
+import time
 
 import pytest
 from agent import Agent
@@ -12,6 +13,8 @@ from world import GATEWAY, PARTIES, eventually
 
 SENT_BY_THIS_END = 4  # PACKET_OUTGOING
 AMOUNT = 2_000_000
+VXLAN_PORT, INNER = 4789, {"guest": "10.99.0.1", "outside": "10.99.0.2"}
+SOL_UDP, UDP_SEGMENT = 17, 103
 HOME = PARTIES["grantee"]
 
 
@@ -103,6 +106,45 @@ def test_a_grant_pays_for_what_is_on_the_wire(world, family, offload, direction)
     assert wire.bytes > AMOUNT + 40 * AMOUNT // 1460
     assert wire.largest <= 1514
     assert left.largest > 3000 if offload else left.largest <= 1514, "the offload is what it should be"
+
+
+def tunnel(node, family):
+    """VXLAN between the guest and its grantee's realm; the uplink leaves the cutting to nobody."""
+    node.world.node.run("ethtool", "-K", "uplink0", "tx-udp_tnl-segmentation", "off", "tx-udp_tnl-csum-segmentation", "off")
+    for namespace, own, peer, inner in ((node.guest.namespace, node.guest.addresses[family], HOME[family], INNER["guest"]),
+                                        (node.world.outside, HOME[family], node.guest.addresses[family], INNER["outside"])):
+        namespace.ip(f"link add vx0 type vxlan id 7 local {own} remote {peer} dstport {VXLAN_PORT} udp6zerocsumtx udp6zerocsumrx"
+                     " dev eth0", f"addr add {inner}/24 dev vx0", "link set vx0 up")
+
+
+@pytest.mark.parametrize("inner", ["tcp", "udp"])
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_tunnel_pays_for_the_headers_of_all_its_segments(world, family, inner):
+    node = OffloadNode(world, True)
+    tunnel(node, family)
+    kind = socket.SOCK_STREAM if inner == "tcp" else socket.SOCK_DGRAM
+    receiver, sender = world.outside.socket(socket.AF_INET, kind), node.guest.namespace.socket(socket.AF_INET, kind)
+    receiver.bind((INNER["outside"], 9400))
+    if inner == "tcp":
+        receiver.listen()
+    sender.connect((INNER["outside"], 9400))
+    ends = [receiver.accept()[0] if inner == "tcp" else receiver]
+    time.sleep(0.5)  # what vx0 says of itself when it comes up
+    before, wire = node.passed("egress"), Wire(world.outside, VXLAN_PORT)
+    left = Wire(node.guest.namespace, VXLAN_PORT, sent=True)
+    if inner == "tcp":
+        send(sender, ends[0], AMOUNT)
+    else:
+        sender.setsockopt(SOL_UDP, UDP_SEGMENT, 100)
+        for _ in range(100):
+            sender.send(b"x" * 6000)
+
+    eventually(lambda: node.passed("egress") - before == wire.bytes, what="the bytes charged being those on the wire")
+    wire.end()
+    left.end()
+    assert wire.frames > (1000 if inner == "tcp" else 5900)
+    assert wire.largest <= 1514
+    assert left.largest > 3000, "the tunnel's packets are cut at the uplink"
 
 
 @pytest.mark.parametrize("offload", [True, False])
