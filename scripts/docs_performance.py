@@ -111,7 +111,12 @@ def add_costs(figures):
                   for case, costs in figures["pod_starts"]["add"].items()])
 
 
-def bandwidth_cells(cells, place):
+def place(cell):
+    trip = f", {cell['rtt_ms']} ms" if cell["rtt_ms"] else ""
+    return f"{cell['rate_bps'] // 1_000_000} Mbit/s{trip}, {cell['mix']}"
+
+
+def bandwidth_cells(cells):
     rows = [[place(cell), cell["mechanism"], f"{cell['goodput_ratio']:.3f}",
              cell["retransmits"], *("–" if cell[key] is None else f"{cell[key]:.1f}" for key in (
                  "added_delay_p50_ms", "added_delay_p99_ms")), f"{cell['jain_by_guest']:.3f}", f"{cell['jain_by_flow']:.3f}",
@@ -121,13 +126,33 @@ def bandwidth_cells(cells, place):
 
 
 def bandwidth(figures):
-    return bandwidth_cells([cell for cell in figures["cells"] if cell["rtt_ms"] == 0],
-                           lambda cell: f"{cell['rate_bps'] // 1_000_000} Mbit/s, {cell['mix']}")
+    return bandwidth_cells([cell for cell in figures["cells"] if cell["rtt_ms"] == 0])
 
 
 def round_trips(figures):
-    return bandwidth_cells([cell for cell in figures["cells"] if cell["rtt_ms"] > 0],
-                           lambda cell: f"{cell['rate_bps'] // 1_000_000} Mbit/s, {cell['rtt_ms']} ms, {cell['mix']}")
+    return bandwidth_cells([cell for cell in figures["cells"] if cell["rtt_ms"] > 0])
+
+
+def limit_targets(figures):
+    """What was asked of the limits, and the cells of the default mode that miss it."""
+    cells = [cell for cell in figures["cells"] if cell["mechanism"] == "grantd"]
+    plugins = {place(cell): cell["cpu_s_per_gb"] for cell in figures["cells"] if cell["mechanism"].startswith("CNI bandwidth")}
+    asked = [  # whom it concerns, what counts, and whether that misses it
+        ("TCP, of the limit, at least .98", lambda cell: cell["mix"] != "UDP", "goodput_ratio", lambda value, cell: value < 0.98),
+        ("UDP, of the limit, at least .99", lambda cell: cell["mix"] == "UDP", "goodput_ratio", lambda value, cell: value < 0.99),
+        ("retransmits, none", lambda cell: True, "retransmits", lambda value, cell: value > 0),
+        ("delay p99 at 100 Mbit/s, at most 5 ms", lambda cell: cell["rate_bps"] == 100_000_000, "added_delay_p99_ms",
+         lambda value, cell: value > 5),
+        ("Jain by guest, at least .99", lambda cell: True, "jain_by_guest", lambda value, cell: value < 0.99),
+        ("CPU a gigabyte, at most the CNI plugin's", lambda cell: cell["rtt_ms"] == 0, "cpu_s_per_gb",
+         lambda value, cell: value > plugins[place(cell)]),
+    ]
+    rows = []
+    for name, concerns, what, misses in asked:
+        among = [cell for cell in cells if concerns(cell)]
+        missed = [cell for cell in among if misses(cell[what], cell)]
+        rows.append([name, len(among), len(among) - len(missed), "; ".join(f"{place(cell)}: {cell[what]:.3g}" for cell in missed)])
+    return table(["target", "cells", "held", "missed in"], rows)
 
 
 def enforcement(figures):
