@@ -8,6 +8,7 @@ namespace grantd {
 enum class Cause : std::uint8_t {
   None,               // it is governed and held
   RealmUnclear,       // the name of its namespace and its label do not agree, or are no Realm's
+  LabelsUnclear,      // the pod's are too many or too long to be known
   NoGrant,            // its realm has none
   GrantNotOfRealm,    // a label names one that is another realm's, or none
   GrantLeavesItOut,   // by its selectors

@@ -33,6 +33,13 @@ Result<std::unique_ptr<ApiClient>> ApiClient::open(const ApiServer& server, cons
 
 void ApiClient::work() {
   http_->work();
+  if (wake_ <= now()) wake_ = ApiTime::max();
+  drive();
+}
+
+void ApiClient::wake(ApiTime due) {
+  if (due == wake_) return;
+  wake_ = due;
   drive();
 }
 
@@ -61,7 +68,7 @@ void ApiClient::drive() {
     drive(followed, time);
     due = std::min(due, followed.reflector->due());
   }
-  due = std::min(due, drive_sent(time));
+  due = std::min({due, drive_sent(time), wake_});
   http_->set_alarm(due);
 }
 

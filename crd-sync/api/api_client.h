@@ -31,6 +31,8 @@ class ApiClient {
 
   // From now on. `reflector` outlives this, or is unfollowed first.
   void follow(Reflector& reflector);
+  // Makes fd() readable then, whatever else happens; the last call counts.
+  void wake(ApiTime due);
   // Not any more; its sink stays as it is. Not from a handler of the client.
   void unfollow(Reflector& reflector);
 
@@ -71,6 +73,7 @@ class ApiClient {
   void end(Sending sent, const ApiEnd& end);
 
   const Backoff::Duration first_wait_;
+  ApiTime wake_ = ApiTime::max();
   std::list<Followed> followed_;
   std::list<Sent> sent_;
   std::unique_ptr<HttpClient> http_;  // goes first: its handlers point at the others

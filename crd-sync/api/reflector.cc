@@ -23,10 +23,33 @@ constexpr int kWatchSeconds = 300;
 // The server speaks, and does not know how to stream a list.
 bool refuses_streaming(int status) { return status == 400 || status == 405 || status == 406 || status == 422; }
 
+// With what the reflector itself reads of an object, of a bookmark and of a Status.
+KeptMembers kept_of_object(KeptMembers kept) {
+  for (const char* name : {"kind", "apiVersion", "code", "message"}) kept.keep({name});
+  for (const char* name : {"namespace", "name", "uid", "resourceVersion"}) kept.keep({"metadata", name});
+  kept.keep({"metadata", "annotations", "k8s.io/initial-events-end"});
+  return kept;
+}
+
+KeptMembers kept_of_event(const KeptMembers& object) {
+  KeptMembers kept;
+  kept.keep({"type"});
+  kept.members["object"] = object;
+  return kept;
+}
+
+KeptMembers kept_of_page(const KeptMembers& object) {
+  KeptMembers kept;
+  for (const char* name : {"kind", "apiVersion"}) kept.keep({name});
+  for (const char* name : {"resourceVersion", "continue"}) kept.keep({"metadata", name});
+  kept.members["items"].each = {object};
+  return kept;
+}
+
 }  // namespace
 
 std::optional<ApiTime::duration> ReflectorCounters::lag(ApiTime now) const {
-  if (following) return ApiTime::duration{0};
+  if (current(now)) return ApiTime::duration{0};
   if (!followed_at) return std::nullopt;
   return now - *followed_at;
 }
@@ -37,7 +60,16 @@ Reflector::Reflector(ReflectorSettings settings, ObjectSink& sink, std::uint64_t
       backoff_(seed, settings_.first_wait),
       random_(seed + 1),
       page_objects_(settings_.page_objects),
-      lines_(settings_.max_document) {}
+      lines_(settings_.max_document) {
+  if (!settings_.kept) return;
+  const KeptMembers object = kept_of_object(*settings_.kept);
+  kept_of_event_ = std::make_shared<const KeptMembers>(kept_of_event(object));
+  kept_of_page_ = std::make_shared<const KeptMembers>(kept_of_page(object));
+}
+
+std::optional<JsonFilter> Reflector::filter(const std::shared_ptr<const KeptMembers>& kept) const {
+  return kept ? std::optional(JsonFilter(kept)) : std::nullopt;
+}
 
 std::optional<ApiRequest> Reflector::next(ApiTime now) {
   if (open_ || now < due_) return std::nullopt;
@@ -46,7 +78,8 @@ std::optional<ApiRequest> Reflector::next(ApiTime now) {
   status_ = failure_status_ = 0;
   failure_.reset();
   body_.clear();
-  lines_ = Lines(settings_.max_document);
+  lines_ = Lines(settings_.max_document, filter(kept_of_event_));
+  page_ = filter(kept_of_page_);
   step_ = !version_.empty() ? Step::Follow : paged_ ? Step::Page : Step::Initial;
   deadline_ = step_ == Step::Follow ? ApiTime::max() : now + settings_.initial_limit;
   if (step_ == Step::Initial || (step_ == Step::Page && continue_.empty())) {
@@ -90,7 +123,11 @@ void Reflector::on_head(int status, ApiTime now) {
   status_ = status;
   now_ = now;
   counters_.last_contact = now;
-  if (step_ == Step::Follow && status == 200) counters_.following = true;
+  if (step_ != Step::Follow || status != 200) return;
+  counters_.following = true;
+  // Each time it is opened anew, a stream that breaks at the same event would be one for a moment.
+  counters_.follows_from = told_ ? now : now + kHealthy;
+  told_ = false;
 }
 
 bool Reflector::on_data(std::string_view bytes, ApiTime now) {
@@ -101,12 +138,7 @@ bool Reflector::on_data(std::string_view bytes, ApiTime now) {
     body_.append(bytes.substr(0, kMaxErrorBody - std::min(kMaxErrorBody, body_.size())));
     return true;
   }
-  if (step_ == Step::Page) {
-    if (body_.size() + bytes.size() > settings_.max_page)
-      return fail(ApiErrorReason::TooLarge, "a page of more than " + std::to_string(settings_.max_page) + " bytes");
-    body_.append(bytes);
-    return true;
-  }
+  if (step_ == Step::Page) return take_page_bytes(bytes);
   if (lines_.push(bytes, [this](std::string_view line) { return take_event(line); })) {
     // An event that trickles in would hold up all that follow it.
     if (step_ == Step::Follow) {
@@ -119,7 +151,16 @@ bool Reflector::on_data(std::string_view bytes, ApiTime now) {
   }
   if (lines_.too_long())
     fail(ApiErrorReason::TooLarge, "an event of more than " + std::to_string(settings_.max_document) + " bytes");
+  if (lines_.no_json()) fail(ApiErrorReason::Garbage, "no event: it is no JSON, or too deep");
   return false;
+}
+
+bool Reflector::take_page_bytes(std::string_view bytes) {
+  if (page_ && !page_->push(bytes)) return fail(ApiErrorReason::Garbage, "no list: it is no JSON, or too deep");
+  if ((page_ ? page_->text().size() : body_.size() + bytes.size()) > settings_.max_page)
+    return fail(ApiErrorReason::TooLarge, "a page of more than " + std::to_string(settings_.max_page) + " bytes");
+  if (!page_) body_.append(bytes);
+  return true;
 }
 
 bool Reflector::take_event(std::string_view line) {
@@ -159,7 +200,11 @@ bool Reflector::take_object(std::string_view type, nlohmann::json& object) {
   } else {
     return fail(ApiErrorReason::Garbage, "an event of the type \"" + escape_text(type) + "\"");
   }
-  if (step_ == Step::Follow) version_ = std::move(version);
+  if (step_ == Step::Follow) {
+    version_ = std::move(version);
+    counters_.follows_from = opened_;
+    told_ = true;
+  }
   return true;
 }
 
@@ -194,6 +239,7 @@ void Reflector::end_initial(std::string version) {
 }
 
 void Reflector::take_page() {
+  if (page_ && page_->finish()) body_ = page_->take_text();
   auto page = parse_json(body_, {kPageValues, 64});
   body_ = {};
   const nlohmann::json* metadata = page ? json_member(*page, "metadata") : nullptr;
@@ -246,7 +292,8 @@ void Reflector::on_end(const ApiEnd& end, ApiTime now) {
   judge(end);
   if (!failure_ && step_ == Step::Page) take_page();
   open_ = false;
-  if (counters_.following) counters_.followed_at = now;
+  if (counters_.current(now)) counters_.followed_at = now;
+  if (counters_.following) told_ = told_ || now - opened_ >= kHealthy;
   counters_.following = false;
   if (step_ == Step::Page && !failure_) {
     if (!version_.empty()) counters_.followed_at = now;
@@ -294,8 +341,12 @@ void Reflector::recover(const ApiEnd& end, ApiTime now) {
     const bool again = reason == ApiErrorReason::TooLarge || reason == ApiErrorReason::Throttled ||
                        reason == ApiErrorReason::Unauthorized || reason == ApiErrorReason::Server || end.broken;
     if (!again || failed_answers_ >= kDoubtedAfter || continue_.empty()) start_over();
-  } else if (reason == ApiErrorReason::Gone || reason == ApiErrorReason::Refused || failed_answers_ >= kDoubtedAfter) {
-    start_over();
+  } else {
+    // A server that says in a stream that it cannot go on says so again of the same version: etcd does of an object
+    // whose version before it has compacted.
+    const bool told = failure_status_ != 0 && status_ == 200 && reason != ApiErrorReason::Throttled;
+    if (told || reason == ApiErrorReason::Gone || reason == ApiErrorReason::Refused || failed_answers_ >= kDoubtedAfter)
+      start_over();
   }
 }
 

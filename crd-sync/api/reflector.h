@@ -4,12 +4,14 @@
 
 #include "crd-sync/api/api_request.h"
 #include "crd-sync/api/backoff.h"
+#include "crd-sync/api/json_filter.h"
 #include "crd-sync/api/lines.h"
 #include "crd-sync/api/object_sink.h"
 
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -22,8 +24,9 @@ struct ReflectorSettings {
   std::string kind;         // "Grant"
   std::string path;         // "/apis/keystone.io/v1alpha1/grants"
   std::string field_selector, label_selector;
-  std::size_t max_document = 4U << 20;  // bytes of one event
-  std::size_t max_page = 16U << 20;     // bytes of one page of a list
+  std::optional<KeptMembers> kept = {};  // of each object, beside what the reflector reads; nothing: all of it
+  std::size_t max_document = 4U << 20;   // bytes of what is kept of one event
+  std::size_t max_page = 16U << 20;      // bytes of what is kept of one page of a list
   int page_objects = 100;
   Backoff::Duration first_wait = Backoff::kFirst;
   std::chrono::seconds initial_limit{60};  // for the initial events, one page, one event
@@ -36,10 +39,13 @@ struct ReflectorCounters {
   std::array<std::uint64_t, kApiErrorReasons> errors{};  // by ApiErrorReason
   std::string last_error;
   bool following = false;              // a stream is open and continues a whole set
-  std::optional<ApiTime> followed_at;  // when that was last so
+  ApiTime follows_from{};              // it counts from then on, or from the first that it tells
+  std::optional<ApiTime> followed_at;  // when one last counted, which is open no longer
 
   std::uint64_t relists() const { return lists > 0 ? lists - 1 : 0; }
-  // How old what is known may be; 0 while following, nothing before the first whole set.
+  // A stream is open, and it is no further one of those that end at once and tell nothing.
+  bool current(ApiTime now) const { return following && now >= follows_from; }
+  // How old what is known may be; 0 while current, nothing before the first whole set.
   std::optional<ApiTime::duration> lag(ApiTime now) const;
 };
 
@@ -66,6 +72,8 @@ class Reflector {
  private:
   enum class Step : std::uint8_t { Initial, Page, Follow };
 
+  std::optional<JsonFilter> filter(const std::shared_ptr<const KeptMembers>& kept) const;
+  bool take_page_bytes(std::string_view bytes);
   std::string query() const;
   bool take_event(std::string_view line);
   bool take_object(std::string_view type, nlohmann::json& object);
@@ -79,6 +87,7 @@ class Reflector {
   void wait(const ApiEnd& end, ApiTime now);
 
   const ReflectorSettings settings_;
+  std::shared_ptr<const KeptMembers> kept_of_event_, kept_of_page_;  // nullptr: all
   ObjectSink& sink_;
   Backoff backoff_;
   std::mt19937_64 random_;
@@ -92,6 +101,7 @@ class Reflector {
   std::size_t pages_ = 0;     // of this list so far
   int failed_answers_ = 0;    // in a row
   bool gone_before_ = false;  // since a stream has lived for long, what was followed from was too old already
+  bool told_ = true;          // something was told by the last stream, or it has lived for long
   ApiTime due_{};             // of the next request
 
   // The open request.
@@ -100,7 +110,8 @@ class Reflector {
   int status_ = 0;
   ApiTime opened_{}, now_{}, deadline_{};
   Lines lines_;
-  std::string body_;  // of a page, or of what is no success
+  std::optional<JsonFilter> page_;  // of what is kept of one
+  std::string body_;                // of a page, or of what is no success
   std::optional<ApiError> failure_;
   int failure_status_ = 0;  // of an ERROR event
 };

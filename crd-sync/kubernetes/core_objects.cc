@@ -11,6 +11,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kMostUidBytes = 63;  // of a UUID: 36
+constexpr const char* kMirror = "kubernetes.io/config.mirror";
 
 const Json& member(const Json& object, const char* name) {
   static const Json none;
@@ -57,6 +58,16 @@ std::size_t bytes_of(const Labels& labels) {
   return bytes;
 }
 
+// All that keep_pod() reads.
+KeptMembers kept_of_pod() {
+  KeptMembers kept;
+  kept.keep({"metadata", "labels"});
+  kept.keep({"metadata", "annotations", kMirror});
+  kept.keep({"spec", "hostNetwork"});
+  for (const char* name : {"phase", "podIPs", "qosClass"}) kept.keep({"status", name});
+  return kept;
+}
+
 GuestPod::Qos qos_of(const std::string& text) {
   if (text == "Guaranteed") return GuestPod::Qos::Guaranteed;
   return text == "Burstable" ? GuestPod::Qos::Burstable : GuestPod::Qos::BestEffort;
@@ -67,7 +78,7 @@ GuestPod::Qos qos_of(const std::string& text) {
 std::size_t kept_bytes(const Json&, const NamespaceFacts& kept) { return bytes_of(kept.labels); }
 
 std::size_t kept_bytes(const Json&, const Pod& kept) {
-  return bytes_of(kept.labels) + kept.mirrored.size() + kept.addresses.size() * sizeof(IpAddress);
+  return bytes_of(kept.labels) + kept.doubt.size() + kept.mirrored.size() + kept.addresses.size() * sizeof(IpAddress);
 }
 
 Namespaces::Projection keep_namespace(std::string pattern) {
@@ -88,13 +99,21 @@ Pods::Projection keep_pod() {
     if (!is_uid(json_text(metadata, "uid"))) return Error{"metadata.uid: is no uid"};
     const std::string phase = json_text(status, "phase");
     if (phase == "Succeeded" || phase == "Failed") return std::optional<Pod>();
-    auto labels = labels_of(metadata);
-    if (!labels) return labels.error();
     Pod pod;
-    pod.labels = std::move(labels).value();
+    if (is_left_out(member(metadata, "labels"))) {
+      const JsonFilterLimits most;
+      pod.doubt = "its labels are more than " + std::to_string(most.values) + ", or longer than " +
+                  std::to_string(most.value_bytes >> 10) + " KiB; what a Grant chooses by them cannot be told";
+    } else {
+      auto labels = labels_of(metadata);
+      if (!labels) return labels.error();
+      pod.labels = std::move(labels).value();
+    }
     // No other pod that carries it is run by a kubelet, so a guest gains nothing by writing it.
-    pod.mirrored = json_text(member(metadata, "annotations"), "kubernetes.io/config.mirror");
-    if (!pod.mirrored.empty() && !is_uid(pod.mirrored)) return Error{"kubernetes.io/config.mirror: is no uid"};
+    const Json& annotations = member(metadata, "annotations");
+    pod.mirrored = json_text(annotations, kMirror);
+    if ((!pod.mirrored.empty() && !is_uid(pod.mirrored)) || is_left_out(member(annotations, kMirror)))
+      return Error{"kubernetes.io/config.mirror: is no uid"};
     const Json& host_network = member(member(object, "spec"), "hostNetwork");
     pod.host_network = host_network.is_boolean() && host_network.get<bool>();
     if (!pod.host_network) pod.addresses = addresses_of(status);
@@ -117,6 +136,7 @@ ReflectorSettings pod_reflector(const std::string& node) {
   settings.kind = "Pod";
   settings.path = "/api/v1/pods";
   settings.field_selector = "spec.nodeName=" + node;
+  settings.kept = kept_of_pod();
   return settings;
 }
 

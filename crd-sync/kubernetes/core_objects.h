@@ -21,7 +21,8 @@ struct NamespaceFacts {
 };
 
 struct Pod {
-  Labels labels;
+  Labels labels;                     // none where there is a doubt
+  std::string doubt = {};            // why what it says of itself is not wholly known
   std::string mirrored;              // of a static pod's mirror: the uid of the pod that the kubelet runs; "" of others
   std::vector<IpAddress> addresses;  // status.podIPs; empty on the host network
   bool host_network = false;

@@ -41,7 +41,12 @@ Workload guest(const ObjectKey& key, const std::string& uid, const Pod& pod, con
   workload.name = key.namespace_name + "/" + key.name;
   workload.addresses = pod.addresses;
   workload.quarantine = owner.doubt;
-  if (!owner.doubt.empty()) workload.cause = Cause::RealmUnclear;
+  if (!owner.doubt.empty()) {
+    workload.cause = Cause::RealmUnclear;
+  } else if (!pod.doubt.empty()) {
+    workload.quarantine = pod.doubt;
+    workload.cause = Cause::LabelsUnclear;
+  }
   workload.position.file = kFile;
   GuestPod& facts = workload.pod.emplace();
   facts.uid = uid;

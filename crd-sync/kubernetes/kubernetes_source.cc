@@ -8,10 +8,12 @@ namespace grantd {
 
 namespace {
 
+ApiTime now() { return ApiTime::clock::now(); }
+
 // A stream that ends is opened again at once, and that is no trouble.
 bool is_current(const ReflectorCounters& counters) {
   constexpr auto kShort = std::chrono::seconds(5);
-  const auto lag = counters.lag(ApiTime::clock::now());
+  const auto lag = counters.lag(now());
   return lag && *lag < kShort;
 }
 
@@ -25,7 +27,7 @@ KubernetesSource::KubernetesSource(std::string url, KubernetesOptions options, s
       pods_(keep_pod()),
       namespace_reflector_(grantd::namespace_reflector(), namespaces_, seed + 2),
       pod_reflector_(grantd::pod_reflector(options_.node), pods_, seed + 3),
-      elsewhere_(options_.node, seed + 4),
+      elsewhere_(options_.node, seed + 4, options_.believed_elsewhere),
       strays_(seed + 5) {}
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(const ApiServer& server, KubernetesOptions options) {
@@ -60,10 +62,12 @@ void KubernetesSource::load_last_good() {
 
 bool KubernetesSource::drain() {
   client_->work();
-  const std::uint64_t now =
-      objects_.revision() + namespaces_.revision() + pods_.revision() + elsewhere_.revision() + strays_.revision();
-  if (now == revision_) return false;
-  revision_ = now;
+  const ApiTime time = now();
+  const std::uint64_t revision =
+      objects_.revision() + namespaces_.revision() + pods_.revision() + elsewhere_.revision(time) + strays_.revision();
+  client_->wake(elsewhere_.due(time));
+  if (revision == revision_) return false;
+  revision_ = revision;
   return true;
 }
 
@@ -89,7 +93,7 @@ std::optional<DesiredState> KubernetesSource::load() {
   DesiredState desired = admitted_;
   desired.cluster = true;
   desired.workloads = std::move(guests);
-  desired.elsewhere = elsewhere_.guests(namespaces_.objects(), pattern);
+  desired.elsewhere = elsewhere_.guests(namespaces_.objects(), pattern, now());
   if (elsewhere_.left_out() > 0)
     desired.problems.push_back({Severity::Error,
                                 {kApiPath, 0, 0},
@@ -108,11 +112,19 @@ std::optional<DesiredState> KubernetesSource::load() {
 std::vector<Problem> KubernetesSource::troubles() const {
   std::vector<Problem> all;
   for (const auto& [kind, each] : counters()) {
-    if (each.following || each.last_error.empty()) continue;
-    if (is_current(each)) continue;
+    if (each.last_error.empty() || is_current(each)) continue;
     all.push_back(
         {Severity::Warning, {kApiPath, 0, 0}, "", "", "", "the API server cannot be followed: " + each.last_error, ""});
   }
+  if (const auto doubted = elsewhere_.doubted(now()); !doubted.empty())
+    all.push_back({Severity::Warning,
+                   {kApiPath, 0, 0},
+                   "namespace " + doubted[0] +
+                       (doubted.size() == 1 ? "" : " and " + std::to_string(doubted.size() - 1) + " more"),
+                   "",
+                   "",
+                   "its pods on other nodes have not been followed for too long; until they are, they are nobody here",
+                   ""});
   return all;
 }
 
@@ -138,7 +150,7 @@ std::vector<std::pair<std::string, ReflectorCounters>> KubernetesSource::counter
                                                                 {"namespaces", namespace_reflector_.counters()},
                                                                 {"pods", pod_reflector_.counters()},
                                                                 {"stray_grants", strays_.counters()}};
-  if (auto elsewhere = elsewhere_.counters()) all.emplace_back("pods_elsewhere", std::move(*elsewhere));
+  if (auto elsewhere = elsewhere_.counters(now())) all.emplace_back("pods_elsewhere", std::move(*elsewhere));
   return all;
 }
 

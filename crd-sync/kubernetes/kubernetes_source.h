@@ -22,6 +22,7 @@ struct KubernetesOptions {
   std::string guest_namespaces;                 // see guest_pattern.h
   std::string state_directory;                  // keeps the last good version of each Realm and Grant; "" for none
   std::vector<IpPrefix> protected_ranges = {};  // as for admit()
+  ApiTime::duration believed_elsewhere = PodsElsewhere::kBelieved;
 };
 
 class KubernetesSource final : public Source {

@@ -55,16 +55,30 @@ bool PodsElsewhere::settled() const {
   return std::all_of(followed_.begin(), followed_.end(), [](const auto& each) { return each.second->settled(); });
 }
 
-std::vector<Workload> PodsElsewhere::guests(const Namespaces::Objects& namespaces, const std::string& pattern) const {
+bool PodsElsewhere::believes(const Followed& followed, ApiTime now) const {
+  const auto lag = followed.reflector.counters().lag(now);
+  return lag && *lag < believed_;
+}
+
+std::vector<Workload> PodsElsewhere::guests(const Namespaces::Objects& namespaces, const std::string& pattern,
+                                            ApiTime now) const {
   std::vector<Workload> all;
   for (const auto& [name, followed] : followed_) {
+    if (!believes(*followed, now)) continue;
     auto some = guests_of(namespaces, followed->pods.objects(), pattern);
     all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
   }
   return all;
 }
 
-std::optional<ReflectorCounters> PodsElsewhere::counters() const {
+std::vector<std::string> PodsElsewhere::doubted(ApiTime now) const {
+  std::vector<std::string> names;
+  for (const auto& [name, followed] : followed_)
+    if (followed->pods.complete() && !believes(*followed, now)) names.push_back(name);
+  return names;
+}
+
+std::optional<ReflectorCounters> PodsElsewhere::counters(ApiTime now) const {
   if (followed_.empty()) return counted_before_;
   ReflectorCounters all = counted_before_.value_or(ReflectorCounters{});
   all.lists = std::max<std::uint64_t>(all.lists, 1);
@@ -75,7 +89,7 @@ std::optional<ReflectorCounters> PodsElsewhere::counters() const {
     const ReflectorCounters& one = followed->reflector.counters();
     count_in(one, all);
     all.last_contact = std::min(all.last_contact, one.last_contact);  // nothing comes first
-    if (one.following) continue;
+    if (one.current(now)) continue;
     if (!all.following && all.followed_at <= one.followed_at) continue;
     all.followed_at = one.followed_at;
     all.last_error = one.last_error.empty() ? "" : one.last_error + " (of other nodes, in namespace " + name + ")";
@@ -84,10 +98,28 @@ std::optional<ReflectorCounters> PodsElsewhere::counters() const {
   return all;
 }
 
-std::uint64_t PodsElsewhere::revision() const {
-  std::uint64_t sum = given_up_;
+std::uint64_t PodsElsewhere::revision(ApiTime now) {
+  for (const auto& [name, followed] : followed_)
+    if (believes(*followed, now) != followed->believed) {
+      followed->believed = !followed->believed;
+      ++turns_;
+    }
+  std::uint64_t sum = given_up_ + turns_;
   for (const auto& [name, followed] : followed_) sum += followed->pods.revision() + (followed->settled() ? 1 : 0);
   return sum;
+}
+
+ApiTime PodsElsewhere::due(ApiTime now) const {
+  ApiTime due = ApiTime::max();
+  const auto at = [&](ApiTime time) {
+    if (time > now) due = std::min(due, time);
+  };
+  for (const auto& [name, followed] : followed_) {
+    const ReflectorCounters& counters = followed->reflector.counters();
+    if (counters.following) at(counters.follows_from);
+    if (!counters.current(now) && counters.followed_at) at(*counters.followed_at + believed_);
+  }
+  return due;
 }
 
 }  // namespace grantd

@@ -4,6 +4,7 @@
 #include "crd-sync/api/api_client.h"
 #include "crd-sync/kubernetes/core_objects.h"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -21,7 +22,12 @@ class PodsElsewhere {
   // Of one namespace: the guests of another cannot take its room.
   static constexpr std::size_t kMostBytes = 8U << 20;
 
-  PodsElsewhere(std::string node, std::uint64_t seed) : node_(std::move(node)), seed_(seed) {}
+  // A namespace that was not followed for so long has no guests elsewhere: a pod that has gone since may have left its
+  // address to another one.
+  static constexpr std::chrono::seconds kBelieved{60};
+
+  PodsElsewhere(std::string node, std::uint64_t seed, ApiTime::duration believed = kBelieved)
+      : node_(std::move(node)), seed_(seed), believed_(believed) {}
 
   // Follows these from now on, and lets go of all others; of too many the first by name.
   void want(const std::set<std::string>& namespaces, ApiClient& client);
@@ -30,12 +36,16 @@ class PodsElsewhere {
   // Each namespace was known whole once, or there was an error: there is no use in waiting longer.
   bool settled() const;
   // Those that are guests; in order of their namespaces, then by name.
-  std::vector<Workload> guests(const Namespaces::Objects& namespaces, const std::string& pattern) const;
+  std::vector<Workload> guests(const Namespaces::Objects& namespaces, const std::string& pattern, ApiTime now) const;
+  // Namespaces that were known and are believed no longer.
+  std::vector<std::string> doubted(ApiTime now) const;
   // Of all namespaces together; last_contact, followed_at and last_error of the one that is furthest behind. Nothing
   // where none is followed and none was.
-  std::optional<ReflectorCounters> counters() const;
-  // Changes whenever a pod or settled() does.
-  std::uint64_t revision() const;
+  std::optional<ReflectorCounters> counters(ApiTime now) const;
+  // Changes whenever a pod, settled() or what is believed does.
+  std::uint64_t revision(ApiTime now);
+  // When what is believed may change next, though nothing is heard.
+  ApiTime due(ApiTime now) const;
 
  private:
   struct Followed {
@@ -43,14 +53,19 @@ class PodsElsewhere {
     bool settled() const;
     Pods pods;
     Reflector reflector;
+    bool believed = false;  // when revision() was asked last
   };
+
+  bool believes(const Followed& followed, ApiTime now) const;
 
   const std::string node_;
   const std::uint64_t seed_;
+  const ApiTime::duration believed_;
   std::map<std::string, std::unique_ptr<Followed>> followed_;
   std::size_t left_out_ = 0;
   std::optional<ReflectorCounters> counted_before_;  // of those that are followed no longer
   std::uint64_t given_up_ = 0;                       // revisions of those that are followed no longer
+  std::uint64_t turns_ = 0;                          // how often one was believed no longer, or again
 };
 
 }  // namespace grantd

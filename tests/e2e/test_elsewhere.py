@@ -88,6 +88,20 @@ def test_a_guest_elsewhere_is_known_again_after_a_restart(agent, node):
     delete_far(node)
 
 
+def test_a_huge_pod_holds_up_no_other(agent, node):
+    """Far above the bounds of an event, in the stream that tells of all guests there."""
+    agent.grant()
+    make_far(node)
+    wait_until(lambda: agent.reaches(GUEST, FAR), "it is known")
+    huge = pod("huge", SPACE)
+    huge["spec"]["containers"][0]["args"] = [""] * 300_000
+    Direct(node).post(f"/api/v1/namespaces/{SPACE}/pods", huge)
+    delete_far(node)
+    wait_until(lambda: not agent.reaches(GUEST, FAR), "what comes after it is heard")
+    assert 'grantd_source_errors_total{source="pods_elsewhere"} 0' in agent.metrics()
+    node.kubectl("delete", "pod", "huge", "-n", SPACE, "--grace-period=0", "--force")
+
+
 def memory_mib(node):
     status = open(f"/proc/{node.processes['grantd'].pid}/status", encoding="utf-8").read()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024

@@ -304,6 +304,25 @@ TEST_F(ApiClientTest, ComesBackWhenTheServerDoes) {
   EXPECT_TRUE(until_known("a=x b=x"));
 }
 
+TEST_F(ApiClientTest, WakesWhenItIsAsked) {
+  serve({stream(streams_[0])});
+  follow();
+  streams_[0].write(initial());
+  ASSERT_TRUE(until_known("a=x b=x"));
+  const auto woken = [this](int milliseconds) {
+    pollfd poller{client_->fd(), POLLIN, 0};
+    if (poll(&poller, 1, milliseconds) == 0) return false;
+    client_->work();
+    return true;
+  };
+  while (woken(200)) {
+  }
+  client_->wake(std::chrono::steady_clock::now() + 300ms);
+  EXPECT_FALSE(woken(100));
+  EXPECT_TRUE(woken(2000));
+  EXPECT_FALSE(woken(200)) << "once";
+}
+
 TEST_F(ApiClientTest, VerifiesTheServer) {
   serve({status(200)});
   to_.authority.file = pki().path("other-ca.crt");

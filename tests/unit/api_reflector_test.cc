@@ -139,6 +139,21 @@ TEST_F(ReflectorTest, ReplacesTheSetAfterGoneAsAnEvent) {
   EXPECT_GT(wait(), 0s);
 }
 
+TEST_F(ReflectorTest, DoubtsItsVersionAfterAnErrorAsAnEvent) {
+  const auto told = [this](int status) {
+    follow();
+    now_ += 1min;
+    EXPECT_FALSE(data(api_event("ERROR", nlohmann::json::parse(api_status(status, "event with PrevKv=nil")))));
+    end();
+    EXPECT_GT(wait(), 0s);
+    EXPECT_EQ(known(store_), "a=x b=x");
+    return reflector_.next(reflector_.due())->path;
+  };
+  EXPECT_THAT(told(500), HasSubstr("sendInitialEvents=true"));
+  broken(Reason::Cut);
+  EXPECT_THAT(told(429), HasSubstr("resourceVersion=2"));  // busy, and no more than that
+}
+
 TEST_F(ReflectorTest, AsksAtOnceAServerThatWasAwayAndHasForgotten) {
   follow();
   now_ += 1min;
@@ -361,6 +376,35 @@ TEST_F(ReflectorTest, TellsHowOldItsKnowledgeIs) {
   request();
   head();
   EXPECT_EQ(reflector_.counters().lag(now_), ApiTime::duration(0s));
+}
+
+// It is opened anew each time, and nothing comes past what breaks it.
+TEST_F(ReflectorTest, AStreamThatBreaksAtTheSameEventIsNotFollowed) {
+  follow();
+  now_ += 1min;
+  broken(Reason::Cut);
+  const ApiTime last = now_;
+  ApiTime second{};
+  for (int round = 0; round < 3; ++round) {
+    request();
+    head();
+    EXPECT_EQ(reflector_.counters().lag(now_), round == 0 ? 0s : now_ - second) << round;
+    EXPECT_FALSE(data("{}\n"));
+    end();
+    if (round == 0) second = now_;
+  }
+  EXPECT_GT(second, last);
+  EXPECT_EQ(reflector_.counters().followed_at, second) << "once is believed";
+  EXPECT_THAT(request(), HasSubstr("resourceVersion=2"));
+  head();
+  EXPECT_FALSE(reflector_.counters().current(now_ + 9s));
+  EXPECT_TRUE(reflector_.counters().current(now_ + 10s)) << "one that lives";
+  EXPECT_TRUE(data(api_event("MODIFIED", api_pod("a", "3", "y"))));
+  EXPECT_TRUE(reflector_.counters().current(now_)) << "or that tells something";
+  end();
+  request();
+  head();
+  EXPECT_TRUE(reflector_.counters().current(now_));
 }
 
 // Whatever comes, in whatever pieces: it stays alive, and what it knows is a whole set.

@@ -98,6 +98,25 @@ TEST_F(GuestPodsTest, ARealmThatCannotBeToldIsQuarantine) {
   EXPECT_THAT(all[1].quarantine, HasSubstr("says realm bob and its label carol"));
 }
 
+// A selector with NotIn would choose what it should not.
+TEST_F(GuestPodsTest, APodWhoseLabelsWereLeftOutIsInQuarantineAlone) {
+  ASSERT_TRUE(put_namespace("guest-bob"));
+  const Json left_out = Json::parse(R"({"":"left out"})");
+  ASSERT_TRUE(put_pod("guest-bob", "many", labelled(left_out)));
+  ASSERT_TRUE(put_pod("guest-bob", "plain", labelled({{kGrantLabel, "g"}})));
+  const auto all = guests();
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_THAT(all[0].quarantine, HasSubstr("its labels are more than 256"));
+  EXPECT_EQ(all[0].cause, Cause::LabelsUnclear);
+  EXPECT_THAT(all[0].pod->labels, IsEmpty());
+  EXPECT_EQ(all[1].quarantine, "");
+  EXPECT_EQ(all[1].pod->own_grant, "g");
+  EXPECT_FALSE(
+      put_pod("guest-bob", "mirror", {{"metadata", {{"annotations", {{"kubernetes.io/config.mirror", left_out}}}}}}));
+  ASSERT_TRUE(put_pod("guest-bob", "many", labelled({{"a", "b"}})));
+  EXPECT_EQ(guests()[0].quarantine, "") << "as soon as they are known";
+}
+
 TEST_F(GuestPodsTest, PodsThatHaveEndedAreGone) {
   for (const char* phase : {"Pending", "Running", "Succeeded", "Failed", "Unknown"})
     ASSERT_TRUE(put_pod("guest-bob", std::string("p-") + phase, {{"status", {{"phase", phase}}}}));

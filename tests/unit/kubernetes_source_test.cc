@@ -97,7 +97,9 @@ class KubernetesSourceTest : public testing::Test {
   }
 
   void open() {
-    auto source = KubernetesSource::open(to_, {"node-a", "guest-*", ""});
+    KubernetesOptions options{"node-a", "guest-*", ""};
+    options.believed_elsewhere = believed_;
+    auto source = KubernetesSource::open(to_, options);
     ASSERT_TRUE(source.ok());
     source_ = std::move(source).value();
   }
@@ -115,6 +117,19 @@ class KubernetesSourceTest : public testing::Test {
     return false;
   }
   static bool any(const DesiredState&) { return true; }
+  static ApiTime now() { return ApiTime::clock::now(); }
+  static std::vector<Workload> guests(const PodsElsewhere& pods, ApiTime::duration later = {}) {
+    return pods.guests({}, "guest-*", now() + later);
+  }
+  bool follow(PodsElsewhere& pods, const std::set<std::string>& namespaces, const std::function<bool()>& met) {
+    if (!client_) client_ = std::move(ApiClient::open(to_)).value();
+    pods.want(namespaces, *client_);
+    for (const auto last = now() + 10s; now() < last && !met();) {
+      pollfd poller{client_->fd(), POLLIN, 0};
+      if (poll(&poller, 1, 10) > 0) client_->work();
+    }
+    return met();
+  }
   std::vector<std::string> troubles() const {
     std::vector<std::string> all;
     for (const Problem& each : source_->troubles()) all.push_back(each.text());
@@ -126,6 +141,7 @@ class KubernetesSourceTest : public testing::Test {
   std::map<Kind, std::vector<Json>> initial_;
   std::map<Kind, std::list<TestStream>> streams_;
   std::set<Kind> held_, refused_;
+  ApiTime::duration believed_ = PodsElsewhere::kBelieved;
   std::optional<TestApiServer> server_;
   ApiServer to_;
   std::optional<DesiredState> desired_;
@@ -200,27 +216,62 @@ TEST_F(KubernetesSourceTest, GrantsOutsideOfKeystoneSystemAreToldOfAndGrantNothi
 
 // What is followed no longer takes its revisions along; a sum that was there before would hide a change.
 TEST_F(KubernetesSourceTest, GuestsElsewhereThatAreKnownAgainAreNoticed) {
-  auto client = ApiClient::open(to_);
-  ASSERT_TRUE(client.ok());
-  client_ = std::move(client).value();
   PodsElsewhere pods("node-a", 1);
   std::set<std::uint64_t> seen;
-  const auto settle = [&] {
-    for (int turn = 0; turn < 500 && !(pods.settled() && pods.guests({}, "guest-*").size() == 1); turn++) {
-      pollfd poller{client_->fd(), POLLIN, 0};
-      if (poll(&poller, 1, 10) > 0) client_->work();
-    }
-    return pods.guests({}, "guest-*").size() == 1;
-  };
   for (int times = 0; times < 3; times++) {
-    pods.want({"guest-bob"}, *client_);
-    ASSERT_TRUE(settle());
-    EXPECT_TRUE(seen.insert(pods.revision()).second);
+    ASSERT_TRUE(follow(pods, {"guest-bob"}, [&] { return pods.settled() && guests(pods).size() == 1; }));
+    EXPECT_TRUE(seen.insert(pods.revision(now())).second);
     pods.want({}, *client_);
-    EXPECT_TRUE(seen.insert(pods.revision()).second);
-    EXPECT_THAT(pods.guests({}, "guest-*"), IsEmpty());
+    EXPECT_TRUE(seen.insert(pods.revision(now())).second);
+    EXPECT_THAT(guests(pods), IsEmpty());
     cut();
   }
+}
+
+// Who has gone meanwhile may have left its address to another pod, which must not be taken for a guest.
+TEST_F(KubernetesSourceTest, GuestsElsewhereThatCannotBeFollowedAreBelievedForAMinute) {
+  PodsElsewhere pods("node-a", 1);
+  ASSERT_TRUE(follow(pods, {"guest-bob"}, [&] { return guests(pods).size() == 1; }));
+  EXPECT_EQ(guests(pods, 1h).size(), 1U) << "while it is followed";
+  EXPECT_EQ(pods.due(now()), ApiTime::max());
+  const std::uint64_t followed = pods.revision(now());
+  EXPECT_EQ(pods.revision(now() + 1h), followed);
+  refused_ = {kElsewhere};
+  cut();
+  ASSERT_TRUE(follow(pods, {"guest-bob"}, [&] { return pods.counters(now())->lag(now()) > 0ms; }));
+  EXPECT_EQ(guests(pods, 55s).size(), 1U);
+  EXPECT_EQ(pods.revision(now() + 55s), followed);
+  EXPECT_THAT(pods.doubted(now() + 55s), IsEmpty());
+  EXPECT_GT(pods.due(now()), now() + 55s);
+  EXPECT_LE(pods.due(now()), now() + 60s);
+  EXPECT_THAT(guests(pods, 60s), IsEmpty());
+  EXPECT_THAT(pods.doubted(now() + 60s), testing::ElementsAre("guest-bob"));
+  const std::uint64_t lapsed = pods.revision(now() + 60s);
+  EXPECT_NE(lapsed, followed);
+  EXPECT_EQ(pods.revision(now() + 2h), lapsed);
+  refused_ = {};
+  ASSERT_TRUE(follow(pods, {"guest-bob"}, [&] { return pods.counters(now())->current(now()); }));
+  EXPECT_EQ(guests(pods, 1h).size(), 1U);
+  EXPECT_NE(pods.revision(now()), lapsed);
+  EXPECT_NE(pods.revision(now()), followed) << "what has turned back is news too";
+}
+
+TEST_F(KubernetesSourceTest, GuestsElsewhereThatAreBelievedNoLongerAreNoticedAtOnceAndToldOf) {
+  believed_ = 1500ms;
+  open();
+  ASSERT_TRUE(until(any));
+  ASSERT_EQ(desired_->elsewhere.size(), 1U);
+  refused_ = {kElsewhere};
+  stream(kElsewhere).cut();
+  const auto none = [](const DesiredState& desired) { return desired.elsewhere.empty(); };
+  EXPECT_FALSE(until(none, 1s)) << "a stream may end";
+  EXPECT_THAT(troubles(), Not(Contains(HasSubstr("are nobody here"))));
+  ASSERT_TRUE(until(none, 2s));
+  EXPECT_EQ(desired_->workloads.size(), 1U) << "those of this node are held as before";
+  EXPECT_THAT(troubles(), Contains(testing::AllOf(HasSubstr("namespace guest-bob"), HasSubstr("are nobody here"))));
+  refused_ = {};
+  ASSERT_TRUE(until([](const DesiredState& desired) { return desired.elsewhere.size() == 1; }, 20s));
+  EXPECT_THAT(troubles(), Not(Contains(HasSubstr("are nobody here"))));
 }
 
 }  // namespace

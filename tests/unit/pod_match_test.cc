@@ -177,8 +177,8 @@ TEST(CniCache, AHalfWrittenFileHidesNoOther) {
   TemporaryDirectory directory;
   directory.write("a", std::string(kResult).substr(0, 200));
   directory.write("b", kResult);
-  EXPECT_EQ(read_cni_cache(directory.path()).size(), 1U);
-  EXPECT_THAT(read_cni_cache(directory.path("none")), IsEmpty());
+  EXPECT_EQ(read_cni_cache(directory.path()).records.size(), 1U);
+  EXPECT_THAT(read_cni_cache(directory.path("none")).records, IsEmpty());
 }
 
 }  // namespace
