@@ -54,6 +54,29 @@ std::size_t differences(const KernelState& one, const KernelState& other) {
          differences(one.shaper.classes, other.shaper.classes);
 }
 
+// Of what does not: without an attachment a guest is open, and what comes to an index must not meet the record of what
+// was there before; an uplink that believes nobody opens nothing.
+bool bears_numbers(const Operation& operation) {
+  if (const auto* put = std::get_if<operation::PutUplink>(&operation))
+    return put->uplink.uplink_class != GRANTD_UPLINK_UNTRUSTED;
+  return !std::holds_alternative<operation::Attach>(operation) &&
+         !std::holds_alternative<operation::RemoveEndpoint>(operation) &&
+         !std::holds_alternative<operation::RemoveUplink>(operation);
+}
+
+// A number that no record bears is to be in no queue.
+bool waits_for_closed(const Operation& operation, const ApplyReport& report) {
+  const auto* queue = std::get_if<operation::PutQueue>(&operation);
+  return queue && std::find(report.closed_guests.begin(), report.closed_guests.end(), queue->endpoint_id) !=
+                      report.closed_guests.end();
+}
+
+template <typename Key>
+const grantd_endpoint* record_of(const std::map<Key, grantd_endpoint>& records, Key key) {
+  const auto at = records.find(key);
+  return at == records.end() ? nullptr : &at->second;
+}
+
 }  // namespace
 
 Result<std::size_t> Applier::refresh(BootNanoseconds now) {
@@ -76,7 +99,8 @@ Result<std::size_t> Applier::refresh(BootNanoseconds now) {
 Result<void> Applier::refresh_attachments() {
   auto read = kernel_.read_attachments();
   if (!read) return read.error();
-  state_.attachments = std::move(read).value();
+  state_.attachments = std::move(read.value().first);
+  state_.behind = std::move(read.value().behind);
   auto shaper = kernel_.read_shaper(state_.shaper);
   if (!shaper) return shaper.error();
   state_.shaper = std::move(shaper).value();
@@ -90,9 +114,9 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
   bool stays_open = false;  // what was to be closed
   for (const Step& step : plan.steps) {
     // Numbers that could not be written down are not given out: a restart would give them out again.
-    if (broken.contains(step.subject) || broken.contains(kNodeSubject) ||
+    if (broken.contains(step.subject) || (broken.contains(kNodeSubject) && bears_numbers(step.operation)) ||
         (step.after >= After::Losses && broken.contains(kLossesSubject)) ||
-        (step.after >= After::Doubt && stays_open)) {
+        (step.after >= After::Doubt && stays_open) || waits_for_closed(step.operation, report)) {
       report.left_out++;
       stays_open |= !leave_out(plan, step, now, report);
       continue;
@@ -114,18 +138,41 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
 }
 
 bool Applier::leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report) {
+  if (const auto* put = std::get_if<operation::PutEndpoint>(&step.operation))
+    return leave_out_guest(put->endpoint, record_of(state_.endpoints, put->endpoint->ifindex),
+                           operation::RemoveEndpoint{put->endpoint->ifindex}, step, now, report);
+  if (const auto* put = std::get_if<operation::PutHostGuest>(&step.operation))
+    return leave_out_guest(put->endpoint, record_of(state_.host_guests, put->cgroup_id),
+                           operation::RemoveHostGuest{put->cgroup_id}, step, now, report);
+  return leave_out_policy(plan, step, now, report);
+}
+
+bool Applier::leave_out_policy(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report) {
   const auto* publish = std::get_if<operation::Publish>(&step.operation);
   if (!publish || step.narrows == Narrows::No || !state_.published.contains(publish->slot)) return true;
   if (step.narrows == Narrows::WhereItsRulesDo && rules_open_as_much(plan, *publish)) return true;
-  const operation::Publish nothing{publish->slot, 0};
-  const auto closed = kernel_.perform(nothing);
+  if (!close(operation::Publish{publish->slot, 0}, step, now, report)) return false;
+  report.closed.push_back(publish->slot);
+  return true;
+}
+
+bool Applier::leave_out_guest(const grantd_endpoint& wanted, const grantd_endpoint* current, const Operation& remove,
+                              const Step& step, BootNanoseconds now, ApplyReport& report) {
+  if (!current || opens_as_much(wanted, *current)) return true;
+  const std::uint32_t endpoint_id = current->endpoint_id;
+  if (!close(remove, step, now, report)) return false;
+  report.closed_guests.push_back(endpoint_id);
+  return true;
+}
+
+bool Applier::close(const Operation& operation, const Step& step, BootNanoseconds now, ApplyReport& report) {
+  const auto closed = kernel_.perform(operation);
   if (closed) {
-    record(nothing, now, state_);
-    report.closed.push_back(publish->slot);
+    record(operation, now, state_);
     return true;
   }
-  errors_[operation_name(nothing)]++;
-  report.failed.push_back({operation_name(nothing), step.subject, closed.error()});
+  errors_[operation_name(operation)]++;
+  report.failed.push_back({operation_name(operation), step.subject, closed.error()});
   return false;
 }
 

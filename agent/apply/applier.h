@@ -22,7 +22,8 @@ struct FailedStep {
 struct ApplyReport {
   std::size_t done = 0, left_out = 0;
   std::vector<FailedStep> failed;
-  std::vector<std::uint32_t> closed;  // slots, for what narrows them could not be done
+  std::vector<std::uint32_t> closed;         // slots, for what narrows them could not be done
+  std::vector<std::uint32_t> closed_guests;  // endpoint_id of those whose records could not be narrowed
   std::chrono::nanoseconds
       in_force{};  // from the beginning until the last step that enforces; not the names for people
   bool complete() const { return failed.empty() && left_out == 0; }
@@ -39,7 +40,7 @@ class Applier {
   Result<void> refresh_attachments();
   // Steps in order. After one that fails, later ones of the same subject are left out; they stay
   // due, because the state that plan() starts from does not have them. Where one of those would have narrowed what is
-  // in force, its slot is closed.
+  // in force, its slot or its guest is closed.
   ApplyReport apply(const Plan& plan, BootNanoseconds now);
 
   const KernelState& state() const { return state_; }
@@ -48,6 +49,12 @@ class Applier {
  private:
   // False where it should have been closed and stays open.
   bool leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);
+  bool leave_out_policy(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);
+  // `current`: what is in force, or null. Without a record nothing of a guest passes, and to remove one takes no
+  // memory.
+  bool leave_out_guest(const grantd_endpoint& wanted, const grantd_endpoint* current, const Operation& remove,
+                       const Step& step, BootNanoseconds now, ApplyReport& report);
+  bool close(const Operation& operation, const Step& step, BootNanoseconds now, ApplyReport& report);
   bool rules_open_as_much(const Plan& plan, const operation::Publish& publish);
   // Of one plan, found where a step failed.
   struct WantedRules {

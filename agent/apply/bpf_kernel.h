@@ -16,7 +16,7 @@ class BpfKernel final : public Kernel {
   Result<void> perform(const Operation& operation) override;
   Result<KernelState> read() override;
   Result<operation::PutRules> read_rules(std::uint32_t rules_id, const RuleSet& rules) override;
-  Result<std::set<Attachment>> read_attachments() override;
+  Result<Attachments> read_attachments() override;
   // Before the process ends, and with it each link that has no pin: gives it one, or sets the guest's interface down.
   // What could not be pinned is an error.
   Result<void> leave();

@@ -16,7 +16,7 @@ class Kernel {
   // The rules of one rules_id whole; what has gone of them meanwhile is left out.
   virtual Result<operation::PutRules> read_rules(std::uint32_t rules_id, const RuleSet& rules) = 0;
   // What read() says of attachments, alone: interfaces come and go.
-  virtual Result<std::set<Attachment>> read_attachments() = 0;
+  virtual Result<Attachments> read_attachments() = 0;
   // The same of the queues' interfaces; `known` where they are those that it knows.
   virtual Result<ShaperState> read_shaper(const ShaperState& known) = 0;
 };

@@ -115,7 +115,7 @@ Result<void> read_tables(const Datapath& datapath, KernelState& state) {
 
 }  // namespace
 
-Result<std::set<Attachment>> BpfKernel::read_attachments() {
+Result<Attachments> BpfKernel::read_attachments() {
   std::map<Hook, std::uint32_t> ids;
   for (const auto& [hook, program] : datapath_.programs()) ids[hook] = program.id;
   return attacher_.present(ids);
@@ -148,7 +148,8 @@ Result<KernelState> BpfKernel::read() {
   state.shaper = std::move(shaper).value();
   auto present = read_attachments();
   if (!present) return present.error();
-  state.attachments = std::move(present).value();
+  state.attachments = std::move(present.value().first);
+  state.behind = std::move(present.value().behind);
   if (auto opened = open_attached(state.attachments); !opened) return opened.error();
   return state;
 }

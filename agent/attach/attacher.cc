@@ -52,6 +52,27 @@ std::set<std::uint32_t> maps_of_program(std::uint32_t id) {
   return {maps.begin(), maps.begin() + std::min<std::size_t>(info.nr_map_ids, maps.size())};
 }
 
+// A guard works on no maps, and so on no record: it says nothing about whose interface it closes.
+class GuardTags {
+ public:
+  explicit GuardTags(std::uint32_t stamp_mask) : stamp_mask_(stamp_mask) {}
+
+  // What cannot be told is taken for a guard: attach() puts ours in its place.
+  Result<bool> has(const std::string& tag, Hook hook) {
+    auto known = tags_.find(hook);
+    if (known == tags_.end()) {
+      auto guard = load_guard(hook, stamp_mask_);
+      if (!guard) return guard.error();
+      known = tags_.emplace(hook, program_tag(guard.value())).first;
+    }
+    return tag.empty() || known->second.empty() || tag == known->second;
+  }
+
+ private:
+  const std::uint32_t stamp_mask_;
+  std::map<Hook, std::string> tags_;  // a load for each hook, however many links there are
+};
+
 std::set<std::uint32_t> pinned_maps(const std::string& directory) {
   std::set<std::uint32_t> ids;
   std::error_code failed;
@@ -97,6 +118,17 @@ Error not_there(const Attachment& attachment) {
 // Whether the hook went away under us.
 bool is_gone(int error_number) { return error_number == ENOLINK || error_number == ENODEV; }
 
+// In another network namespace its program goes on under an index that may be another guest's here: it would be judged
+// as that one. A guard in its stead drops all; where it comes back, ours is attached again.
+bool is_elsewhere(const PinnedLink& link) { return !link.place && is_guest_hook(link.hook()); }
+
+// Whether its program is this one now; not where its hook went away under us.
+Result<bool> replace(const PinnedLink& link, int program_fd) {
+  if (bpf_link_update(link.link.get(), program_fd, nullptr) == 0) return true;
+  if (is_gone(errno)) return false;
+  return system_error("cannot replace the program of " + link.path, errno);
+}
+
 }  // namespace
 
 Result<void> Attacher::attach(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
@@ -107,6 +139,10 @@ Result<void> Attacher::attach(const Attachment& attachment, int program_fd, std:
 }
 
 Result<void> Attacher::attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
+  // A filter does not get before a link of ours that stands there already.
+  auto linked = live_link(links() + "/" + link_name(attachment), attachment);
+  if (!linked) return linked.error();
+  if (mode_ == AttachMode::Clsact && linked.value()) return attach_tcx(attachment, program_fd, program_id);
   if (mode_ != AttachMode::Clsact) {
     auto attached = attach_tcx(attachment, program_fd, program_id);
     // A filter of an agent before us would judge each packet once more.
@@ -266,13 +302,18 @@ Result<std::size_t> Attacher::adopt(const std::map<Hook, int>& program_fds) {
 
 Result<std::size_t> Attacher::adopt_links(const std::map<Hook, int>& program_fds) {
   std::size_t adopted = 0;
+  GuardTags guards(stamp_mask_);
   auto pinned = kept_.pin_again(links());
   if (!pinned) return pinned.error();
   for (const PinnedLink& each : pinned.value()) {
-    if (bpf_link_update(each.link.get(), program_fds.at(each.hook()), nullptr) != 0) {
-      if (is_gone(errno)) continue;
-      return system_error("cannot replace the program of " + each.path, errno);
+    if (is_interface_hook(each.hook()) && !is_elsewhere(each)) {
+      auto guard = guards.has(tag_of_link(each.link), each.hook());
+      if (!guard) return guard.error();
+      if (guard.value()) continue;
     }
+    auto replaced = is_elsewhere(each) ? close_elsewhere(each) : replace(each, program_fds.at(each.hook()));
+    if (!replaced) return replaced.error();
+    if (!replaced.value()) continue;
     if (is_interface_hook(each.hook())) mechanism_ = "tcx";
     adopted++;
   }
@@ -281,52 +322,54 @@ Result<std::size_t> Attacher::adopt_links(const std::map<Hook, int>& program_fds
 
 Result<std::size_t> Attacher::adopt_filters(const std::map<Hook, int>& program_fds) {
   std::size_t adopted = 0;
+  GuardTags guards(stamp_mask_);
   auto filters = all_filters();
   if (!filters) return filters.error();
   for (const ClsactFilter& filter : filters.value()) {
     const auto hook = hook_of(filter);
     if (!hook) continue;
+    adopted_filters_ = true;
+    auto guard = guards.has(program_tag(Descriptor(bpf_prog_get_fd_by_id(filter.program_id))), *hook);
+    if (!guard) return guard.error();
+    if (guard.value()) continue;
     if (auto replaced = replace_filter(filter, program_fds.at(*hook)); !replaced) {
       if (is_gone(replaced.error().error_number)) continue;
       return replaced.error();
     }
     mechanism_ = "clsact";
-    adopted_filters_ = true;
     adopted++;
   }
   return adopted;
 }
 
-// Its program goes on in another network namespace, under an index that may be another guest's here: it would be judged
-// as that one. A guard in its stead drops all; where it comes back, ours is attached again.
-Result<void> Attacher::close_away(const PinnedLink& link, const std::map<Hook, std::uint32_t>& program_ids) const {
-  const Hook hook = link.hook();
-  if (link.place || !is_guest_hook(hook) || link.info.program_id != program_ids.at(hook)) return {};
-  auto guard = load_guard(hook, stamp_mask_);
-  if (!guard) return guard.error();
-  if (bpf_link_update(link.link.get(), guard.value().get(), nullptr) == 0) return {};
-  return system_error("cannot close " + link.path + ", whose interface is in another network namespace", errno);
+Result<bool> Attacher::close_elsewhere(const PinnedLink& link) const {
+  auto guard = load_guard(link.hook(), stamp_mask_);
+  return guard ? replace(link, guard.value().get()) : guard.error();
 }
 
-Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_t>& program_ids) {
+Result<Attachments> Attacher::present(const std::map<Hook, std::uint32_t>& program_ids) {
   auto lock = lock_links(links());
   if (!lock) return lock.error();
-  std::set<Attachment> attachments;
+  Attachments standing;
   auto pinned = kept_.pin_again(links());
   if (!pinned) return pinned.error();
   for (const PinnedLink& each : pinned.value()) {
+    const std::uint32_t id = program_ids.at(each.hook());
+    if (each.info.program_id != id) continue;
     if (each.away()) {
-      if (auto closed = close_away(each, program_ids); !closed) return closed.error();
+      if (is_elsewhere(each))
+        if (auto closed = close_elsewhere(each); !closed) return closed.error();
       continue;
     }
-    const std::uint32_t id = program_ids.at(each.attachment.hook);
-    if (each.info.program_id != id) continue;
     if (is_interface_hook(each.attachment.hook)) {
       auto first = is_first(each.attachment, id);
       if (!first) return first.error();
-      if (!first.value()) continue;
+      if (!first.value()) {
+        standing.behind.insert(each.attachment);
+        continue;
+      }
     }
-    attachments.insert(each.attachment);
+    standing.first.insert(each.attachment);
   }
   auto filters = all_filters();
   if (!filters) return filters.error();
@@ -335,9 +378,9 @@ Result<std::set<Attachment>> Attacher::present(const std::map<Hook, std::uint32_
       if (!is_interface_hook(hook) || filter.program_id != id || filter.egress != (hook == Hook::ToGuest)) continue;
       auto first = is_first_of_all(filter, hook);
       if (!first) return first.error();
-      if (first.value()) attachments.insert({hook, filter.ifindex, 0});
+      (first.value() ? standing.first : standing.behind).insert({hook, filter.ifindex, 0});
     }
-  return attachments;
+  return standing;
 }
 
 Result<std::vector<Attachment>> Attacher::pin_all() {

@@ -30,12 +30,13 @@ class Attacher {
   Result<void> attach(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   // What is not there is no error.
   Result<void> detach(const Attachment& attachment);
-  // Programs of an earlier agent on a hook of ours are replaced by these, each in one step. Returns how
-  // many. To be called once, before all others: it also ends what an agent that died had begun.
+  // Programs of an earlier agent on a hook of ours are replaced by these, each in one step; a guard stays until
+  // attach(), as the record at its index may be of an interface before. Returns how many. To be called once, before
+  // all others: it also ends what an agent that died had begun.
   Result<std::size_t> adopt(const std::map<Hook, int>& program_fds);
-  // Where these programs stand, each the first on its hook. Pins of links whose interface or cgroup is
+  // Where these programs stand. Pins of links whose interface or cgroup is
   // gone are removed; guests' interfaces in another network namespace are closed.
-  Result<std::set<Attachment>> present(const std::map<Hook, std::uint32_t>& program_ids);
+  Result<Attachments> present(const std::map<Hook, std::uint32_t>& program_ids);
   // Gives each link its pin again that has lost it. Which have none all the same, and so end with this process.
   Result<std::vector<Attachment>> pin_all();
   // Whether a program of ours, of any agent or a guard, stands first on a hook of an interface, so that it holds also
@@ -66,7 +67,7 @@ class Attacher {
   Result<void> pin_new(const Attachment& attachment, Descriptor link);
   Result<void> move_to_front(const Attachment& attachment, const Descriptor& old, int program_fd);
   Result<void> attach_cgroup(const Attachment& attachment, int program_fd, std::uint32_t program_id);
-  Result<void> close_away(const PinnedLink& link, const std::map<Hook, std::uint32_t>& program_ids) const;
+  Result<bool> close_elsewhere(const PinnedLink& link) const;
   Result<std::size_t> adopt_links(const std::map<Hook, int>& program_fds);
   Result<std::size_t> adopt_filters(const std::map<Hook, int>& program_fds);
   Result<void> add_interfaces_with_links_of_others(std::set<std::uint32_t>& interfaces) const;

@@ -14,6 +14,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstring>
+#include <fstream>
 
 namespace grantd {
 
@@ -139,6 +140,24 @@ Result<LinkInfo> link_info(int link_fd) {
     result.attach_type = info.netns.attach_type;
   }
   return result;
+}
+
+std::string program_tag(const Descriptor& program) {
+  bpf_prog_info info{};
+  __u32 length = sizeof(info);
+  if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0) return "";
+  std::string tag;
+  for (const __u8 byte : info.tag)
+    for (const unsigned digit : {static_cast<unsigned>(byte) >> 4U, static_cast<unsigned>(byte) & 15U})
+      tag += "0123456789abcdef"[digit];
+  return tag;
+}
+
+std::string tag_of_link(const Descriptor& link) {
+  std::ifstream told("/proc/self/fdinfo/" + std::to_string(link.get()));
+  for (std::string name, value; told >> name >> value;)
+    if (name == "prog_tag:") return value;
+  return "";
 }
 
 std::optional<Hook> hook_of_type(std::uint32_t type, bool of_interface, Hook likely) {

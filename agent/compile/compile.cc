@@ -5,6 +5,7 @@
 #include "agent/compile/guests_elsewhere.h"
 #include "agent/compile/realm_prefixes.h"
 #include "agent/compile/room.h"
+#include "agent/compile/validity.h"
 
 #include <algorithm>
 #include <iterator>
@@ -13,12 +14,21 @@ namespace grantd {
 
 namespace {
 
-void refuse(const Grant& grant, const SourcePosition& wrong_at, const std::string& why, CompiledPolicy& policy) {
-  policy.refused.push_back({grant.key(), why});
+void refuse(const Grant& grant, const TimeFacts& time, const SourcePosition& wrong_at, std::string why,
+            CompiledPolicy& policy) {
+  CompiledGrant times;
+  judge_validity(grant, time, times);
+  if (grant.revoked) why += "; it is revoked all the same";
+  RefusedGrant refused{grant.key(), why, grant.revoked};
+  if (times.quarantine.empty()) {  // by a clock that is trusted
+    refused.not_after = times.not_after;
+    refused.end_reason = times.end_reason;
+  }
+  policy.refused.push_back(std::move(refused));
   Problem problem;
   problem.position = wrong_at;
   problem.object = "Grant " + grant.key();
-  problem.message = why;
+  problem.message = std::move(why);
   policy.problems.push_back(std::move(problem));
 }
 
@@ -59,7 +69,7 @@ class GrantsCompiler {
         policy_.grants.push_back(std::move(compiled).value());
         continue;
       }
-      refuse(*grant, wrong_at, compiled.error().message, policy_);
+      refuse(*grant, time_, wrong_at, compiled.error().message, policy_);
       if (!room_.holds(grant->key())) quarantine(grant->key(), "its Grant is refused", Cause::GrantRefused);
     }
   }
@@ -101,12 +111,12 @@ class GrantsCompiler {
   Room room_;
 };
 
-void report_excess(const char* object, const grantd_bound& bound, const char* message, const char* setting,
+void report_excess(const char* object, const grantd_bound& bound, std::string message, const char* setting,
                    CompiledPolicy& policy) {
   Problem problem;
   problem.object = object;
   problem.value = std::to_string(bound.used + bound.refused);
-  problem.message = message;
+  problem.message = std::move(message);
   problem.accepted = "at most " + std::to_string(bound.most) + " (" + setting + ")";
   policy.problems.push_back(std::move(problem));
 }
@@ -212,7 +222,8 @@ CompiledPolicy compile(const DesiredState& desired, const NodeFacts& node, const
   grants.room().tell(policy.bounds);
   if (const auto& without = grants.room().realms_without_identity(); !without.empty())
     report_excess("realms", policy.bounds[GRANTD_BOUND_IDENTITIES],
-                  "and Grants are more than this node has identities for; Realms that come last by name are nobody",
+                  "and Grants are more than this node has identities for; Realm " + *without.begin() +
+                      " and new ones after it by name are nobody",
                   "--max-identities", policy);
   policy.uplinks = compile_uplinks(node, policy.endpoints, policy.problems);
   compile_prefixes(desired, guests_elsewhere(desired.elsewhere, choice, here, node, policy.problems), node, limits,

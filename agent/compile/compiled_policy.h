@@ -80,10 +80,14 @@ struct CompiledGrant {
   SourcePosition position;
 };
 
-// A Grant that compile refused. Its guests keep the policy in force, or are quarantined.
+// A Grant that compile refused. Its guests keep the policy in force, or are quarantined; what it says of its end holds
+// all the same where that is sooner.
 struct RefusedGrant {
   std::string key;
   std::string why;
+  bool revoked = false;
+  BootNanoseconds not_after = ~0ULL;
+  grantd_reason end_reason = GRANTD_REASON_EXPIRED;
 };
 
 struct CompiledPrefix {

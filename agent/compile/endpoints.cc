@@ -297,6 +297,22 @@ void refuse_shared_addresses(std::vector<CompiledEndpoint>& endpoints, std::vect
     }
 }
 
+// A name that nothing has may be misspelt; a pattern may match nothing on purpose.
+void report_absent(const UplinkRule& rule, const std::vector<InterfaceFact>& interfaces,
+                   std::vector<Problem>& problems) {
+  const std::string& name = rule.interface_glob;
+  if (name.find_first_of("*?") != std::string::npos ||
+      std::any_of(interfaces.begin(), interfaces.end(), [&](const InterfaceFact& each) { return each.name == name; }))
+    return;
+  problems.push_back({Severity::Warning,
+                      {},
+                      "uplink " + name,
+                      "--uplink",
+                      name,
+                      "no such interface on this node yet; what comes in by another one is judged as that one's",
+                      ""});
+}
+
 }  // namespace
 
 bool matches_glob(const std::string& glob, const std::string& text) {
@@ -356,6 +372,7 @@ std::vector<CompiledUplink> compile_uplinks(const NodeFacts& node, const std::ve
     }
     uplinks.push_back({each.name, each.ifindex, static_cast<std::uint8_t>(rule->uplink_class), each.layer3});
   }
+  for (const UplinkRule& rule : node.uplink_rules) report_absent(rule, node.interfaces, problems);
   std::sort(uplinks.begin(), uplinks.end(),
             [](const CompiledUplink& a, const CompiledUplink& b) { return a.interface < b.interface; });
   return uplinks;

@@ -71,7 +71,8 @@ struct NodeFacts {
 struct TimeFacts {
   WallTime now;
   BootNanoseconds boot_now = 0;
-  bool trusted = true;  // false: unsynchronised or behind the highest time seen: dated Grants are quarantined
+  WallTime highest_seen;  // what has ended by then does not begin again
+  bool trusted = true;    // false: unsynchronised or behind the highest time seen: dated Grants are quarantined
   std::map<std::string, WallTime> revoked_at;  // Grant key -> when this node first saw the revocation
   // Grant key -> earliest end of notice ever reckoned for the running revocation.
   std::map<std::string, WallTime> notice_ends;

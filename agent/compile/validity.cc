@@ -18,6 +18,9 @@ BootNanoseconds boot_time(WallTime wall, const TimeFacts& time) {
   return behind < time.boot_now ? time.boot_now - behind : 1;
 }
 
+// A clock that is set back by less than what makes it distrusted gives no Grant time again.
+WallTime latest(const TimeFacts& time) { return std::max(time.now, time.highest_seen); }
+
 bool expired_before(const Grant& grant, const TimeFacts& time) {
   const auto found = time.expired.find(grant.key());
   return found != time.expired.end() && found->second == grant.spec_hash;
@@ -66,7 +69,8 @@ bool judge_validity(const Grant& grant, const TimeFacts& time, CompiledGrant& co
   if (grant.revoked) {
     compiled.phase = GRANTD_PHASE_REVOKED;
     const WallTime end = notice_end(grant, time);
-    const BootNanoseconds end_ns = grant.notice_period.count() == 0 || end <= time.now ? 1 : boot_time(end, time);
+    const bool over = grant.notice_period.count() == 0 || end <= latest(time);
+    const BootNanoseconds end_ns = over ? 1 : boot_time(end, time);
     if (end_ns < compiled.not_after) {
       compiled.not_after = end_ns;
       compiled.end_reason = GRANTD_REASON_REVOKED;
@@ -101,7 +105,7 @@ TimeFacts latch(const TimeFacts& time, const std::vector<Grant>& grants) {
       const auto end = time.notice_ends.find(key);
       if (end != time.notice_ends.end()) next.notice_ends[key] = std::min(next.notice_ends[key], end->second);
     }
-    const bool over = time.trusted && grant.valid_until && time.now >= *grant.valid_until;
+    const bool over = time.trusted && grant.valid_until && latest(time) >= *grant.valid_until;
     if (over || expired_before(grant, time)) next.expired[key] = grant.spec_hash;
   }
   keep_gone(time, there, next);

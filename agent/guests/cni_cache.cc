@@ -5,6 +5,7 @@
 #include "crd-sync/names.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 
 namespace grantd {
@@ -73,19 +74,25 @@ std::optional<PodRecord> parse_cni_result(std::string_view text) {
   return record;
 }
 
-std::vector<PodRecord> read_cni_cache(const std::string& directory) {
+CniCache read_cni_cache(const std::string& directory) {
   std::vector<std::string> names;
   std::error_code failed;
   for (std::filesystem::directory_iterator each(directory, failed), end; !failed && each != end; each.increment(failed))
     if (names.size() < kMaxFiles) names.push_back(each->path().string());
   std::sort(names.begin(), names.end());
-  std::vector<PodRecord> records;
+  CniCache cache;
+  cache.complete = !failed || failed.value() == ENOENT;
   for (const std::string& name : names) {
     const auto text = read_whole_file(name, kMaxBytes);
-    if (!text) continue;
-    if (auto record = parse_cni_result(text.value())) records.push_back(std::move(*record));
+    if (!text) {
+      // Gone since it was listed, or no file that a runtime writes.
+      const int error = text.error().error_number;
+      cache.complete &= error == ENOENT || error == EFBIG || error == EISDIR;
+      continue;
+    }
+    if (auto record = parse_cni_result(text.value())) cache.records.push_back(std::move(*record));
   }
-  return records;
+  return cache;
 }
 
 }  // namespace grantd

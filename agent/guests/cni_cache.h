@@ -16,8 +16,13 @@ inline constexpr const char* kDefaultCniCache = "/var/lib/cni/results";
 // One file of it (kind cniCacheV1). Nothing where it is of another kind, or of no pod.
 std::optional<PodRecord> parse_cni_result(std::string_view text);
 
-// All files of the directory, by name; one that cannot be read is left out, because it may be half written and will
+struct CniCache {
+  std::vector<PodRecord> records;
+  bool complete = true;  // nothing of it could not be read, as for want of descriptors
+};
+
+// All files of the directory, by name; one without a whole result is left out, because it may be half written and will
 // be told of again. A directory that is not there holds none.
-std::vector<PodRecord> read_cni_cache(const std::string& directory);
+CniCache read_cni_cache(const std::string& directory);
 
 }  // namespace grantd

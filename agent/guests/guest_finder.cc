@@ -58,7 +58,7 @@ void GuestFinder::read_records() {
   if (!std::exchange(stale_, false)) return;
   (void)records_.watch.renew().ok();
   (void)cache_.watch.renew().ok();
-  by_pod_.clear();
+  auto before = std::exchange(by_pod_, {});
   problems_.clear();
   const auto add = [this](PodRecord record) { by_pod_[name_of(record)].push_back(std::move(record)); };
   const auto report = [this](const std::string& what) {
@@ -68,11 +68,20 @@ void GuestFinder::read_records() {
   auto written = read_cni_records(records_.path);
   if (!written) {
     report(written.error().message);
+    stale_ = true;
   } else {
     for (const CniRecord& record : written.value().records) add(pod_record(record));
-    for (const Error& damaged : written.value().damaged) report(damaged.message);
+    for (const Error& damaged : written.value().damaged) {
+      report(damaged.message);
+      stale_ |= damaged.error_number != 0;
+    }
   }
-  for (PodRecord& record : read_cni_cache(cache_.path)) add(std::move(record));
+  CniCache cache = read_cni_cache(cache_.path);
+  stale_ |= !cache.complete;
+  for (PodRecord& record : cache.records) add(std::move(record));
+  // What could not be read is read again at the next look, and until then known as it was: the kernel has its say
+  // about it all the same.
+  if (stale_) by_pod_.merge(before);
 }
 
 std::vector<PodInterface> GuestFinder::find_recorded(const Workload& guest, const NodeFacts& node) {

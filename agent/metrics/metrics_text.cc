@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <tuple>
 
 namespace grantd {
 namespace {
@@ -130,26 +132,43 @@ void add_buckets(const Snapshot& snapshot, Families& families) {
   }
 }
 
+struct GuestUsage {
+  std::uint64_t allowed_bytes = 0, returned_bytes = 0, refused_bytes = 0, lost_bytes = 0, waiting_bytes = 0;
+};
+
+// By Grant, guest and direction: a guest may have several interfaces, and left one behind, which is in quarantine.
+std::map<std::tuple<std::string, std::string, std::uint32_t>, GuestUsage> usage_by_guest(const Snapshot& snapshot) {
+  std::map<std::tuple<std::string, std::string, std::uint32_t>, GuestUsage> all;
+  for (const auto& [endpoint_id, pair] : snapshot.usage) {
+    const auto guest = snapshot.guests.find(endpoint_id);
+    if (guest == snapshot.guests.end() || guest->second.slot == 0) continue;
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
+      const UsageState& state = pair[direction];
+      GuestUsage& sum = all[{grant_name(snapshot, guest->second.slot), guest_name(snapshot, endpoint_id), direction}];
+      sum.allowed_bytes += state.usage.allowed_bytes;
+      sum.returned_bytes += state.usage.returned_bytes;
+      sum.refused_bytes += state.usage.refused_bytes;
+      sum.lost_bytes += state.lost_bytes();
+      sum.waiting_bytes += state.waiting_bytes;
+    }
+  }
+  return all;
+}
+
 // Of limited Grants alone: others are not counted by guest.
 void add_usage(const Snapshot& snapshot, Families& families) {
   const auto bytes = families.open("grantd_limited_bytes_total", kCounter,
                                    "Bytes of a guest under a limit: allowed; of them delayed; refused by the bucket; "
                                    "lost in a full queue.");
   const auto waiting = families.open("grantd_queue_bytes", kGauge, "Bytes of a guest that wait for their turn now.");
-  for (const auto& [endpoint_id, pair] : snapshot.usage) {
-    const auto guest = snapshot.guests.find(endpoint_id);
-    if (guest == snapshot.guests.end()) continue;  // it is gone
-    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
-      const UsageState& state = pair[direction];
-      const Labels labels = {{"grant", grant_name(snapshot, guest->second.slot)},
-                             {"guest", guest_name(snapshot, endpoint_id)},
-                             {"direction", direction_name(direction)}};
-      families.add(bytes, with(labels, "outcome", "allowed"), state.usage.allowed_bytes);
-      families.add(bytes, with(labels, "outcome", "delayed"), state.usage.returned_bytes);
-      families.add(bytes, with(labels, "outcome", "refused"), state.usage.refused_bytes);
-      families.add(bytes, with(labels, "outcome", "lost"), state.lost_bytes());
-      families.add(waiting, labels, state.waiting_bytes);
-    }
+  for (const auto& [key, usage] : usage_by_guest(snapshot)) {
+    const auto& [grant, guest, direction] = key;
+    const Labels labels = {{"grant", grant}, {"guest", guest}, {"direction", direction_name(direction)}};
+    families.add(bytes, with(labels, "outcome", "allowed"), usage.allowed_bytes);
+    families.add(bytes, with(labels, "outcome", "delayed"), usage.returned_bytes);
+    families.add(bytes, with(labels, "outcome", "refused"), usage.refused_bytes);
+    families.add(bytes, with(labels, "outcome", "lost"), usage.lost_bytes);
+    families.add(waiting, labels, usage.waiting_bytes);
   }
 }
 

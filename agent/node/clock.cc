@@ -35,6 +35,10 @@ bool close_to(std::uint64_t one, std::uint64_t other) {
 
 }  // namespace
 
+WallTime wall_by(std::uint64_t offset_ns, BootNanoseconds boot) {
+  return WallTime(std::chrono::nanoseconds(static_cast<std::int64_t>(boot + offset_ns)));
+}
+
 BootNanoseconds boot_now() { return read_clock(CLOCK_BOOTTIME); }
 
 Result<NodeClock> NodeClock::open(std::uint64_t known_offset_ns) {
@@ -66,9 +70,7 @@ bool NodeClock::drain() {
   return true;
 }
 
-WallTime NodeClock::wall(BootNanoseconds boot) const {
-  return WallTime(std::chrono::nanoseconds(static_cast<std::int64_t>(boot + offset_ns_)));
-}
+WallTime NodeClock::wall(BootNanoseconds boot) const { return wall_by(offset_ns_, boot); }
 
 bool NodeClock::synchronised() {
   timex state{};

@@ -8,6 +8,7 @@
 namespace grantd {
 
 BootNanoseconds boot_now();
+WallTime wall_by(std::uint64_t offset_ns, BootNanoseconds boot);
 
 class NodeClock {
  public:

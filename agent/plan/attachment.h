@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <set>
 
 namespace grantd {
 
@@ -17,6 +18,11 @@ struct Attachment {
   std::uint32_t ifindex = 0;    // 0 for hooks of a cgroup
   std::uint64_t cgroup_id = 0;  // 0 for hooks of an interface
   auto operator<=>(const Attachment&) const = default;
+};
+
+// Where programs of ours stand: those that see a packet before all others, and those that somebody has got before.
+struct Attachments {
+  std::set<Attachment> first, behind;
 };
 
 }  // namespace grantd

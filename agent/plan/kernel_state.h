@@ -9,8 +9,10 @@
 #include "maps/abi/policy.h"
 #include "maps/abi/queue.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -67,6 +69,7 @@ struct KernelState {
   // Slots that have flow, fragment and counter tables -> flows that the first one holds; 0 for slot 0.
   std::map<std::uint32_t, std::uint32_t> tables;
   std::set<Attachment> attachments;
+  std::set<Attachment> behind;  // ours too, where somebody else's program stands before it
   ShaperState shaper;
   grantd_shaper shaper_record{};
   std::map<std::uint32_t, grantd_queue> queues;  // by endpoint_id
@@ -76,6 +79,13 @@ struct KernelState {
   // Policies that are not in force any more, since when. Forgotten when the agent restarts: then
   // the time counts anew.
   std::map<std::uint64_t, BootNanoseconds> retired_at;
+
+  // Our programs stand on the guest's interface, whoever is before them; one that was made again has none.
+  bool stands_on(std::uint32_t ifindex) const {
+    return std::all_of(std::begin(kGuestHooks), std::end(kGuestHooks), [&](Hook hook) {
+      return attachments.contains({hook, ifindex, 0}) || behind.contains({hook, ifindex, 0});
+    });
+  }
 };
 
 }  // namespace grantd

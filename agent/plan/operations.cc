@@ -14,8 +14,16 @@ struct Recorder {
   KernelState& state;
 
   void operator()(const PutNode& o) { state.node = o.node; }
-  void operator()(const Attach& o) { state.attachments.insert(o.attachment); }
-  void operator()(const Detach& o) { state.attachments.erase(o.attachment); }
+  void operator()(const Attach& o) {
+    state.attachments.insert(o.attachment);
+    state.behind.erase(o.attachment);
+    // Another interface may have come to this index; the kernel forgot the one before by itself.
+    if (is_guest_hook(o.attachment.hook)) state.devices.erase(o.attachment.ifindex);
+  }
+  void operator()(const Detach& o) {
+    state.attachments.erase(o.attachment);
+    state.behind.erase(o.attachment);
+  }
   void operator()(const MakeTables& o) {
     for (std::uint32_t slot : o.slots) state.tables[slot] = slot ? o.flows : 0;
   }

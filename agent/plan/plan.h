@@ -21,6 +21,7 @@ struct PlanFacts {
   std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT;
   std::uint32_t pid = 0;
   std::uint64_t boot_to_wall_ns = 0;
+  bool clock_trusted = true;
   grantd_shaper_mode shaper = GRANTD_SHAPER_POLICER;
   std::string shaper_why;
   std::uint32_t shaper_secret = 0;  // where there is none yet

@@ -19,6 +19,12 @@ bool says_the_same(grantd_endpoint one, const grantd_endpoint& other) {
   return same_bytes(one, other);
 }
 
+// What enforces waits for the name under a new number, for no other news of a name.
+std::string name_subject(const std::string& subject) { return "name of " + subject; }
+
+// Of a record that was there before, for whose sake no attachment is left out.
+std::string record_subject(std::uint32_t ifindex) { return "old record of " + interface_subject(ifindex); }
+
 constexpr Hook kConnectHooks[] = {Hook::Connect4, Hook::Connect6};
 constexpr Hook kSocketHooks[] = {Hook::SkbEgress, Hook::SkbIngress};
 
@@ -26,6 +32,14 @@ constexpr Hook kSocketHooks[] = {Hook::SkbEgress, Hook::SkbIngress};
 
 void Planner::attach(const Attachment& attachment, const std::string& subject) {
   if (!kernel_.attachments.contains(attachment)) add(Close, subject, operation::Attach{attachment});
+}
+
+// The record of an interface that had this index before goes first: our programs would judge by it. Where it cannot,
+// they come all the same, as without them all is open.
+void Planner::attach_guest(std::uint32_t ifindex, const std::string& subject) {
+  if (!kernel_.stands_on(ifindex) && kernel_.endpoints.contains(ifindex))
+    add(Close, record_subject(ifindex), operation::RemoveEndpoint{ifindex});
+  for (Hook hook : kGuestHooks) attach({hook, ifindex, 0}, subject);
 }
 
 std::uint32_t Planner::slot_of(const CompiledEndpoint& endpoint) const {
@@ -55,12 +69,8 @@ void Planner::plan_endpoints() {
 void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
   const std::string subject = guest_subject(endpoint.guest);
   // An attachment without a record drops everything, so it comes first.
-  bool attached = true;
-  if (!endpoint.host_network)
-    for (Hook hook : kGuestHooks) {
-      attached = attached && kernel_.attachments.contains({hook, endpoint.ifindex, 0});
-      attach({hook, endpoint.ifindex, 0}, subject);
-    }
+  const bool attached = kernel_.stands_on(endpoint.ifindex);
+  if (!endpoint.host_network) attach_guest(endpoint.ifindex, subject);
   if (endpoint.without_record) {
     plan_closed(endpoint);
     return;
@@ -70,25 +80,27 @@ void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
   if (slot == 0 && named.quarantine.empty()) named.quarantine = "its Grant has no place on this node";
   if (endpoint.host_network) {
     const auto have = kernel_.host_guests.find(endpoint.cgroup_id);
-    const std::uint32_t id = have != kernel_.host_guests.end() ? have->second.endpoint_id : take_endpoint_id();
-    put_guest(id, encode_guest(named, slot), subject);
+    const bool known = have != kernel_.host_guests.end();
+    const std::uint32_t id = known ? have->second.endpoint_id : take_endpoint_id();
+    put_guest(id, encode_guest(named, slot), known ? name_subject(subject) : subject);
     plan_host_guest(endpoint, slot, id);
     return;
   }
   grantd_endpoint record = encode_endpoint(endpoint);
   const auto have = kernel_.endpoints.find(endpoint.ifindex);
   const grantd_endpoint* current = have == kernel_.endpoints.end() ? nullptr : &have->second;
+  bool same = false;
   if (current) {
     const auto guest = kernel_.guests.find(current->endpoint_id);
     // An interface that was made again under the same index has no program: another endpoint.
     // So is one under the same name that is another pod.
-    const bool same = attached && guest != kernel_.guests.end() && text_of(guest->second.guest) == endpoint.guest &&
-                      text_of(guest->second.uid) == endpoint.uid;
+    same = attached && guest != kernel_.guests.end() && text_of(guest->second.guest) == endpoint.guest &&
+           text_of(guest->second.uid) == endpoint.uid;
     record.endpoint_id = same ? current->endpoint_id : take_endpoint_id();
   } else {
     record.endpoint_id = take_endpoint_id();
   }
-  put_guest(record.endpoint_id, encode_guest(named, slot), subject);
+  put_guest(record.endpoint_id, encode_guest(named, slot), same ? name_subject(subject) : subject);
   if (slot) used_slots_.insert(slot);
   if (slot && !endpoint.layer3) limited_guests_.push_back({record.endpoint_id, slot, endpoint.ifindex, attached});
   record.slot = slot;
@@ -144,14 +156,18 @@ void Planner::close_abandoned_endpoints() {
       add(Close, subject, operation::RemoveEndpoint{ifindex});
       continue;
     }
-    for (Hook hook : kGuestHooks) attach({hook, ifindex, 0}, subject);
-    if (record.slot != 0) add(Close, subject, operation::PutEndpoint{with_slot(record, 0, take_version())});
+    // One that was made again is another endpoint here too.
+    grantd_endpoint closed = record;
+    if (!kernel_.stands_on(ifindex)) closed.endpoint_id = take_endpoint_id();
+    attach_guest(ifindex, subject);
+    if (closed.slot != 0 || closed.endpoint_id != record.endpoint_id)
+      add(Close, record_subject(ifindex), operation::PutEndpoint{with_slot(closed, 0, take_version())});
     const auto have = kernel_.guests.find(record.endpoint_id);
     if (have == kernel_.guests.end()) continue;
     grantd_guest guest = have->second;
     guest.slot = 0;
     copy_text(guest.quarantine, "its Workload or pod is gone, or is no guest any more");
-    put_guest(record.endpoint_id, guest, subject);
+    put_guest(closed.endpoint_id, guest, subject);
   }
 }
 

@@ -9,8 +9,21 @@ namespace grantd {
 
 namespace {
 
+constexpr BootNanoseconds kAtOnce = 1;  // 0 is no time
+
 // Epochs of realms are never 0: a flow of that one waits for its peer.
 std::uint32_t never_zero(std::uint32_t epoch) { return epoch ? epoch : 1; }
+
+bool is_dated(const grantd_policy& policy) {
+  return policy.not_before_ns != 0 || (policy.not_after_ns != GRANTD_TIME_NEVER && policy.not_after_ns != kAtOnce);
+}
+
+// The clock was set since its end was reckoned. Ahead: it is nearer.
+BootNanoseconds after_clock(BootNanoseconds not_after, std::uint64_t before_ns, std::uint64_t now_ns) {
+  if (before_ns == 0 || now_ns <= before_ns || not_after == GRANTD_TIME_NEVER) return not_after;
+  const std::uint64_t ahead = now_ns - before_ns;
+  return not_after > ahead ? not_after - ahead : kAtOnce;
+}
 
 }  // namespace
 
@@ -23,8 +36,27 @@ void Planner::plan_grants() {
   for (const RefusedGrant& grant : wanted_.refused) keep_refused(grant);
 }
 
+// A revocation closes the destinations at once and leaves the parties until its notice is over. The rules in force
+// cannot be parted so: all of them end.
+bool Planner::end_sooner(const RefusedGrant& grant, grantd_policy& policy) const {
+  BootNanoseconds end = after_clock(policy.not_after_ns, kernel_.node.boot_to_wall_ns, facts_.boot_to_wall_ns);
+  auto reason = static_cast<grantd_reason>(policy.end_reason);
+  if (grant.not_after < end) {
+    end = grant.not_after;
+    reason = grant.end_reason;
+  }
+  if (grant.revoked && policy.end_reason != GRANTD_REASON_REVOKED) {
+    end = kAtOnce;
+    reason = GRANTD_REASON_REVOKED;
+  }
+  if (end >= policy.not_after_ns) return false;
+  policy.not_after_ns = end;
+  policy.end_reason = reason;
+  return true;
+}
+
 // A Grant that was refused keeps the policy in force; but where a realm of its rules loses addresses,
-// its flows are in doubt like all others.
+// its flows are in doubt like all others, and it ends no later than it says now.
 void Planner::keep_refused(const RefusedGrant& grant) {
   const std::string subject = grant_subject(grant.key);
   const auto slot = slots_.find(grant.key);
@@ -44,9 +76,13 @@ void Planner::keep_refused(const RefusedGrant& grant) {
     loses = !losers_.empty();
   else
     for (const grantd_idrule_key& key : rules->second.identity_rules) loses = loses || losers_.contains(key.identity);
-  if (!loses && !unsettled_) return;
   grantd_policy policy = current->second;
-  policy.realm_epoch = never_zero(policy.realm_epoch + 1);
+  if (is_dated(policy) && !facts_.clock_trusted) {
+    close(subject, slot->second);
+    return;
+  }
+  if (!end_sooner(grant, policy) && !loses && !unsettled_) return;
+  if (loses || unsettled_) policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   publish(subject, slot->second, policy, Narrows::Yes, loses ? After::Losses : After::Nothing);
 }
 

@@ -7,7 +7,9 @@ namespace grantd {
 
 namespace {
 constexpr const char* kSubject = "retired";
-}
+// The kernel waits for a grace period in each removal, some 50 ms for the tables of one slot, and edits wait for that.
+constexpr std::size_t kTablesAtOnce = 1;
+}  // namespace
 
 void Planner::retire() {
   std::set<std::uint64_t> kept;
@@ -51,8 +53,15 @@ void Planner::retire_slots(const std::set<std::uint64_t>& kept) {
   for (const auto& [name, slot] : slots_) used.insert(slot);
   for (std::uint64_t policy_id : kept) used.insert(kernel_.policies.at(policy_id).slot);
   operation::RemoveTables remove;
-  for (const auto& [slot, flows] : kernel_.tables)
-    if (slot != 0 && !used.contains(slot)) remove.slots.push_back(slot);
+  for (const auto& [slot, flows] : kernel_.tables) {
+    if (slot == 0 || used.contains(slot)) continue;
+    if (remove.slots.size() < kTablesAtOnce) {
+      remove.slots.push_back(slot);
+    } else {
+      used.insert(slot);
+      plan_.next_due = facts_.now;
+    }
+  }
   if (!remove.slots.empty()) add(Retire, kSubject, std::move(remove));
   for (const auto& [slot, name] : kernel_.slot_names)
     if (!used.contains(slot)) add(Retire, kSubject, operation::RemoveSlotName{slot});

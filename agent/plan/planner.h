@@ -49,6 +49,7 @@ class Planner {
   bool touches_loser(const CompiledGrant& grant) const;
   bool names_anew(const CompiledGrant& grant, const grantd_policy& current) const;
   void keep_refused(const RefusedGrant& grant);
+  bool end_sooner(const RefusedGrant& grant, grantd_policy& policy) const;
   void publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows,
                After after);
   void close(const std::string& subject, std::uint32_t slot);
@@ -64,6 +65,7 @@ class Planner {
   void close_abandoned_host_guests();
   void plan_uplinks();
   void attach(const Attachment& attachment, const std::string& subject);
+  void attach_guest(std::uint32_t ifindex, const std::string& subject);
   std::uint32_t slot_of(const CompiledEndpoint& endpoint) const;
   void put_guest(std::uint32_t endpoint_id, const grantd_guest& guest, const std::string& subject);
 

@@ -1,5 +1,7 @@
 #include "agent/plan/width.h"
 
+#include "agent/plan/encode.h"
+
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -98,6 +100,20 @@ bool opens_as_much(const grantd_policy& wanted, const grantd_policy& current, Bo
   for (std::size_t direction = 0; direction < GRANTD_DIRECTIONS; direction++)
     if (!opens_as_much(wanted.limit[direction], current.limit[direction])) return false;
   return wanted.identity == current.identity && wanted.slot == current.slot;
+}
+
+bool opens_as_much(const grantd_endpoint& wanted, const grantd_endpoint& current) {
+  if (current.slot == 0) return true;
+  const auto lacks = [](const auto& addresses, const auto& address) {
+    return std::none_of(std::begin(addresses), std::end(addresses),
+                        [&](const auto& each) { return same_bytes(each, address); });
+  };
+  for (const auto& each : current.ipv4)
+    if (each && lacks(wanted.ipv4, each)) return false;
+  for (const auto& each : current.ipv6)
+    if (!same_bytes(each, grantd_address{}) && lacks(wanted.ipv6, each)) return false;
+  return wanted.slot == current.slot && wanted.endpoint_id == current.endpoint_id && wanted.flags == current.flags &&
+         same_bytes(wanted.mac, current.mac) && same_bytes(wanted.link_local, current.link_local);
 }
 
 bool opens_as_much(const operation::PutRules& wanted, const operation::PutRules& current) {

@@ -7,6 +7,8 @@ namespace grantd {
 
 // Apart from their rules. Flows that are put in doubt are another question.
 bool opens_as_much(const grantd_policy& wanted, const grantd_policy& current, BootNanoseconds now);
+// Of one guest: under the same Grant, with every address that it has.
+bool opens_as_much(const grantd_endpoint& wanted, const grantd_endpoint& current);
 // The rules of one rules_id each; which they are numbered by does not matter.
 bool opens_as_much(const operation::PutRules& wanted, const operation::PutRules& current);
 

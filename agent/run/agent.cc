@@ -10,9 +10,9 @@
 #include "agent/plan/in_force.h"
 #include "agent/run/log.h"
 #include "agent/run/open_source.h"
+#include "agent/run/tell_failures.h"
 #include "agent/run/tell_refusals.h"
 #include "crd-sync/kubernetes/guest_pattern.h"
-#include "maps/fixed_text.h"
 
 #include <malloc.h>
 #include <unistd.h>
@@ -115,7 +115,7 @@ Result<void> Agent::load_datapath() {
 }
 
 Result<void> Agent::open_sources() {
-  auto time = NodeTime::open(settings_, applier_->state().node.boot_to_wall_ns);
+  auto time = NodeTime::open(settings_.state_dir, settings_.trust_clock, applier_->state().node.boot_to_wall_ns);
   if (!time) return time.error();
   time_.emplace(std::move(time).value());
   auto interfaces = InterfaceWatch::open();
@@ -243,8 +243,7 @@ void Agent::keep_macs() {
   const KernelState& state = applier_->state();
   for (InterfaceFact& interface : node_.interfaces) {
     const auto endpoint = state.endpoints.find(interface.ifindex);
-    const bool attached = state.attachments.contains({Hook::FromGuest, interface.ifindex, 0}) &&
-                          state.attachments.contains({Hook::ToGuest, interface.ifindex, 0});
+    const bool attached = state.stands_on(interface.ifindex);
     if (interface.master == 0 || !interface.peer_mac || endpoint == state.endpoints.end() || !attached) continue;
     std::copy(std::begin(endpoint->second.mac), std::end(endpoint->second.mac), interface.peer_mac->bytes.begin());
   }
@@ -294,7 +293,7 @@ void Agent::check_drift() {
   drift_due_ = now + kDriftEvery;
   marks_due_ = chain_due_ = true;
   interfaces_changed_ = true;  // a guest's end changes in another namespace, without a word here
-  if (!applied_once_) return;
+  if (!carried_out_once_) return;
   auto pins = datapath_->mend_pins();
   if (!pins) {
     log_error("cannot pin again what somebody has unpinned", {{"error", pins.error().message}});
@@ -334,6 +333,7 @@ PlanFacts Agent::plan_facts(const TimeFacts& time) const {
   facts.stamp_mask = settings_.stamp_mask;
   facts.pid = static_cast<std::uint32_t>(getpid());
   facts.boot_to_wall_ns = time_->boot_to_wall_ns();
+  facts.clock_trusted = time.trusted;
   facts.shaper = shaper_.shaper->mode();
   facts.shaper_why = shaper_.why;
   facts.shaper_secret = random_secret();
@@ -342,16 +342,9 @@ PlanFacts Agent::plan_facts(const TimeFacts& time) const {
 
 ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times) {
   ApplyReport report = applier_->apply(plan, time.boot_now);
-  for (const FailedStep& failed : report.failed)
-    log_error("a step failed and is tried again",
-              {{"operation", failed.operation}, {"subject", failed.subject}, {"error", failed.error.message}});
-  for (const std::uint32_t slot : report.closed) {
-    const auto name = applier_->state().slot_names.find(slot);
-    log_error("a Grant is closed, since what narrows it could not be put in force",
-              {{"grant", name == applier_->state().slot_names.end() ? "in slot " + std::to_string(slot)
-                                                                    : text_of(name->second.grant)}});
-  }
-  if (!report.closed.empty()) retry_ns_ = 0;  // soon, however long something else has failed
+  tell_failures(report, applier_->state());
+  if (!report.closed.empty() || !report.closed_guests.empty())
+    retry_ns_ = 0;  // soon, however long something else has failed
   if (report.done > 0 && report.complete()) {
     grantd_node node = applier_->state().node;
     node.applied_at_ns = boot_now();
@@ -448,6 +441,7 @@ void Agent::converge() {
   if (auto not_kept = source_->keep()) problems.push_back(std::move(*not_kept));
   if (auto untold = tell_refusals(settings_, *desired_, compiled)) problems.push_back(std::move(*untold));
   tell_problems(problems);
+  carried_out_once_ = true;
   applied_once_ = applied_once_ || report.complete();
   report_to_cluster(compiled, plan, time, news || report.done > 0);
   publish_status(compiled);

@@ -7,10 +7,10 @@
 #include "agent/marks/mark_watch.h"
 #include "agent/metrics/metrics_server.h"
 #include "agent/node/interfaces.h"
+#include "agent/node/node_time.h"
 #include "agent/run/cluster_report.h"
 #include "agent/run/event_loop.h"
 #include "agent/run/keep_chain.h"
-#include "agent/run/node_time.h"
 #include "agent/settings/settings.h"
 #include "agent/shape/guest_segments.h"
 #include "crd-sync/source.h"
@@ -95,7 +95,8 @@ class Agent {
   bool vouches_ = false;        // for the ordinary namespaces of the record
   std::set<std::string> told_;  // problems that were logged and still hold
   BootNanoseconds drift_due_ = 0;
-  BootNanoseconds retry_ns_ = 0;  // back-off after a failed step
+  BootNanoseconds retry_ns_ = 0;   // back-off after a failed step
+  bool carried_out_once_ = false;  // a plan, whether or not all of it was done
   bool applied_once_ = false;
   AgentStatus status_;
   std::unique_ptr<MetricsServer> metrics_;

@@ -29,6 +29,12 @@ NodeFacts imagined_node(const Settings& settings, const DesiredState& desired) {
   node.service_cidrs = settings.service_cidrs;
   std::uint32_t ifindex = 1;
   std::uint64_t cgroup = 1;
+  for (const UplinkRule& rule : settings.uplinks) {
+    InterfaceFact fact;
+    fact.name = rule.interface_glob;
+    fact.ifindex = ifindex++;
+    node.interfaces.push_back(std::move(fact));
+  }
   for (const Workload& workload : desired.workloads) {
     if (!workload.interface.empty()) {
       InterfaceFact fact;

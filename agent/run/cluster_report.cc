@@ -37,8 +37,8 @@ SourceStatus source_status(const std::string& kind, const ReflectorCounters& cou
   FollowedStatus& followed = status.followed.emplace();
   followed.relists = counters.relists();
   followed.last_contact_ns = wall_ns_of(counters.last_contact);
-  followed.following = counters.following;
-  followed.current_ns = wall_ns_of(counters.following ? steady_now() : counters.followed_at);
+  followed.following = counters.current(steady_now());
+  followed.current_ns = wall_ns_of(followed.following ? steady_now() : counters.followed_at);
   return status;
 }
 

@@ -3,6 +3,7 @@
 #include "crd-sync/problem.h"
 
 #include <map>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -20,8 +21,9 @@ std::string why_of(Problem problem) {
   return problem.text();
 }
 
-// Of what grantctl has a table of.
+// Of an error, with what grantctl has a table of.
 std::optional<Key> key_of(const Problem& problem) {
+  if (problem.severity != Severity::Error) return std::nullopt;
   const std::string_view object = problem.object;
   for (const auto& [prefix, kind] : {std::pair{std::string_view("Grant "), Refusal::Kind::Grant},
                                      {std::string_view("Workload "), Refusal::Kind::Guest}})
@@ -34,14 +36,19 @@ std::optional<Key> key_of(const Problem& problem) {
 Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled) {
   std::map<Key, std::string> why;  // of several the first
   for (const Problem& problem : desired.problems)
-    if (const auto key = key_of(problem); key && problem.severity == Severity::Error)
-      why.try_emplace(*key, why_of(problem));
+    if (const auto key = key_of(problem)) why.try_emplace(*key, why_of(problem));
   std::map<std::pair<std::string_view, std::string_view>, const Problem*> said;  // by object and message; the last
   for (const Problem& problem : compiled.problems) said[{problem.object, problem.message}] = &problem;
   for (const RefusedGrant& grant : compiled.refused) {
     const auto found = said.find({"Grant " + grant.key, grant.why});
     why.try_emplace({Refusal::Kind::Grant, grant.key}, found == said.end() ? grant.why : why_of(*found->second));
   }
+  std::set<std::string_view> attached;
+  for (const CompiledEndpoint& endpoint : compiled.endpoints) attached.insert(endpoint.guest);
+  // A guest that is attached, and in quarantine, has a row of its own that says why.
+  for (const Problem& problem : compiled.problems)
+    if (const auto key = key_of(problem); key && key->first == Refusal::Kind::Guest && !attached.contains(key->second))
+      why.try_emplace(*key, why_of(problem));
   for (const CompiledEndpoint& endpoint : compiled.endpoints)
     if (endpoint.without_record)
       why.try_emplace({Refusal::Kind::Guest, endpoint.guest},

@@ -9,6 +9,8 @@ const char* advice(Cause cause) {
       return "";
     case Cause::RealmUnclear:
       return "Correct the label keystone.io/realm of the namespace, or use a namespace whose name says the same realm";
+    case Cause::LabelsUnclear:
+      return "Take labels off the pod: at most 256, and 16 KiB together";
     case Cause::NoGrant:
       return "Create a Grant in keystone-system whose spec.granteeRealm is the guest's realm";
     case Cause::GrantNotOfRealm:

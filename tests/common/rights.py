@@ -6,7 +6,7 @@ import re
 KUBERNETES_DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs/kubernetes.md"
 # The groups of what the document calls by its name alone.
 GROUPS = {"realms": ["keystone.io"], "grants": ["keystone.io"], "grantnodestatuses": ["keystone.io"], "namespaces": [""],
-          "pods": [""], "events": ["", "events.k8s.io"]}
+          "pods": [""], "events": [""]}
 AGENT = ("ServiceAccount", "keystone-system", "grantd")
 # Of a right that holds in every namespace.
 EVERYWHERE = "*"

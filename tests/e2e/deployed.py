@@ -67,6 +67,9 @@ class Deployed(Agent):
         assert len(there) == 1
         return there[0]
 
+    def image_id(self):
+        return self.pod()["status"]["containerStatuses"][0]["imageID"]
+
     def pid(self):
         """Of the agent, as this namespace of processes sees it."""
         container = self.pod()["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")

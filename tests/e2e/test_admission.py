@@ -2,14 +2,17 @@
 admitted; the agent's rights, and its own status object."""
 
 import json
+import ssl
+import urllib.error
+import urllib.request
 
 import pytest
 
+from account import make_token
 from agent import GRANTD
 
 from cluster import ROOT, run, wait_until
 from rights import AGENT as ACCOUNT, documented, rights
-from rights import AGENT as rights_of_agent, documented, rights
 
 AGENT = "system:serviceaccount:keystone-system:grantd"
 DEPLOY = ROOT / "deploy/kubernetes"
@@ -31,6 +34,7 @@ def deployed(crds):
     wait_until(lambda: "by hand" in refusal(crds, slice_of("guest-bob")), "endpoints are judged")
     wait_until(lambda: "made in namespace keystone-system" in refusal(crds, grant("ordinary")), "Grants are judged")
     wait_until(lambda: "of its own node only" in refusal(crds, node_status("node-x"), "--as", AGENT), "status is judged")
+    wait_until(lambda: "its own Events only" in refusal(crds, event("node-x"), "--as", AGENT), "Events are judged")
     yield crds
     crds.kubectl("delete", "namespace", "guest-bob", "labelled", "ordinary", "--wait=false")
     for name in ("admission", "rbac"):
@@ -64,6 +68,12 @@ def node_status(name):
     return {"apiVersion": "keystone.io/v1alpha1", "kind": "GrantNodeStatus", "metadata": {"name": name}}
 
 
+def event(host, component="grantd", name="event"):
+    return {"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": "default"}, "reason": "Quarantined",
+            "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": "pod", "namespace": "default"},
+            "source": {"component": component, "host": host}}
+
+
 def grant(space):
     return {"apiVersion": "keystone.io/v1alpha1", "kind": "Grant", "metadata": {"name": "g", "namespace": space},
             "spec": {"grantorRealm": "a", "granteeRealm": "b"}}
@@ -82,7 +92,11 @@ WAYS_OUT = {
         {"name": "init", "image": "x", **security(privileged=True)}])),
     "hostPath": ("hostPath", lambda space: pod(space, volumes=[{"name": "host", "hostPath": {"path": "/"}}])),
     "procMount": ("procMount", lambda space: pod(space, security(procMount="Unmasked"), hostUsers=False)),
-    "nfs": ("PersistentVolumeClaim", lambda space: pod(space, volumes=[{"name": "far", "nfs": {"server": "192.0.2.1", "path": "/"}}])),
+    "resourceClaims": ("remove resourceClaims", lambda space: pod(space, resourceClaims=[{"name": "nic", "resourceClaimName": "nic"}])),
+    **{kind: ("PersistentVolumeClaim", lambda space, kind=kind, source=source: pod(space, volumes=[{"name": "far", kind: source}]))
+       for kind, source in (("nfs", {"server": "192.0.2.1", "path": "/"}), ("csi", {"driver": "far.example.org"}),
+                            ("azureFile", {"secretName": "s", "shareName": "s"}), ("quobyte", {"registry": "192.0.2.1:7861", "volume": "v"}),
+                            ("iscsi", {"targetPortal": "192.0.2.1:3260", "iqn": "iqn.2001-04.org.example:x", "lun": 0}))},
     **{f"{probe} of another host": ("probes", lambda space, probe=probe: pod(space, {probe: {"httpGet": {"host": "192.0.2.1", "port": 80}}}))
        for probe in ("livenessProbe", "readinessProbe", "startupProbe")},
     "tcp probe of another host": ("probes", lambda space: pod(space, {"livenessProbe": {"tcpSocket": {"host": "192.0.2.1", "port": 80}}})),
@@ -129,7 +143,10 @@ def test_what_guests_may_do(deployed):
     harmless = security(privileged=False, capabilities={"add": ["CHOWN"], "drop": ["ALL"]})
     for space in ("guest-bob", "labelled"):
         assert refusal(deployed, pod(space)) == ""
-        assert refusal(deployed, pod(space, harmless, {"note": "x"}, volumes=[{"name": "tmp", "emptyDir": {}}])) == ""
+        for source in ({"emptyDir": {}}, {"configMap": {"name": "c"}}, {"secret": {"secretName": "s"}}, {"projected": {"sources": []}},
+                       {"persistentVolumeClaim": {"claimName": "c"}}, {"downwardAPI": {"items": []}}, {"ephemeral": {"volumeClaimTemplate": {
+                           "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}}}}):
+            assert refusal(deployed, pod(space, harmless, {"note": "x"}, volumes=[{"name": "tmp", **source}])) == "", source
         assert refusal(deployed, service(space, selector={"app": "web"})) == ""
 
 
@@ -167,11 +184,14 @@ def test_an_annotation_does_not_come_later(deployed):
 def test_an_ephemeral_container_gets_no_more(deployed):
     """Debugging is a way in later on, as a guest's own right to `pods/ephemeralcontainers` is."""
     for space, held in (("guest-bob", True), ("ordinary", False)):
-        deployed.apply(json.dumps(pod(space)))
+        deployed.apply(json.dumps(pod(space, hostUsers=False)))
         for profile, refused in (("baseline", False), ("general", held), ("netadmin", held), ("sysadmin", held)):
             done = deployed.kubectl("debug", "pod", "-n", space, "--image=x", f"--profile={profile}", "--attach=false", check=False)
             assert (done.returncode != 0) == refused, f"{space}, {profile}: {done.stderr}"
             assert not refused or "a guest " in done.stderr
+        later = {"spec": {"ephemeralContainers": [{"name": "later", "image": "x", **security(procMount="Unmasked")}]}}
+        done = deployed.kubectl("patch", "pod", "pod", "-n", space, "--subresource=ephemeralcontainers", "-p", json.dumps(later), check=False)
+        assert (done.returncode != 0) == held and ("remove securityContext.procMount" in done.stderr) == held, done.stderr
         deployed.kubectl("delete", "pod", "pod", "-n", space, "--grace-period=0", "--force")
 
 
@@ -193,16 +213,16 @@ def test_a_selector_does_not_go_later(deployed):
 
 
 MAY = {
-    ("realms.keystone.io", ""): {"get", "list", "watch"},
-    ("grants.keystone.io", ""): {"get", "list", "watch"},
+    ("realms.keystone.io", ""): {"list", "watch"},
+    ("grants.keystone.io", ""): {"list", "watch"},
     ("grants.keystone.io", "status"): set(),
     ("grantnodestatuses.keystone.io", ""): {"get", "create", "patch"},
     ("grantnodestatuses.keystone.io", "status"): {"patch"},
-    ("namespaces", ""): {"get", "list", "watch"},
-    ("pods", ""): {"get", "list", "watch"},
+    ("namespaces", ""): {"list", "watch"},
+    ("pods", ""): {"list", "watch"},
     ("pods", "exec"): set(),
     ("events", ""): {"create", "patch"},
-    ("events.events.k8s.io", ""): {"create", "patch"},
+    ("events.events.k8s.io", ""): set(),
     ("secrets", ""): set(),
     ("configmaps", ""): set(),
     ("serviceaccounts", "token"): set(),
@@ -268,13 +288,43 @@ def test_no_binding_in_any_namespace_gives_more(deployed):
             deployed.kubectl("delete", kind, "more", "-n", "ordinary")
 
 
-def test_the_agent_writes_the_status_of_its_own_node_only(deployed):
+@pytest.fixture(name="with_token")
+def token_of_an_agent(deployed):
+    """How kubectl is the agent of node-a."""
     agent = pod("keystone-system", nodeName="node-a", serviceAccountName="grantd")
     deployed.apply(json.dumps(agent))
-    token = deployed.kubectl("create", "token", "grantd", "-n", "keystone-system", "--bound-object-kind=Pod",
-                             "--bound-object-name=pod").stdout.strip()
-    with_token = ("--kubeconfig=/dev/null", f"--server={deployed.url}", f"--token={token}",
-                  f"--certificate-authority={deployed.pki.certificate('ca')}")
+    token = make_token(deployed, "pod")
+    yield ("--kubeconfig=/dev/null", f"--server={deployed.url}", f"--token={token}",
+           f"--certificate-authority={deployed.pki.certificate('ca')}")
+    deployed.kubectl("delete", "pod", "pod", "-n", "keystone-system", "--grace-period=0", "--force")
+
+
+def patched(api, with_token, path, change):
+    """What the server says of it."""
+    token = next(each for each in with_token if each.startswith("--token=")).removeprefix("--token=")
+    asked = urllib.request.Request(api.url + path, json.dumps(change).encode(), {
+        "Authorization": f"Bearer {token}", "Content-Type": "application/merge-patch+json"}, method="PATCH")
+    try:
+        with urllib.request.urlopen(asked, context=ssl.create_default_context(cafile=api.pki.certificate("ca"))) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+def test_the_agent_writes_events_of_its_own_node_only(deployed, with_token):
+    assert refusal(deployed, event("node-a"), *with_token) == ""
+    for others in (event("node-b"), event("node-a", component="kubelet")):
+        assert "of node node-a writes its own Events only" in refusal(deployed, others, *with_token)
+    for made, mine in ((event("node-a", name="mine"), True), (event("node-a", component="kubelet", name="theirs"), False)):
+        deployed.apply(json.dumps(made))
+        # Also where it takes the Event for its own by the same change. Not by kubectl, which reads first.
+        said = patched(deployed, with_token, f"/api/v1/namespaces/default/events/{made['metadata']['name']}",
+                       {"count": 2, "source": {"component": "grantd", "host": "node-a"}})
+        assert ('"count":2' in said) == mine and ("its own Events only" in said) != mine, said
+    deployed.kubectl("delete", "event", "mine", "theirs", "-n", "default")
+
+
+def test_the_agent_writes_the_status_of_its_own_node_only(deployed, with_token):
     assert refusal(deployed, node_status("node-a"), *with_token) == ""
     assert "of its own node only, not of node-b" in refusal(deployed, node_status("node-b"), *with_token)
     deployed.apply(json.dumps(node_status("node-b")))
@@ -283,4 +333,3 @@ def test_the_agent_writes_the_status_of_its_own_node_only(deployed):
         refused = deployed.apply(json.dumps(status), "--server-side", *more, *with_token, check=False)
         assert refused.returncode != 0 and "of its own node only" in refused.stderr
     deployed.kubectl("delete", "grantnodestatus", "node-b")
-    deployed.kubectl("delete", "pod", "pod", "-n", "keystone-system", "--grace-period=0", "--force")

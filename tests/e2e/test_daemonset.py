@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from conftest import make_image
+
 from agent import FAR, GRANTD, PORT
 from deployed import Deployed
 from node import NAME, OUTSIDE_LAN
@@ -72,6 +74,16 @@ def test_it_can_write_its_own_directories_only(agent):
     root = f"/proc/{agent.pid()}/root"
     assert os.stat(root + "/sys/fs/cgroup").st_ino == os.stat("/sys/fs/cgroup").st_ino
     assert "rw" in options["/sys/fs/bpf"] and "rw" in options["/var/lib/grantd"] and "rw" in options["/run/grantd"]
+
+
+def test_its_events_are_of_its_own_node(agent, node):
+    """With the token that the kubelet hands to it, which the admission policy asks for the node."""
+    def told():
+        sources = [each.get("source", {}) for each in node.get("events", "-n", SPACE)["items"]]
+        return [each for each in sources if each.get("component") == "grantd"]
+    wait_until(told, lambda: f"an Event on the guest, which has no Grant; {agent.last_said()}", 30)
+    assert {each["host"] for each in told()} == {NAME}
+    assert agent.metric('grantd_events_total{result="failed"}') == 0
 
 
 def test_it_runs_where_nothing_else_may(agent, node):
@@ -215,12 +227,13 @@ def flood(where, target, source="0.0.0.0"):
             process.kill()
 
 
-def test_it_is_replaced_under_load(agent, node):
+def test_it_is_replaced_under_load(agent, node, tmp_path):
+    """By images that are others each time, under the same name."""
     agent.grant(destinations=[f"{FAR}:{PORT}/TCP"])
     agent.held(GUEST, "g")
     guest, plain = (node.get("pod", name, "-n", space)["status"]["podIP"] for name, space in (("web", SPACE), ("plain", "default")))
     outside = ["nsenter", f"--net=/proc/{node.processes['outside'].pid}/ns/net"]
-    before = agent.pod()["metadata"]["uid"]
+    before, images = agent.pod()["metadata"]["uid"], {agent.image_id()}
     endpoint = agent.held(GUEST, "g")["endpoint_id"]
     with contextlib.ExitStack() as stack:
         at_far, at_guest, at_plain = (stack.enter_context(counting(where)) for where in (
@@ -231,14 +244,17 @@ def test_it_is_replaced_under_load(agent, node):
                                       (outside, guest, FAR), (outside, plain, FAR)):
             stack.enter_context(flood(where, target, source))
         wait_until(lambda: at_far(plain) > 100 and at_plain(FAR) > 100, "what is no guest's arrives")
-        for _ in range(3):
+        for turn in range(3):
+            make_image(tmp_path / "newer.tar", seconds=1_700_000_001 + turn)
+            node.ctr("images", "import", tmp_path / "newer.tar")
             node.kubectl("rollout", "restart", "daemonset/grantd", "-n", "keystone-system")
             agent.rolled_out()
+            images.add(agent.image_id())
         assert arrives(), "the connection lives on"
         seen = at_far(plain), at_plain(FAR)
         wait_until(lambda: at_far(plain) > seen[0] and at_plain(FAR) > seen[1], "what is no guest's arrives to the end")
         assert at_far(guest) == 0 and at_guest(FAR) == 0
-    assert agent.pod()["metadata"]["uid"] != before
+    assert agent.pod()["metadata"]["uid"] != before and len(images) == 4
     assert agent.held(GUEST, "g")["endpoint_id"] == endpoint
     for direction in ("egress", "ingress"):
         assert refusals(agent, direction) > 100, f"{direction} was tried"

@@ -126,15 +126,15 @@ TEST_P(Attach, AProgramThatSaysNextLetsPacketsPass) {
 }
 
 TEST_P(Attach, PresentTellsWhatTheKernelHas) {
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, IsEmpty());
   ASSERT_DONE(attach(attacher, from, dropping));
   ASSERT_DONE(attach(attacher, to, dropping));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, to));
-  EXPECT_THAT(attacher.present(passing.ids()).value(), IsEmpty()) << "another agent's programs";
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from, to));
+  EXPECT_THAT(attacher.present(passing.ids()).value().first, IsEmpty()) << "another agent's programs";
   Attacher fresh(pin_root(), GetParam());
-  EXPECT_THAT(fresh.present(dropping.ids()).value(), UnorderedElementsAre(from, to));
+  EXPECT_THAT(fresh.present(dropping.ids()).value().first, UnorderedElementsAre(from, to));
   ASSERT_DONE(attacher.detach(from));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(to));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(to));
 }
 
 TEST_P(Attach, StandsBeforeAnotherThatAccepts) {
@@ -143,7 +143,7 @@ TEST_P(Attach, StandsBeforeAnotherThatAccepts) {
   EXPECT_TRUE(pair.passes_from_guest());
   ASSERT_DONE(attach(attacher, from, dropping));
   EXPECT_FALSE(pair.passes_from_guest());
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from));
 }
 
 TEST_P(Attach, AnotherThatGetsBeforeItIsSeenAndPassedBy) {
@@ -151,10 +151,10 @@ TEST_P(Attach, AnotherThatGetsBeforeItIsSeenAndPassedBy) {
   const Program foreign = foreign_program(kAccept);
   const Intruder intruder(pair, foreign, tcx());
   ASSERT_TRUE(pair.passes_from_guest()) << "the intruder is not in front, this test shows nothing";
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
+  EXPECT_THAT(attacher.present(dropping.ids()).value(), testing::FieldsAre(IsEmpty(), UnorderedElementsAre(from)));
   ASSERT_DONE(attach(attacher, from, dropping));
   EXPECT_FALSE(pair.passes_from_guest());
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from));
 }
 
 TEST_P(Attach, NoPacketPassesWhileItIsReplacedOrMoved) {
@@ -191,7 +191,7 @@ TEST_P(Attach, AdoptsWhatAnEarlierAgentLeft) {
   ASSERT_TRUE(adopted) << adopted.error().message;
   EXPECT_EQ(adopted.value(), 2U);
   EXPECT_EQ(newer.mechanism(), tcx() ? "tcx" : "clsact");
-  EXPECT_THAT(newer.present(dropping.ids()).value(), UnorderedElementsAre(from, to));
+  EXPECT_THAT(newer.present(dropping.ids()).value().first, UnorderedElementsAre(from, to));
   EXPECT_FALSE(pair.passes_from_guest());
   EXPECT_FALSE(pair.passes_to_guest());
 }
@@ -201,9 +201,9 @@ TEST_P(Attach, AnInterfaceMadeAgainWithTheSameIndexIsSeenAsBare) {
   ASSERT_DONE(attach(attacher, from, dropping));
   ASSERT_TRUE(run("ip link del kt0 && ip link add kt0 index " + index + " type veth peer name kt0-peer"));
   ASSERT_EQ(std::to_string(pair.ifindex()), index);
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, IsEmpty());
   ASSERT_DONE(attach(attacher, from, dropping));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from));
 }
 
 TEST_P(Attach, ALinkOfAnInterfaceThatIsGoneIsNoTrouble) {
@@ -212,7 +212,7 @@ TEST_P(Attach, ALinkOfAnInterfaceThatIsGoneIsNoTrouble) {
   const auto adopted = attacher.adopt(passing.fds());
   ASSERT_TRUE(adopted) << adopted.error().message;
   EXPECT_EQ(adopted.value(), 0U);
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, IsEmpty());
   EXPECT_TRUE(std::filesystem::is_empty(pin_root() + "/links"));
   EXPECT_FALSE(attach(attacher, from, dropping));
   ASSERT_DONE(attacher.detach(from));
@@ -223,7 +223,7 @@ TEST_P(Attach, RolesOfOneInterfaceDoNotEndEachOther) {
   ASSERT_DONE(attach(attacher, from, dropping));
   ASSERT_DONE(attacher.detach(uplink));
   EXPECT_FALSE(pair.passes_from_guest());
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from));
 }
 
 TEST_P(Attach, OthersStayWhenAllOfOursGo) {
@@ -258,10 +258,10 @@ TEST_F(AttachTcx, AMoveThatWasCutShortIsFinished) {
   const std::string path = pin_root() + "/links/from_guest-" + std::to_string(pair.ifindex());
   std::filesystem::rename(path, pin_root() + "/links/moving-from_guest-" + std::to_string(pair.ifindex()));
   Attacher next(pin_root(), AttachMode::Tcx);
-  EXPECT_THAT(next.present(dropping.ids()).value(), IsEmpty());
+  EXPECT_THAT(next.present(dropping.ids()).value().first, IsEmpty());
   ASSERT_TRUE(next.adopt(dropping.fds()));
   EXPECT_TRUE(std::filesystem::exists(path));
-  EXPECT_THAT(next.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(next.present(dropping.ids()).value().first, UnorderedElementsAre(from));
   ASSERT_DONE(next.detach_all());
   EXPECT_TRUE(pair.passes_from_guest());
 }
@@ -284,12 +284,15 @@ TEST_F(AttachTcx, ALinkInAnotherNamespaceOutlivesTheNextInterfaceOfItsIndex) {
   };
 
   EXPECT_FALSE(attacher.is_held(from).value());
-  EXPECT_THAT(attacher.present(first.ids()).value(), IsEmpty());
+  EXPECT_THAT(attacher.present(first.ids()).value().first, IsEmpty());
   ASSERT_DONE(attach(attacher, from, second));
   EXPECT_TRUE(closed_away());
-  EXPECT_THAT(attacher.present(second.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(attacher.present(second.ids()).value().first, UnorderedElementsAre(from));
   ASSERT_DONE(attach(attacher, from, second));  // as an agent that starts again
   EXPECT_TRUE(closed_away());
+  ASSERT_TRUE(Attacher(pin_root(), AttachMode::Tcx).adopt(first.fds()));
+  EXPECT_TRUE(closed_away()) << "not for a moment as that agent reads the rest";
+  ASSERT_TRUE(Attacher(pin_root(), AttachMode::Tcx).adopt(second.fds()));
   ASSERT_DONE(attacher.detach(from));
   EXPECT_TRUE(closed_away());
   EXPECT_THAT(tcx_programs(from.hook, from.ifindex).value(), IsEmpty());
@@ -298,11 +301,11 @@ TEST_F(AttachTcx, ALinkInAnotherNamespaceOutlivesTheNextInterfaceOfItsIndex) {
   ASSERT_TRUE(run("ip -n kt-away link set kt0 netns " + std::to_string(getpid())));
   const Attachment back{Hook::FromGuest, pair.ifindex(), 0};
   EXPECT_NE(back.ifindex, from.ifindex);
-  EXPECT_THAT(attacher.present(first.ids()).value(), IsEmpty());
+  EXPECT_THAT(attacher.present(first.ids()).value().first, IsEmpty());
   EXPECT_FALSE(pair.passes_from_guest());
   EXPECT_TRUE(attacher.is_held(back).value()) << "by a guard";
   ASSERT_DONE(attach(attacher, back, first));
-  EXPECT_THAT(attacher.present(first.ids()).value(), UnorderedElementsAre(back));
+  EXPECT_THAT(attacher.present(first.ids()).value().first, UnorderedElementsAre(back));
   ASSERT_DONE(attacher.detach_all());
   EXPECT_TRUE(run("ip link del kt9 && ip netns del kt-away"));
 }
@@ -318,19 +321,19 @@ TEST_F(AttachTcx, AMoveThatWasBegunTakesNoNameFromAnotherInterface) {
   ASSERT_TRUE(attacher.adopt(dropping.fds()).ok());
   EXPECT_FALSE(pair.passes_from_guest());
   EXPECT_FALSE(other.passes_from_guest());
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from, others));
 
   // Where the CNI plugin has put one in front while no agent ran, the agent that starts next ends the one behind.
-  const Programs guards(kDrop);
+  const Program guard = guard_for(from.hook);
   Attacher plugin(pin_root(), AttachMode::Tcx);
   std::filesystem::rename(links + link_name(from), links + "from_guest-7777");
-  ASSERT_DONE(attach(plugin, from, guards));
+  ASSERT_DONE(plugin.attach(from, guard.fd.get(), guard.id));
   ASSERT_EQ(tcx_programs(from.hook, from.ifindex).value().size(), 2U);
   const auto adopted = attacher.adopt(dropping.fds());
   ASSERT_TRUE(adopted.ok()) << adopted.error().message;
-  EXPECT_THAT(tcx_programs(from.hook, from.ifindex).value(), UnorderedElementsAre(dropping.ids().at(from.hook)));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));
+  EXPECT_THAT(tcx_programs(from.hook, from.ifindex).value(), UnorderedElementsAre(guard.id));
   EXPECT_FALSE(pair.passes_from_guest());
+  ASSERT_DONE(attach(attacher, from, dropping));
 
   // Nor does a pin's name say which hook its link is on.
   const Attachment to{Hook::ToGuest, pair.ifindex(), 0};
@@ -338,7 +341,7 @@ TEST_F(AttachTcx, AMoveThatWasBegunTakesNoNameFromAnotherInterface) {
   std::filesystem::rename(links + link_name(to), links + "from_guest-7777");
   ASSERT_TRUE(attacher.adopt(dropping.fds()).ok());
   EXPECT_THAT(tcx_programs(to.hook, to.ifindex).value(), UnorderedElementsAre(dropping.ids().at(Hook::ToGuest)));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others, to));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from, others, to));
   ASSERT_DONE(attacher.detach_all());
 }
 
@@ -347,7 +350,7 @@ TEST_F(AttachTcx, ASecondPinOfALinkGoesAndTheLinkHolds) {
   const auto links = tcx_links(from.hook, from.ifindex).value();
   const std::string path = pin_root() + "/links/" + link_name(from), second = pin_root() + "/links/from_guest-7777";
   ASSERT_EQ(bpf_obj_pin(open_link(path).get(), second.c_str()), 0);
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from));
   EXPECT_EQ(tcx_links(from.hook, from.ifindex).value(), links);
   EXPECT_TRUE(std::filesystem::exists(path));
   EXPECT_FALSE(std::filesystem::exists(second));
@@ -369,7 +372,7 @@ TEST_F(AttachTcx, ALinkUnderAnotherNameHoldsAndGetsItsOwn) {
   std::filesystem::rename(own, links + "from_guest-7777");
   ASSERT_DONE(attach(attacher, from, dropping));
   EXPECT_FALSE(pair.passes_from_guest());
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from));
 
   std::filesystem::rename(own, taken);
   ASSERT_DONE(attach(attacher, others, dropping));
@@ -379,21 +382,21 @@ TEST_F(AttachTcx, ALinkUnderAnotherNameHoldsAndGetsItsOwn) {
   std::filesystem::rename(own, links + "between");
   std::filesystem::rename(taken, own);
   std::filesystem::rename(links + "between", taken);
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from, others));
   EXPECT_FALSE(pair.passes_from_guest());
   EXPECT_FALSE(other.passes_from_guest());
 
   // Where the CNI plugin has put a link of its own in front meanwhile, the agent's program takes its place.
-  const Programs guards(kDrop);
+  const Program guard = guard_for(from.hook);
   Attacher plugin(pin_root(), AttachMode::Tcx);
   std::filesystem::rename(own, links + "from_guest-7777");
-  ASSERT_DONE(attach(plugin, from, guards));
+  ASSERT_DONE(plugin.attach(from, guard.fd.get(), guard.id));
   ASSERT_DONE(attach(attacher, from, dropping));
   EXPECT_FALSE(pair.passes_from_guest());
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, others));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from, others));
 
   ASSERT_TRUE(run("ip link del kt0"));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(others));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(others));
   EXPECT_FALSE(std::filesystem::exists(own));
   ASSERT_DONE(attacher.detach_all());
   EXPECT_TRUE(other.passes_from_guest());
@@ -410,12 +413,12 @@ TEST(AttachClsact, AnIngressQdiscIsReplaced) {
   ASSERT_DONE(attach(attacher, to, dropping));
   EXPECT_FALSE(pair.passes_to_guest());
   EXPECT_TRUE(pair.passes_from_guest());
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(to));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(to));
   ASSERT_DONE(attach(attacher, from, dropping));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), UnorderedElementsAre(from, to));
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, UnorderedElementsAre(from, to));
   // Somebody puts it back.
   ASSERT_TRUE(run("tc qdisc del dev kt0 clsact && tc qdisc add dev kt0 ingress"));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, IsEmpty());
   for (const Attachment& each : {from, to}) ASSERT_DONE(attach(attacher, each, dropping));
   EXPECT_FALSE(pair.passes_to_guest());
   EXPECT_FALSE(pair.passes_from_guest());
@@ -437,7 +440,7 @@ TEST(AttachClsact, AFilterThatKeepsUsFromTheFirstPlaceIsAnError) {
   const auto failed = attach(attacher, from, dropping);
   ASSERT_FALSE(failed);
   EXPECT_THAT(failed.error().message, HasSubstr("interface " + std::to_string(pair.ifindex()) + " ingress"));
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, IsEmpty());
   ASSERT_DONE(attacher.detach_all());
   std::filesystem::remove(path);
 }
@@ -454,7 +457,7 @@ TEST(AttachClsact, AForeignTcxProgramStandsBeforeAFilter) {
   const Program foreign = foreign_program(kAccept);
   const Intruder intruder(pair, foreign, true);
   ASSERT_TRUE(pair.passes_from_guest()) << "the intruder is not in front, this test shows nothing";
-  EXPECT_THAT(attacher.present(dropping.ids()).value(), IsEmpty());
+  EXPECT_THAT(attacher.present(dropping.ids()).value().first, IsEmpty());
   EXPECT_FALSE(attacher.is_held(from).value());
   const auto failed = attach(attacher, from, dropping);
   ASSERT_FALSE(failed);
@@ -465,7 +468,7 @@ TEST(AttachClsact, AForeignTcxProgramStandsBeforeAFilter) {
   ASSERT_TRUE(newer.adopt(dropping.fds()).ok());
   ASSERT_DONE(attach(newer, from, dropping));
   EXPECT_FALSE(pair.passes_from_guest());
-  EXPECT_THAT(newer.present(dropping.ids()).value(), UnorderedElementsAre(from));
+  EXPECT_THAT(newer.present(dropping.ids()).value().first, UnorderedElementsAre(from));
   EXPECT_THAT(output_of("tc filter show dev kt0 ingress"), Not(HasSubstr("from_guest")));
   ASSERT_DONE(newer.detach_all());
 }

@@ -142,10 +142,10 @@ TEST_F(Cgroups, ConnectIsRefusedByFamilyInsideOnly) {
                                              {Hook::FromUplink, 0},
                                              {Hook::Connect4, refusing4.id},
                                              {Hook::Connect6, refusing6.id}};
-  EXPECT_THAT(attacher.present(ids).value(), UnorderedElementsAre(four, six));
+  EXPECT_THAT(attacher.present(ids).value().first, UnorderedElementsAre(four, six));
   ASSERT_DONE(attacher.detach(four));
   EXPECT_EQ(connect_inside(AF_INET), 0);
-  EXPECT_THAT(attacher.present(ids).value(), UnorderedElementsAre(six));
+  EXPECT_THAT(attacher.present(ids).value().first, UnorderedElementsAre(six));
 }
 
 TEST_F(Cgroups, SocketProgramsDropAndAreReplacedInPlace) {
@@ -171,7 +171,7 @@ TEST_F(Cgroups, ALinkUnderTheNameOfAnotherCgroupHolds) {
   EXPECT_EQ(connect_inside(AF_INET), EPERM);
   const std::map<Hook, std::uint32_t> ids = {
       {Hook::FromGuest, 0}, {Hook::ToGuest, 0}, {Hook::FromUplink, 0}, {Hook::Connect4, refusing.id}};
-  EXPECT_THAT(attacher.present(ids).value(), UnorderedElementsAre(own, others));
+  EXPECT_THAT(attacher.present(ids).value().first, UnorderedElementsAre(own, others));
   EXPECT_DONE(attacher.detach_all());
   EXPECT_EQ(connect_inside(AF_INET), 0);
   std::filesystem::remove(other);
@@ -186,7 +186,7 @@ TEST_F(Cgroups, ALinkOutlivesItsPinAndGetsItAgain) {
   EXPECT_EQ(connect_inside(AF_INET), EPERM) << "at once, and before anybody looks";
   const std::map<Hook, std::uint32_t> ids = {
       {Hook::FromGuest, 0}, {Hook::ToGuest, 0}, {Hook::FromUplink, 0}, {Hook::Connect4, refusing.id}};
-  EXPECT_THAT(attacher.present(ids).value(), UnorderedElementsAre(four));
+  EXPECT_THAT(attacher.present(ids).value().first, UnorderedElementsAre(four));
   EXPECT_TRUE(std::filesystem::exists(pin));
   EXPECT_EQ(attacher.take_lost_pins(), 1U);
   ASSERT_DONE(attacher.detach(four));
@@ -201,8 +201,8 @@ TEST_F(Cgroups, ALinkOfACgroupThatIsGoneIsNoTrouble) {
   const std::map<Hook, std::uint32_t> ids = {
       {Hook::FromGuest, 0}, {Hook::ToGuest, 0}, {Hook::FromUplink, 0}, {Hook::Connect4, refusing.id}};
   // The kernel lets go of a removed cgroup later, where it has much else to clear away some seconds.
-  for (int attempt = 0; attempt < 1000 && !attacher.present(ids).value().empty(); attempt++) usleep(20'000);
-  EXPECT_THAT(attacher.present(ids).value(), IsEmpty());
+  for (int attempt = 0; attempt < 1000 && !attacher.present(ids).value().first.empty(); attempt++) usleep(20'000);
+  EXPECT_THAT(attacher.present(ids).value().first, IsEmpty());
   EXPECT_TRUE(std::filesystem::is_empty(pin_root() + "/links"));
   const auto failed = attacher.attach(four, refusing.fd.get(), refusing.id);
   ASSERT_FALSE(failed);

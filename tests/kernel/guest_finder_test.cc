@@ -101,6 +101,28 @@ TEST_F(GuestFinderTest, OneOfAnOlderPodIsNotLookedAt) {
   EXPECT_EQ(found().size(), 1U);
 }
 
+TEST_F(GuestFinderTest, WhatCannotBeReadForAWhileStaysKnown) {
+  ASSERT_TRUE(write_cni_record(records(), record_));
+  auto finder = GuestFinder::open(records(), directory_.path("cache"), kNoCriSocket);
+  ASSERT_TRUE(finder.ok());
+  ASSERT_EQ(found(finder.value()).size(), 1U);
+  const auto drained = [&] {
+    for (int attempt = 0; attempt < 200 && !finder.value().drain(); attempt++) EXPECT_TRUE(run("sleep 0.01"));
+  };
+  // No directory: it cannot be listed.
+  ASSERT_TRUE(run("mv " + records() + " " + records() + ".away && touch " + records()));
+  drained();
+  EXPECT_EQ(found(finder.value()).size(), 1U);
+  EXPECT_FALSE(finder.value().problems().empty());
+  // Read again without a word of the directory, and then what is gone is gone.
+  ASSERT_TRUE(run("rm " + records() + " && mv " + records() + ".away " + records()));
+  EXPECT_EQ(found(finder.value()).size(), 1U);
+  EXPECT_TRUE(finder.value().problems().empty());
+  ASSERT_TRUE(run("rm -r " + records()));
+  drained();
+  EXPECT_THAT(found(finder.value()), IsEmpty());
+}
+
 TEST_F(GuestFinderTest, ARecordThatComesLaterIsSeen) {
   auto finder = GuestFinder::open(records(), directory_.path("cache"), kNoCriSocket);
   ASSERT_TRUE(finder.ok());

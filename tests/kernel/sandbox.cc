@@ -1,6 +1,7 @@
 #include "tests/kernel/sandbox.h"
 
 #include "agent/attach/attacher.h"
+#include "agent/attach/links.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -67,21 +68,35 @@ int receive_all(const Descriptor& socket) {
   return count;
 }
 
+Program with_id(Descriptor program) {
+  bpf_prog_info info{};
+  __u32 length = sizeof(info);
+  demand(bpf_obj_get_info_by_fd(program.get(), &info, &length) == 0, "cannot read a program's id");
+  return {std::move(program), info.id};
+}
+
 Program load(bpf_prog_type type, const char* name, int verdict, bpf_attach_type expected) {
   const bpf_insn instructions[] = {
+      {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, 0},  // a guard has no such one
       {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, verdict},
       {BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
   };
   bpf_prog_load_opts options{};
   options.sz = sizeof(options);
   options.expected_attach_type = expected;
-  Program program{Descriptor(bpf_prog_load(type, name, "GPL", instructions, 2, &options)), 0};
-  demand(program.fd.valid(), std::string("cannot load ") + name);
-  bpf_prog_info info{};
-  __u32 length = sizeof(info);
-  demand(bpf_obj_get_info_by_fd(program.fd.get(), &info, &length) == 0, "cannot read a program's id");
-  program.id = info.id;
-  return program;
+  Descriptor program(bpf_prog_load(type, name, "GPL", instructions, std::size(instructions), &options));
+  demand(program.valid(), std::string("cannot load ") + name);
+  return with_id(std::move(program));
+}
+
+// As an agent's programs work on its maps; a guard works on none. Pinned, so that filters are known to be ours.
+const Descriptor& map_of_programs() {
+  static const Descriptor map(bpf_map_create(BPF_MAP_TYPE_ARRAY, "of_programs", 4, 4, 1, nullptr));
+  demand(map.valid(), "cannot make a map");
+  const std::string directory = pin_root() + "/maps";
+  demand(mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST, "cannot make " + directory);
+  demand(bpf_obj_pin(map.get(), (directory + "/of_programs").c_str()) == 0 || errno == EEXIST, "cannot pin a map");
+  return map;
 }
 
 }  // namespace
@@ -125,8 +140,16 @@ Program program_for(Hook hook, int verdict) {
     case Hook::SkbIngress:
       return load(BPF_PROG_TYPE_CGROUP_SKB, hook_name(hook), verdict, BPF_CGROUP_INET_INGRESS);
     default:
-      return load(BPF_PROG_TYPE_SCHED_CLS, hook_name(hook), verdict, static_cast<bpf_attach_type>(0));
+      Program program = load(BPF_PROG_TYPE_SCHED_CLS, hook_name(hook), verdict, static_cast<bpf_attach_type>(0));
+      demand(bpf_prog_bind_map(program.fd.get(), map_of_programs().get(), nullptr) == 0, "cannot bind a map");
+      return program;
   }
+}
+
+Program guard_for(Hook hook) {
+  auto guard = load_guard(hook);
+  demand(guard.ok(), "cannot load a guard");
+  return with_id(std::move(guard).value());
 }
 
 Program foreign_program(int verdict) {

@@ -28,6 +28,7 @@ struct Program {
 constexpr int kNext = -1, kAccept = 0, kDrop = 2;
 // A program that does nothing but return the verdict, under the name of the hook's program.
 Program program_for(Hook hook, int verdict);
+Program guard_for(Hook hook);
 // The same, of somebody else.
 Program foreign_program(int verdict);
 

@@ -63,6 +63,9 @@ class Agent:
         self.write(f"workload-{guest.name}", manifest("Workload", guest.name, {
             "grantName": grant, "interface": guest.interface, "addresses": list(guest.addresses.values()), **more}))
 
+    def has_active(self, guest):
+        return any(each["guest"] == guest and each["state"] == "active" for each in self.json("endpoints")["endpoints"])
+
     # ---- the process ----
 
     def launch(self):
@@ -134,6 +137,17 @@ class Agent:
         """Packets dropped for this reason so far."""
         return sum(each["packets"] for each in self.json("drops")["drops"]
                    if each["reason"] == reason and each["direction"] == direction and each["grant"] == grant)
+
+
+def without_server(world):
+    """The command of an agent of a cluster whose API server does not answer."""
+    config = pathlib.Path(world.path("kubeconfig"))
+    config.write_text(json.dumps({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}], "users": [{"name": "u", "user": {}}]}),
+        encoding="utf-8")
+    return [GRANTD, "run", "--kubernetes", "--kubeconfig", str(config), "--node", "n", "--pin-root", world.pin_root, "--state-dir",
+            world.path("state"), "--uplink", "uplink0=lan", "--listen", "none", "--trust-clock", "--cri-socket", "none"]
 
 
 class Counted:

@@ -1,7 +1,11 @@
 """Where programs stand: without tcx, beside others, on foreign qdiscs, on cgroups (classes 7, 33, 34, 55)."""
 
+import contextlib
+import ctypes
 import os
+import signal
 import socket
+import struct
 import subprocess
 import sys
 
@@ -108,6 +112,29 @@ def test_a_guest_that_cannot_be_attached_is_closed_by_its_link(world):
     assert eventually(UdpPair(node.guest, world.outside, 4, to=PARTIES["grantee"][4]).both)
 
 
+def test_drift_is_mended_also_while_one_guest_cannot_be_attached(world):
+    """Since the agent started; the others have lost nothing by it."""
+    guest, other = world.add_guest("web"), world.add_guest("other")
+    foreign_filter(type("Node", (), {"world": world, "guest": other}), "ingress", 0, "protocol", "ip")
+    agent = Agent(world, "--attach", "clsact")
+    agent.grant()
+    for each in (guest, other):
+        agent.workload(each)
+    agent.start()
+    assert "is set down" in agent.said()
+    pair = UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4])
+    eventually(pair.both, what="what the Grant allows")
+    index = world.node.interface_index(guest.interface)
+    names, record = (os.path.join(world.pin_root, "maps", name) for name in ("grantd_idname_v1", "grantd_endpoint_v1"))
+    os.unlink(names)
+    run("bpftool", "map", "delete", "pinned", record, "key", *[str(byte) for byte in index.to_bytes(4, sys.byteorder)])
+    assert pair.silent()
+    agent.process.send_signal(signal.SIGHUP)
+    eventually(pair.both, 5, what=f"the record again: {agent.said()}")
+    assert os.path.exists(names)
+    assert "state DOWN" in run("ip", "-n", world.node.name, "link", "show", other.interface)
+
+
 @pytest.mark.parametrize("after", ["another agent", "uninstall"])
 def test_an_interface_that_was_set_down_is_set_up_by_whoever_comes_after(world, after):
     """The agent that closed it is killed. What its administrator has set down stays so."""
@@ -140,6 +167,53 @@ def test_an_interface_that_was_set_down_is_set_up_by_whoever_comes_after(world, 
         world.node.ip(f"route replace {guest.addresses[4]}/32 dev {guest.interface}")
         assert eventually(UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both)
         assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+
+
+# Numbers of bpf(2).
+BPF, PROG_LOAD, LINK_CREATE, SCHED_CLS, TCX_INGRESS, BEFORE = 321, 5, 28, 3, 46, 8
+
+
+def bpf(command, attributes):
+    library, buffer = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(attributes, 128)
+    descriptor = library.syscall(BPF, command, buffer, len(buffer))
+    assert descriptor >= 0, os.strerror(ctypes.get_errno())
+    return descriptor
+
+
+@contextlib.contextmanager
+def foreign_tcx(node):
+    """A program of somebody else before ours on the way from the guest, which leaves all to the next one."""
+    code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", 0xb7, 0, 0, -1, 0x95, 0, 0, 0), 16)
+    license_name = ctypes.create_string_buffer(b"GPL")
+    program = bpf(PROG_LOAD, struct.pack("=IIQQ", SCHED_CLS, 2, ctypes.addressof(code), ctypes.addressof(license_name)))
+    with node.world.node.entered():
+        index = node.world.node.interface_index(node.guest.interface)
+        link = bpf(LINK_CREATE, struct.pack("=IIIIII", program, index, TCX_INGRESS, BEFORE, 0, 0))
+    try:
+        yield
+    finally:
+        os.close(link)
+        os.close(program)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the number of the system call")
+@pytest.mark.parametrize("restart", [False, True], ids=["SIGHUP", "restart"])
+def test_somebody_elses_tcx_program_before_ours_cuts_no_connection(node, restart):
+    """Flows that the other side has begun, on which the guest speaks."""
+    there = PARTIES["grantor"][4]
+    into = TcpPair(node.world.outside, node.guest, 4, to=node.guest.addresses[4], source_address=there)
+    datagrams = UdpPair(node.world.outside, node.guest, 4, to=node.guest.addresses[4], source_address=there)
+    assert into.both() and datagrams.both()
+    before = node.agent.json("endpoints")["endpoints"][0]["endpoint_id"]
+    with foreign_tcx(node):
+        assert node.agent.ctl("verify").returncode != 0, "it is not before ours, this test shows nothing"
+        if restart:
+            node.agent.restart()
+        else:
+            node.agent.process.send_signal(signal.SIGHUP)
+        eventually(lambda: node.agent.ctl("verify").returncode == 0, 5, what=f"ours at the front: {node.agent.said()}")
+        assert datagrams.backward() and into.backward(5)
+        assert node.agent.json("endpoints")["endpoints"][0]["endpoint_id"] == before
 
 
 def test_our_allow_goes_on_to_the_next_program(node):

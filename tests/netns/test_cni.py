@@ -10,7 +10,7 @@ import signal
 import time
 
 import pytest
-from agent import GRANTD, Agent, pins
+from agent import GRANTD, Agent, pins, without_server
 from cni import OURS, Chain, Refused
 from traffic import Flood, UdpPair
 from world import PARTIES, eventually, run
@@ -121,6 +121,34 @@ def test_an_agent_that_runs_keeps_the_guest_closed_until_it_knows_it(world, atta
         eventually(pair.both, what="what the Grant allows")
         floods.let_nothing_through()
         agent.shows_open(*floods.both)
+
+
+@MODES
+def test_an_agent_that_starts_does_not_take_a_guest_for_the_one_before(world, attach):
+    """The record of another is still there, whose interface had the same index and whose address the new one has got; the
+    agent hears from nobody whose the new one is."""
+    guest, agent = world.add_guest("web"), agent_of(world, attach)
+    agent.workload(guest)
+    allowed = PARTIES["destination"][4]
+    eventually(lambda: agent.has_active("web"), what="the one before")
+    assert UdpPair(guest, world.outside, 4, to=allowed, port=5500).both()
+    index = world.node.interface_index(guest.interface)
+    agent.kill()
+    world.disconnect(guest)
+    guest.namespace.close_sockets()
+    world.connect(guest, index)
+    Chain(world, attach=attach).ours("ADD", guest.namespace, "guest-mallory", prevResult={
+        "cniVersion": "1.0.0", "ips": [{"address": guest.addresses[4] + "/24", "interface": 0}],
+        "interfaces": [{"name": "eth0", "mac": guest.mac, "sandbox": f"/run/netns/{guest.namespace.name}"}]})
+    with Flood(guest, world.outside, allowed, port=5501) as flood:
+        process = world.spawn(world.node, *without_server(world), "--attach", attach)
+        eventually(lambda: agent.json("status")["agent"]["running"], what="an agent")
+        time.sleep(2)
+        assert process.poll() is None and flood.sent > 100 and flood.arrived() == 0
+        process.kill()
+        process.wait()
+        agent.start()  # which knows whose it is
+        eventually(flood.arrived, what="what the Grant allows")
 
 
 def test_arp_is_closed_too(world):

@@ -153,6 +153,22 @@ def test_what_is_refused_has_a_row_and_a_reason(node):
     assert not any(each["refused"] for each in (node.agent.json("grants"), node.agent.json("endpoints")))
 
 
+def test_a_guest_that_this_node_cannot_attach_is_refused_and_a_closed_one_is_not_in_force(node):
+    for name, interface in (("on-loopback", "lo"), ("on-uplink", "uplink0")):
+        node.agent.write(f"workload-{name}", manifest("Workload", name, {"grantName": "g", "interface": interface, "addresses": ["10.20.0.9"]}))
+        eventually(lambda: node.agent.json("endpoints")["refused"], what=f"{name} refused")
+        row, below, entry = refused(node, "endpoints", name)
+        assert "refused" in row and not entry["in_force"] and f'"{interface}"' in below[0]
+        node.agent.remove(f"workload-{name}")
+        eventually(lambda: not node.agent.json("endpoints")["refused"], what="nothing refused")
+    node.agent.workload(node.guest, grant="nope")
+    eventually(lambda: "quarantine" in node.agent.ctl("endpoints").stdout, what="the guest in quarantine")
+    node.agent.workload(node.guest, addresses=["10.20.0.300"])
+    eventually(lambda: node.agent.json("endpoints")["refused"], what="its next version refused")
+    row, below, entry = refused(node, "endpoints", "web")
+    assert not entry["in_force"] and "what was in force stays" not in below[0], "it is closed"
+
+
 def test_refusals_of_another_agent_or_damaged_ones_do_not_pass_for_ours(node):
     node.agent.grant("new", destinations=["192.0.2.1/24"])
     eventually(lambda: node.agent.json("grants")["refused"], what="a refusal")

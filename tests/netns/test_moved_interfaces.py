@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from agent import GRANTD
+from agent import without_server
 from traffic import Flood, UdpPair
 from world import GATEWAY, PARTIES, eventually
 
@@ -98,8 +98,7 @@ def another_guest(node, index):
     """One whose interface has that index, under its Grant."""
     other = node.world.add_guest("other", index=index)
     node.agent.workload(other)
-    eventually(lambda: any(each["guest"] == "other" and each["state"] == "active"
-                           for each in node.agent.json("endpoints")["endpoints"]), what="the other guest under its Grant")
+    eventually(lambda: node.agent.has_active("other"), what="the other guest under its Grant")
     assert UdpPair(other, node.world.outside, 4, to=HOME).both()
     return other
 
@@ -155,19 +154,11 @@ def test_where_it_is_away_it_is_not_judged_as_who_has_its_index_here(node):
 
 def test_an_agent_without_its_server_leaves_it_closed(node):
     """It has heard nothing, so it changes nothing."""
-    config = pathlib.Path(node.world.path("kubeconfig"))
-    config.write_text('{"apiVersion": "v1", "kind": "Config", "current-context": "c", '
-                      '"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], '
-                      '"clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}], "users": [{"name": "u", "user": {}}]}',
-                      encoding="utf-8")
     with Flood(node.guest, node.world.outside, STRANGER) as flood:
         node.agent.kill()
         move(node)
         carrier(node)
-        process = node.world.spawn(
-            node.world.node, GRANTD, "run", "--kubernetes", "--kubeconfig", str(config), "--node", "n", "--pin-root",
-            node.world.pin_root, "--state-dir", node.world.path("state"), "--uplink", "uplink0=lan", "--listen", "none", "--trust-clock",
-            "--cri-socket", "none")
+        process = node.world.spawn(node.world.node, *without_server(node.world))
         eventually(lambda: node.agent.json("status")["agent"]["running"], what="an agent")
         time.sleep(2 * SECONDS)
         assert process.poll() is None and flood.arrived() == 0 and flood.sent > 100

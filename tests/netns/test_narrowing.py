@@ -58,3 +58,22 @@ def test_a_narrower_grant_that_cannot_be_written_is_closed(node, faults, narrowe
         assert UdpPair(node.other, outside, 4, to=DESTINATION, port=6000 + at).forward()
         assert UdpPair(node.guest, outside, 4, to=HOME).forward() == ("revoked" not in narrower)
     assert closed(agent, "g") > 0 and closed(agent, "h") == 0
+
+
+def test_a_guest_whose_record_cannot_be_written_is_closed(node, faults):
+    """It leaves its Grant, or loses an address; its neighbour, whom nobody changed, goes on."""
+    agent, outside = node.agent, node.world.outside
+    for at, fewer in enumerate([{"grant": "none"}, {"addresses": [node.guest.addresses[6]]}]):
+        lost = TcpPair(node.guest, outside, 4, to=DESTINATION, port=8300 + at)
+        kept = TcpPair(node.other, outside, 4, to=DESTINATION, port=8400 + at)
+        assert lost.both() and kept.both()
+        faults.arm("update", 1, goes_on=True)
+        agent.workload(node.guest, **fewer)
+        eventually(lost.silent, what=f"the end of a flow: {agent.said()[-3000:]}")
+        assert "a guest is closed, since its record could not be narrowed" in agent.said()
+        for _ in range(3):
+            assert kept.both() and lost.silent()
+        faults.disarm()
+        agent.workload(node.guest)
+        eventually(lambda: agent.has_active("web"), 10, what="the guest, once nothing fails")
+        assert TcpPair(node.guest, outside, 4, to=DESTINATION, port=8500 + at).both() and kept.both()

@@ -259,6 +259,12 @@ const Reason kReasons[] = {
        node.desired_.workloads[0].cause = Cause::RealmUnclear;
      },
      Cause::RealmUnclear, "Quarantined"},
+    {"its labels are too many",
+     [](Node& node) {
+       node.desired_.workloads[0].quarantine = "its labels are more than 256";
+       node.desired_.workloads[0].cause = Cause::LabelsUnclear;
+     },
+     Cause::LabelsUnclear, "Quarantined"},
     {"its interface is not as recorded",
      [](Node& node) { node.node_.pod_interfaces["uid-web"][0].doubt = "it has another address"; }, Cause::NotAsRecorded,
      "Quarantined"},

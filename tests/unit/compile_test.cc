@@ -1,6 +1,5 @@
 #include "agent/compile/compile.h"
 
-#include "agent/compile/endpoints.h"
 #include "agent/compile/grants.h"
 #include "agent/compile/validity.h"
 #include "tests/unit/desired_samples.h"
@@ -424,6 +423,21 @@ TEST(Validity, WhatHasExpiredStaysSoUntilItsSpecChanges) {
   EXPECT_EQ(compiled.phase, GRANTD_PHASE_ACTIVE);
 }
 
+TEST(Validity, WhatEndedByTheHighestTimeSeenDoesNotBeginAgain) {
+  Grant dated = grant("g", {}), revoked = grant("h", {});
+  TimeFacts time = noon();
+  dated.valid_until = time.now + seconds(1);
+  revoked.revoked = true;
+  revoked.notice_period = seconds(1);
+  time = latch(time, {dated, revoked});
+  EXPECT_GT(judged(dated, time).not_after, time.boot_now) << "the control";
+  EXPECT_GT(judged(revoked, time).not_after, time.boot_now) << "the control";
+  time.highest_seen = time.now + seconds(1);  // and the clock was set back by that second
+  time = latch(time, {dated, revoked});
+  EXPECT_EQ(judged(dated, time).not_after, 1U);
+  EXPECT_EQ(judged(revoked, time).not_after, 1U);
+}
+
 TEST(Validity, AClockThatIsNotTrustedQuarantinesDatedGrantsOnly) {
   TimeFacts time = noon();
   time.trusted = false;
@@ -461,39 +475,6 @@ TEST(Endpoints, AnUplinkIsNoGuest) {
   const CompiledPolicy policy = compile(desired, node(), noon());
   EXPECT_THAT(policy.endpoints, IsEmpty());
   EXPECT_THAT(policy.problems.back().text(), HasSubstr("uplink"));
-}
-
-TEST(Uplinks, ATunnelThatNobodyNamesIsUntrusted) {
-  NodeFacts facts = node();
-  InterfaceFact tunnel = desired::interface("wg0", 30);
-  tunnel.tunnel = tunnel.layer3 = true;
-  facts.interfaces.push_back(tunnel);
-  const CompiledPolicy policy = compile(world(), facts, noon());
-  ASSERT_EQ(policy.uplinks.size(), 2U);
-  EXPECT_EQ(policy.uplinks[0].interface, "eth0");
-  EXPECT_EQ(policy.uplinks[0].uplink_class, GRANTD_UPLINK_LAN);
-  EXPECT_EQ(policy.uplinks[1].uplink_class, GRANTD_UPLINK_UNTRUSTED);
-}
-
-TEST(Uplinks, ABridgeWithGuestsAsPortsIsRefused) {
-  DesiredState desired = world();
-  desired.grants = {grant("g", {})};
-  desired.workloads = {workload("web", "g", "veth-a", {"10.20.0.2"})};
-  NodeFacts facts = node();
-  facts.uplink_rules.push_back({"br0", UplinkClass::Lan});
-  facts.interfaces.push_back(desired::interface("br0", 40));
-  EXPECT_EQ(compile(desired, facts, noon()).uplinks.size(), 2U);
-  facts.interfaces[0].master = 40;
-  EXPECT_EQ(compile(desired, facts, noon()).uplinks.size(), 1U);
-}
-
-TEST(Uplinks, GlobsMatchAsPeopleExpect) {
-  EXPECT_TRUE(matches_glob("eth*", "eth0"));
-  EXPECT_TRUE(matches_glob("*", ""));
-  EXPECT_TRUE(matches_glob("w?g*0", "wxg10"));
-  EXPECT_FALSE(matches_glob("eth*", "veth0"));
-  EXPECT_FALSE(matches_glob("eth0", "eth01"));
-  EXPECT_FALSE(matches_glob("", "e"));
 }
 
 }  // namespace

@@ -135,6 +135,21 @@ TEST(Grants, ThatHaveNotBegunSayWhenTheyDo) {
   EXPECT_THAT(show_endpoints(node, {}, {}, kTable), HasSubstr("It " + starts + "."));
 }
 
+TEST(Refusals, SayOfAGuestWhatAnyOfItsInterfacesIsUnder) {
+  const Refusals refusals{"/p", {{Refusal::Kind::Guest, "bob-web", "f.yaml:3: wrong"}}, 0};
+  Snapshot node = samples::node();
+  const grantd_endpoint under = node.endpoints.begin()->second;
+  ASSERT_EQ(under.slot, 1U);
+  grantd_endpoint& left = node.endpoints[9999] = under;
+  left.endpoint_id = 0;
+  left.slot = 0;
+  node.guests[0] = node.guests.at(under.endpoint_id);
+  const std::string stays = "bob-web (what was in force stays): f.yaml:3";
+  EXPECT_THAT(show_endpoints(node, refusals, {}, kTable), HasSubstr(stays));
+  node.published.erase(1);
+  EXPECT_THAT(show_endpoints(node, refusals, {}, kTable), Not(HasSubstr("what was in force stays")));
+}
+
 TEST(Refusals, HaveARowWhereNothingIsInForceAndALineAlways) {
   const Refusals refusals{"/p",
                           {{Refusal::Kind::Grant, "keystone-system/new", "f.yaml:3: wrong"},

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <set>
 #include <sstream>
 
 namespace grantd {
@@ -95,6 +96,27 @@ TEST(Metrics, BucketsAreThereWhereALimitIs) {
                       "home\",grantee=\"bob-home\",direction=\"egress\"} 12500000\n"));
   EXPECT_THAT(text, HasSubstr("grantd_bucket_level_bytes{grant=\"keystone-system/alice-to-bob\""));
   EXPECT_THAT(text, Not(HasSubstr("grantd_bucket_level_bytes{grant=\"keystone-system/alice-to-carol\"")));
+}
+
+// promtool does not look for series that are there twice.
+TEST(Metrics, AGuestWithSeveralInterfacesHasOneSeries) {
+  Snapshot node = full_node();
+  node.usage[1][GRANTD_EGRESS].usage.allowed_bytes = 5000;
+  for (const std::uint32_t id : {71U, 72U, 73U}) {
+    node.guests[id] = node.guests.at(1);
+    node.usage[id][GRANTD_EGRESS].usage.allowed_bytes = 300;
+    if (id > 71) node.guests[id].slot = 0;  // it has left them
+  }
+  const std::string text = metrics_text(node, status());
+  EXPECT_THAT(text, HasSubstr("grantd_limited_bytes_total{grant=\"keystone-system/alice-to-bob\",guest=\"bob-web\","
+                              "direction=\"egress\",outcome=\"allowed\"} 5300\n"));
+  EXPECT_THAT(text, Not(HasSubstr("grantd_limited_bytes_total{grant=\"(quarantine)\"")));
+  std::set<std::string> seen;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("#")) continue;
+    EXPECT_TRUE(seen.insert(line.substr(0, line.rfind(' '))).second) << line;
+  }
 }
 
 TEST(Metrics, GuestsUnderALimitAreAccounted) {

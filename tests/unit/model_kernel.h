@@ -19,7 +19,9 @@ class ModelKernel : public Kernel {
     const std::string name = operation_name(operation);
     const auto* publish = std::get_if<operation::Publish>(&operation);
     const bool closes = publish && publish->policy_id == 0;  // a store into memory that is there
-    if (name == failing_ || (dice_ && !closes && dice_()) || (chosen_ && chosen_(operation)))
+    const bool removes = std::holds_alternative<operation::RemoveEndpoint>(operation);
+    if (name == failing_ || (dice_ && !closes && (removals_fail || !removes) && dice_()) ||
+        (chosen_ && chosen_(operation)))
       return Error{"made to fail", 5};
     if (const auto* device = std::get_if<operation::PutDevice>(&operation); device && !is_held(device->ifindex))
       return Error{"our programs do not stand on it", 0};
@@ -42,7 +44,7 @@ class ModelKernel : public Kernel {
   Result<operation::PutRules> read_rules(std::uint32_t rules_id, const RuleSet&) override {
     return rules_.at(rules_id);
   }
-  Result<std::set<Attachment>> read_attachments() override { return state_.attachments; }
+  Result<Attachments> read_attachments() override { return Attachments{state_.attachments, state_.behind}; }
 
   Result<ShaperState> read_shaper(const ShaperState&) override { return state_.shaper; }
 
@@ -50,12 +52,20 @@ class ModelKernel : public Kernel {
   void fail_by(std::function<bool()> dice) { dice_ = std::move(dice); }
   void fail_where(std::function<bool(const Operation&)> chosen) { chosen_ = std::move(chosen); }
   void lose_attachments(std::uint32_t ifindex) {
-    std::erase_if(state_.attachments, [&](const Attachment& each) { return each.ifindex == ifindex; });
+    for (auto* set : {&state_.attachments, &state_.behind})
+      std::erase_if(*set, [&](const Attachment& each) { return each.ifindex == ifindex; });
+  }
+  // Somebody else's program gets before ours.
+  void get_before(const Attachment& attachment) {
+    state_.attachments.erase(attachment);
+    state_.behind.insert(attachment);
   }
   // The kernel forgets of it what it knows by the device; our records stay. Another one may come to its index.
   void lose_interface(std::uint32_t ifindex) {
     lose_attachments(ifindex);
     state_.devices.erase(ifindex);
+    for (const auto& [index, endpoint] : state_.endpoints)
+      if (index == ifindex) before_.insert(endpoint.endpoint_id);
   }
   // Somebody removes the interfaces of the queues, and with them all that stands on them.
   void lose_queues() {
@@ -71,6 +81,7 @@ class ModelKernel : public Kernel {
   const operation::PutRules& rules(std::uint32_t rules_id) const { return rules_.at(rules_id); }
   const std::vector<std::string>& violations() const { return violations_; }
   BootNanoseconds now = 0;
+  bool removals_fail = true;  // of a guest's record too, which takes no memory
 
  private:
   void violated(const std::string& what) { violations_.push_back(what); }
@@ -124,9 +135,16 @@ class ModelKernel : public Kernel {
       return std::any_of(state_.shaper.classes.begin(), state_.shaper.classes.end(),
                          [&](const auto& each) { return each.second.parent == minor; });
     };
+    // Under a number that no record bears nothing comes, and no record will bear it again.
+    const auto bearer = [&](std::uint32_t endpoint_id) {
+      return std::find_if(state_.endpoints.begin(), state_.endpoints.end(),
+                          [&](const auto& each) { return each.second.endpoint_id == endpoint_id; });
+    };
+    const auto borne = [&](std::uint32_t endpoint_id) { return bearer(endpoint_id) != state_.endpoints.end(); };
     const auto used = [&](std::uint32_t minor) {
       return std::any_of(state_.queues.begin(), state_.queues.end(), [&](const auto& each) {
-        return minor_of(each.second.class_id[0]) == minor || minor_of(each.second.class_id[1]) == minor;
+        return borne(each.first) &&
+               (minor_of(each.second.class_id[0]) == minor || minor_of(each.second.class_id[1]) == minor);
       });
     };
     if (const auto* put = std::get_if<operation::PutClass>(&operation)) {
@@ -141,12 +159,10 @@ class ModelKernel : public Kernel {
       for (const std::uint32_t id : queue->queue.class_id) {
         if (id && !state_.shaper.classes.contains(minor_of(id))) violated("a queue without its class");
         for (const auto& [other, its] : state_.queues)
-          if (id && other != queue->endpoint_id && (its.class_id[0] == id || its.class_id[1] == id))
+          if (id && other != queue->endpoint_id && borne(other) && (its.class_id[0] == id || its.class_id[1] == id))
             violated("two guests in one class");
       }
-      const auto endpoint = std::find_if(state_.endpoints.begin(), state_.endpoints.end(), [&](const auto& each) {
-        return each.second.endpoint_id == queue->endpoint_id;
-      });
+      const auto endpoint = bearer(queue->endpoint_id);
       if (endpoint == state_.endpoints.end() || !state_.devices.contains(endpoint->first))
         violated("a queue from which nothing comes back");
     } else if (const auto* shaper = std::get_if<operation::PutShaper>(&operation)) {
@@ -159,8 +175,14 @@ class ModelKernel : public Kernel {
 
   void check_state() {
     for (const auto& [ifindex, endpoint] : state_.endpoints) {
+      const auto on_it = [&, at = ifindex](const Attachment& each) {
+        return is_guest_hook(each.hook) && each.ifindex == at;
+      };
+      if (!removals_fail && before_.contains(endpoint.endpoint_id) &&
+          std::any_of(state_.attachments.begin(), state_.attachments.end(), on_it))
+        violated("an interface is judged as the one that had its index before");
       if (endpoint.slot == 0) continue;
-      if (!is_held(ifindex) && state_.published.contains(endpoint.slot))
+      if (!is_held(ifindex) && !before_.contains(endpoint.endpoint_id) && state_.published.contains(endpoint.slot))
         violated("an endpoint under a Grant without its programs");
       const auto guest = state_.guests.find(endpoint.endpoint_id);
       const auto slot = state_.slot_names.find(endpoint.slot);
@@ -183,6 +205,7 @@ class ModelKernel : public Kernel {
   std::function<bool(const std::string&, const std::string&)> allowed_;
   std::vector<std::string> violations_;
   std::set<std::uint64_t> policy_ids_, versions_;
+  std::set<std::uint32_t> before_;  // endpoint_ids of interfaces that are gone
 };
 
 }  // namespace grantd::model

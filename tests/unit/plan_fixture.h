@@ -16,6 +16,8 @@
 
 namespace grantd {
 
+constexpr BootNanoseconds kHour = 3600 * GRANTD_NS_PER_SECOND;
+
 class PlanTest : public testing::Test {
  protected:
   Plan next(const DesiredState& desired) {
@@ -43,6 +45,7 @@ class PlanTest : public testing::Test {
     return applier_.state().published.empty() ? 0 : applier_.state().published.begin()->second;
   }
   std::uint32_t epoch() const { return applier_.state().policies.at(published()).realm_epoch; }
+  grantd_policy in_force_now() const { return applier_.state().policies.at(published()); }
   std::vector<std::string> names(const Plan& plan) {
     std::vector<std::string> result;
     for (const Step& step : plan.steps) result.push_back(operation_name(step.operation));

@@ -42,7 +42,7 @@ DesiredState arbitrary_world(std::mt19937& random) {
   for (unsigned index = 0; index < 3; index++)
     if (dice(4))
       desired.workloads.push_back(desired::workload("w" + std::to_string(index), grants[dice(4)], interfaces[index],
-                                                    {"10.20.0." + std::to_string(2 + index)}));
+                                                    {"10.20.0." + std::to_string(2 + index + 4 * dice(2))}));
   return desired;
 }
 
@@ -197,6 +197,21 @@ void check_width(const ModelKernel& kernel, const CompiledPolicy& compiled) {
   }
 }
 
+// Nor is a guest under a Grant that it has left, or has an address that it had.
+void check_guests(const KernelState& state, const CompiledPolicy& compiled) {
+  for (const auto& [ifindex, record] : state.endpoints) {
+    if (!state.published.contains(record.slot)) continue;
+    const auto wanted = std::find_if(compiled.endpoints.begin(), compiled.endpoints.end(),
+                                     [&, at = ifindex](const auto& each) { return each.ifindex == at; });
+    RC_ASSERT(wanted != compiled.endpoints.end());
+    RC_ASSERT(text_of(state.slot_names.at(record.slot).grant) == wanted->grant);
+    RC_ASSERT(text_of(state.guests.at(record.endpoint_id).guest) == wanted->guest);
+    const grantd_endpoint encoded = encode_endpoint(*wanted);
+    for (const std::uint32_t address : record.ipv4)
+      RC_ASSERT(address == 0 || std::count(std::begin(encoded.ipv4), std::end(encoded.ipv4), address) == 1);
+  }
+}
+
 // Every guest under a limit waits in a class of its own, where there are queues at all; nobody else does.
 void check_waiting(const KernelState& state, bool queues) {
   std::size_t waiting = 0;
@@ -335,6 +350,7 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
   facts.shaper_secret = 7;
   Flows flows;
   bool fails = true;
+  kernel.removals_fail = random() % 4 == 0;
   kernel.fail_by([&] { return fails && random() % 12 == 0; });
   std::set<std::pair<std::string, std::string>> before;
   for (int turn = 0; turn < 6; turn++) {
@@ -351,6 +367,7 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
       compiled = compile(desired, node, time, limits);
       applier->apply(plan(applier->state(), compiled, facts), facts.now);
       check_width(kernel, compiled);
+      if (!kernel.removals_fail) check_guests(kernel.state(), compiled);
       flows.check(kernel.state());
       flows.begin(kernel.state());
     };
@@ -360,6 +377,10 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
       converge();
       time.boot_now += random() % (2 * GRANTD_NS_PER_SECOND);
       time.now = desired::noon().now + std::chrono::nanoseconds(time.boot_now - desired::noon().boot_now);
+      if (random() % 4 == 0) {  // made again under its index
+        kernel.lose_interface(static_cast<std::uint32_t>(10 + random() % 3));
+        RC_ASSERT(applier->refresh_attachments().ok());
+      }
       if (random() % 6 == 0) {
         kernel.lose_queues();
         RC_ASSERT(applier->refresh_attachments().ok());

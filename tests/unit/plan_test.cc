@@ -85,6 +85,89 @@ TEST_F(PlanTest, ARefusedGrantKeepsWhatIsInForce) {
   EXPECT_EQ(published(), before);
 }
 
+TEST_F(PlanTest, ARefusedGrantEndsNoLaterThanItSaysNow) {
+  converge(with_grant());
+  DesiredState refused = with_grant({"realm:dave"});
+  refused.grants[0].valid_until = time_.now + std::chrono::hours(2);
+  converge(refused);
+  EXPECT_EQ(in_force_now().not_after_ns, time_.boot_now + 2 * kHour) << "sooner than never";
+  EXPECT_EQ(in_force_now().end_reason, GRANTD_REASON_EXPIRED);
+  refused.grants[0].valid_until = time_.now + std::chrono::hours(3);
+  converge(refused);
+  EXPECT_EQ(in_force_now().not_after_ns, time_.boot_now + 2 * kHour) << "what is refused opens nothing";
+  refused.grants[0].revoked = true;
+  refused.grants[0].notice_period = std::chrono::hours(1);
+  refused.grants[0].egress_bps = 8000;
+  refused.grants[0].egress_burst_bytes = 1 << 20;  // its destinations are no reason to refuse it any more
+  converge(refused);
+  EXPECT_EQ(in_force_now().not_after_ns, 1U) << "a revocation closes destinations at once";
+  EXPECT_EQ(in_force_now().end_reason, GRANTD_REASON_REVOKED);
+}
+
+TEST_F(PlanTest, ARefusedGrantThatIsRevokedAlreadyKeepsItsNotice) {
+  DesiredState desired = with_grant();
+  desired.grants[0].revoked = true;
+  desired.grants[0].notice_period = std::chrono::hours(1);
+  converge(desired);
+  const BootNanoseconds end = in_force_now().not_after_ns;
+  EXPECT_GT(end, time_.boot_now);
+  desired.grants[0].egress_bps = 8000;
+  desired.grants[0].egress_burst_bytes = 1 << 20;  // refused
+  converge(desired);
+  EXPECT_EQ(in_force_now().not_after_ns, end);
+}
+
+TEST_F(PlanTest, TheEndOfARefusedGrantMovesWithAClockThatIsSetAhead) {
+  DesiredState desired = with_grant(), refused = with_grant({"realm:dave"});
+  desired.grants[0].valid_until = time_.now + std::chrono::hours(2);
+  facts_.boot_to_wall_ns = 1'000 * kHour;
+  converge(desired);
+  const BootNanoseconds end = in_force_now().not_after_ns;
+  time_.now += std::chrono::hours(1);
+  facts_.boot_to_wall_ns += kHour;
+  converge(refused);
+  EXPECT_EQ(in_force_now().not_after_ns, end - kHour);
+  time_.now -= std::chrono::minutes(30);
+  facts_.boot_to_wall_ns -= kHour / 2;
+  converge(refused);
+  EXPECT_EQ(in_force_now().not_after_ns, end - kHour) << "set back it gives no time";
+}
+
+TEST_F(PlanTest, ARefusedGrantWithDatesIsClosedWhileTheClockIsNotTrusted) {
+  DesiredState desired = with_grant(), refused = with_grant({"realm:dave"});
+  desired.workloads.push_back(desired::workload("undated", "h", "veth-b", {"10.20.0.3"}));
+  desired.grants.push_back(desired::grant("h", {}));
+  desired.grants[0].valid_until = time_.now + std::chrono::hours(2);
+  converge(desired);
+  EXPECT_EQ(applier_.state().published.size(), 2U);
+  desired.grants[0].destinations = refused.grants[0].destinations;
+  desired.grants[1].destinations = refused.grants[0].destinations;
+  desired.grants[0].valid_until.reset();
+  time_.trusted = facts_.clock_trusted = false;
+  converge(desired);
+  ASSERT_EQ(applier_.state().published.size(), 1U);
+  EXPECT_STREQ(applier_.state().slot_names.at(applier_.state().published.begin()->first).grant, "keystone-system/h");
+}
+
+TEST_F(PlanTest, TablesOfGrantsThatAreGoneAreTakenAwayOneByOne) {
+  DesiredState desired = with_grant();
+  desired.workloads.push_back(desired::workload("other", "h", "veth-b", {"10.20.0.3"}));
+  desired.grants.push_back(desired::grant("h", {}));
+  converge(desired);
+  EXPECT_EQ(applier_.state().tables.size(), 3U) << "and slot 0's";
+  desired.grants.clear();
+  converge(desired);
+  pass(std::chrono::nanoseconds(2 * kRetireAfter));
+  const Plan first = next(desired);
+  applier_.apply(first, facts_.now);
+  EXPECT_EQ(applier_.state().tables.size(), 2U);
+  EXPECT_EQ(applier_.state().slot_names.size(), 1U) << "a slot keeps its name as long as its tables";
+  EXPECT_LE(first.next_due, facts_.now) << "and what waits is judged before the next";
+  converge(desired);
+  EXPECT_EQ(applier_.state().tables.size(), 1U);
+  EXPECT_THAT(applier_.state().slot_names, IsEmpty());
+}
+
 TEST_F(PlanTest, ARefusedGrantWithNothingInForceIsQuarantine) {
   converge(with_grant({"realm:dave"}));
   EXPECT_THAT(applier_.state().published, IsEmpty());
@@ -159,6 +242,51 @@ TEST_F(PlanTest, AnInterfaceMadeAgainUnderTheSameIndexIsAnotherEndpoint) {
   ASSERT_TRUE(applier_.refresh_attachments().ok());
   converge(with_grant());
   EXPECT_NE(applier_.state().endpoints.at(10).endpoint_id, before);
+}
+
+// Our programs would judge it as the one before, however short the time.
+TEST_F(PlanTest, TheRecordOfTheInterfaceBeforeGoesFirst) {
+  kernel_.removals_fail = false;
+  converge(with_grant());
+  kernel_.lose_interface(10);
+  ASSERT_TRUE(applier_.refresh_attachments().ok());
+  for (const char* failing : {"put_node", "none"}) {
+    kernel_.fail(failing);
+    converge(with_grant());
+    EXPECT_EQ(applier_.state().attachments.count({Hook::FromGuest, 10, 0}), 1U) << failing;
+    EXPECT_THAT(kernel_.violations(), IsEmpty()) << failing;
+  }
+  EXPECT_NE(applier_.state().endpoints.at(10).slot, 0U);
+}
+
+TEST_F(PlanTest, ADeletedWorkloadsInterfaceThatIsMadeAgainIsAnotherEndpoint) {
+  converge(with_grant());
+  const auto before = applier_.state().endpoints.at(10).endpoint_id;
+  DesiredState desired = with_grant();
+  desired.workloads.clear();
+  converge(desired);
+  ASSERT_EQ(applier_.state().endpoints.at(10).endpoint_id, before);
+  kernel_.lose_interface(10);
+  ASSERT_TRUE(applier_.refresh_attachments().ok());
+  converge(desired);
+  const auto closed = applier_.state().endpoints.at(10);
+  EXPECT_NE(closed.endpoint_id, before);
+  EXPECT_EQ(closed.slot, 0U);
+  EXPECT_THAT(text_of(applier_.state().guests.at(closed.endpoint_id).quarantine), HasSubstr("Workload"));
+  EXPECT_THAT(next(desired).steps, IsEmpty());
+  converge(with_grant());
+  EXPECT_NE(applier_.state().endpoints.at(10).endpoint_id, before) << "its flows are another's";
+}
+
+TEST_F(PlanTest, SomebodyElsesProgramBeforeOursMakesNoOtherEndpoint) {
+  converge(with_grant());
+  const auto before = applier_.state().endpoints.at(10);
+  kernel_.get_before({Hook::FromGuest, 10, 0});
+  ASSERT_TRUE(applier_.refresh_attachments().ok());
+  EXPECT_THAT(names(next(with_grant())), testing::ElementsAre("attach"));
+  converge(with_grant());
+  EXPECT_TRUE(same_bytes(applier_.state().endpoints.at(10), before));
+  EXPECT_EQ(applier_.state().attachments.count({Hook::FromGuest, 10, 0}), 1U);
 }
 
 TEST_F(PlanTest, APodMadeAgainUnderTheSameNameIsAnotherEndpoint) {

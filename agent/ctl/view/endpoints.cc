@@ -69,15 +69,20 @@ std::vector<EndpointRow> endpoint_rows(const Snapshot& snapshot, const Filter& f
 }
 
 // Which Grant it would be under is not known.
-std::vector<ShownRefusal> shown_refusals(const Refusals& refusals, const std::vector<EndpointRow>& rows,
-                                         const Filter& filter) {
+std::vector<ShownRefusal> shown_refusals(const Snapshot& snapshot, const Refusals& refusals,
+                                         const std::vector<EndpointRow>& rows, const Filter& filter) {
   std::vector<ShownRefusal> shown;
   if (!filter.grant.empty()) return shown;
   for (const Refusal& each : refusals.refused) {
     if (each.kind != Refusal::Kind::Guest || (!filter.guest.empty() && filter.guest != each.name)) continue;
-    const auto row =
-        std::find_if(rows.begin(), rows.end(), [&](const EndpointRow& one) { return one.guest == each.name; });
-    shown.push_back({each, row != rows.end(), row != rows.end()});
+    // It may have several, and left some behind, which are under no Grant.
+    bool listed = false, in_force = false;
+    for (const EndpointRow& row : rows) {
+      if (row.guest != each.name) continue;
+      listed = true;
+      in_force |= snapshot.published.contains(row.slot);
+    }
+    shown.push_back({each, listed, in_force});
   }
   return shown;
 }
@@ -87,7 +92,7 @@ std::vector<ShownRefusal> shown_refusals(const Refusals& refusals, const std::ve
 std::string show_endpoints(const Snapshot& snapshot, const Refusals& refusals, const Filter& filter,
                            const Style& style) {
   const auto rows = endpoint_rows(snapshot, filter);
-  const auto refused = shown_refusals(refusals, rows, filter);
+  const auto refused = shown_refusals(snapshot, refusals, rows, filter);
   if (style.output == Output::Json) {
     auto list = nlohmann::ordered_json::array();
     for (const EndpointRow& row : rows)

@@ -1,4 +1,4 @@
-#include "agent/run/node_time.h"
+#include "agent/node/node_time.h"
 
 #include "agent/compile/validity.h"
 
@@ -23,11 +23,11 @@ Problem clock_problem(std::string message, std::string accepted) {
 
 }  // namespace
 
-Result<NodeTime> NodeTime::open(const Settings& settings, std::uint64_t known_offset_ns) {
+Result<NodeTime> NodeTime::open(const std::string& state_dir, bool trust_clock, std::uint64_t known_offset_ns) {
   auto clock = NodeClock::open(known_offset_ns);
   if (!clock) return clock.error();
-  NodeTime time(std::move(clock).value(), LatchFile(settings.state_dir));
-  time.trust_clock_ = settings.trust_clock;
+  NodeTime time(std::move(clock).value(), LatchFile(state_dir));
+  time.trust_clock_ = trust_clock;
   auto latches = time.file_.load();
   if (latches) {
     time.latches_ = latches.value();
@@ -35,7 +35,15 @@ Result<NodeTime> NodeTime::open(const Settings& settings, std::uint64_t known_of
   } else {
     time.damaged_ = latches.error().message;
   }
+  // The datapath went on ending Grants by that reckoning, whatever became of the clock since.
+  if (known_offset_ns)
+    time.latches_.highest_seen = std::max(time.latches_.highest_seen, wall_by(known_offset_ns, boot_now()));
   return time;
+}
+
+bool NodeTime::drain() {
+  latches_.highest_seen = std::max(latches_.highest_seen, clock_.wall(boot_now()));  // not yet by the new reckoning
+  return clock_.drain();
 }
 
 bool NodeTime::trusted(WallTime now, std::vector<Problem>& problems) const {
@@ -60,6 +68,7 @@ TimeFacts NodeTime::facts(const std::vector<Grant>& grants, std::vector<Problem>
   TimeFacts facts;
   facts.boot_now = boot_now();
   facts.now = clock_.wall(facts.boot_now);
+  facts.highest_seen = latches_.highest_seen;
   facts.trusted = trusted(facts.now, problems);
   facts.revoked_at = latches_.revoked_at;
   facts.notice_ends = latches_.notice_ends;

@@ -3,7 +3,6 @@
 
 #include "agent/node/clock.h"
 #include "agent/node/latches.h"
-#include "agent/settings/settings.h"
 
 #include <optional>
 #include <string>
@@ -12,10 +11,11 @@ namespace grantd {
 
 class NodeTime {
  public:
-  static Result<NodeTime> open(const Settings& settings, std::uint64_t known_offset_ns);
+  // `known_offset_ns`: as for NodeClock. By that, Grants may have ended while no agent ran.
+  static Result<NodeTime> open(const std::string& state_dir, bool trust_clock, std::uint64_t known_offset_ns);
 
   int fd() const { return clock_.fd(); }
-  bool drain() { return clock_.drain(); }
+  bool drain();
   std::uint64_t boot_to_wall_ns() const { return clock_.boot_to_wall_ns(); }
 
   // The facts for compile, with everything latched that these Grants give reason to; what is new is on
