@@ -1,20 +1,21 @@
 /* Token buckets (rule 12): one a Grant and direction, shared by all CPUs.
- * Cost: one per-CPU array lookup; once a quantum the shared bucket under its lock. */
+ * Cost: one per-CPU array lookup; once a quantum the shared bucket under its lock. A guest of the host network: always
+ * that. */
 #ifndef GRANTD_BPF_BUCKET_H
 #define GRANTD_BPF_BUCKET_H
 
 #include "bpf/bucket_level.h"
 #include "bpf/queue.h"
 
-NOINLINE __u64 draw(struct grantd_bucket *bucket, const struct grantd_limit *limit, __u64 grant_epoch, __u64 now_ns,
-		    __u64 need)
+NOINLINE __u64 draw(struct grantd_bucket *bucket, const struct grantd_limit *limit, __u64 grant_epoch, __u64 need,
+		    __u64 want)
 {
-	__u64 taken;
+	__u64 taken, now_ns = exact_now_ns();
 
 	if (!bucket || !limit)
 		return 0;
 	bpf_spin_lock(&bucket->lock);
-	taken = take_level(bucket, limit, grant_epoch, now_ns, need);
+	taken = take_level(bucket, limit, grant_epoch, now_ns, need, want);
 	bpf_spin_unlock(&bucket->lock);
 	return taken;
 }
@@ -28,6 +29,11 @@ ALWAYS_INLINE enum grantd_reason pay(struct packet *packet, __u32 direction, enu
 	__u64 bytes = packet->wire_bytes, need, taken;
 	struct grantd_credit *credit;
 
+	/* A socket's program may be interrupted, by one that spends the same credit. */
+	if (packet->endpoint->flags & GRANTD_ENDPOINT_HOST_NETWORK)
+		return draw(bpf_map_lookup_elem(&grantd_bucket, &index), limit, policy->grant_epoch, bytes, bytes) ?
+			       reason :
+			       GRANTD_REASON_RATE_LIMIT;
 	credit = bpf_map_lookup_elem(&grantd_credit, &index);
 	if (!credit)
 		return GRANTD_REASON_TABLE_MISSING;
@@ -37,8 +43,8 @@ ALWAYS_INLINE enum grantd_reason pay(struct packet *packet, __u32 direction, enu
 	}
 	if (credit->bytes < bytes) {
 		need = bytes - credit->bytes;
-		taken = draw(bpf_map_lookup_elem(&grantd_bucket, &index), limit, policy->grant_epoch, exact_now_ns(),
-			     need);
+		taken = draw(bpf_map_lookup_elem(&grantd_bucket, &index), limit, policy->grant_epoch, need,
+			     need > limit->quantum_bytes ? need : limit->quantum_bytes);
 		if (!taken)
 			return GRANTD_REASON_RATE_LIMIT;
 		credit->bytes += taken;

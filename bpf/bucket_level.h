@@ -28,13 +28,13 @@ BUCKET_INLINE __u64 convert_debt(__u64 debt_ns, __u64 old_cost, const struct gra
 	return cost_of(bytes < most ? bytes : most, limit->cost_per_byte);
 }
 
-/* Takes a quantum out of the bucket, or what is needed where it does not hold as much. Returns the bytes taken; 0 where
- * it holds less than what is needed. */
+/* Takes `want` bytes out of the bucket, or `need` of them where it does not hold as much. Returns the bytes taken; 0 where
+ * it holds less than what is needed. What a full one does not hold is not reckoned: a guest may make packets whose
+ * cost has more than 64 bits. */
 BUCKET_INLINE __u64 take_level(struct grantd_bucket *bucket, const struct grantd_limit *limit, __u64 grant_epoch,
-			       __u64 now_ns, __u64 need)
+			       __u64 now_ns, __u64 need, __u64 want)
 {
-	__u64 want = need > limit->quantum_bytes ? need : limit->quantum_bytes;
-	__u64 cost_want = cost_of(want, limit->cost_per_byte), cost_need = cost_of(need, limit->cost_per_byte);
+	__u64 most = limit->burst_bytes;
 	__u64 ahead = bucket->full_at_ns > now_ns ? bucket->full_at_ns - now_ns : 0, taken = 0;
 
 	if (bucket->grant_epoch != grant_epoch) {
@@ -46,13 +46,12 @@ BUCKET_INLINE __u64 take_level(struct grantd_bucket *bucket, const struct grantd
 			ahead = convert_debt(ahead, bucket->cost_per_byte, limit);
 		bucket->cost_per_byte = limit->cost_per_byte;
 	}
-	if (ahead + cost_want <= limit->burst_ns) {
-		ahead += cost_want;
+	if (want <= most && ahead + cost_of(want, limit->cost_per_byte) <= limit->burst_ns)
 		taken = want;
-	} else if (ahead + cost_need <= limit->burst_ns) {
-		ahead += cost_need;
+	else if (need <= most && ahead + cost_of(need, limit->cost_per_byte) <= limit->burst_ns)
 		taken = need;
-	}
+	if (taken)
+		ahead += cost_of(taken, limit->cost_per_byte);
 	bucket->full_at_ns = now_ns + ahead;
 	return taken;
 }

@@ -9,19 +9,20 @@
 
 /* Where the headers end that each segment of a tunnel's packet repeats: the tunnel's and those of what it carries. 0
  * where the kernel's word cannot be. In a guest's own namespace VXLAN and its like leave the cutting to the uplink.
- * Cost: seven reads of kernel memory; only for UDP with segmentation offload. */
+ * Cost: six reads of kernel memory; only for UDP with segmentation offload. */
 NOINLINE __u32 end_of_repeated(struct __sk_buff *skb, __u32 headers)
 {
 	struct sk_buff *kernels = (struct sk_buff *)skb;
 	struct skb_shared_info *shared;
+	unsigned char *head;
 	__u32 inner, gso_type = 0;
 	__u8 words;
 
 	if (!BPF_CORE_READ_BITFIELD_PROBED(kernels, encapsulation))
 		return headers;
-	inner = BPF_CORE_READ(kernels, inner_transport_header) -
-		(__u32)(BPF_CORE_READ(kernels, data) - BPF_CORE_READ(kernels, head));
-	shared = (struct skb_shared_info *)(BPF_CORE_READ(kernels, head) + BPF_CORE_READ(kernels, end));
+	head = BPF_CORE_READ(kernels, head);
+	inner = BPF_CORE_READ(kernels, inner_transport_header) - (__u32)(BPF_CORE_READ(kernels, data) - head);
+	shared = (struct skb_shared_info *)(head + BPF_CORE_READ(kernels, end));
 	if (inner < headers || inner >= skb->len || bpf_core_read(&gso_type, sizeof(gso_type), &shared->gso_type))
 		return 0;
 	if (gso_type & (SKB_GSO_TCPV4 | SKB_GSO_TCPV6)) {
@@ -36,6 +37,7 @@ NOINLINE __u32 end_of_repeated(struct __sk_buff *skb, __u32 headers)
 ALWAYS_INLINE bool weigh(struct __sk_buff *skb, struct packet *packet)
 {
 	__u32 headers = packet->l4 + packet->l4_header_bytes, segments;
+	__u64 repeated;
 
 	packet->wire_bytes = skb->len;
 	packet->segments = 1;
@@ -51,7 +53,10 @@ ALWAYS_INLINE bool weigh(struct __sk_buff *skb, struct packet *packet)
 	if (segments < skb->gso_segs)
 		segments = skb->gso_segs;
 	packet->segments = segments;
-	packet->wire_bytes += (segments - 1) * headers;
+	repeated = (segments - 1) * (__u64)headers;
+	if (repeated >= 1U << 31)
+		return false;
+	packet->wire_bytes += repeated;
 	return true;
 }
 

@@ -7,6 +7,9 @@ namespace grantd {
 
 namespace {
 
+// No more of the burst than one in so many is with the CPUs.
+constexpr std::uint64_t kBorrowedPart = 16;
+
 // Records are compared as bytes, so their padding is zero. memset, since aggregate initialisation
 // promises nothing about padding.
 template <typename Record>
@@ -35,10 +38,12 @@ grantd_limit encode_limit(const CompiledLimit& limit, unsigned cpus) {
   record.burst_bytes = limit.burst_bytes;
   record.cost_per_byte =
       static_cast<std::uint64_t>(((bit_ns << GRANTD_COST_SHIFT) + limit.rate_bps - 1) / limit.rate_bps);
-  record.burst_ns = static_cast<std::uint64_t>(limit.burst_bytes * bit_ns / limit.rate_bps);
-  const std::uint64_t millisecond_bytes = limit.rate_bps / 8 / 1000;
-  const std::uint64_t fair = limit.burst_bytes / (4ULL * std::max(cpus, 1U));
-  record.quantum_bytes = std::min(std::clamp<std::uint64_t>(millisecond_bytes, 2048, 65536), fair);
+  const std::uint64_t millisecond_bytes = limit.rate_bps / 8 / 1000, borrowers = std::max(cpus, 1U);
+  record.quantum_bytes = std::min(std::clamp<std::uint64_t>(millisecond_bytes, 2048, 65536),
+                                  limit.burst_bytes / (kBorrowedPart * borrowers));
+  // What CPUs have borrowed before may be spent beside all that the bucket holds.
+  record.burst_ns =
+      static_cast<std::uint64_t>((limit.burst_bytes - borrowers * record.quantum_bytes) * bit_ns / limit.rate_bps);
   return record;
 }
 

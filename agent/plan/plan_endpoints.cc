@@ -80,7 +80,7 @@ void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
   if (slot == 0 && named.quarantine.empty()) named.quarantine = "its Grant has no place on this node";
   if (endpoint.host_network) {
     const auto have = kernel_.host_guests.find(endpoint.cgroup_id);
-    const bool known = have != kernel_.host_guests.end();
+    const bool known = have != kernel_.host_guests.end() && have->second.slot == slot;
     const std::uint32_t id = known ? have->second.endpoint_id : take_endpoint_id();
     put_guest(id, encode_guest(named, slot), known ? name_subject(subject) : subject);
     plan_host_guest(endpoint, slot, id);
@@ -93,9 +93,9 @@ void Planner::plan_endpoint(const CompiledEndpoint& endpoint) {
   if (current) {
     const auto guest = kernel_.guests.find(current->endpoint_id);
     // An interface that was made again under the same index has no program: another endpoint.
-    // So is one under the same name that is another pod.
+    // So is one under the same name that is another pod, and one under another Grant: what it used is the other's.
     same = attached && guest != kernel_.guests.end() && text_of(guest->second.guest) == endpoint.guest &&
-           text_of(guest->second.uid) == endpoint.uid;
+           text_of(guest->second.uid) == endpoint.uid && current->slot == slot;
     record.endpoint_id = same ? current->endpoint_id : take_endpoint_id();
   } else {
     record.endpoint_id = take_endpoint_id();

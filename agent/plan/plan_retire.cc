@@ -1,5 +1,6 @@
 #include "agent/plan/encode.h"
 #include "agent/plan/planner.h"
+#include "maps/fixed_text.h"
 
 #include <algorithm>
 
@@ -72,8 +73,10 @@ void Planner::retire_names() {
   for (const auto& [name, number] : identities_) used.insert(number);
   for (const auto& [number, name] : kernel_.identity_names)
     if (!used.contains(number)) add(Retire, kSubject, operation::RemoveIdentityName{number});
+  // Not where a step for the guest has failed: its record may still bear the number.
   for (const auto& [endpoint_id, guest] : kernel_.guests)
-    if (!used_guests_.contains(endpoint_id)) add(Retire, kSubject, operation::RemoveGuest{endpoint_id});
+    if (!used_guests_.contains(endpoint_id))
+      add(Retire, guest_subject(text_of(guest.guest)), operation::RemoveGuest{endpoint_id});
 }
 
 }  // namespace grantd

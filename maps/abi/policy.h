@@ -18,7 +18,7 @@ struct grantd_limit {
 	__u64 rate_bps;
 	__u64 burst_bytes;
 	__u64 cost_per_byte;  /* nanoseconds per byte << GRANTD_COST_SHIFT, rounded up */
-	__u64 burst_ns;	      /* time in which the rate fills burst_bytes, rounded down */
+	__u64 burst_ns;	      /* time in which the rate fills burst_bytes less a quantum of each CPU, rounded down */
 	__u64 quantum_bytes;  /* what a CPU borrows from the bucket at a time */
 };
 GRANTD_ASSERT_SIZE(grantd_limit, 40);

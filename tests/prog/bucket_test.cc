@@ -5,6 +5,8 @@
 
 #include <sched.h>
 
+#include <algorithm>
+
 namespace grantd::prog {
 namespace {
 
@@ -34,10 +36,13 @@ class Bucket : public Prog {
   // In force from now on, with a bucket that is full.
   void limit(std::uint64_t burst_ns, std::uint64_t quantum_bytes, std::uint64_t cost_per_byte = kCost) {
     static std::uint64_t epoch = 10'000'000;
+    using Wide = unsigned __int128;
+    const auto burst_bytes = static_cast<std::uint64_t>((static_cast<Wide>(burst_ns) << GRANTD_COST_SHIFT) /
+                                                        std::max<std::uint64_t>(cost_per_byte, 1));
     republish(
         [&](grantd_policy& policy) {
           policy.grant_epoch = epoch_ = epoch++;
-          policy.limit[GRANTD_EGRESS] = {1, 1, cost_per_byte, burst_ns, quantum_bytes};
+          policy.limit[GRANTD_EGRESS] = {1, burst_bytes, cost_per_byte, burst_ns, quantum_bytes};
         },
         "slow");
   }

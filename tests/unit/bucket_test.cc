@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -23,7 +24,7 @@ class Node {
     std::uint64_t& credit = credit_[cpu];
     if (credit < bytes) {
       draws_++;
-      const std::uint64_t taken = take_level(&bucket_, &limit, 1, now, bytes - credit);
+      const std::uint64_t taken = take_level(&bucket_, &limit, 1, now, bytes - credit, std::max<std::uint64_t>(bytes - credit, limit.quantum_bytes));
       if (taken == 0) return false;
       credit += taken;
     }
@@ -73,7 +74,11 @@ struct World {
         return below(limit.burst_ns / 50 + 2);
     }
   }
-  std::uint64_t any_packet() { return below(3) ? 60 + below(1500) : 1 + below(70'000); }
+  // With the headers that a guest's own segmentation offload repeats, some weigh megabytes.
+  std::uint64_t any_packet() {
+    if (below(16) == 0) return 1 + below(1ULL << (17 + below(16)));
+    return below(3) ? 60 + below(1500) : 1 + below(70'000);
+  }
 };
 
 World world(std::uint32_t seed) {
@@ -93,27 +98,26 @@ RC_GTEST_PROP(Bucket, NeverMoreThanRateTimesTimePlusBurst, (std::uint32_t seed))
   const grantd_limit limit = w.any_limit();
   Node node(w.cpus);
   struct Passed {
-    std::uint64_t at, bytes, credit;  // in all by then, and what CPUs held when it began
+    std::uint64_t at, bytes;  // in all by then
   };
-  std::vector<Passed> history = {{w.now, 0, 0}};
+  std::vector<Passed> history = {{w.now, 0}};
   const std::uint64_t begin = w.now;
   std::uint64_t passed = 0;
   for (int step = 0; step < 400; step++) {
     w.now += w.any_wait(limit);
-    const std::uint64_t held = node.credit();
     for (auto burst = w.below(20); burst > 0; burst--) {
       const std::uint64_t bytes = w.any_packet();
       if (node.pass(static_cast<unsigned>(w.below(w.cpus)), bytes, w.now, limit)) passed += bytes;
     }
     RC_ASSERT(passed + node.credit() <= limit.burst_bytes + filled(limit.rate_bps, w.now - begin));
-    RC_ASSERT(node.credit() <= limit.burst_bytes / 4 + 70'000);
-    history.push_back({w.now, passed, held});
+    RC_ASSERT(node.credit() <= limit.burst_bytes / 16);
+    history.push_back({w.now, passed});
   }
-  // In any window: what was borrowed before it may be used in it.
+  // In any window, also one that begins with quanta that were borrowed before it.
   for (std::size_t from = 1; from < history.size(); from += 7)
     for (std::size_t to = from; to < history.size(); to += 3)
       RC_ASSERT(history[to].bytes - history[from - 1].bytes <=
-                limit.burst_bytes + history[from].credit + filled(limit.rate_bps, history[to].at - history[from].at));
+                limit.burst_bytes + filled(limit.rate_bps, history[to].at - history[from].at));
 }
 
 RC_GTEST_PROP(Bucket, AChangeOfTheRateGivesNothingAway, (std::uint32_t seed)) {
@@ -147,7 +151,7 @@ RC_GTEST_PROP(Bucket, AChangeOfTheRateGivesNothingAway, (std::uint32_t seed)) {
   }
 }
 
-// An idle bucket lets its whole burst pass, and then what the rate fills: it is no smaller than it says.
+// An idle bucket lets its burst pass, less what CPUs may borrow, and then what the rate fills.
 RC_GTEST_PROP(Bucket, NearlyAllOfItIsGranted, (std::uint32_t seed)) {
   World w = world(seed);
   w.cpus = 1;
@@ -160,7 +164,7 @@ RC_GTEST_PROP(Bucket, NearlyAllOfItIsGranted, (std::uint32_t seed)) {
     w.now += step_ns;
   }
   const Wide fair = limit.burst_bytes + filled(limit.rate_bps, w.now - step_ns - begin);
-  RC_ASSERT(Wide{passed} * 100 >= fair * 97);
+  RC_ASSERT(Wide{passed} * 100 >= fair * 96);
 }
 
 }  // namespace

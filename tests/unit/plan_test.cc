@@ -405,6 +405,23 @@ TEST_F(PlanTest, AGuestThatChangesItsGrantIsClosedBetween) {
   EXPECT_NE(slots[1], 0U);
 }
 
+// What it used is counted by its number, and is no use of the other Grant.
+TEST_F(PlanTest, AGuestThatChangesItsGrantGetsAnotherNumber) {
+  DesiredState desired = with_grant();
+  desired.grants.push_back(grant("h", {"203.0.113.0/24"}));
+  ASSERT_TRUE(converge(desired).complete());
+  const auto number = [&] { return applier_.state().endpoints.at(10).endpoint_id; };
+  const std::uint32_t before = number();
+  desired.grants[0].spec_hash = "edited";
+  desired.grants[0].destinations.own().push_back(desired::destination("192.0.2.0/24"));
+  ASSERT_TRUE(converge(desired).complete());
+  EXPECT_EQ(number(), before) << "the control: an edit of its Grant";
+  desired.workloads[0].grant = "keystone-system/h";
+  ASSERT_TRUE(converge(desired).complete());
+  EXPECT_NE(number(), before);
+  EXPECT_THAT(names(next(desired)), IsEmpty());
+}
+
 TEST_F(PlanTest, AClockThatIsNotTrustedTakesDatedGrantsOutOfForce) {
   DesiredState desired = with_grant();
   desired.grants[0].valid_until = time_.now + std::chrono::hours(1);
@@ -467,8 +484,9 @@ TEST(Encode, ALimitNeverGivesMoreThanItSays) {
     const grantd_limit limit = encode_limit({rate, 1 << 20}, 4);
     const long double exact = 8e9L / static_cast<long double>(rate);
     EXPECT_GE(static_cast<long double>(limit.cost_per_byte) / (1 << GRANTD_COST_SHIFT), exact * 0.9999999999L);
-    EXPECT_LE(static_cast<long double>(limit.burst_ns), exact * (1 << 20));
-    EXPECT_LE(limit.quantum_bytes * 4 * 4, static_cast<std::uint64_t>(1) << 20);
+    EXPECT_LE(static_cast<long double>(limit.burst_ns),
+              exact * ((1 << 20) - 4 * static_cast<long double>(limit.quantum_bytes)));
+    EXPECT_LE(limit.quantum_bytes * 4 * 16, static_cast<std::uint64_t>(1) << 20);
   }
 }
 
