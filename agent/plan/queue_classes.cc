@@ -55,7 +55,8 @@ QueueClass guest_class(const grantd_limit& limit, std::uint32_t direction, std::
   // Towards a guest a flow may need more than the 127 packets that SFQ lets wait of it.
   made.fair = fair_queues && direction == GRANTD_EGRESS;
   made.rate_bytes = std::max<std::uint64_t>(made.rate_bytes / std::max<std::size_t>(guests, 1), 1);
-  made.burst_ns = time_of(made.quantum_bytes, made.rate_bytes);
+  // A class that has this sends without asking the Grant's: all of them together have one turn of it.
+  made.burst_ns = time_of(turn_of(made.rate_bytes), made.rate_bytes);
   return made;
 }
 

@@ -7,7 +7,6 @@ import socket
 import statistics
 import subprocess
 import time
-import types
 
 import pytest
 from agent import Agent
@@ -96,7 +95,7 @@ def test_flows_of_a_guest_take_turns_where_the_kernel_has_sfq(limited):
     assert sorted(leaves(limited)) == wanted, "it finds what it would make"
     with LargeFlood(limited.guest, limited.world.outside, HOME[4], port=6000):
         time.sleep(1)
-        delays = sorted(probe(types.SimpleNamespace(world=limited.world, guests=[limited.guest], home=HOME[4]), 2))
+        delays = sorted(probe((limited.guest, "0.0.0.0", limited.world.outside, HOME[4]), 2))
     assert len(delays) > 20
     waits = 8 * 1442 * 20 / RATE  # of the packets that wait: more are in the buffer of a socket, fewer have their turn before it
     assert (statistics.median(delays) < waits) == fair, delays[len(delays) // 2]
@@ -142,10 +141,9 @@ def segments(guest):
 
 def delay_under_load(limited):
     """Median of small datagrams beside a connection of the same guest."""
-    line = types.SimpleNamespace(world=limited.world, home=HOME[4], guests=[limited.guest])
     run = Iperf3(limited, 4, "-t", "3")
     time.sleep(1.5)
-    delays = probe(line, 1)
+    delays = probe((limited.guest, "0.0.0.0", limited.world.outside, HOME[4]), 1)
     run.received()
     assert len(delays) > 10
     return statistics.median(delays)
@@ -215,6 +213,10 @@ def test_changes_of_the_rate_keep_connections_and_the_bound(limited):
     assert 0.4 * RATE / 8 * (elapsed - 0.5) <= got <= bound(elapsed)
     assert pair.both()
     assert limited.agent.drops("rate_limit") == 0
+    hard = {name: "4M" for name in HARD}
+    limited.agent.in_force(lambda: limited.agent.grant(**{**LIMITED, "hard": hard}))
+    (got,), elapsed = udp_bytes([(limited.guest, limited.world.outside, HOME[4], 9220)], 1.5)
+    assert got <= BURST + 4e6 / 8 * elapsed < bound(elapsed) / 2, "the lower one is in force"
     limited.agent.in_force(limited.agent.grant)
     eventually(lambda: classes(limited) == [], what="no class of an unlimited Grant")
     assert pair.both()
@@ -260,6 +262,8 @@ def test_without_its_interfaces_the_bucket_holds(limited):
     assert 0.7 * RATE / 8 * elapsed <= got <= bound(elapsed), "with queues again"
     limited.world.node.run("ip", "link", "del", links(limited)[0])
     eventually(lambda: len(links(limited)) == 2 and len(classes(limited)) == 4, what="queues that an agent mends")
+    limited.world.node.run("tc", "qdisc", "del", "dev", links(limited)[0], "root")
+    eventually(lambda: len(classes(limited)) == 4, what="a qdisc that an agent mends, without being asked to look")
     assert TcpPair(limited.guest, limited.world.outside, 4, to=HOME[4]).both()
 
 

@@ -191,6 +191,9 @@ RC_GTEST_PROP(QueueClasses, StayBelowTheirLimit, ()) {
   RC_ASSERT(guest.ceil_bytes == grant.rate_bytes);
   RC_ASSERT(guest.rate_bytes > 0U);
   RC_ASSERT(guest.rate_bytes <= std::max<std::uint64_t>(grant.rate_bytes / guests, 1));
+  // All guests together have 2 ms of the rate at once, where that is no less than two frames of each.
+  RC_ASSERT(static_cast<unsigned __int128>(guest.burst_ns) * guest.rate_bytes / GRANTD_NS_PER_SECOND <=
+            std::max<std::uint64_t>(3028, guest.rate_bytes / 500 + 1));
   for (const QueueClass& each : {grant, guest})
     for (const std::uint64_t time : {each.burst_ns, each.ceil_burst_ns}) {
       RC_ASSERT(time % kQueueTickNs == 0U);
