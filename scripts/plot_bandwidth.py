@@ -44,7 +44,8 @@ def plot(cells, metric, title, most):
 
 
 def main():
-    cells = [cell for cell in json.loads((DIRECTORY / "bandwidth.json").read_text(encoding="utf-8"))["cells"] if cell["rtt_ms"] == 0]
+    cells = [cell for cell in json.loads((DIRECTORY / "bandwidth.json").read_text(encoding="utf-8"))["cells"]
+             if cell["rtt_ms"] == 0 and cell["direction"] == "egress"]
     for name, (metric, title, most) in PLOTS.items():
         path, text = DIRECTORY / f"bandwidth-{name}.svg", plot(cells, metric, title, most)
         if sys.argv[1:] != ["--check"]:

@@ -52,7 +52,7 @@ def number(value, digits):
 
 
 def bandwidth_report(cells):
-    rows = [[f"{cell['rate_bps'] // 1_000_000} Mbit/s, {cell['rtt_ms']} ms, {cell['mix']}, {cell['mechanism']}", number(cell["goodput_ratio"], 3),
-             cell["retransmits"], number(cell["added_delay_p50_ms"], 1), number(cell["added_delay_p99_ms"], 1),
+    rows = [[f"{cell['rate_bps'] // 1_000_000} Mbit/s {cell['direction']}, {cell['rtt_ms']} ms, {cell['mix']}, {cell['mechanism']}",
+             number(cell["goodput_ratio"], 3), number(cell["most_in_100ms_ratio"], 2), cell["retransmits"], number(cell["added_delay_p50_ms"], 1), number(cell["added_delay_p99_ms"], 1),
              number(cell["jain_by_guest"], 3), number(cell["jain_by_flow"], 3), number(cell["cpu_s_per_gb"], 2)] for cell in cells]
-    return table(["cell", "of the limit", "retransmits", "delay p50, ms", "p99, ms", "Jain by guest", "by flow", "CPU s/GB"], rows)
+    return table(["cell", "of the limit", "in 100 ms", "retransmits", "delay p50, ms", "p99, ms", "Jain by guest", "by flow", "CPU s/GB"], rows)

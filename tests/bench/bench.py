@@ -23,8 +23,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds: its figures mean little")
     parser.add_argument("--rounds", type=int, default=9, help="rounds that the spread is taken over (default 9)")
     parser.add_argument("--visits", type=int, default=5, help="visits to each case in a round (default 5)")
-    parser.add_argument("--only", choices=["forwarding", "control-plane", "pod-starts", "bandwidth", "round-trips", "kubernetes"],
-                        help="one part; the last four are made only if asked for")
+    parser.add_argument("part", nargs="?", choices=["forwarding", "control-plane", "pod-starts", "bandwidth", "round-trips", "kubernetes"],
+                        help="only this one; the last four are made only if asked for")
     parser.add_argument("--starts", type=int, default=10_000, help="pods that pod-starts makes (default 10000)")
     parser.add_argument("--json", type=pathlib.Path, help="directory for the figures, a file of JSON for each part")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="directory of the binaries")
@@ -122,23 +122,23 @@ def main():
         options.rounds, options.visits, options.starts = 3, 1, 100
     facts = machine()
     print(f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}, load {facts['load_before']:.1f}\n")
-    if options.only == "kubernetes":
+    if options.part == "kubernetes":
         kubernetes(options, {"machine": facts})
         return 0
-    if options.only == "round-trips":
+    if options.part == "round-trips":
         bandwidth(options, {"machine": facts}, True)
         return 0
     mount_private()
-    if options.only == "pod-starts":
+    if options.part == "pod-starts":
         pod_starts(options, {"machine": facts})
         return 0
-    if options.only == "bandwidth":
+    if options.part == "bandwidth":
         bandwidth(options, {"machine": facts}, False)
         return 0
     # First: the worlds of the other part stay, and are in the way.
-    if options.only != "forwarding":
+    if options.part != "forwarding":
         control_plane(options, {"machine": facts})
-    if options.only != "control-plane":
+    if options.part != "control-plane":
         forwarding(options, {"machine": facts})
     return 0
 

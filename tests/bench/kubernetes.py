@@ -1,4 +1,4 @@
-"""scripts/bench --only kubernetes: from a request to the API server until a packet is judged by it. A whole cluster, the
+"""scripts/bench kubernetes: from a request to the API server until a packet is judged by it. A whole cluster, the
 agent, and pods with interfaces of their own, which the plugin has closed and the agent has found."""
 
 import json
