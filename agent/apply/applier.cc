@@ -71,6 +71,12 @@ bool waits_for_closed(const Operation& operation, const ApplyReport& report) {
                       report.closed_guests.end();
 }
 
+// The first of the two that a guest needs.
+bool begins_guest(const Operation& operation) {
+  const auto* attach = std::get_if<operation::Attach>(&operation);
+  return attach && attach->attachment.hook == Hook::FromGuest;
+}
+
 template <typename Key>
 const grantd_endpoint* record_of(const std::map<Key, grantd_endpoint>& records, Key key) {
   const auto at = records.find(key);
@@ -107,11 +113,12 @@ Result<void> Applier::refresh_attachments() {
   return {};
 }
 
-ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
+ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::function<bool()>& postpone) {
   const auto begin = std::chrono::steady_clock::now();
   ApplyReport report;
   std::set<std::string> broken;
   bool stays_open = false;  // what was to be closed
+  bool attaches = true;
   for (const Step& step : plan.steps) {
     // Numbers that could not be written down are not given out: a restart would give them out again.
     if (broken.contains(step.subject) || (broken.contains(kNodeSubject) && bears_numbers(step.operation)) ||
@@ -120,6 +127,15 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now) {
       report.left_out++;
       stays_open |= !leave_out(plan, step, now, report);
       continue;
+    }
+    if (begins_guest(step.operation)) {
+      attaches = attaches && !(postpone && postpone());
+      if (!attaches) {
+        broken.insert(step.subject);
+        report.left_out++;
+        report.postponed++;
+        continue;
+      }
     }
     auto done = kernel_.perform(step.operation);
     if (done) {

@@ -21,6 +21,7 @@ struct FailedStep {
 
 struct ApplyReport {
   std::size_t done = 0, left_out = 0;
+  std::size_t postponed = 0;  // new guests, of what is left out
   std::vector<FailedStep> failed;
   std::vector<std::uint32_t> closed;         // slots, for what narrows them could not be done
   std::vector<std::uint32_t> closed_guests;  // endpoint_id of those whose records could not be narrowed
@@ -41,7 +42,10 @@ class Applier {
   // Steps in order. After one that fails, later ones of the same subject are left out; they stay
   // due, because the state that plan() starts from does not have them. Where one of those would have narrowed what is
   // in force, its slot or its guest is closed.
-  ApplyReport apply(const Plan& plan, BootNanoseconds now);
+  //
+  // To attach a guest takes some 35 ms, for which everything else waits. `postpone` is asked before each: where it says
+  // so, no more guests are attached, what else is planned is done, and they stay due.
+  ApplyReport apply(const Plan& plan, BootNanoseconds now, const std::function<bool()>& postpone = {});
 
   const KernelState& state() const { return state_; }
   const std::map<std::string, std::uint64_t>& errors_by_operation() const { return errors_; }

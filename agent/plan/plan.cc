@@ -11,6 +11,13 @@ std::string grant_subject(const std::string& key) { return "Grant " + key; }
 std::string guest_subject(const std::string& guest) { return "guest " + guest; }
 std::string interface_subject(std::uint32_t ifindex) { return "interface " + std::to_string(ifindex); }
 
+bool changes_what_is_in_force(const Plan& plan, const KernelState& kernel) {
+  return std::any_of(plan.steps.begin(), plan.steps.end(), [&](const Step& step) {
+    const auto* publish = std::get_if<operation::Publish>(&step.operation);
+    return publish && kernel.published.contains(publish->slot);
+  });
+}
+
 Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts) {
   return Planner(kernel, wanted, facts).run();
 }

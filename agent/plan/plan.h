@@ -59,6 +59,9 @@ std::string guest_subject(const std::string& guest);
 std::string interface_subject(std::uint32_t ifindex);
 inline constexpr BootNanoseconds kRetireAfter = GRANTD_NS_PER_SECOND;
 
+// Publishes another policy where one is in force, or closes it.
+bool changes_what_is_in_force(const Plan& plan, const KernelState& kernel);
+
 Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts);
 
 }  // namespace grantd

@@ -365,7 +365,7 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
       kernel.now = facts.now = time.boot_now;
       node.in_force = in_force(applier->state());
       compiled = compile(desired, node, time, limits);
-      applier->apply(plan(applier->state(), compiled, facts), facts.now);
+      applier->apply(plan(applier->state(), compiled, facts), facts.now, [&] { return fails && random() % 3 == 0; });
       check_width(kernel, compiled);
       if (!kernel.removals_fail) check_guests(kernel.state(), compiled);
       flows.check(kernel.state());

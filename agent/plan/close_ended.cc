@@ -1,0 +1,34 @@
+#include "agent/plan/close_ended.h"
+
+#include "maps/fixed_text.h"
+
+#include <map>
+
+namespace grantd {
+
+namespace {
+
+bool is_revoked(const KernelState& kernel, std::uint64_t policy_id) {
+  const auto policy = kernel.policies.find(policy_id);
+  return policy != kernel.policies.end() && policy->second.end_reason == GRANTD_REASON_REVOKED;
+}
+
+}  // namespace
+
+Plan close_ended(const KernelState& kernel, const std::vector<Grant>& grants) {
+  std::map<std::string, bool> revoked;
+  for (const Grant& each : grants) revoked[each.key()] = each.revoked;
+  Plan plan;
+  for (const auto& [slot, policy_id] : kernel.published) {
+    const auto name = kernel.slot_names.find(slot);
+    const std::string key = name == kernel.slot_names.end() ? "" : text_of(name->second.grant);
+    const auto known = revoked.find(key);
+    if (known != revoked.end() && (!known->second || is_revoked(kernel, policy_id))) continue;
+    Step step{operation::Publish{slot, 0}, key.empty() ? "slot " + std::to_string(slot) : grant_subject(key)};
+    step.narrows = Narrows::Yes;
+    plan.steps.push_back(std::move(step));
+  }
+  return plan;
+}
+
+}  // namespace grantd
