@@ -8,6 +8,7 @@
 #include "agent/marks/collisions.h"
 #include "agent/node/local_routes.h"
 #include "agent/plan/in_force.h"
+#include "agent/run/cluster_handover.h"
 #include "agent/run/log.h"
 #include "agent/run/open_source.h"
 #include "agent/run/tell_failures.h"
@@ -341,7 +342,16 @@ PlanFacts Agent::plan_facts(const TimeFacts& time) const {
 }
 
 ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times) {
-  ApplyReport report = applier_->apply(plan, time.boot_now);
+  // An edit is in force before guests that came with it are attached, and before the rest of those that came before it.
+  // They wait for no more than one pass: edits may come without end.
+  const bool wait = !std::exchange(guests_waited_, false) && changes_what_is_in_force(plan, applier_->state());
+  bool first = true;
+  ApplyReport report = applier_->apply(plan, time.boot_now, [&] {
+    if (wait || std::exchange(first, false)) return wait;
+    source_changed_ |= source_->drain();
+    return source_changed_;
+  });
+  guests_waited_ = wait && report.postponed > 0;
   tell_failures(report, applier_->state());
   if (!report.closed.empty() || !report.closed_guests.empty())
     retry_ns_ = 0;  // soon, however long something else has failed
@@ -378,22 +388,14 @@ void Agent::keep_segments(const CompiledPolicy& compiled) {
 // For namespaces that are no guests': what has not been heard of may have been made again, as a guest's.
 bool Agent::may_vouch() const { return settings_.cni_refuse_unknown && api_ && api_->follows_namespaces(); }
 
-// Before anything else: whatever starts in a new namespace of guests is closed by the plugin, with no help from here.
-bool Agent::hand_over_namespaces(std::vector<Problem>& problems) {
-  if (!settings_.kubernetes) return true;
-  vouches_ = may_vouch();
-  const GuestNamespaces wanted{settings_.guest_namespaces, desired_->labelled_namespaces,
-                               vouches_ ? desired_->ordinary_namespaces : std::set<std::string>()};
-  const auto kept = keep_guest_namespaces(settings_.state_dir, wanted);
-  if (!kept)
-    problems.push_back({Severity::Error,
-                        {settings_.state_dir, 0, 0},
-                        "",
-                        "",
-                        "",
-                        "grantd-cni cannot be told which namespaces are guests': " + kept.error().message,
-                        ""});
-  return kept.ok();
+// Before anything else.
+bool Agent::hand_over(std::vector<Problem>& problems) {
+  if (!api_) return true;
+  vouches_ = desired_ && may_vouch();
+  auto untold = hand_over_namespaces(settings_, *api_, desired_ ? &*desired_ : nullptr, vouches_);
+  if (!untold) return true;
+  problems.push_back(std::move(*untold));
+  return false;
 }
 
 // Each problem once, when it comes up, and once more when it is over.
@@ -414,15 +416,17 @@ void Agent::converge() {
   if (std::exchange(chain_due_, false) && chain_) keep_chain(*chain_, status_);
   const bool news = source_changed_ || interfaces_changed_ || records_changed_ || clock_changed_;
   read_changes();
+  const bool told = hand_over(problems);
   // To a node of which nothing is known every guest's interface would be gone.
   if (!desired_ || !node_read_) {
-    tell_problems(source_->troubles());
+    if (api_ && !desired_) close_ended_grants(*api_, *applier_);
+    for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
+    tell_problems(problems);
     publish_metrics();
     set_alarm(std::min(drift_due_, boot_now() + kAskedAgain));
     return;
   }
   times.read = boot_now();
-  const bool told = hand_over_namespaces(problems);
   const TimeFacts time = time_->facts(desired_->grants, problems);
   node_.in_force = in_force(applier_->state());
   const CompiledPolicy compiled = compile(*desired_, node_, time, datapath_->limits());
@@ -445,7 +449,8 @@ void Agent::converge() {
   applied_once_ = applied_once_ || report.complete();
   report_to_cluster(compiled, plan, time, news || report.done > 0);
   publish_status(compiled);
-  set_alarm(next_due(compiled, time, plan, report.complete() && told && !interfaces_changed_));
+  const BootNanoseconds due = next_due(compiled, time, plan, report.complete() && told && !interfaces_changed_);
+  set_alarm(report.postponed > 0 ? boot_now() : due);
   if (std::exchange(marks_due_, false)) marks_->look();  // after everything that enforces
 }
 

@@ -58,7 +58,7 @@ class Agent {
   ApplyReport carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times);
   void keep_segments(const CompiledPolicy& compiled);
   bool may_vouch() const;
-  bool hand_over_namespaces(std::vector<Problem>& problems);  // false: to be tried again
+  bool hand_over(std::vector<Problem>& problems);  // false: to be tried again
   void tell_problems(const std::vector<Problem>& problems);
   void publish_status(const CompiledPolicy& compiled);
   void publish_metrics();
@@ -98,6 +98,7 @@ class Agent {
   BootNanoseconds retry_ns_ = 0;   // back-off after a failed step
   bool carried_out_once_ = false;  // a plan, whether or not all of it was done
   bool applied_once_ = false;
+  bool guests_waited_ = false;  // new ones, for an edit of the pass before
   AgentStatus status_;
   std::unique_ptr<MetricsServer> metrics_;
 };

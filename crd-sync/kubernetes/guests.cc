@@ -98,13 +98,19 @@ std::set<std::string> sharing_namespaces(const Namespaces::Objects& namespaces, 
   return sharing;
 }
 
+std::set<std::string> labelled_namespaces(const Namespaces::Objects& namespaces) {
+  std::set<std::string> labelled;
+  for (const auto& [key, entry] : namespaces)
+    if (entry.object->labels.contains(kRealmLabel)) labelled.insert(key.name);
+  return labelled;
+}
+
 void sort_namespaces(const Namespaces::Objects& namespaces, const std::string& pattern, DesiredState& desired) {
-  for (const auto& [key, entry] : namespaces) {
-    if (entry.object->labels.contains(kRealmLabel))
-      desired.labelled_namespaces.insert(key.name);
-    else if (!realm_of_namespace(pattern, key.name) && !entry.object->ending)
+  desired.labelled_namespaces = labelled_namespaces(namespaces);
+  for (const auto& [key, entry] : namespaces)
+    if (!desired.labelled_namespaces.contains(key.name) && !realm_of_namespace(pattern, key.name) &&
+        !entry.object->ending)
       desired.ordinary_namespaces.insert(key.name);
-  }
 }
 
 }  // namespace grantd

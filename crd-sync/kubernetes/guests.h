@@ -20,6 +20,9 @@ std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pod
 std::set<std::string> sharing_namespaces(const Namespaces::Objects& namespaces, const std::vector<Workload>& guests,
                                          const std::string& pattern);
 
+// That carry the label keystone.io/realm.
+std::set<std::string> labelled_namespaces(const Namespaces::Objects& namespaces);
+
 // Into labelled_namespaces and ordinary_namespaces; of the latter none that is being deleted.
 void sort_namespaces(const Namespaces::Objects& namespaces, const std::string& pattern, DesiredState& desired);
 

@@ -128,6 +128,17 @@ std::vector<Problem> KubernetesSource::troubles() const {
   return all;
 }
 
+std::optional<std::set<std::string>> KubernetesSource::labelled() const {
+  if (!namespaces_.complete()) return std::nullopt;
+  return labelled_namespaces(namespaces_.objects());
+}
+
+const std::vector<Grant>* KubernetesSource::grants() {
+  if (!objects_.complete()) return nullptr;
+  admit_objects();
+  return &admitted_.grants;
+}
+
 bool KubernetesSource::follows_namespaces() const { return is_current(namespace_reflector_.counters()); }
 
 std::optional<Problem> KubernetesSource::keep() {

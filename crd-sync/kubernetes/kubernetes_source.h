@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,6 +45,10 @@ class KubernetesSource final : public Source {
 
   // Each kind that is followed, for metrics and for troubles().
   std::vector<std::pair<std::string, ReflectorCounters>> counters() const;
+  // Those with the label keystone.io/realm, once all namespaces are known: also while load() gives nothing yet.
+  std::optional<std::set<std::string>> labelled() const;
+  // All Grants, once Realms and Grants are known: also while load() gives nothing yet; null until then.
+  const std::vector<Grant>* grants();
   // What is known of namespaces is as the server has it now, or was a moment ago.
   bool follows_namespaces() const;
   // For requests of others: status, Events.

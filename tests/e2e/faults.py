@@ -25,12 +25,14 @@ def chunk(data):
 
 
 class Faults:
-    """`answer`: what each request is answered with, instead of being sent on. `cut_after`: bytes of each answer, then the
+    """`answer`: what each request is answered with, instead of being sent on, or those with `only` in the first line of
+    their head. `cut_after`: bytes of each answer, then the
     connection ends. `bytes_at_once`: no more of each answer, every 50 ms. `stall`: requests are taken and nothing comes.
     `inject`: put into each watch that stands, once."""
 
     def __init__(self):
         self.answer, self.cut_after, self.bytes_at_once, self.stall, self.inject = None, None, None, False, []
+        self.only = b""
 
 
 class Proxy:
@@ -118,7 +120,7 @@ class Proxy:
             while faults.stall and self.faults is faults:
                 time.sleep(0.05)
             return
-        if faults.answer:
+        if faults.answer and faults.only in head.split(b"\r\n", 1)[0]:
             client.sendall(faults.answer)
             return
         context = self.by_token if b"\r\nauthorization:" in head.lower() else self.outwards

@@ -4,18 +4,20 @@ API server and a network namespace behind an uplink of the class overlay; the ag
 import concurrent.futures
 import json
 import re
+import time
 
 import pytest
 
 from agent import Agent, manifest
 from direct import Direct
+from faults import Proxy, refusal
 from node import OUTSIDE_LAN
 
 from cluster import run, wait_until
 
 SPACE, GUEST = "guest-dave", "guest-dave/near"
 FAR, STRANGER, GATEWAY = "10.42.1.5", "10.42.1.6", "10.42.1.1"
-MEMORY_MIB = 60
+MEMORY_MIB, BELIEVED_SECONDS = 60, 60
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,34 @@ def test_a_guest_elsewhere_is_known_again_after_a_restart(agent, node):
     assert agent.reaches(GUEST, FAR)
     agent.start()
     assert agent.reaches(GUEST, FAR), "ready means that it is known too"
+    delete_far(node)
+
+
+def test_a_guest_elsewhere_is_nobody_once_its_pods_cannot_be_followed(agent, node):
+    """For a minute they are believed (decision 62). The server answers for everything else meanwhile."""
+    straight = agent.kubeconfig
+    with Proxy(node) as proxy:
+        agent.stop()
+        agent.kubeconfig = proxy.kubeconfig
+        agent.start()
+        try:
+            agent.grant()
+            make_far(node)
+            wait_until(lambda: agent.reaches(GUEST, FAR), "it is known")
+            with proxy.spoiled(only=f"/namespaces/{SPACE}/pods".encode(), answer=refusal(403, "Forbidden")):
+                begin = time.monotonic()
+                while time.monotonic() < begin + BELIEVED_SECONDS / 2:
+                    assert agent.reaches(GUEST, FAR), "it is believed"
+                    time.sleep(1)
+                wait_until(lambda: not agent.reaches(GUEST, FAR), "it is nobody", BELIEVED_SECONDS)
+                assert time.monotonic() - begin > BELIEVED_SECONDS - 10
+                assert agent.reaches("default/plain", FAR) and agent.reaches(GUEST, OUTSIDE_LAN)
+                assert "have not been followed for too long" in agent.said()
+            wait_until(lambda: agent.reaches(GUEST, FAR), "it is known again", BELIEVED_SECONDS)
+        finally:
+            agent.stop()
+            agent.kubeconfig = straight
+            agent.start()
     delete_far(node)
 
 

@@ -141,6 +141,29 @@ def test_what_the_server_says_wrongly_changes_nothing(agent, proxy, lie):
     narrows_and_widens(agent)
 
 
+def test_namespaces_and_revocations_do_not_wait_for_all_else_to_be_known(agent, proxy, node):
+    """grantd-cni closes what starts in a namespace of guests, also while an agent that starts cannot know of pods yet."""
+    record = agent.state / "guest-namespaces.json"
+    node.namespace("late")
+    agent.stop()
+    with proxy.spoiled(only=b" /api/v1/pods", answer=refusal(403, "Forbidden")):
+        agent.start(ready=False)
+        assert '"late"' not in record.read_text(encoding="utf-8")
+        node.kubectl("label", "namespace", "late", "keystone.io/realm=dave")
+        wait_until(lambda: '"late"' in record.read_text(encoding="utf-8"), lambda: f"it is handed over; {agent.last_said()}",
+                   LATEST_SECONDS)
+        assert not agent.is_ready(), "the control: pods are not known"
+        holds(agent)
+        agent.grant(revoked=True)
+        wait_until(lambda: not agent.reaches(GUEST, OUTSIDE_LAN), lambda: f"nor does a revocation wait; {agent.last_said()}",
+                   LATEST_SECONDS)
+        assert not agent.is_ready() and agent.reaches("default/plain", FAR)
+        agent.grant()
+    wait_until(agent.is_ready, "all is known", LATEST_SECONDS)
+    node.kubectl("delete", "namespace", "late", "--wait=false")
+    narrows_and_widens(agent)
+
+
 def is_followed(agent):
     return 'grantd_source_lag_seconds{source="grants"} 0\n' in agent.metrics()
 
