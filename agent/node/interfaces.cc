@@ -5,6 +5,7 @@
 
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 #include <netlink/route/addr.h>
@@ -87,9 +88,19 @@ std::optional<IpAddress> address_of(rtnl_addr* entry) {
   return address;
 }
 
+// A filter goes from a hook of clsact, the hooks themselves go, or all queues of an interface. Other news of queues, of
+// our own classes too, are none.
+bool takes_away(nlmsghdr* message) {
+  if (message->nlmsg_type != RTM_DELQDISC && message->nlmsg_type != RTM_DELTFILTER) return false;
+  if (!nlmsg_valid_hdr(message, sizeof(tcmsg))) return true;
+  static_assert(TC_H_MAJ(TC_H_ROOT) == TC_H_MAJ(TC_H_CLSACT));
+  return TC_H_MAJ(static_cast<tcmsg*>(nlmsg_data(message))->tcm_parent) == TC_H_MAJ(TC_H_CLSACT);
+}
+
 // What a watch is told and the facts do not hold: a bridge about its ports (a port that comes or goes is told
 // as an interface too), routes to elsewhere, and wireless events, which say that nothing of the interface changed.
 bool matters(nlmsghdr* message) {
+  if (message->nlmsg_type >= RTM_NEWQDISC && message->nlmsg_type <= RTM_GETTFILTER) return takes_away(message);
   if (message->nlmsg_type == RTM_NEWROUTE || message->nlmsg_type == RTM_DELROUTE)
     return local_prefix_of(message).has_value();
   if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK) return true;
@@ -174,7 +185,7 @@ Result<InterfaceWatch> InterfaceWatch::open() {
   nl_socket_disable_seq_check(socket.get());
   if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
   if (const int code = nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-                                                 RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, 0);
+                                                 RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_TC, 0);
       code < 0)
     return netlink_error("cannot watch interfaces", code);
   if (const int code = nl_socket_set_nonblocking(socket.get()); code < 0)

@@ -13,13 +13,15 @@ namespace grantd {
 // the MAC address of the other end, in whatever network namespace that is.
 Result<std::vector<InterfaceFact>> read_interfaces();
 
-// Tells that interfaces, their addresses, or what is delivered to this node (local_routes.h) may have changed.
+// Tells that interfaces, their addresses, what is delivered to this node (local_routes.h), what stands on clsact, or
+// queues may have changed.
 class InterfaceWatch {
  public:
   static Result<InterfaceWatch> open();
   int fd() const;  // readable when drain() has something to say; owned
-  // Takes all messages. True where one of them is about an interface, an address or a local route, or where some
-  // were lost. News of a bridge about its ports, and of radios, are neither.
+  // Takes all messages. True where one of them is about an interface, an address, a local route, or about a filter of
+  // clsact or a qdisc that is gone, or where some were lost. News of a bridge about its ports, and of radios, are
+  // neither.
   bool drain();
 
  private:

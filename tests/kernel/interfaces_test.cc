@@ -201,6 +201,14 @@ TEST_F(Watch, TellsWhatComesGoesAndChanges) {
   EXPECT_TRUE(tells("ip route del local 203.0.113.64/26 dev lo"));
 }
 
+TEST_F(Watch, TellsThatHooksAndQueuesAreGoneAndNothingElseOfThem) {
+  make("kt0", "type veth peer name kt1");
+  EXPECT_FALSE(tells("tc qdisc add dev kt0 root pfifo"));
+  EXPECT_TRUE(tells("tc qdisc del dev kt0 root"));
+  EXPECT_FALSE(tells("tc qdisc add dev kt0 clsact"));
+  EXPECT_TRUE(tells("tc qdisc del dev kt0 clsact"));
+}
+
 TEST_F(Watch, ABridgesNewsOfItsPortsIsNoChange) {
   make("kt0", "type veth peer name kt1");
   if (!run("ip link add kt-br type bridge 2>/dev/null")) GTEST_SKIP() << "this kernel has no bridge";

@@ -3,12 +3,12 @@
 import fcntl
 import os
 import select
-import signal
 import socket
 import struct
 import time
 
 import frames
+import pytest
 from agent import Agent, Counted
 from traffic import UdpPair, mark_bytes, next_port, receives
 from world import GATEWAY, NODE, PARTIES, World, eventually, run
@@ -111,8 +111,10 @@ def test_a_namespace_inside_the_guest(node):
         assert UdpPair(inner, world.outside, 4, to=stranger).silent()
 
 
-def test_a_clsact_qdisc_that_somebody_deletes_comes_back(world):
-    """Class 33: with clsact, whoever deletes the qdisc deletes our filters; this is seen, mended and said."""
+@pytest.mark.parametrize("what", ["qdisc del dev {} clsact", "filter del dev {} ingress", "filter del dev {} egress"],
+                         ids=lambda what: " ".join(what.split()[::4]))
+def test_a_clsact_qdisc_that_somebody_deletes_comes_back(world, what):
+    """Class 33: with clsact, whoever deletes the qdisc deletes our filters; this is seen at once, mended and said."""
     guest = world.add_guest("web")
     agent = Agent(world, "--attach", "clsact")
     agent.grant()
@@ -121,8 +123,7 @@ def test_a_clsact_qdisc_that_somebody_deletes_comes_back(world):
     assert stranger.both(), "without an agent it arrives"
     agent.start()
     assert stranger.silent()
-    world.node.run("tc", "qdisc", "del", "dev", guest.interface, "clsact")
-    agent.process.send_signal(signal.SIGHUP)
+    world.node.run("tc", *what.format(guest.interface).split())
     eventually(lambda: "from_guest" in run("tc", "-n", world.node.name, "filter", "show", "dev", guest.interface, "ingress"), 5,
                what=f"the filter back: {agent.said()}")
     eventually(lambda: "to_guest" in run("tc", "-n", world.node.name, "filter", "show", "dev", guest.interface, "egress"), 5)

@@ -87,6 +87,9 @@ class Namespace:
         """All of them; `force` goes on after one that fails."""
         run("ip", "-n", self.name, *(["-force"] if force else []), "-batch", "-", text="\n".join(lines) + "\n", check=not force)
 
+    def sends(self, interface):
+        return " state UP " in run("ip", "-n", self.name, "-o", "link", "show", "dev", interface)
+
     def sysctl(self, path, value):
         with self.entered(), open(f"/proc/sys/net/{path}", "w", encoding="ascii") as knob:
             knob.write(str(value))
@@ -183,8 +186,8 @@ class World:
         return made
 
     def add_guest(self, name, number=None, interface=None, index=None):
-        """A guest behind a veth of its own. Its link is up at once: what is sent before grantd knows
-        the interface is what the interface lets through without grantd."""
+        """A guest behind a veth of its own, whose link is up: what is sent before grantd knows the interface is what the
+        interface lets through without grantd."""
         number = number or 10 + len(self.guests)
         space = self.namespace(f"guest-{name}")
         guest = Guest(name, number, space, interface or f"veth-{name}"[:15],
@@ -195,9 +198,9 @@ class World:
         return guest
 
     def connect(self, guest, index=None, force=False):
-        """Makes the guest's link; `index` is the interface index of the node's side. By `force` also where somebody
-        sets it down meanwhile; then the guest knows its gateway's address, for what waits until it is asked for comes
-        after what is sent later."""
+        """Makes the guest's link, and waits until it sends; `index` is the interface index of the node's side. By
+        `force` also where somebody sets it down meanwhile, and without waiting; then the guest knows its gateway's
+        address, for what waits until it is asked for comes after what is sent later."""
         index = f" index {index}" if index else ""
         self.node.ip(
             f"link add {guest.interface}{index} address {guest.gateway_mac} type veth peer name eth0 "
@@ -212,6 +215,9 @@ class World:
             f"addr add {guest.addresses[6]}/128 dev eth0 nodad",
             *([f"neigh replace {GATEWAY[4]} lladdr {guest.gateway_mac} dev eth0 nud permanent"] if force else []),
             f"route add default via {GATEWAY[4]} dev eth0 onlink", f"route add ::/0 via {GATEWAY[6]} dev eth0")
+        if not force:  # the kernel may take a second, and drops what is sent before
+            for namespace, interface in ((self.node, guest.interface), (guest.namespace, "eth0")):
+                eventually(lambda n=namespace, i=interface: n.sends(i), what=f"that {interface} of {guest.name} sends")
 
     def disconnect(self, guest):
         self.node.ip(f"link del {guest.interface}")

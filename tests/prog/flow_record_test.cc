@@ -193,7 +193,8 @@ TEST_F(FlowRecord, IsForgottenAfterItsIdleTimeToTheMoment) {
           [&] { passes = passes_in(each.protocol, each.reply); });
       return passes;
     };
-    EXPECT_TRUE(follows_at(seen - std::min(3600 * kSecond, seen / 2))) << each.name << ", of a CPU whose clock is behind";
+    EXPECT_TRUE(follows_at(seen - std::min(3600 * kSecond, seen / 2)))
+        << each.name << ", of a CPU whose clock is behind";
     EXPECT_TRUE(follows_at(seen)) << each.name;
     EXPECT_TRUE(follows_at(seen + each.idle_ns)) << each.name;
     EXPECT_FALSE(follows_at(seen + each.idle_ns + 1)) << each.name;

@@ -24,7 +24,8 @@ class Node {
     std::uint64_t& credit = credit_[cpu];
     if (credit < bytes) {
       draws_++;
-      const std::uint64_t taken = take_level(&bucket_, &limit, 1, now, bytes - credit, std::max<std::uint64_t>(bytes - credit, limit.quantum_bytes));
+      const std::uint64_t taken = take_level(&bucket_, &limit, 1, now, bytes - credit,
+                                             std::max<std::uint64_t>(bytes - credit, limit.quantum_bytes));
       if (taken == 0) return false;
       credit += taken;
     }
