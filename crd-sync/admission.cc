@@ -3,6 +3,8 @@
 #include "crd-sync/conflicts.h"
 #include "crd-sync/fields.h"
 #include "crd-sync/problem.h"
+#include "crd-sync/refused_version.h"
+#include "crd-sync/time_text.h"
 
 #include <algorithm>
 #include <map>
@@ -44,6 +46,7 @@ class Admission {
   struct Found {
     std::vector<const ManifestObject*> good;
     std::size_t refused = 0;
+    LegibleEnd end;  // of a Grant: the earliest that any of them says
   };
 
   void collect(const ReadResult& read) {
@@ -51,8 +54,13 @@ class Admission {
     for (const Problem& problem : read.problems)
       if (shown++ < kMaxProblemsPerFile) problems_.push_back(problem);
     if (unparsed_.contains(read.path)) return;  // as it was, whichever document the mistake is in
-    for (const ManifestObject& object : read.objects) found_[object.id].good.push_back(&object);
+    for (const ManifestObject& object : read.objects) {
+      Found& found = found_[object.id];
+      found.good.push_back(&object);
+      if (const auto* grant = std::get_if<Grant>(&object.value)) found.end = earliest(found.end, end_of(*grant));
+    }
     for (const ObjectId& id : read.refused) ++found_[id].refused;
+    for (const auto& [id, end] : read.ends) found_[id].end = earliest(found_[id].end, end);
   }
 
   void place(const ObjectId& id, const Found& found) {
@@ -66,8 +74,8 @@ class Admission {
       doubtful_.insert(object.position().file.text());  // it may be another one by a wrong name
       const std::string other =
           index > 0 ? "first in " + place_text(found.good[0]->position()) : "the other one has errors";
-      refuse({Severity::Error, object.position(), id.text(), "metadata.name", escape_text(id.key),
-              "is there more than once, " + other + "; all are refused", "one object of a kind and name"});
+      refuse({id}, {Severity::Error, object.position(), id.text(), "metadata.name", escape_text(id.key),
+                    "is there more than once, " + other + "; all are refused", "one object of a kind and name"});
     }
     replace(id);
   }
@@ -79,12 +87,24 @@ class Admission {
     });
   }
 
+  // A Grant ends no later than what is refused of it says. That is kept with it: a restart, a file that does not parse
+  // or another refused version gives it no time again.
+  Result<ManifestObject> last_version(const ObjectId& id, const KeptObject& kept) const {
+    auto object = read_kept(id, kept);
+    const auto* grant = object ? std::get_if<Grant>(&object.value().value) : nullptr;
+    const auto found = found_.find(id);
+    if (grant == nullptr || found == found_.end()) return object;
+    const auto end = sooner_end(found->second.end, *grant);
+    if (!end) return object;
+    return read_kept(id, {kept.position, text_with_end(kept.text.text(), *end), {}});
+  }
+
   // The version that was in force before, or nothing.
   void fall_back(const ObjectId& id) {
     standing_.erase(id);
     const auto kept = last_good_.find(id);
     if (kept == last_good_.end()) return;
-    auto object = read_kept(id, kept->second);
+    auto object = last_version(id, kept->second);
     if (!object) {
       problems_.push_back({Severity::Warning, kept->second.position, id.text(), "", "", object.error().message, ""});
       return;
@@ -99,7 +119,8 @@ class Admission {
     fall_back(id);
   }
 
-  void refuse(Problem problem) {
+  void refuse(const std::vector<ObjectId>& ids, Problem problem) {
+    for (const ObjectId& id : ids) why_.try_emplace(id, problem);
     // Its last good version may be wrong in the same way; that is told once.
     if (told_.insert({problem.object, problem.message}).second) problems_.push_back(std::move(problem));
   }
@@ -131,7 +152,8 @@ class Admission {
       for (const auto& [field, value] : before) {
         const auto other = now.find(field);
         if (other == now.end() || other->second == value) continue;
-        refuse({Severity::Error, place_of(*standing.object, field), id.text(), field, escape_text(other->second),
+        refuse({id},
+               {Severity::Error, place_of(*standing.object, field), id.text(), field, escape_text(other->second),
                 "cannot be changed", "\"" + escape_text(value) + "\"; delete the object first to make another one"});
         changed.push_back(id);
         break;
@@ -151,7 +173,7 @@ class Admission {
         refused.insert(conflict.refused.begin(), conflict.refused.end());
         // One mistake, one error: the Realm's own says what to mend.
         conflict.problem.consequence = conflict.because_of && gone_.contains(*conflict.because_of);
-        refuse(std::move(conflict.problem));
+        refuse(conflict.refused, std::move(conflict.problem));
       }
       for (const ObjectId& id : refused) {
         if (standing_.at(id).fresh) {
@@ -165,10 +187,38 @@ class Admission {
   }
 
   void tell_of_fallbacks() {
-    for (const ObjectId& id : replaced_)
-      if (standing_.contains(id))
-        problems_.push_back({Severity::Warning, last_good_.at(id).position, id.text(), "", "",
-                             "stays in force as it was last good", ""});
+    for (const ObjectId& id : replaced_) {
+      const auto standing = standing_.find(id);
+      if (standing == standing_.end()) continue;
+      const auto* grant = std::get_if<Grant>(&standing->second.object->value);
+      std::string message = "stays in force as it was last good";
+      if (grant && grant->revoked)
+        message = "stays as it was last good, and is revoked";
+      else if (grant && grant->valid_until)
+        message += ", until " + time_text(*grant->valid_until);
+      problems_.push_back({Severity::Warning, last_good_.at(id).position, id.text(), "", "", message, ""});
+    }
+  }
+
+  // Without them the guest of a Workload that was never good would be held by nobody. An interface that is another's
+  // is that one's to say.
+  void close_refused_guests(std::vector<Workload>& workloads) const {
+    std::set<std::string> held = {""};  // the host network's
+    for (const Workload& each : workloads) held.insert(each.interface);
+    for (const auto& read : reads_) {
+      if (unparsed_.contains(read->path)) continue;
+      for (const Workload& guest : read->closed)
+        if (held.insert(guest.interface).second) workloads.push_back(guest);
+      for (const ManifestObject& object : read->objects) {
+        const auto* workload = std::get_if<Workload>(&object.value);
+        const auto why = why_.find(object.id);
+        if (workload != nullptr && why != why_.end() && held.insert(workload->interface).second)
+          workloads.push_back(closed_guest(workload->name, workload->interface, workload->interface_line,
+                                           workload->position, why->second));
+      }
+    }
+    std::stable_sort(workloads.begin(), workloads.end(),
+                     [](const Workload& one, const Workload& other) { return one.name < other.name; });
   }
 
   Admitted result() {
@@ -181,6 +231,7 @@ class Admission {
       if (const auto* grant = std::get_if<Grant>(&object.value)) desired.grants.push_back(*grant);
       if (const auto* workload = std::get_if<Workload>(&object.value)) desired.workloads.push_back(*workload);
     }
+    close_refused_guests(desired.workloads);
     for (const auto& read : reads_)
       for (const auto& [id, head] : read->heads)
         if (id.kind == ResourceKind::Grant) desired.grant_heads[id.key] = head;
@@ -201,6 +252,7 @@ class Admission {
   std::map<ObjectId, ManifestObject> kept_;  // last good versions that were read again
   std::set<ObjectId> replaced_;              // refused as they are now
   std::set<ObjectId> gone_;                  // refused with an error; an older version may stand for one
+  std::map<ObjectId, Problem> why_;          // of objects that are good by themselves, the first
   std::set<std::pair<std::string, std::string>> told_;
   std::vector<Problem> problems_;
 };

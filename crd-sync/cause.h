@@ -15,6 +15,7 @@ enum class Cause : std::uint8_t {
   GrantNotActive,     // not yet, or no longer
   SeveralGrants,      // and nothing chooses among them
   GrantRefused,       // by this node or by its sources
+  WorkloadRefused,    // itself, with no earlier version in force
   NoRoom,             // a limit of this node is reached
   ClockNotTrusted,    // and its Grant has dates
   NotAsRecorded,      // its interface or its addresses are not what the records or the API server say

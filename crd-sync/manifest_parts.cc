@@ -74,6 +74,7 @@ std::vector<ManifestPart> split_manifest(std::string_view text) {
 ReadResult moved(ReadResult result, int documents, int lines) {
   const Mover move(documents, lines);
   for (ManifestObject& object : result.objects) std::visit(move, object.value);
+  for (Workload& guest : result.closed) move(guest);
   for (Problem& problem : result.problems) move(problem.position);
   return result;
 }

@@ -5,7 +5,9 @@
 #include "crd-sync/names.h"
 #include "crd-sync/problem.h"
 #include "crd-sync/read_object.h"
+#include "crd-sync/refused_version.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -14,6 +16,7 @@ namespace grantd {
 namespace {
 
 constexpr std::string_view kApiVersion = "keystone.io/v1alpha1";
+constexpr const char* kUnnamed = "(no name)";
 constexpr std::string_view kAcceptedKinds = "Realm, Grant, Workload, List";
 
 constexpr std::array<std::pair<std::string_view, ResourceKind>, 3> kKinds = {
@@ -118,6 +121,8 @@ class FileReader {
     if (error) {
       result_.parsed = false;
       result_.objects.clear();
+      result_.ends.clear();
+      result_.closed.clear();
       const int document = error->document > 0 ? error->document + file_.first_document - 1 : 0;
       const int line = error->line > 0 ? error->line + file_.first_line - 1 : 0;
       result_.problems.push_back(
@@ -180,6 +185,7 @@ class FileReader {
       problems.warn(root.line, "", "", "is written by grantd itself and not read here");
       return;
     }
+    const std::size_t before = result_.problems.size();
     report_duplicate_keys(root, prefix, problems);
     const ObjectHead head = head_of(root);
     ManifestObject object = read_fields(root, prefix, id, problems);
@@ -189,6 +195,7 @@ class FileReader {
         result_.refused.push_back(*id);
       else
         result_.all_known = false;
+      keep_legible(root, id, before, problems);
     } else if (id) {
       object.id = *id;
       object.head = head;
@@ -196,6 +203,26 @@ class FileReader {
       object.text = tree_text(essence(root));
       result_.objects.push_back(std::move(object));
     }
+  }
+
+  // What counts of an object with errors. `before`: how many problems there were without it.
+  void keep_legible(const YamlNode& root, const std::optional<ObjectId>& id, std::size_t before,
+                    ObjectProblems& problems) {
+    const auto kind = resource_kind(peek(&root, "kind"));
+    if (id && kind == ResourceKind::Grant) result_.ends[*id] = earliest(result_.ends[*id], legible_end(root));
+    if (kind != ResourceKind::Workload) return;
+    const auto why =
+        std::find_if(result_.problems.begin() + static_cast<std::ptrdiff_t>(before), result_.problems.end(),
+                     [](const Problem& each) { return each.severity == Severity::Error; });
+    const std::string name = id ? id->key : escape_text(peek(root.find("metadata"), "name"));
+    const auto interfaces = legible_interfaces(root);
+    for (const LegibleInterface& interface : interfaces)
+      result_.closed.push_back(closed_guest(name.empty() ? kUnnamed : name, interface.name, interface.line,
+                                            at(root.line), why == result_.problems.end() ? Problem{} : *why));
+    if (interfaces.empty())
+      problems.warn(root.line, "spec.interface", "",
+                    "names no interface that can be closed: unless an earlier version is in force, nothing holds the "
+                    "guest");
   }
 
   ManifestObject read_fields(const YamlNode& root, const std::string& prefix, const std::optional<ObjectId>& id,

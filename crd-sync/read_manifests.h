@@ -1,6 +1,7 @@
 // The text of one manifest file: every document of it, Lists too, as validated objects.
 #pragma once
 
+#include "crd-sync/refused_version.h"
 #include "crd-sync/resources.h"
 #include "crd-sync/yaml_tree.h"
 
@@ -46,6 +47,8 @@ struct ReadResult {
   std::string path;
   std::vector<ManifestObject> objects;   // in the order of the file
   std::vector<ObjectId> refused;         // objects with errors, as far as they could be told
+  std::map<ObjectId, LegibleEnd> ends;   // of the Grants among them
+  std::vector<Workload> closed;          // guests of Workloads with errors, also of those without a name
   std::map<ObjectId, ObjectHead> heads;  // of both, where they say
   bool parsed = true;                    // false: not YAML, or not readable; then `objects` is empty
   bool all_known = true;                 // false: it holds an object whose kind or name cannot be told

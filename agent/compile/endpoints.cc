@@ -42,6 +42,9 @@ class EndpointCompiler {
     set_addresses(workload.addresses, endpoint);
     endpoint.host_network = workload.interface.empty();
     if (!take_cgroup(workload, endpoint) || !take_interface(workload, endpoint)) return;
+    if (!workload.quarantine.empty())
+      report(Severity::Warning, workload, "spec.interface", workload.interface,
+             "the Workload is refused; the guest is in quarantine: nothing passes");
     finish(workload, std::move(endpoint), endpoints);
   }
 
@@ -191,7 +194,8 @@ class EndpointCompiler {
   bool take_fact(const Workload& workload, const InterfaceFact& interface, CompiledEndpoint& endpoint) {
     if (interface.loopback || is_uplink(interface.name)) {
       report(Severity::Error, workload, workload.pod ? "" : "spec.interface", interface.name,
-             interface.loopback ? "is the loopback interface" : "is an uplink of this node",
+             std::string(interface.loopback ? "is the loopback interface" : "is an uplink of this node") +
+                 ", which cannot be closed: nothing holds this guest",
              "the host's side of an interface that only this guest uses");
       return false;
     }
@@ -216,6 +220,8 @@ class EndpointCompiler {
       endpoint.mac = *workload.mac;
     } else if (interface.peer_mac) {
       endpoint.mac = *interface.peer_mac;
+    } else if (workload.cause == Cause::WorkloadRefused) {
+      return;  // nothing passes, whatever its address
     } else {
       quarantine(endpoint, Cause::MacUnknown, "the MAC address of the guest's end is not known");
       if (!workload.pod) endpoint.quarantine += "; give spec.mac";

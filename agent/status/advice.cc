@@ -24,6 +24,8 @@ const char* advice(Cause cause) {
       return "Set the label keystone.io/grant of the namespace or of the pod to the name of one of them";
     case Cause::GrantRefused:
       return "Correct the Grant; its Events and this node's GrantNodeStatus say how";
+    case Cause::WorkloadRefused:
+      return "Correct the Workload; the agent's log and `grantctl endpoints` say how";
     case Cause::NoRoom:
       return "Run fewer guests or Grants on this node, or raise the agent's limit that `grantctl status` shows as "
              "reached";

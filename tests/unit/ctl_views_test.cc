@@ -154,19 +154,21 @@ TEST(Refusals, HaveARowWhereNothingIsInForceAndALineAlways) {
   const Refusals refusals{"/p",
                           {{Refusal::Kind::Grant, "keystone-system/new", "f.yaml:3: wrong"},
                            {Refusal::Kind::Grant, "keystone-system/alice-to-bob", "f.yaml:9: wrong"},
+                           {Refusal::Kind::Grant, "keystone-system/alice-to-carol", "f.yaml:10: over"},
                            {Refusal::Kind::Guest, "other", "f.yaml:12: \033[2J"}},
                           2};
   const std::string grants = show_grants(samples::node(), refusals, {}, kTable);
   EXPECT_THAT(grants, testing::ContainsRegex("\nkeystone-system/new +refused"));
   EXPECT_THAT(grants, HasSubstr("\n\nRefused:\n  keystone-system/new: f.yaml:3: wrong\n"
                                 "  keystone-system/alice-to-bob (what was in force stays): f.yaml:9: wrong\n"
+                                "  keystone-system/alice-to-carol: f.yaml:10: over\n"
                                 "  2 more are in the log\n"));
   EXPECT_THAT(grants, Not(HasSubstr("other")));
   const std::string endpoints = show_endpoints(samples::node(), refusals, {}, kTable);
   EXPECT_THAT(endpoints, HasSubstr("  other: f.yaml:12: \\x1b[2J\n"));
   EXPECT_THAT(endpoints, Not(HasSubstr("keystone-system/new")));
   EXPECT_THAT(show_grants(samples::node(), {}, {}, kTable), Not(HasSubstr("efused")));
-  EXPECT_THAT(show_status(samples::node(), {"/p", true, {}, refusals}, kTable), HasSubstr("5; grantctl grants"));
+  EXPECT_THAT(show_status(samples::node(), {"/p", true, {}, refusals}, kTable), HasSubstr("6; grantctl grants"));
   EXPECT_TRUE((Filter{"new", "other", ""}.names_known(samples::node(), refusals)).ok());
   EXPECT_FALSE((Filter{"new", "", ""}.names_known(samples::node())).ok());
 }

@@ -184,6 +184,30 @@ TEST_F(KubernetesSourceTest, TellsOfEveryKindThatCannotBeFollowed) {
   }
 }
 
+// What the server lets through, and a node refuses: a Realm that is not there.
+TEST_F(KubernetesSourceTest, ARevocationOfARefusedVersionHolds) {
+  Json alice = object("Realm", "", "alice"), bob = object("Realm", "", "bob"),
+       grant = object("Grant", "keystone-system", "g");
+  alice["spec"] = {{"identity", "a"}, {"addresses", {"192.0.2.0/24"}}};
+  bob["spec"] = {{"identity", "b"}, {"addresses", {"198.51.100.0/24"}}};
+  grant["spec"] = {{"grantorRealm", "alice"}, {"granteeRealm", "bob"}};
+  initial_[kRealms] = {alice, bob};
+  initial_[kGrants] = {grant};
+  open();
+  ASSERT_TRUE(until([](const DesiredState& desired) { return desired.grants.size() == 1; }));
+  const auto edit = [&](const char* version) {
+    grant["metadata"]["resourceVersion"] = version;
+    stream(kGrants).write(api_event("MODIFIED", grant));
+  };
+  grant["spec"]["networkPolicy"] = {{"egressAllowed", true}, {"allowedDestinations", {"realm:nobody"}}};
+  edit("2");
+  ASSERT_TRUE(until([](const DesiredState& desired) { return !desired.problems.empty(); }));
+  EXPECT_FALSE(desired_->grants.at(0).revoked) << "the control";
+  grant["spec"]["revoked"] = true;
+  edit("3");
+  EXPECT_TRUE(until([](const DesiredState& desired) { return desired.grants.at(0).revoked; }));
+}
+
 TEST_F(KubernetesSourceTest, KnowsWhetherItHearsOfNamespaces) {
   held_ = {kNamespaces};
   open();

@@ -10,13 +10,16 @@ namespace {
 
 struct Seen {
   bool parsed = true;
-  std::vector<std::string> objects, problems;
+  std::vector<std::string> objects, closed, problems;
 
   void add(const ReadResult& read) {
     parsed = parsed && read.parsed;
     for (const ManifestObject& object : read.objects)
       objects.push_back(object.id.text() + " " + std::to_string(object.position().line) + " " +
                         std::to_string(object.position().document) + object.text.text());
+    for (const Workload& guest : read.closed)
+      closed.push_back(guest.interface + " " + std::to_string(guest.position.line) + " " +
+                       std::to_string(guest.interface_line) + " " + std::to_string(guest.position.document));
     for (const Problem& problem : read.problems) problems.push_back(problem.text());
   }
 };
@@ -46,6 +49,7 @@ RC_GTEST_PROP(ManifestParts, SayWhatTheWholeFileSays, ()) {
                                        "# comment\n",
                                        "\n",
                                        workload_text("web", "veth", "10.0.0.1"),
+                                       workload_text("db", "veth-b", "10.0.0.1/8"),
                                        "--- \n",
                                        "apiVersion: v1\n",
                                        "---\n- x\n",
@@ -62,12 +66,14 @@ RC_GTEST_PROP(ManifestParts, SayWhatTheWholeFileSays, ()) {
     one.add(there);
     other.add(moved(here, part.first_document - 1, part.first_line - 1));
     RC_ASSERT(one.objects == other.objects);
+    RC_ASSERT(one.closed == other.closed);
     RC_ASSERT(one.problems == other.problems);
     parts.add(there);
   }
   RC_ASSERT(whole.parsed == parts.parsed);
   if (!whole.parsed) return;
   RC_ASSERT(whole.objects == parts.objects);
+  RC_ASSERT(whole.closed == parts.closed);
   RC_ASSERT(whole.problems == parts.problems);
 }
 

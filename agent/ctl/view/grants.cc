@@ -102,13 +102,14 @@ nlohmann::ordered_json row_json(const GrantRow& row, const Clock& clock) {
 }
 
 std::vector<ShownRefusal> shown_refusals(const Refusals& refusals, const std::vector<GrantRow>& rows,
-                                         const Filter& filter) {
+                                         const Clock& clock, const Filter& filter) {
   std::vector<ShownRefusal> shown;
   for (const Refusal& each : refusals.refused) {
     if (each.kind != Refusal::Kind::Grant || !filter.accepts_grant(each.name)) continue;
     const auto row =
         std::find_if(rows.begin(), rows.end(), [&](const GrantRow& one) { return one.grant == each.name; });
-    shown.push_back({each, row != rows.end(), row != rows.end() && row->policy != nullptr});
+    const grantd_policy* policy = row == rows.end() ? nullptr : row->policy;
+    shown.push_back({each, row != rows.end(), policy != nullptr && policy->not_after_ns > clock.boot_ns});
   }
   return shown;
 }
@@ -117,7 +118,7 @@ std::vector<ShownRefusal> shown_refusals(const Refusals& refusals, const std::ve
 
 std::string show_grants(const Snapshot& snapshot, const Refusals& refusals, const Filter& filter, const Style& style) {
   const auto rows = grant_rows(snapshot, filter);
-  const auto refused = shown_refusals(refusals, rows, filter);
+  const auto refused = shown_refusals(refusals, rows, snapshot.clock, filter);
   if (style.output == Output::Json) {
     auto list = nlohmann::ordered_json::array();
     for (const GrantRow& row : rows) list.push_back(row_json(row, snapshot.clock));

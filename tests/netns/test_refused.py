@@ -1,0 +1,124 @@
+"""What counts of a version that is refused: its Grant ends (class 8), its guest is closed (classes 1 and 42)."""
+
+import pytest
+from agent import Agent, Counted, manifest
+from test_revocation import live_flows, utc
+from traffic import TcpPair, UdpPair
+from world import PARTIES, eventually
+
+HOME, STRANGER = PARTIES["grantee"], PARTIES["stranger"]
+MISTAKES = {
+    "notice": {"revocation": {"noticePeriodSeconds": "3600"}},
+    "host-bits": {"destinations": ["198.51.100.129/25:443/TCP"]},
+    "realm": {"destinations": ["realm:nobody"]},
+    "field": {"revokde": False},
+}
+
+
+def refused(agent, change, word="stays"):
+    """Makes a change, and waits until it is said to be refused."""
+    before = len(agent.said())
+    change()
+    eventually(lambda: word in agent.said()[before:], 5, what=f"a refusal: {agent.said()[before:]}")
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_a_revocation_beside_a_mistake_cuts(node, mistake):
+    agent = node.agent
+    flows = live_flows(node, 4)
+    policy = agent.policy()
+    refused(agent, lambda: agent.grant(**mistake))
+    for name, flow in flows.items():
+        assert flow.both(), f"the control, the same mistake without a revocation: {name}"
+    assert agent.policy() == policy
+    agent.in_force(lambda: agent.grant(**mistake, revoked=True))
+    for name, flow in flows.items():
+        with Counted(agent, "revoked", "egress" if name.endswith("out") else "ingress"):
+            assert flow.silent(), name
+    assert "stays as it was last good, and is revoked" in agent.said()
+    shown = agent.json("grants")
+    assert shown["grants"][0]["state"] == "revoked" and not shown["refused"][0]["in_force"]
+
+    # Neither another refused version nor a restart beside a file that does not parse takes it back.
+    late = UdpPair(node.guest, node.world.outside, 4, to=HOME[4])
+    refused(agent, lambda: agent.grant(**{**mistake, "hard": 7}), "hard")
+    assert late.silent() and flows["tcp in"].silent()
+    agent.write("grant-g", "{")
+    agent.restart()
+    assert late.silent() and flows["tcp in"].silent()
+    agent.in_force(agent.grant)
+    assert late.both(), "open again, once it is mended"
+
+
+def test_a_sooner_end_beside_a_mistake_holds(node):
+    agent, pair = node.agent, UdpPair(node.guest, node.world.outside, 4, to=HOME[4])
+    assert pair.both()
+    agent.in_force(lambda: agent.grant(validity={"validUntil": utc(3600)}))
+    policy = agent.policy()
+    refused(agent, lambda: agent.grant(validity={"validUntil": utc(7200)}, hard=7))
+    assert pair.both() and agent.policy() == policy, "a refused version makes nothing longer"
+    agent.in_force(lambda: agent.grant(validity={"validUntil": utc(3)}, hard=7))
+    assert pair.both()
+    eventually(lambda: not pair.forward(0.1), what="its end")
+    with Counted(agent, "expired"):
+        assert pair.silent()
+    agent.in_force(agent.grant)
+    assert pair.both()
+
+
+def test_the_guest_of_a_refused_workload_is_closed(world):
+    """Free before the agent runs, closed by a Workload that was never good, and under its Grant once that is mended."""
+    web, db, cache, one, fine = (world.add_guest(name) for name in ("web", "db", "cache", "one", "fine"))
+    guests = (web, db, cache, one)
+    outside = world.outside
+    flows = [(guest, UdpPair(guest, outside, 4, to=STRANGER[4]),
+              TcpPair(outside, guest, 4, to=guest.addresses[4], source_address=STRANGER[4])) for guest in guests]
+    for guest, out, into in flows:
+        assert out.both() and into.both(), f"{guest.name}: nobody holds it"
+    agent = Agent(world)
+    agent.grant()
+    agent.workload(fine)
+    agent.workload(web, addresses=[f"{web.addresses[4]}/24"])
+    shared = "10.20.0.99"
+    agent.workload(db, addresses=[shared])
+    agent.workload(cache, addresses=[shared])
+    agent.workload(one)
+    agent.write("workload-same", manifest("Workload", "same", {"grantName": "g", "interface": one.interface,
+                                                               "addresses": ["10.20.0.98"]}))
+    agent.write("workload-uplink", manifest("Workload", "uplink", {"grantName": "g", "interface": "uplink0",
+                                                                   "addresses": ["10.20.0.97"]}))
+    agent.start()
+    for guest, out, into in flows:
+        assert out.silent() and into.silent(), guest.name
+        assert UdpPair(guest, outside, 4, to=HOME[4]).silent(), guest.name
+    assert UdpPair(fine, outside, 4, to=HOME[4]).both(), "a neighbour"
+
+    shown = agent.json("endpoints")
+    rows = {each["interface"]: each for each in shown["endpoints"]}
+    assert len(rows) == len(shown["endpoints"]) == 5, shown
+    for guest, why in ((web, f"{web.addresses[4]}/24"), (db, shared), (cache, shared), (one, one.interface)):
+        row = rows[guest.interface]
+        assert row["guest"] == guest.name and row["state"] == "quarantine", row
+        assert row["message"].startswith("its Workload is refused: ") and f'"{why}"' in row["message"], row
+    assert f'"{web.interface}": the Workload is refused; the guest is in quarantine: nothing passes' in agent.said()
+    assert "is an uplink of this node, which cannot be closed: nothing holds this guest" in agent.said()
+
+    agent.restart()
+    assert all(out.silent() and into.silent() for _, out, into in flows)
+    agent.remove("workload-same")
+    for guest in guests:
+        agent.workload(guest)
+        eventually(lambda name=guest.name: agent.has_active(name), what=f"{guest.name}: {agent.said()[-2000:]}")
+    for guest, out, into in flows:
+        assert out.silent() and into.silent(), f"{guest.name}: the stranger is none of its Grant's"
+        assert UdpPair(guest, outside, 4, to=HOME[4]).both(), guest.name
+        assert UdpPair(outside, guest, 4, to=guest.addresses[4], source_address=HOME[4]).both(), guest.name
+
+
+def test_a_refused_workload_leaves_what_was_in_force(node):
+    pair = UdpPair(node.guest, node.world.outside, 4, to=HOME[4])
+    assert pair.both()
+    refused(node.agent, lambda: node.agent.workload(node.guest, addresses=["10.20.0.2/24"]))
+    assert pair.both() and node.agent.has_active("web")
+    node.agent.restart()
+    assert pair.both()
