@@ -199,13 +199,12 @@ void add_grants(const Snapshot& snapshot, const AgentStatus& status, Families& f
 }
 
 void add_endpoints(const Snapshot& snapshot, Families& families) {
-  std::uint64_t quarantined = 0, not_enforced = 0;
-  for (const auto& [ifindex, endpoint] : snapshot.endpoints) quarantined += !snapshot.published.contains(endpoint.slot);
+  std::uint64_t not_enforced = 0;
   for (const auto& [cgroup, endpoint] : snapshot.host_guests)
     not_enforced += (endpoint.flags & GRANTD_ENDPOINT_HOST_NETWORK) != 0;
   families.one("grantd_endpoints", kGauge, "Guests' interfaces on this node.", {}, snapshot.endpoints.size());
   families.one("grantd_quarantined_endpoints", kGauge, "Guests' interfaces that no valid Grant governs.", {},
-               quarantined);
+               quarantined_endpoints(snapshot));
   families.one("grantd_not_enforced_endpoints", kGauge, "Guests on the host network, which no interface holds.", {},
                not_enforced);
 }

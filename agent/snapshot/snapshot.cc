@@ -2,6 +2,8 @@
 
 #include "maps/fixed_text.h"
 
+#include <algorithm>
+
 namespace grantd {
 
 const grantd_policy* policy_in_force(const Snapshot& snapshot, std::uint32_t slot) {
@@ -20,6 +22,12 @@ grantd_reason standing(const Snapshot& snapshot, std::uint32_t slot) {
     return policy->end_reason == GRANTD_REASON_REVOKED ? GRANTD_REASON_REVOKED : GRANTD_REASON_EXPIRED;
   if (snapshot.clock.boot_ns < policy->not_before_ns) return GRANTD_REASON_NOT_YET_VALID;
   return GRANTD_REASON_ESTABLISHED;
+}
+
+std::size_t quarantined_endpoints(const Snapshot& snapshot) {
+  return static_cast<std::size_t>(
+      std::count_if(snapshot.endpoints.begin(), snapshot.endpoints.end(),
+                    [&](const auto& each) { return !reason_passes(standing(snapshot, each.second.slot)); }));
 }
 
 grantd_phase phase_now(const Snapshot& snapshot, std::uint32_t slot, const grantd_slotname& name) {

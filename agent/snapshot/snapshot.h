@@ -92,6 +92,9 @@ const grantd_policy* policy_in_force(const Snapshot& snapshot, std::uint32_t slo
 // ESTABLISHED (nothing against it), QUARANTINE, POLICY_MISSING, NOT_YET_VALID, EXPIRED, REVOKED.
 grantd_reason standing(const Snapshot& snapshot, std::uint32_t slot);
 
+// Guests' interfaces of which it says anything else than ESTABLISHED.
+std::size_t quarantined_endpoints(const Snapshot& snapshot);
+
 // The phase that the Grant of this slot is in by the datapath's clock, which may be ahead of what was compiled last.
 grantd_phase phase_now(const Snapshot& snapshot, std::uint32_t slot, const grantd_slotname& name);
 const char* phase_name(grantd_phase phase);  // "Active"

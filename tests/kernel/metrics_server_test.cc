@@ -78,7 +78,7 @@ TEST(MetricsServer, ARefusedPacketIsCountedUnderItsReason) {
   EXPECT_THAT(text, HasSubstr("grantd_packets_total" + bob + "\"egress\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("grantd_bandwidth_limit_bytes_per_second" + bob + "\"egress\"} 1250000\n"));
   EXPECT_THAT(text, HasSubstr("grantd_violations_total{grant=\"(quarantine)\""));
-  EXPECT_THAT(text, HasSubstr("grantd_quarantined_endpoints 1\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_quarantined_endpoints 2\n"));
   EXPECT_THAT(text, HasSubstr("grantd_grant_phase{grant=\"keystone-system/carol\",phase=\"Expired\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("grantd_map_entries{map=\"grantd_flow\"} 1\n"));
 }

@@ -152,7 +152,6 @@ TEST(Metrics, GuestsUnderALimitAreAccounted) {
 TEST(Metrics, TheAgentsOwn) {
   const std::string text = metrics_text(full_node(), status());
   EXPECT_THAT(text, HasSubstr("grantd_endpoints 3\n"));
-  EXPECT_THAT(text, HasSubstr("grantd_quarantined_endpoints 1\n"));
   EXPECT_THAT(text, HasSubstr("grantd_map_entries{map=\"grantd_rule\"} 7\n"));
   EXPECT_THAT(text, HasSubstr("grantd_apply_duration_seconds_bucket{le=\"0.005\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("grantd_apply_duration_seconds_bucket{le=\"5\"} 2\n"));
@@ -161,6 +160,20 @@ TEST(Metrics, TheAgentsOwn) {
   EXPECT_THAT(text, HasSubstr("grantd_source_errors_total{source=\"manifests\"} 4\n"));
   EXPECT_THAT(text, HasSubstr("grantd_drift_repaired_total 5\n"));
   EXPECT_THAT(text, HasSubstr("attach=\"tcx\"} 1\n"));
+}
+
+// As `grantctl status` counts them: a Grant that is over governs nobody, though its policy is still published.
+TEST(Metrics, GuestsOfAGrantThatIsOverAreInQuarantine) {
+  Snapshot node = full_node();
+  EXPECT_THAT(metrics_text(node, status()), HasSubstr("grantd_quarantined_endpoints 2\n")) << "orphan, and one expired";
+  EXPECT_EQ(quarantined_endpoints(node), 2U);
+  node.policies[11].not_after_ns = samples::kBootNow;
+  node.policies[11].end_reason = GRANTD_REASON_REVOKED;
+  EXPECT_THAT(metrics_text(node, status()), HasSubstr("grantd_quarantined_endpoints 3\n"));
+  for (const std::uint32_t id : {11U, 12U}) node.policies[id].not_after_ns = GRANTD_TIME_NEVER;
+  EXPECT_THAT(metrics_text(node, status()), HasSubstr("grantd_quarantined_endpoints 1\n"));
+  node.policies[12].not_before_ns = samples::kBootNow + 1;
+  EXPECT_THAT(metrics_text(node, status()), HasSubstr("grantd_quarantined_endpoints 2\n")) << "not yet begun";
 }
 
 TEST(Metrics, LimitsHaveTheirUseAndWhatTheyRefuse) {

@@ -21,10 +21,8 @@ Totals totals_of(const Snapshot& snapshot) {
     totals.grants++;
     totals.active += reason_passes(standing(snapshot, slot));
   }
-  for (const auto& [ifindex, endpoint] : snapshot.endpoints) {
-    totals.guests++;
-    totals.quarantined += !reason_passes(standing(snapshot, endpoint.slot));
-  }
+  totals.guests = snapshot.endpoints.size();
+  totals.quarantined = quarantined_endpoints(snapshot);
   for (const auto& [cgroup, endpoint] : snapshot.host_guests)
     totals.not_enforced += (endpoint.flags & GRANTD_ENDPOINT_HOST_NETWORK) != 0;
   for (const auto& [slot, counters] : snapshot.counters)
