@@ -16,7 +16,7 @@ struct InterfaceFact {
   bool layer3 = false;  // ARPHRD_NONE and the like: no L2 header
   bool loopback = false;
   std::uint32_t master = 0;            // ifindex of the bridge that it is a port of
-  bool tunnel = false;                 // its kind decapsulates (vxlan, wireguard, tun, ...)
+  bool tunnel = false;                 // it may decapsulate (vxlan, wireguard, tun, ...)
   MacAddress mac;                      // of the host's end
   std::optional<MacAddress> peer_mac;  // of the guest's end of a veth, as the kernel tells it
   std::uint32_t peer_ifindex = 0;      // of that end in its own network namespace; 0: none

@@ -23,8 +23,8 @@ namespace grantd {
 
 namespace {
 
-bool is_layer3(unsigned int type) {
-  switch (type) {
+bool is_layer3(unsigned int header) {
+  switch (header) {
     case ARPHRD_NONE:
     case ARPHRD_RAWIP:
     case ARPHRD_PPP:
@@ -39,15 +39,6 @@ bool is_layer3(unsigned int type) {
     default:
       return false;
   }
-}
-
-// A tap is a virtual machine's interface, a tun decapsulates. So does, or might, whatever has no L2 header:
-// taken for a tunnel that it is not, an interface only loses stamps that nobody put there.
-bool is_tunnel(std::string_view kind, bool layer3) {
-  constexpr std::string_view kinds[] = {"vxlan", "geneve",    "bareudp",   "gretap",    "ip6gretap", "erspan",
-                                        "gtp",   "ip6erspan", "wireguard", "amneziawg", "macsec",    "batadv",
-                                        "amt",   "l2tpeth",   "ovpn",      "xfrm",      "gre",       "ipip"};
-  return layer3 || std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
 }
 
 std::optional<MacAddress> mac_of(const void* bytes, std::size_t length) {
@@ -109,15 +100,36 @@ bool matters(nlmsghdr* message) {
   return link->ifi_family != AF_BRIDGE && !nlmsg_find_attr(message, sizeof(ifinfomsg), IFLA_WIRELESS);
 }
 
+// Whether it is the interface of a device on a bus, as the kernel says since 5.14. Where it does not say so it is none;
+// an error where it may, if asked again.
+Result<bool> stands_on_a_bus(nl_sock* socket, const InterfaceFact& fact) {
+  const NetlinkMessage request = link_request(RTM_GETLINK, 0, fact.ifindex);
+  if (!request) return no_netlink_memory();
+  bool found = false;
+  const auto asked = ask_netlink(socket, request.get(), [&](nlmsghdr* answer) {
+    found = found || nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_PARENT_DEV_NAME) != nullptr;
+  });
+  if (!asked && (asked.error().error_number == ENOMEM || asked.error().error_number == EAGAIN))
+    return Error{"cannot ask for the device of " + fact.name + ": " + asked.error().message, 0};
+  return found;
+}
+
 Result<InterfaceFact> describe(nl_sock* socket, nl_cache* links, rtnl_link* link) {
   InterfaceFact fact;
   fact.name = rtnl_link_get_name(link) ? rtnl_link_get_name(link) : "";
   fact.ifindex = static_cast<std::uint32_t>(rtnl_link_get_ifindex(link));
-  fact.layer3 = is_layer3(rtnl_link_get_arptype(link));
+  const unsigned int header = rtnl_link_get_arptype(link);
+  fact.layer3 = is_layer3(header);
   fact.loopback = (rtnl_link_get_flags(link) & IFF_LOOPBACK) != 0;
   fact.master = static_cast<std::uint32_t>(std::max(rtnl_link_get_master(link), 0));
   const char* kind = rtnl_link_get_type(link);
-  fact.tunnel = is_tunnel(kind ? kind : "", fact.layer3);
+  bool on_a_bus = false;
+  if (!kind && header == ARPHRD_ETHER) {
+    const auto asked = stands_on_a_bus(socket, fact);
+    if (!asked) return asked.error();
+    on_a_bus = asked.value();
+  }
+  fact.tunnel = is_tunnel(kind ? kind : "", header, on_a_bus);
   fact.mac = mac_of(link).value_or(MacAddress{});
   const int peer = rtnl_link_get_link(link);
   if (kind && (std::string_view(kind) == "veth" || std::string_view(kind) == "netkit") && peer > 0) {
@@ -150,6 +162,14 @@ void add_addresses(nl_cache* addresses, std::map<std::uint32_t, InterfaceFact>& 
 }
 
 }  // namespace
+
+bool is_tunnel(std::string_view kind, unsigned int header, bool on_a_bus) {
+  constexpr std::string_view kinds[] = {"vxlan", "geneve",    "bareudp",   "gretap",    "ip6gretap", "erspan",
+                                        "gtp",   "ip6erspan", "wireguard", "amneziawg", "macsec",    "batadv",
+                                        "amt",   "ovpn",      "xfrm",      "gre",       "ipip"};
+  if (is_layer3(header) || std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds)) return true;
+  return kind.empty() && header == ARPHRD_ETHER && !on_a_bus;
+}
 
 Result<std::vector<InterfaceFact>> read_interfaces() {
   auto socket = connect_netlink();

@@ -5,9 +5,17 @@
 #include "agent/netlink/netlink.h"
 #include "maps/result.h"
 
+#include <string_view>
 #include <vector>
 
 namespace grantd {
+
+// Whether packets may come out of it that were inside of others. `kind`: IFLA_INFO_KIND, "" for none; `header`:
+// ARPHRD_*; `on_a_bus`: it is the interface of a device on a bus, so its frames come off a wire. A tap is a virtual
+// machine's interface, a tun decapsulates. So does, or might, whatever has no L2 header; and Ethernet of no kind and no
+// device, as L2TPv3 makes it (net/l2tp/l2tp_eth.c names its type in sysfs alone, and tells ethtool nothing). Taken for
+// a tunnel that it is not, an interface only loses stamps that nobody put there.
+bool is_tunnel(std::string_view kind, unsigned int header, bool on_a_bus);
 
 // All interfaces with their addresses, in order of their index. For a pair (veth, netkit) the kernel tells
 // the MAC address of the other end, in whatever network namespace that is.

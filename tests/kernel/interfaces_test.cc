@@ -6,8 +6,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <sstream>
 
 namespace grantd::test {
 namespace {
@@ -163,6 +165,33 @@ TEST_F(Interfaces, TunnelsOfEveryKindThatThisKernelHas) {
     tried++;
   }
   if (tried == 0) GTEST_SKIP() << "this kernel has no tunnels";
+}
+
+// Its interface has no kind.
+TEST_F(Interfaces, AnEthernetTunnelOfL2tpIsOne) {
+  if (!run("ip l2tp add tunnel tunnel_id 7 peer_tunnel_id 7 encap udp local 127.0.0.1 remote 127.0.0.2 udp_sport 1701 "
+           "udp_dport 1702 2>/dev/null"))
+    GTEST_SKIP() << "this kernel has no L2TP";
+  if (run("ip l2tp add session name kt-l2tp tunnel_id 7 session_id 1 peer_session_id 1")) {
+    EXPECT_TRUE(fact("kt-l2tp").tunnel);
+    EXPECT_FALSE(fact("kt-l2tp").layer3);
+  } else {
+    ADD_FAILURE() << "no session";
+  }
+  ASSERT_TRUE(run("ip l2tp del tunnel tunnel_id 7"));
+}
+
+// The machine's own, which are of no kind either; only read. Who started this test is still there.
+TEST_F(Interfaces, WhatIsOnAWireIsNoTunnel) {
+  int tried = 0;
+  ASSERT_TRUE(run("ip netns attach kt-machine " + std::to_string(getppid())));
+  in_netns("kt-machine", [&] {
+    std::istringstream names(output_of(
+        "ip -json -details link show | jq -r '.[] | select(.parentdev and .link_type == \"ether\") | .ifname'"));
+    for (std::string name; names >> name; tried++) EXPECT_FALSE(fact(name).tunnel) << name;
+  });
+  ASSERT_TRUE(run("ip netns del kt-machine"));
+  if (tried == 0) GTEST_SKIP() << "this machine has no such interface";
 }
 
 class Watch : public Interfaces {
