@@ -52,6 +52,18 @@ void keep_gone(const TimeFacts& time, const std::set<std::string>& there, TimeFa
   }
 }
 
+// A revocation that was seen at a time still to come was seen by a clock that was ahead, and was not trusted: its
+// notice is no longer for that.
+TimeFacts without_times_to_come(TimeFacts time) {
+  if (!time.trusted) return time;
+  for (auto& [key, seen] : time.revoked_at) {
+    if (seen <= latest(time)) continue;
+    if (const auto end = time.notice_ends.find(key); end != time.notice_ends.end()) end->second -= seen - time.now;
+    seen = time.now;
+  }
+  return time;
+}
+
 }  // namespace
 
 bool judge_validity(const Grant& grant, const TimeFacts& time, CompiledGrant& compiled) {
@@ -89,7 +101,8 @@ bool judge_validity(const Grant& grant, const TimeFacts& time, CompiledGrant& co
   return !grant.revoked;
 }
 
-TimeFacts latch(const TimeFacts& time, const std::vector<Grant>& grants) {
+TimeFacts latch(const TimeFacts& remembered, const std::vector<Grant>& grants) {
+  const TimeFacts time = without_times_to_come(remembered);
   TimeFacts next = time;
   next.revoked_at.clear();
   next.notice_ends.clear();

@@ -10,8 +10,8 @@ namespace grantd {
 bool judge_validity(const Grant& grant, const TimeFacts& time, CompiledGrant& compiled);
 
 // What a node must remember, so that neither a restart nor an edit of the notice nor a wall clock
-// that steps back gives a Grant time again. `time` holds what was remembered so far; the result is
+// that steps back gives a Grant time again. `remembered` holds what was so far; the result is
 // what to remember from now on. Of Grants that are gone, the end of a notice is remembered for a day.
-TimeFacts latch(const TimeFacts& time, const std::vector<Grant>& grants);
+TimeFacts latch(const TimeFacts& remembered, const std::vector<Grant>& grants);
 
 }  // namespace grantd

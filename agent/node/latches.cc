@@ -13,6 +13,7 @@ using nlohmann::json;
 
 constexpr std::size_t kMaxBytes = 16 << 20;
 constexpr const char* kHighestSeen = "highestSeen";
+constexpr const char* kTrustedOffset = "trustedOffset";
 constexpr const char* kRevokedAt = "revokedAt";
 constexpr const char* kNoticeEnds = "noticeEnds";
 constexpr const char* kExpired = "expired";
@@ -34,11 +35,19 @@ class Reader {
       return;
     }
     for (const auto& [name, value] : root.items())
-      if (name != kHighestSeen && name != kRevokedAt && name != kNoticeEnds && name != kExpired)
+      if (name != kHighestSeen && name != kTrustedOffset && name != kRevokedAt && name != kNoticeEnds &&
+          name != kExpired)
         fail("'" + name + "' has no place in it");
   }
 
   WallTime time(const char* name) { return time(name, member(name)); }
+
+  std::optional<std::uint64_t> offset(const char* name) {
+    if (!root_.is_object() || !root_.contains(name)) return std::nullopt;
+    const json& value = root_[name];
+    if (!value.is_number_unsigned()) fail("'" + std::string(name) + "' is no number of nanoseconds");
+    return value.is_number_unsigned() ? value.get<std::uint64_t>() : 0;
+  }
 
   std::map<std::string, WallTime> times(const char* name) {
     std::map<std::string, WallTime> all;
@@ -101,6 +110,7 @@ Result<Latches> LatchFile::load() const {
   Reader reader(root);
   Latches latches;
   latches.highest_seen = reader.time(kHighestSeen);
+  latches.trusted_offset_ns = reader.offset(kTrustedOffset);
   latches.revoked_at = reader.times(kRevokedAt);
   latches.notice_ends = reader.times(kNoticeEnds);
   latches.expired = reader.texts(kExpired);
@@ -109,10 +119,11 @@ Result<Latches> LatchFile::load() const {
 }
 
 Result<void> LatchFile::save(const Latches& latches) const {
-  const json root = {{kHighestSeen, nanoseconds(latches.highest_seen)},
-                     {kRevokedAt, nanoseconds(latches.revoked_at)},
-                     {kNoticeEnds, nanoseconds(latches.notice_ends)},
-                     {kExpired, latches.expired}};
+  json root = {{kHighestSeen, nanoseconds(latches.highest_seen)},
+               {kRevokedAt, nanoseconds(latches.revoked_at)},
+               {kNoticeEnds, nanoseconds(latches.notice_ends)},
+               {kExpired, latches.expired}};
+  if (latches.trusted_offset_ns) root[kTrustedOffset] = *latches.trusted_offset_ns;
   return replace_file(path_, root.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
 }
 

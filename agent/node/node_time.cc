@@ -3,6 +3,7 @@
 #include "agent/compile/validity.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace grantd {
 
@@ -23,11 +24,13 @@ Problem clock_problem(std::string message, std::string accepted) {
 
 }  // namespace
 
-Result<NodeTime> NodeTime::open(const std::string& state_dir, bool trust_clock, std::uint64_t known_offset_ns) {
+Result<NodeTime> NodeTime::open(const std::string& state_dir, bool trust_clock, std::uint64_t known_offset_ns,
+                                std::function<bool()> synchronised) {
   auto clock = NodeClock::open(known_offset_ns);
   if (!clock) return clock.error();
   NodeTime time(std::move(clock).value(), LatchFile(state_dir));
   time.trust_clock_ = trust_clock;
+  time.synchronised_ = std::move(synchronised);
   auto latches = time.file_.load();
   if (latches) {
     time.latches_ = latches.value();
@@ -35,14 +38,17 @@ Result<NodeTime> NodeTime::open(const std::string& state_dir, bool trust_clock, 
   } else {
     time.damaged_ = latches.error().message;
   }
-  // The datapath went on ending Grants by that reckoning, whatever became of the clock since.
-  if (known_offset_ns)
-    time.latches_.highest_seen = std::max(time.latches_.highest_seen, wall_by(known_offset_ns, boot_now()));
+  // The datapath went on ending Grants by that reckoning, whatever became of the clock since. One that is further ahead
+  // than what was trusted has ended none: dated Grants were in quarantine.
+  const auto tolerated = time.latches_.trusted_offset_ns.value_or(known_offset_ns) + NodeClock::kToleranceNs;
+  if (known_offset_ns && known_offset_ns <= tolerated) time.latch_highest(wall_by(known_offset_ns, boot_now()));
   return time;
 }
 
+void NodeTime::latch_highest(WallTime time) { latches_.highest_seen = std::max(latches_.highest_seen, time); }
+
 bool NodeTime::drain() {
-  latches_.highest_seen = std::max(latches_.highest_seen, clock_.wall(boot_now()));  // not yet by the new reckoning
+  if (was_trusted_) latch_highest(clock_.wall(boot_now()));  // not yet by the new reckoning
   return clock_.drain();
 }
 
@@ -53,10 +59,11 @@ bool NodeTime::trusted(WallTime now, std::vector<Problem>& problems) const {
   }
   if (now + kBackwardTolerance < latches_.highest_seen) {
     problems.push_back(clock_problem("is behind a time that this node has seen; dated Grants are in quarantine",
-                                     "a clock that is right"));
+                                     "a clock that is right; where it was ahead before, " + file_.path() +
+                                         " removed (docs/operations.md, \"A clock that was ahead\")"));
     return false;
   }
-  if (!trust_clock_ && !NodeClock::synchronised()) {
+  if (!trust_clock_ && !synchronised_()) {
     problems.push_back(
         clock_problem("is not synchronised; dated Grants are in quarantine", "a clock kept by NTP, or --trust-clock"));
     return false;
@@ -69,20 +76,29 @@ TimeFacts NodeTime::facts(const std::vector<Grant>& grants, std::vector<Problem>
   facts.boot_now = boot_now();
   facts.now = clock_.wall(facts.boot_now);
   facts.highest_seen = latches_.highest_seen;
-  facts.trusted = trusted(facts.now, problems);
+  facts.trusted = was_trusted_ = trusted(facts.now, problems);
   facts.revoked_at = latches_.revoked_at;
   facts.notice_ends = latches_.notice_ends;
   facts.expired = latches_.expired;
   facts = latch(facts, grants);
   if (!damaged_.empty()) return facts;  // what cannot be read is not written over
 
-  Latches next{latches_.highest_seen, facts.revoked_at, facts.notice_ends, facts.expired};
-  const bool only_time = saved_ && next == *saved_ && facts.now < saved_->highest_seen + kHighestEvery;
-  next.highest_seen = std::max(latches_.highest_seen, facts.now);
-  latches_ = next;
-  if (only_time) return facts;
-  if (auto saved = file_.save(next); saved)
-    saved_ = next;
+  latches_.revoked_at = facts.revoked_at;
+  latches_.notice_ends = facts.notice_ends;
+  latches_.expired = facts.expired;
+  // A clock that may be wrong is not to close a Grant by the time of one that is right later.
+  if (facts.trusted) {
+    latch_highest(facts.now);
+    latches_.trusted_offset_ns = std::max(latches_.trusted_offset_ns.value_or(0), clock_.boot_to_wall_ns());
+  }
+  if (saved_) {
+    Latches but_for_time = latches_;
+    if (facts.trusted && latches_.highest_seen < saved_->highest_seen + kHighestEvery)
+      but_for_time.highest_seen = saved_->highest_seen;
+    if (but_for_time == *saved_) return facts;
+  }
+  if (auto saved = file_.save(latches_); saved)
+    saved_ = latches_;
   else
     problems.push_back(clock_problem(saved.error().message + "; a restart may forget what has expired", ""));
   return facts;

@@ -4,6 +4,7 @@
 #include "agent/node/clock.h"
 #include "agent/node/latches.h"
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -11,8 +12,10 @@ namespace grantd {
 
 class NodeTime {
  public:
-  // `known_offset_ns`: as for NodeClock. By that, Grants may have ended while no agent ran.
-  static Result<NodeTime> open(const std::string& state_dir, bool trust_clock, std::uint64_t known_offset_ns);
+  // `known_offset_ns`: as for NodeClock. By that, Grants may have ended while no agent ran. `synchronised`: what the
+  // kernel says of its clock.
+  static Result<NodeTime> open(const std::string& state_dir, bool trust_clock, std::uint64_t known_offset_ns,
+                               std::function<bool()> synchronised = NodeClock::synchronised);
 
   int fd() const { return clock_.fd(); }
   bool drain();
@@ -24,6 +27,7 @@ class NodeTime {
 
  private:
   bool trusted(WallTime now, std::vector<Problem>& problems) const;
+  void latch_highest(WallTime time);
 
   NodeTime(NodeClock clock, LatchFile file) : clock_(std::move(clock)), file_(std::move(file)) {}
 
@@ -33,6 +37,8 @@ class NodeTime {
   std::optional<Latches> saved_;
   std::string damaged_;  // why the file could not be read
   bool trust_clock_ = false;
+  std::function<bool()> synchronised_;
+  bool was_trusted_ = false;  // by the last facts()
 };
 
 }  // namespace grantd

@@ -18,6 +18,7 @@ WallTime at(std::int64_t nanoseconds) { return WallTime(std::chrono::nanoseconds
 Latches sample() {
   Latches latches;
   latches.highest_seen = at(1'800'000'000'123'456'789);
+  latches.trusted_offset_ns = 1'700'000'000'000'000'009;
   latches.revoked_at = {{"keystone-system/bob", at(1'700'000'000'000'000'001)}, {"a/b", at(0)}};
   latches.notice_ends = {{"keystone-system/bob", at(1'700'000'060'000'000'001)}};
   latches.expired = {{"keystone-system/carol", "sha256:0123"}};
@@ -77,6 +78,7 @@ TEST_F(LatchesTest, DamageIsAnErrorThatNamesTheFile) {
       R"({"highestSeen": 1, "revokedAt": [], "noticeEnds": {}, "expired": {}})",
       R"({"highestSeen": 1, "revokedAt": {}, "noticeEnds": {}, "expired": {"a/b": 1}})",
       R"({"highestSeen": 1, "revokedAt": {}, "noticeEnds": {}, "expired": {}, "more": 1})",
+      R"({"highestSeen": 1, "trustedOffset": -1, "revokedAt": {}, "noticeEnds": {}, "expired": {}})",
       whole + whole,
   };
   // Torn at any place but the last, which is a line's end.
@@ -89,6 +91,17 @@ TEST_F(LatchesTest, DamageIsAnErrorThatNamesTheFile) {
   }
   directory.write("latches.json", whole);
   EXPECT_EQ(file.load().value(), sample());
+}
+
+TEST_F(LatchesTest, TheFileOfAnOlderAgentTellsNoOffset) {
+  directory.write("latches.json", R"({"highestSeen": 1, "revokedAt": {}, "noticeEnds": {}, "expired": {}})");
+  Latches older;
+  older.highest_seen = at(1);
+  older.trusted_offset_ns = std::nullopt;
+  ASSERT_TRUE(file.load()) << file.load().error().message;
+  EXPECT_EQ(file.load().value(), older);
+  ASSERT_TRUE(file.save(older));
+  EXPECT_EQ(file.load().value(), older);
 }
 
 TEST_F(LatchesTest, WhatIsNoFileIsAnError) {

@@ -1,28 +1,43 @@
 // What an agent knows of time when it starts: by what reckoning Grants have ended while there was none. A step of the
 // wall clock would be one for the whole machine: what stands for it is the offset that the agent before has left.
 #include "agent/node/node_time.h"
+
+#include "agent/compile/validity.h"
 #include "tests/unit/desired_samples.h"
 #include "tests/unit/temporary_directory.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 namespace grantd {
 namespace {
 
 constexpr std::uint64_t kSecond = GRANTD_NS_PER_SECOND;
 
+constexpr std::uint64_t kTenYears = std::uint64_t{3650} * 24 * 3600 * kSecond;
+
 class NodeTimeTest : public testing::Test {
  protected:
-  NodeTime open(std::uint64_t known_offset_ns) {
-    auto time = NodeTime::open(directory_.path(), true, known_offset_ns);
+  NodeTime open(std::uint64_t known_offset_ns, bool trust_clock = true) {
+    auto time = NodeTime::open(directory_.path(), trust_clock, known_offset_ns, [this] { return synchronised_; });
     EXPECT_TRUE(time.ok());
     return std::move(time).value();
   }
   static std::uint64_t offset() { return NodeClock::open(0).value().boot_to_wall_ns(); }
+  // What an agent leaves that ran with that offset until an hour ago, with a clock that was trusted.
+  void leave_trusted(std::uint64_t offset_ns) const {
+    Latches latches;
+    latches.highest_seen = wall_by(offset_ns, boot_now()) - std::chrono::hours(1);
+    latches.trusted_offset_ns = offset_ns;
+    EXPECT_TRUE(file().save(latches));
+  }
+  LatchFile file() const { return LatchFile(directory_.path()); }
 
   TemporaryDirectory directory_;
   std::vector<Problem> problems_;
+  bool synchronised_ = false;
 };
 
 TEST_F(NodeTimeTest, AClockThatWentOnIsTrusted) {
@@ -32,13 +47,117 @@ TEST_F(NodeTimeTest, AClockThatWentOnIsTrusted) {
 }
 
 TEST_F(NodeTimeTest, AClockThatWasSetBackWhileNoAgentRanIsNotTrusted) {
-  EXPECT_FALSE(open(offset() + 3600 * kSecond).facts({}, problems_).trusted);
+  Grant dated = desired::grant("g", {});
+  leave_trusted(offset() + 3600 * kSecond);
+  dated.valid_until = wall_by(offset(), boot_now()) + std::chrono::minutes(30);
+  const TimeFacts facts = open(offset() + 3600 * kSecond).facts({dated}, problems_);
+  EXPECT_FALSE(facts.trusted);
+  EXPECT_GT(facts.highest_seen, *dated.valid_until) << "it has ended by that reckoning";
   EXPECT_THAT(problems_.at(0).text(), testing::HasSubstr("behind a time that this node has seen"));
   EXPECT_FALSE(open(0).facts({}, problems_).trusted) << "which is remembered on disk";
 }
 
+// Though the step is smaller than what is written down without a reason.
+TEST_F(NodeTimeTest, AStepBackIsRememberedByTheNextAgentToo) {
+  Latches latches;
+  latches.trusted_offset_ns = offset() + 30 * kSecond;
+  latches.highest_seen = wall_by(offset(), boot_now()) - std::chrono::seconds(5);
+  ASSERT_TRUE(file().save(latches));
+  EXPECT_FALSE(open(offset() + 30 * kSecond).facts({}, problems_).trusted);
+  EXPECT_FALSE(open(offset()).facts({}, problems_).trusted);
+}
+
+TEST_F(NodeTimeTest, AnOlderAgentsReckoningCountsWhateverItsClockWas) {
+  directory_.write("latches.json", R"({"highestSeen": 1, "revokedAt": {}, "noticeEnds": {}, "expired": {}})");
+  EXPECT_FALSE(open(offset() + 3600 * kSecond).facts({}, problems_).trusted);
+}
+
+TEST_F(NodeTimeTest, AClockIsTrustedWhereItIsSynchronisedOrSaidToBeRight) {
+  EXPECT_FALSE(open(offset(), false).facts({}, problems_).trusted);
+  EXPECT_THAT(problems_.at(0).text(), testing::HasSubstr("is not synchronised"));
+  EXPECT_TRUE(open(offset(), true).facts({}, problems_).trusted);
+  synchronised_ = true;
+  EXPECT_TRUE(open(offset(), false).facts({}, problems_).trusted);
+}
+
+// The machine's clock may be of any year until it is synchronised.
+TEST_F(NodeTimeTest, WhatAnUnsynchronisedClockShowsIsNotRemembered) {
+  NodeTime time = open(0, false);
+  EXPECT_FALSE(time.facts({}, problems_).trusted);
+  time.drain();
+  EXPECT_EQ(time.facts({}, problems_).highest_seen, WallTime());
+  EXPECT_EQ(file().load().value().highest_seen, WallTime());
+  EXPECT_EQ(file().load().value().trusted_offset_ns, 0U);
+  synchronised_ = true;
+  time.facts({}, problems_);
+  EXPECT_GT(file().load().value().highest_seen, WallTime()) << "the control";
+  EXPECT_EQ(file().load().value().trusted_offset_ns, time.boot_to_wall_ns());
+  const WallTime before = time.facts({}, problems_).now;
+  time.drain();
+  EXPECT_GT(time.facts({}, problems_).highest_seen, before) << "the control: up to the step it was right";
+}
+
+TEST_F(NodeTimeTest, AClockThatWasAheadWhileItWasNotSynchronisedClosesNothingLater) {
+  synchronised_ = true;
+  leave_trusted(offset() - 3600 * kSecond);  // of the boot before
+  EXPECT_TRUE(open(offset() + kTenYears, false).facts({}, problems_).trusted);
+  std::filesystem::remove(file().path());
+  EXPECT_TRUE(open(offset() + kTenYears, false).facts({}, problems_).trusted) << "and on a node that is new";
+  EXPECT_THAT(problems_, testing::IsEmpty());
+}
+
+// docs/operations.md, "A clock that was ahead".
+TEST_F(NodeTimeTest, AClockThatWasAheadAndTrustedIsForgottenWithTheFile) {
+  Grant dated = desired::grant("g", {});
+  dated.valid_until = wall_by(offset(), boot_now()) + std::chrono::hours(1);
+  leave_trusted(offset() + kTenYears);
+  Latches latches = file().load().value();
+  latches.expired[dated.key()] = dated.spec_hash;
+  ASSERT_TRUE(file().save(latches));
+  for (const bool trust_clock : {false, true})
+    EXPECT_FALSE(open(offset(), trust_clock).facts({dated}, problems_).trusted) << trust_clock;
+  EXPECT_THAT(problems_.at(0).text(), testing::HasSubstr(file().path() + " removed"));
+  std::filesystem::remove(file().path());
+  const TimeFacts facts = open(offset() + kTenYears).facts({dated}, problems_);
+  EXPECT_TRUE(facts.trusted);
+  EXPECT_THAT(facts.expired, testing::IsEmpty());
+}
+
+// A revocation that is first seen while the clock is ahead.
+TEST_F(NodeTimeTest, ANoticeThatBeganByAClockThatWasAheadIsNoLonger) {
+  Grant revoked = desired::grant("g", {}), gone = desired::grant("h", {});
+  revoked.revoked = gone.revoked = true;
+  revoked.notice_period = gone.notice_period = std::chrono::seconds(60);
+  TimeFacts time = desired::noon();
+  const WallTime now = time.now, ahead = now + std::chrono::nanoseconds(kTenYears);
+  time.now = ahead;
+  time.trusted = false;
+  time = latch(time, {revoked, gone});
+  time.now = now;
+  time = latch(time, {revoked});
+  EXPECT_EQ(time.notice_ends.at(revoked.key()), ahead + revoked.notice_period) << "which of them is right?";
+  time.trusted = true;
+  time = latch(time, {revoked});
+  EXPECT_EQ(time.notice_ends.at(revoked.key()), now + revoked.notice_period);
+  EXPECT_EQ(time.notice_ends.at(gone.key()), now + gone.notice_period);
+  EXPECT_EQ(time.revoked_at.at(gone.key()), now);
+  time.highest_seen = now;
+  time.now -= std::chrono::seconds(1);  // by less than what makes it distrusted
+  EXPECT_EQ(latch(time, {revoked}).notice_ends.at(revoked.key()), now + revoked.notice_period) << "the control";
+}
+
+TEST_F(NodeTimeTest, TheHighestTimeIsWrittenNowAndThen) {
+  NodeTime time = open(0);
+  time.facts({}, problems_);
+  const WallTime written = file().load().value().highest_seen;
+  time.facts({}, problems_);
+  time.facts({}, problems_);
+  EXPECT_EQ(file().load().value().highest_seen, written) << "not at each look";
+}
+
 TEST_F(NodeTimeTest, WhatEndedByTheReckoningOfTheAgentBeforeDoesNotBeginAgain) {
   Grant dated = desired::grant("g", {}), later = desired::grant("h", {});
+  leave_trusted(offset() + kSecond);
   NodeTime time = open(offset() + kSecond);
   const WallTime now = wall_by(offset(), boot_now());
   dated.valid_until = now + std::chrono::milliseconds(500);
