@@ -29,14 +29,17 @@ constexpr auto kQuietAfterChange = 10ms;
 constexpr auto kQuietAfterFirstHalf = 40ms;
 constexpr auto kLongestWait = 70ms;
 
+constexpr std::size_t kMostDirectories = 256;  // the kernel grants a user some 8,192 and more, of all programs together
+constexpr int kMostLinks = 40;                 // as the kernel, path_resolution(7)
+
 }  // namespace
 
-Result<DirectoryWatch> DirectoryWatch::open(const std::string& directory) {
+Result<DirectoryWatch> DirectoryWatch::open(const std::string& directory, Links links) {
   DirectoryWatch watch;
+  watch.links_ = links;
   std::error_code error;
-  watch.directory_ = std::filesystem::absolute(directory, error).lexically_normal().string();
+  watch.directory_ = std::filesystem::absolute(directory, error).string();
   if (error) return system_error("find " + directory, error.value());
-  while (watch.directory_.size() > 1 && watch.directory_.ends_with('/')) watch.directory_.pop_back();
   watch.events_ = Descriptor(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
   if (!watch.events_.valid()) return system_error("inotify_init", errno);
   watch.timer_ = Descriptor(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
@@ -46,40 +49,87 @@ Result<DirectoryWatch> DirectoryWatch::open(const std::string& directory) {
 }
 
 // What is not there is no failure: one of those above it tells when it comes.
-bool DirectoryWatch::watch(const std::string& directory, const std::string& name, std::uint32_t events) {
+Result<void> DirectoryWatch::watch(const std::string& directory, const std::string& name, std::uint32_t events) {
   const int number = inotify_add_watch(events_.get(), directory.c_str(), events | IN_ONLYDIR | IN_MASK_ADD);
-  if (number < 0) return errno == ENOENT || errno == ENOTDIR;
+  if (number < 0 && (errno == ENOENT || errno == ENOTDIR)) return {};
+  if (number < 0) return system_error("watch " + directory, errno);
+  if (!names_.contains(number) && names_.size() >= kMostDirectories) {
+    inotify_rm_watch(events_.get(), number);
+    return Error{"its links lead through more than " + std::to_string(kMostDirectories) + " directories"};
+  }
   names_[number].insert(name);
-  return true;
+  return {};
+}
+
+// Each directory on a way, links followed as the kernel does, for the name that is looked up in it: before it is looked
+// up, so that what changes afterwards is told. `at` has no links in it.
+Result<void> DirectoryWatch::watch_way(std::filesystem::path at, const std::string& way, std::uint32_t at_its_end) {
+  std::vector<std::filesystem::path> left;  // the next one last
+  const auto go = [&left](const std::filesystem::path& there) {
+    const std::vector<std::filesystem::path> names(there.begin(), there.end());
+    left.insert(left.end(), names.rbegin(), names.rend());
+  };
+  go(way);
+  Result<void> all;
+  int links = 0;
+  while (!left.empty()) {
+    const std::filesystem::path name = left.back();
+    left.pop_back();
+    if (name.empty() || name == ".") continue;
+    if (name == "/" || name == "..") {
+      at = name == "/" ? name : at.parent_path();
+      continue;
+    }
+    if (auto done = watch(at.string(), name.string(), left.empty() ? at_its_end : kAbove); all) all = std::move(done);
+    std::error_code none;
+    const auto target = std::filesystem::read_symlink(at / name, none);
+    if (none)
+      at /= name;
+    else if (++links <= kMostLinks)
+      go(target);
+    else
+      break;  // nobody gets there
+  }
+  return all;
+}
+
+Result<void> DirectoryWatch::watch_all() {
+  Result<void> all = watch(directory_, "", kInside);
+  const auto note = [&all](Result<void> done) {
+    if (all && !done) all = std::move(done);
+  };
+  note(watch_way("/", directory_, kAbove));
+  std::error_code gone;
+  const auto here = std::filesystem::canonical(directory_, gone);
+  if (gone || links_ == Links::Opaque) return all;
+  for (const std::string& name : linked_manifests(directory_)) {
+    note(watch_way(here, name, kInside));
+    if (!all && names_.size() >= kMostDirectories) break;
+  }
+  return all;
 }
 
 Result<void> DirectoryWatch::renew() {
   const auto before = std::exchange(names_, {});
-  int refused = watch(directory_, "", kInside) ? 0 : errno;
-  // Any component of the path may be a link that is swapped, or a directory that is replaced.
-  std::filesystem::path path(directory_);
-  while (path.has_relative_path()) {
-    if (!watch(path.parent_path().string(), path.filename().string(), kAbove)) refused = errno;
-    path = path.parent_path();
-  }
+  auto watched = watch_all();
   for (const auto& [number, names] : before)
     if (!names_.contains(number)) inotify_rm_watch(events_.get(), number);
-  if (refused == 0) return {};
-  look_again(1s);
-  return system_error("watch " + directory_, refused);
+  if (!watched) look_again(1s);
+  return watched;
 }
 
 void DirectoryWatch::take_event(const inotify_event& event, const char* name) {
   const auto known = names_.find(event.wd);
   const bool overflow = (event.mask & IN_Q_OVERFLOW) != 0;
   if (!overflow && known == names_.end()) return;  // of a watch that is no more
-  if (!overflow && !known->second.contains("") && !known->second.contains(name)) return;
+  const bool awaited = !overflow && *name && known->second.contains(name);
+  if (!overflow && !awaited && !known->second.contains("")) return;
   if (!changing_since_) {
     changing_since_ = Clock::now();
     quiet_ = kQuietAfterChange;
   }
   // Other names, such as an editor's backup, change nothing about what is waited for.
-  if (!overflow && is_manifest_name(name))
+  if (awaited || (!overflow && is_manifest_name(name)))
     quiet_ = (event.mask & kFirstHalf) != 0 ? kQuietAfterFirstHalf : kQuietAfterChange;
 }
 

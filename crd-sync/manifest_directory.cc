@@ -37,7 +37,7 @@ Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const
                                                   std::vector<IpPrefix> protected_ranges) {
   // Found out now, so that a mistyped path is told apart from a directory that vanishes later.
   if (auto listed = list_manifests(path); !listed) return listed.error();
-  auto watch = DirectoryWatch::open(path);
+  auto watch = DirectoryWatch::open(path, DirectoryWatch::Links::Followed);
   if (!watch) return watch.error();
   auto parts = std::make_unique<Parts>(
       Parts{path, std::move(protected_ranges), std::move(watch).value(), {}, std::nullopt, {}, {}, false, false});

@@ -11,8 +11,8 @@
 
 namespace grantd {
 
-// Reads *.yaml, *.yml and *.json directly in the directory: regular files and links to such, so
-// that a mounted ConfigMap works. Hidden files and editors' backups are left out.
+// Reads *.yaml, *.yml and *.json directly in the directory: regular files and links to such, wherever
+// they are, so that a mounted ConfigMap works. Hidden files and editors' backups are left out.
 class ManifestDirectory final : public Source {
  public:
   // An error where the directory is not there or cannot be read. `state_directory` keeps the last

@@ -41,9 +41,9 @@ ReadResult warning_of(const std::string& path, const std::string& what, const st
   return result;
 }
 
-bool is_gone(const std::string& path) {
+bool is_link(const std::string& path) {
   struct stat about {};
-  return lstat(path.c_str(), &about) != 0 && errno == ENOENT;
+  return lstat(path.c_str(), &about) == 0 && S_ISLNK(about.st_mode);
 }
 
 // Unlike a name, a size or a kind of file, whose change is an event.
@@ -103,6 +103,17 @@ Result<std::vector<std::string>> list_manifests(const std::string& directory) {
   if (error) return system_error("read the directory " + directory, error.value());
   std::sort(paths.begin(), paths.end());
   return paths;
+}
+
+std::vector<std::string> linked_manifests(const std::string& directory) {
+  std::vector<std::string> names;
+  std::error_code error, unknown;
+  std::filesystem::directory_iterator entry(directory, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    std::string name = entry->path().filename().string();
+    if (is_manifest_name(name) && entry->is_symlink(unknown)) names.push_back(std::move(name));
+  }
+  return names;
 }
 
 ManifestCache::Parts ManifestCache::read_parts(const std::string& path, const std::string& text, Parts known,
@@ -170,9 +181,13 @@ ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths
       ReadResult written = warning_of(path, "is being written; what was in force of it stays until it is closed", "");
       written.parsed = false;
       results.push_back(std::make_shared<const ReadResult>(std::move(written)));
-    } else if (text.error().error_number != ENOENT || !is_gone(path)) {
+    } else if (text.error().error_number != ENOENT) {
       read_again_ = read_again_ || can_change_by_itself(text.error().error_number);
       unreadable(text.error().message);
+    } else if (is_link(path)) {
+      read_again_ = true;  // of a mount that brings the file no event tells
+      results.push_back(std::make_shared<const ReadResult>(
+          warning_of(path, "leads to a file that is not there; what it held before has ended", accepted_file())));
     }
   }
   known_ = std::move(fresh);

@@ -20,6 +20,9 @@ bool is_manifest_name(std::string_view name);
 // The manifests directly in a directory, sorted, as DIRECTORY/NAME.
 Result<std::vector<std::string>> list_manifests(const std::string& directory);
 
+// The names of those that are links. None where the directory cannot be read.
+std::vector<std::string> linked_manifests(const std::string& directory);
+
 // A warning of each file in a directory that is not read for its name, and of each directory in it that holds
 // manifests. Not of hidden files, of what editors leave behind, and of texts for people (*.md, or no ending).
 std::vector<Problem> unread_files(const std::string& directory);
