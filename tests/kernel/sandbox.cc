@@ -99,10 +99,24 @@ const Descriptor& map_of_programs() {
   return map;
 }
 
+// Where the tests were started.
+Descriptor& machine() {
+  static Descriptor netns;
+  return netns;
+}
+
+void inside(const Descriptor& there, const std::string& name, const std::function<void()>& action) {
+  const Descriptor here(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  demand(here.valid() && there.valid() && setns(there.get(), CLONE_NEWNET) == 0, "cannot enter " + name);
+  action();
+  demand(setns(here.get(), CLONE_NEWNET) == 0, "cannot come back from " + name);
+}
+
 }  // namespace
 
 void enter_sandbox() {
   demand(geteuid() == 0, "must run as root");
+  machine() = Descriptor(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
   demand(unshare(CLONE_NEWNET | CLONE_NEWNS) == 0, "cannot make namespaces");
   demand(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "cannot make mounts private");
   demand(mount("none", "/run", "tmpfs", 0, nullptr) == 0, "cannot mount a tmpfs");
@@ -214,11 +228,9 @@ Pair::Crossed Pair::from_guest_during(const std::function<void()>& action) {
 }
 
 void in_netns(const std::string& name, const std::function<void()>& action) {
-  const Descriptor here(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-  const Descriptor there(open(("/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC));
-  demand(here.valid() && there.valid() && setns(there.get(), CLONE_NEWNET) == 0, "cannot enter " + name);
-  action();
-  demand(setns(here.get(), CLONE_NEWNET) == 0, "cannot come back from " + name);
+  inside(Descriptor(open(("/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC)), name, action);
 }
+
+void in_machines_netns(const std::function<void()>& action) { inside(machine(), "the machine's", action); }
 
 }  // namespace grantd::test

@@ -63,5 +63,7 @@ class Pair {
 
 // Runs `action` in a network namespace made by `ip netns`, and comes back.
 void in_netns(const std::string& name, const std::function<void()>& action);
+// In that where the tests were started: to look, and to change nothing.
+void in_machines_netns(const std::function<void()>& action);
 
 }  // namespace grantd::test
