@@ -2,7 +2,6 @@
 
 #include "agent/metrics/http_server.h"
 #include "agent/metrics/listen_address.h"
-#include "agent/metrics/lost_bytes.h"
 #include "agent/metrics/metrics_text.h"
 #include "agent/snapshot/read_snapshot.h"
 
@@ -41,7 +40,6 @@ struct MetricsServer::Impl {
       response.set_content(snapshot.error().message + "\n", kTextType);
       return;
     }
-    lost.keep(snapshot.value());
     response.set_content(metrics_text(snapshot.value(), *now), kMetricsType);
     snapshot = Snapshot{};
     malloc_trim(0);  // the maps of a thousand Grants take megabytes while they are read
@@ -65,7 +63,6 @@ struct MetricsServer::Impl {
 
   DatapathMaps maps;
   std::mutex mutex, scrape;
-  LostBytes lost;  // of scrapes
   std::shared_ptr<const AgentStatus> status = std::make_shared<AgentStatus>();
   HttpServer server;
   int port = 0;

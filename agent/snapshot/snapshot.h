@@ -12,7 +12,6 @@
 #include "maps/abi/policy.h"
 #include "maps/abi/queue.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -42,13 +41,11 @@ struct BucketState {
 struct UsageState {
   grantd_usage usage{};
   std::uint64_t waiting_bytes = 0;
-  std::uint64_t lost_at_least_bytes = 0;  // by an earlier look
   // What the queue had no room for. While packets are on their way through it, a little may be counted here for a
   // moment.
   std::uint64_t lost_bytes() const {
     const std::uint64_t accounted = usage.returned_bytes + waiting_bytes;
-    const std::uint64_t missing = usage.queued_bytes > accounted ? usage.queued_bytes - accounted : 0;
-    return std::max(missing, lost_at_least_bytes);
+    return usage.queued_bytes > accounted ? usage.queued_bytes - accounted : 0;
   }
 };
 
