@@ -100,11 +100,11 @@ def holds(agent):
     assert agent.reaches("default/plain", FAR)
 
 
-def narrows_and_widens(agent):
+def narrows_and_widens(agent, seconds=LATEST_SECONDS):
     agent.grant(destinations=[FAR])
-    wait_until(lambda: agent.reaches(GUEST, FAR), lambda: f"an edit is in force again; {agent.last_said()}", LATEST_SECONDS)
+    wait_until(lambda: agent.reaches(GUEST, FAR), lambda: f"an edit is in force again; {agent.last_said()}", seconds)
     agent.grant()
-    wait_until(lambda: not agent.reaches(GUEST, FAR), "and the next one", LATEST_SECONDS)
+    wait_until(lambda: not agent.reaches(GUEST, FAR), "and the next one", seconds)
 
 
 @pytest.mark.parametrize("spoil", SPOILS)
@@ -202,7 +202,7 @@ def compact():
 
 
 @pytest.fixture
-def without_a_cache(node):
+def without_a_cache(node, agent):
     """The API server passes watches on to etcd itself, which knows what it has forgotten."""
     def restart(*more):
         node.end("kube-apiserver", signal.SIGKILL)
@@ -210,6 +210,8 @@ def without_a_cache(node):
     restart("--watch-cache=false")
     yield
     restart()
+    # Which refuses in several ways one after the other, and each makes the agent wait for longer.
+    narrows_and_widens(agent, 4 * LATEST_SECONDS)
 
 
 def test_a_version_that_etcd_has_compacted_is_gone(agent, proxy, node, without_a_cache):
