@@ -27,10 +27,6 @@ namespace {
 constexpr std::chrono::seconds kLookAgain{1};
 constexpr const char* kAcceptedDirectory = "a directory that can be read";
 
-Problem problem_with(const std::string& place, Severity severity, std::string message) {
-  return {severity, {place, 0, 0}, "", "", "", std::move(message), ""};
-}
-
 }  // namespace
 
 Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const std::string& state_directory,
@@ -47,8 +43,8 @@ Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const
     if (kept)
       parts->last_good = std::move(kept).value();
     else
-      parts->at_start.push_back(problem_with(state_directory, Severity::Warning,
-                                             "the last good manifests are lost: " + kept.error().message));
+      parts->at_start.push_back(
+          problem_at(Severity::Warning, state_directory, "the last good manifests are lost: " + kept.error().message));
   }
   return ManifestDirectory(std::move(parts));
 }
@@ -80,14 +76,13 @@ std::optional<DesiredState> ManifestDirectory::load() {
   const auto unread = unread_files(parts_->path);
   problems.insert(problems.end(), unread.begin(), unread.end());
   if (!watched)
-    problems.push_back(problem_with(parts_->path, Severity::Warning,
-                                    "is read every second, for it cannot be watched: " + watched.error().message));
+    problems.push_back(problem_at(Severity::Warning, parts_->path,
+                                  "is read every second, for it cannot be watched: " + watched.error().message));
   // As it looks where a mount went away or somebody made the directory anew; and as an administrator may mean it.
   if (paths && paths.value().empty() && parts_->had_manifests)
-    problems.push_back(
-        problem_with(parts_->path, Severity::Warning,
-                     "holds no manifest any more: every Grant that it held has ended, and its guests are "
-                     "in quarantine"));
+    problems.push_back(problem_at(Severity::Warning, parts_->path,
+                                  "holds no manifest any more: every Grant that it held has ended, and its guests are "
+                                  "in quarantine"));
   if (paths && !paths.value().empty()) parts_->had_manifests = true;
   parts_->to_keep = parts_->file.has_value();
   return std::move(admitted.desired);
@@ -97,8 +92,8 @@ std::optional<Problem> ManifestDirectory::keep() {
   if (!parts_->to_keep) return std::nullopt;
   const auto saved = parts_->file->save(parts_->last_good);
   if (!saved)
-    return problem_with(parts_->path, Severity::Warning,
-                        "the last good manifests are not kept: " + saved.error().message);
+    return problem_at(Severity::Warning, parts_->path,
+                      "the last good manifests are not kept: " + saved.error().message);
   parts_->to_keep = false;
   return std::nullopt;
 }

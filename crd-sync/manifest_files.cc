@@ -37,7 +37,7 @@ bool is_printable(std::string_view text) {
 ReadResult warning_of(const std::string& path, const std::string& what, const std::string& accepted) {
   ReadResult result;
   result.path = path;
-  result.problems.push_back({Severity::Warning, {path, 0, 0}, "", "", "", what, accepted});
+  result.problems.push_back(problem_at(Severity::Warning, path, what, accepted));
   return result;
 }
 
@@ -62,7 +62,7 @@ std::vector<Problem> unread_files(const std::string& directory) {
   std::vector<Problem> told;
   std::size_t more = 0;
   const auto tell = [&](std::string name, const char* what) {
-    const Problem problem{Severity::Warning, {directory + "/" + name, 0, 0}, "", "", "", what, kAcceptedNames};
+    const Problem problem = problem_at(Severity::Warning, directory + "/" + name, what, kAcceptedNames);
     told.size() < kUnreadTold ? told.push_back(problem) : void(more++);
   };
   std::error_code error;
@@ -81,13 +81,8 @@ std::vector<Problem> unread_files(const std::string& directory) {
   std::sort(told.begin(), told.end(),
             [](const Problem& one, const Problem& other) { return one.text() < other.text(); });
   if (more)
-    told.push_back({Severity::Warning,
-                    {directory, 0, 0},
-                    "",
-                    "",
-                    "",
-                    std::to_string(more) + " more files are not read, for their names",
-                    kAcceptedNames});
+    told.push_back(problem_at(Severity::Warning, directory,
+                              std::to_string(more) + " more files are not read, for their names", kAcceptedNames));
   // That a directory cannot be read is list_manifests' to say.
   return told;
 }

@@ -139,8 +139,7 @@ class FileReader {
  private:
   ReadResult take_result() {
     if (result_.problems.size() >= kMaxProblemsPerFile)
-      result_.problems.push_back(
-          {Severity::Warning, {path_, 0, 0}, "", "", "", "has more problems than are shown", ""});
+      result_.problems.push_back(problem_at(Severity::Warning, path_, "has more problems than are shown"));
     return std::move(result_);
   }
 
@@ -329,7 +328,7 @@ ReadResult unreadable_manifest(const std::string& path, const std::string& why, 
   ReadResult result;
   result.path = path;
   result.parsed = false;
-  result.problems.push_back({Severity::Error, {path, 0, 0}, "", "", "", why, accepted});
+  result.problems.push_back(problem_at(Severity::Error, path, why, accepted));
   return result;
 }
 

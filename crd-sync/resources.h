@@ -14,6 +14,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace grantd {
@@ -50,6 +51,11 @@ struct Problem {
   Severity shown() const { return consequence ? Severity::Warning : severity; }
   std::string text() const;
 };
+
+// Of a file, a directory or a server as a whole.
+inline Problem problem_at(Severity severity, SharedText place, std::string message, std::string accepted = "") {
+  return {severity, {std::move(place), 0, 0}, "", "", "", std::move(message), std::move(accepted)};
+}
 
 // Untrusted: nobody is believed there; a node's setting only, never a Realm's.
 enum class UplinkClass : std::uint8_t { Tailnet = 1, Lan = 2, Overlay = 3, Untrusted = 4 };

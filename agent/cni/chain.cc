@@ -73,10 +73,6 @@ Result<std::string> with_ours(json list, const PluginSettings& settings) {
   return list.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-Problem problem(Severity severity, const std::string& file, std::string message, std::string accepted = "") {
-  return {severity, {file, 0, 0}, "", "", "", std::move(message), std::move(accepted)};
-}
-
 }  // namespace
 
 bool is_our_chain(std::string_view text) {
@@ -98,12 +94,12 @@ Chain make_chain(const ConfFiles& files, const PluginSettings& settings) {
       if (name < kChainFile) {
         // What we call invalid the runtime may take; and where it does not, it takes none behind it either.
         chain.overtaken = true;
-        chain.problems.push_back(problem(Severity::Error, name,
-                                         list.error().message + ", and it sorts before " + std::string(kChainFile) +
-                                             ": guests' interfaces may not be closed before they start",
-                                         "a name that sorts behind"));
+        chain.problems.push_back(problem_at(Severity::Error, name,
+                                            list.error().message + ", and it sorts before " + std::string(kChainFile) +
+                                                ": guests' interfaces may not be closed before they start",
+                                            "a name that sorts behind"));
       } else {
-        chain.problems.push_back(problem(Severity::Warning, name, list.error().message + "; it is passed over"));
+        chain.problems.push_back(problem_at(Severity::Warning, name, list.error().message + "; it is passed over"));
       }
       continue;
     }
@@ -112,20 +108,20 @@ Chain make_chain(const ConfFiles& files, const PluginSettings& settings) {
     const bool first = name < kChainFile;
     chain.overtaken |= first;
     if (first)
-      chain.problems.push_back(problem(Severity::Error, name,
-                                       "the runtime takes it, because it sorts before " + std::string(kChainFile) +
-                                           ": guests' interfaces are not closed before they start",
-                                       "a name that sorts behind"));
+      chain.problems.push_back(problem_at(Severity::Error, name,
+                                          "the runtime takes it, because it sorts before " + std::string(kChainFile) +
+                                              ": guests' interfaces are not closed before they start",
+                                          "a name that sorts behind"));
     auto made = with_ours(std::move(list).value(), settings);
     if (made)
       chain.text = std::move(made).value();
     else
       chain.problems.push_back(
-          problem(Severity::Error, name, "grantd-cni cannot be put behind it: " + made.error().message));
+          problem_at(Severity::Error, name, "grantd-cni cannot be put behind it: " + made.error().message));
     return chain;
   }
   chain.problems.push_back(
-      problem(Severity::Warning, "", "the runtime has no network configuration yet, so there is nothing to follow"));
+      problem_at(Severity::Warning, "", "the runtime has no network configuration yet, so there is nothing to follow"));
   return chain;
 }
 

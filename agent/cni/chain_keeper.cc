@@ -58,13 +58,8 @@ ChainKeeper::Done ChainKeeper::keep() {
 }
 
 void ChainKeeper::report(const Error& error) {
-  problems_.push_back({Severity::Error,
-                       {place_.conf_dir, 0, 0},
-                       "",
-                       "",
-                       "",
-                       "grantd-cni is not kept in the chain: " + error.message,
-                       ""});
+  problems_.push_back(
+      problem_at(Severity::Error, place_.conf_dir, "grantd-cni is not kept in the chain: " + error.message));
 }
 
 std::optional<ChainKeeper::Identity> ChainKeeper::identity_of(const std::string& path) {

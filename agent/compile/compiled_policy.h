@@ -19,6 +19,7 @@ namespace grantd {
 
 // Boot-time nanoseconds (CLOCK_BOOTTIME), as the datapath compares them.
 using BootNanoseconds = std::uint64_t;
+inline constexpr BootNanoseconds kAtOnce = 1;  // before all that is to come; 0 would mean "not bounded" to a reader
 
 // The limits of this node, their use and what they refuse, by grantd_bound_kind.
 using Bounds = std::array<grantd_bound, GRANTD_BOUNDS>;

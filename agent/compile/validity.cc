@@ -10,12 +10,11 @@ namespace grantd {
 
 namespace {
 
-// A time before the boot is 1, not 0: 0 would mean "not bounded" to a reader.
 BootNanoseconds boot_time(WallTime wall, const TimeFacts& time) {
   const auto ahead = (wall - time.now).count();
   if (ahead >= 0) return time.boot_now + static_cast<BootNanoseconds>(ahead);
   const auto behind = static_cast<BootNanoseconds>(-(ahead + 1)) + 1;
-  return behind < time.boot_now ? time.boot_now - behind : 1;
+  return behind < time.boot_now ? time.boot_now - behind : kAtOnce;
 }
 
 // A clock that is set back by less than what makes it distrusted gives no Grant time again.
@@ -82,7 +81,7 @@ bool judge_validity(const Grant& grant, const TimeFacts& time, CompiledGrant& co
     compiled.phase = GRANTD_PHASE_REVOKED;
     const WallTime end = notice_end(grant, time);
     const bool over = grant.notice_period.count() == 0 || end <= latest(time);
-    const BootNanoseconds end_ns = over ? 1 : boot_time(end, time);
+    const BootNanoseconds end_ns = over ? kAtOnce : boot_time(end, time);
     if (end_ns < compiled.not_after) {
       compiled.not_after = end_ns;
       compiled.end_reason = GRANTD_REASON_REVOKED;

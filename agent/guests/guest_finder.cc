@@ -62,8 +62,7 @@ void GuestFinder::read_records() {
   problems_.clear();
   const auto add = [this](PodRecord record) { by_pod_[name_of(record)].push_back(std::move(record)); };
   const auto report = [this](const std::string& what) {
-    problems_.push_back(
-        {Severity::Error, {records_.path, 0, 0}, "", "", "", what, "records as grantd-cni writes them"});
+    problems_.push_back(problem_at(Severity::Error, records_.path, what, "records as grantd-cni writes them"));
   };
   auto written = read_cni_records(records_.path);
   if (!written) {

@@ -21,12 +21,9 @@ Plan close_ended(const KernelState& kernel, const std::vector<Grant>& grants) {
   Plan plan;
   for (const auto& [slot, policy_id] : kernel.published) {
     const auto name = kernel.slot_names.find(slot);
-    const std::string key = name == kernel.slot_names.end() ? "" : text_of(name->second.grant);
-    const auto known = revoked.find(key);
+    const auto known = name == kernel.slot_names.end() ? revoked.end() : revoked.find(text_of(name->second.grant));
     if (known != revoked.end() && (!known->second || is_revoked(kernel, policy_id))) continue;
-    Step step{operation::Publish{slot, 0}, key.empty() ? "slot " + std::to_string(slot) : grant_subject(key)};
-    step.narrows = Narrows::Yes;
-    plan.steps.push_back(std::move(step));
+    plan.steps.push_back(closing(slot, slot_subject(kernel, slot)));
   }
   return plan;
 }

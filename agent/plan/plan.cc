@@ -2,6 +2,7 @@
 
 #include "agent/plan/encode.h"
 #include "agent/plan/planner.h"
+#include "maps/fixed_text.h"
 
 #include <algorithm>
 
@@ -10,6 +11,17 @@ namespace grantd {
 std::string grant_subject(const std::string& key) { return "Grant " + key; }
 std::string guest_subject(const std::string& guest) { return "guest " + guest; }
 std::string interface_subject(std::uint32_t ifindex) { return "interface " + std::to_string(ifindex); }
+
+std::string slot_subject(const KernelState& kernel, std::uint32_t slot) {
+  const auto name = kernel.slot_names.find(slot);
+  return name == kernel.slot_names.end() ? "slot " + std::to_string(slot) : grant_subject(text_of(name->second.grant));
+}
+
+Step closing(std::uint32_t slot, std::string subject) {
+  Step step{operation::Publish{slot, 0}, std::move(subject)};
+  step.narrows = Narrows::Yes;
+  return step;
+}
 
 bool changes_what_is_in_force(const Plan& plan, const KernelState& kernel) {
   return std::any_of(plan.steps.begin(), plan.steps.end(), [&](const Step& step) {

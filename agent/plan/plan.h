@@ -57,6 +57,9 @@ inline constexpr const char* kLossesSubject = "lost addresses";
 std::string grant_subject(const std::string& key);
 std::string guest_subject(const std::string& guest);
 std::string interface_subject(std::uint32_t ifindex);
+// Of the Grant that has the slot; where its name is lost, of the slot.
+std::string slot_subject(const KernelState& kernel, std::uint32_t slot);
+Step closing(std::uint32_t slot, std::string subject);
 inline constexpr BootNanoseconds kRetireAfter = GRANTD_NS_PER_SECOND;
 
 // Publishes another policy where one is in force, or closes it.

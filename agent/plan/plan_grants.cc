@@ -9,8 +9,6 @@ namespace grantd {
 
 namespace {
 
-constexpr BootNanoseconds kAtOnce = 1;  // 0 is no time
-
 // Epochs of realms are never 0: a flow of that one waits for its peer.
 std::uint32_t never_zero(std::uint32_t epoch) { return epoch ? epoch : 1; }
 
@@ -98,8 +96,7 @@ void Planner::publish(const std::string& subject, std::uint32_t slot, const gran
 }
 
 void Planner::close(const std::string& subject, std::uint32_t slot) {
-  add(Close, subject, operation::Publish{slot, 0});
-  phases_[Close].back().narrows = Narrows::Yes;
+  phases_[Close].push_back(closing(slot, subject));
   published_.erase(slot);
 }
 
@@ -108,9 +105,7 @@ void Planner::release_slots() {
   for (const auto& [slot, policy_id] : kernel_.published) {
     const auto name = kernel_.slot_names.find(slot);
     if (name != kernel_.slot_names.end() && wanted_grants_.contains(text_of(name->second.grant))) continue;
-    close(
-        name == kernel_.slot_names.end() ? "slot " + std::to_string(slot) : grant_subject(text_of(name->second.grant)),
-        slot);
+    close(slot_subject(kernel_, slot), slot);
   }
 }
 

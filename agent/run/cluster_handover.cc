@@ -23,13 +23,8 @@ std::optional<Problem> hand_over_namespaces(const Settings& settings, const Kube
   }
   const auto kept = keep_guest_namespaces(settings.state_dir, wanted);
   if (kept) return std::nullopt;
-  return Problem{Severity::Error,
-                 {settings.state_dir, 0, 0},
-                 "",
-                 "",
-                 "",
-                 "grantd-cni cannot be told which namespaces are guests': " + kept.error().message,
-                 ""};
+  return problem_at(Severity::Error, settings.state_dir,
+                    "grantd-cni cannot be told which namespaces are guests': " + kept.error().message);
 }
 
 void close_ended_grants(KubernetesSource& api, Applier& applier) {

@@ -66,13 +66,8 @@ std::optional<Problem> tell_refusals(const Settings& settings, const DesiredStat
   refusals.pin_root = settings.pin_root;
   const auto kept = keep_refusals(settings.state_dir, std::move(refusals));
   if (kept) return std::nullopt;
-  return Problem{Severity::Warning,
-                 {settings.state_dir, 0, 0},
-                 "",
-                 "",
-                 "",
-                 "grantctl cannot be told what is refused: " + kept.error().message,
-                 ""};
+  return problem_at(Severity::Warning, settings.state_dir,
+                    "grantctl cannot be told what is refused: " + kept.error().message);
 }
 
 }  // namespace grantd

@@ -51,13 +51,8 @@ void KubernetesSource::load_last_good() {
   if (kept)
     last_good_ = std::move(kept).value();
   else
-    at_start_.push_back({Severity::Warning,
-                         {options_.state_directory, 0, 0},
-                         "",
-                         "",
-                         "",
-                         "the last good Realms and Grants are lost: " + kept.error().message,
-                         ""});
+    at_start_.push_back(problem_at(Severity::Warning, options_.state_directory,
+                                   "the last good Realms and Grants are lost: " + kept.error().message));
 }
 
 bool KubernetesSource::drain() {
@@ -113,8 +108,7 @@ std::vector<Problem> KubernetesSource::troubles() const {
   std::vector<Problem> all;
   for (const auto& [kind, each] : counters()) {
     if (each.last_error.empty() || is_current(each)) continue;
-    all.push_back(
-        {Severity::Warning, {kApiPath, 0, 0}, "", "", "", "the API server cannot be followed: " + each.last_error, ""});
+    all.push_back(problem_at(Severity::Warning, kApiPath, "the API server cannot be followed: " + each.last_error));
   }
   if (const auto doubted = elsewhere_.doubted(now()); !doubted.empty())
     all.push_back({Severity::Warning,
@@ -144,13 +138,8 @@ bool KubernetesSource::follows_namespaces() const { return is_current(namespace_
 std::optional<Problem> KubernetesSource::keep() {
   if (!to_keep_) return std::nullopt;
   if (const auto saved = file_->save(last_good_); !saved)
-    return Problem{Severity::Warning,
-                   {options_.state_directory, 0, 0},
-                   "",
-                   "",
-                   "",
-                   "the last good Realms and Grants are not kept: " + saved.error().message,
-                   ""};
+    return problem_at(Severity::Warning, options_.state_directory,
+                      "the last good Realms and Grants are not kept: " + saved.error().message);
   to_keep_ = false;
   return std::nullopt;
 }

@@ -33,13 +33,9 @@ std::vector<Problem> StrayGrants::problems() const {
   const std::string home(kDefaultNamespace);
   for (const auto& [key, entry] : known_.objects()) {
     if (all.size() == kShown) {
-      all.push_back({Severity::Warning,
-                     {kApiPath, 0, 0},
-                     "",
-                     "",
-                     "",
-                     std::to_string(known_.objects().size() - kShown) + " more Grants are outside of " + home,
-                     ""});
+      all.push_back(
+          problem_at(Severity::Warning, kApiPath,
+                     std::to_string(known_.objects().size() - kShown) + " more Grants are outside of " + home));
       break;
     }
     all.push_back({Severity::Warning,

@@ -63,6 +63,11 @@ class Agent:
         self.write(f"workload-{guest.name}", manifest("Workload", guest.name, {
             "grantName": grant, "interface": guest.interface, "addresses": list(guest.addresses.values()), **more}))
 
+    def host_workload(self, cgroup, grant="g"):
+        """A guest of the host network, `host`."""
+        self.write("workload-host", manifest("Workload", "host", {"grantName": grant, "addresses": [],
+                                                                  "cgroup": os.path.basename(cgroup)}))
+
     def has_active(self, guest):
         return any(each["guest"] == guest and each["state"] == "active" for each in self.json("endpoints")["endpoints"])
 

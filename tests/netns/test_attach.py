@@ -285,8 +285,7 @@ def test_a_refused_connection_fails_at_once_where_the_cgroup_is_known(node, fami
 def test_a_guest_on_the_host_network_is_held_back_and_reported(node):
     """Class 7: never called safe."""
     cgroup = node.world.cgroup("host")
-    node.agent.write("workload-host", '{"apiVersion": "keystone.io/v1alpha1", "kind": "Workload", "metadata": {"name": "host"},'
-                     f' "spec": {{"grantName": "g", "addresses": [], "cgroup": "{os.path.basename(cgroup)}"}}}}')
+    node.agent.host_workload(cgroup)
     destination, stranger = PARTIES["destination"][4], PARTIES["stranger"][4]
     for address in (destination, stranger):
         server = node.world.outside.socket(socket.AF_INET, socket.SOCK_STREAM)

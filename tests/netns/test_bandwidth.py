@@ -249,9 +249,7 @@ def test_a_guest_of_the_host_network_borrows_nothing(node):
     """Its program may be interrupted by that of an interface, which would spend the same credit of the CPU."""
     outside, home, cgroup = node.world.outside, PARTIES["grantee"][4], node.world.cgroup("host")
     node.agent.in_force(lambda: node.agent.grant(**LIMITED))
-    node.agent.write("workload-host", json.dumps({
-        "apiVersion": "keystone.io/v1alpha1", "kind": "Workload", "metadata": {"name": "host"},
-        "spec": {"grantName": "g", "addresses": [], "cgroup": os.path.basename(cgroup)}}))
+    node.agent.host_workload(cgroup)
     eventually(lambda: len(node.agent.json("endpoints")["endpoints"]) == 2, what="the guest of the host network")
 
     def credit():

@@ -5,9 +5,8 @@ import signal
 
 import pytest
 from agent import Agent, manifest
-from test_bandwidth import udp_bytes
-from test_shaping import BURST, HOME, classes
-from test_shaping_range import limit
+from test_shaping import classes
+from test_shaping_range import is_held_and_follows, limit
 from traffic import UdpPair
 from world import PARTIES, eventually
 
@@ -70,9 +69,4 @@ def test_each_of_a_crowd_is_under_a_limit_of_its_own(world, agent):
     crowd.come()
     agent.start()
     eventually(lambda: len(classes(agent)) == 4 * (MANY + 1), 60, every=0.2, what="the classes of all")
-    ends = (guest, world.outside, HOME[4])
-    (got,), elapsed = udp_bytes([(*ends, 9400)], 1.5)
-    assert 0.7 * rate / 8 * elapsed <= got <= BURST + rate / 8 * elapsed
-    agent.in_force(lambda: agent.grant(**limit(rate // 4)))
-    (got,), elapsed = udp_bytes([(*ends, 9401)], 1.5)
-    assert 0.7 * rate / 4 / 8 * elapsed <= got <= BURST + rate / 4 / 8 * elapsed
+    is_held_and_follows(agent, guest, rate, port=9400)

@@ -159,6 +159,15 @@ def test_guest_to_guest_is_charged_once_each_way(metered):
     assert wire.bytes >= 0.6 * rate / 8 * elapsed, "not twice"
 
 
+def is_held_and_follows(agent, guest, rate, port):
+    """A flood of the guest's, under this limit and then under a quarter of it."""
+    (got,), elapsed = udp_bytes([(guest, agent.world.outside, HOME[4], port)], 1.5)
+    assert 0.7 * rate / 8 * elapsed <= got <= BURST + rate / 8 * elapsed
+    agent.in_force(lambda: agent.grant(**limit(rate // 4)))
+    (got,), elapsed = udp_bytes([(guest, agent.world.outside, HOME[4], port + 1)], 1.5)
+    assert 0.7 * rate / 4 / 8 * elapsed <= got <= BURST + rate / 4 / 8 * elapsed
+
+
 def test_thousands_of_limited_grants(world):
     """Of which this node has the guest of one; that one is held, and follows a change, beside all others."""
     guest, rate = world.add_guest("web"), 16_000_000
@@ -168,11 +177,7 @@ def test_thousands_of_limited_grants(world):
     agent.grant(**limit(rate))
     agent.workload(guest)
     agent.start()
-    (got,), elapsed = udp_bytes([(guest, world.outside, HOME[4], 9320)], 1.5)
-    assert 0.7 * rate / 8 * elapsed <= got <= BURST + rate / 8 * elapsed
-    agent.in_force(lambda: agent.grant(**limit(rate // 4)))
-    (got,), elapsed = udp_bytes([(guest, world.outside, HOME[4], 9321)], 1.5)
-    assert 0.7 * rate / 4 / 8 * elapsed <= got <= BURST + rate / 4 / 8 * elapsed
+    is_held_and_follows(agent, guest, rate, port=9320)
 
 
 def test_a_long_churn_of_rates_under_load(node):

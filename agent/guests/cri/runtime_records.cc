@@ -59,13 +59,9 @@ const PodRecord* RuntimeRecords::find(const std::string& uid) const {
 
 std::optional<Problem> RuntimeRecords::trouble() const {
   if (error_.empty()) return std::nullopt;
-  return Problem{Severity::Warning,
-                 {socket_ == kAnyCriSocket ? "the container runtime" : socket_, 0, 0},
-                 "",
-                 "",
-                 "",
-                 "guests of which no record tells cannot be asked for: " + error_,
-                 "a socket that speaks the CRI (runtime.v1)"};
+  return problem_at(Severity::Warning, socket_ == kAnyCriSocket ? "the container runtime" : socket_,
+                    "guests of which no record tells cannot be asked for: " + error_,
+                    "a socket that speaks the CRI (runtime.v1)");
 }
 
 // It may come, go and be another one while the agent runs. "": there is none, so nobody is to be asked.
