@@ -368,6 +368,7 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
     const auto in_force = times.planned - times.read + static_cast<BootNanoseconds>(report.in_force.count());
     status_.apply_durations.add(in_force);
     log_info("applied", {{"steps", std::to_string(report.done)},
+                         {"guests_that_wait", std::to_string(report.postponed)},
                          {"in_force", milliseconds(in_force)},
                          {"took", milliseconds(end - times.read)},
                          {"compile", milliseconds(times.compiled - times.read)},

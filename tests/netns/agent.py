@@ -81,10 +81,13 @@ class Agent:
                 "--trust-clock", *self.options, stderr=log, env=os.environ | self.environment)
 
     def start(self):
-        before = self.said().count("applied")
+        """Until everything has been applied, the guests that wait for an edit too: until then they are open."""
+        def applied():
+            return sum(" applied " in line and "guests_that_wait=0" in line for line in self.said().splitlines())
+        before = applied()
         self.launch()
-        eventually(lambda: self.said().count("applied") > before or self.process.poll() is not None, 20,
-                   what=f"the first apply; grantd said: {self.said()}")
+        eventually(lambda: applied() > before or self.process.poll() is not None, 20,
+                   what=lambda: f"the first apply; grantd said: {self.said()}")
         assert self.process.poll() is None, f"grantd ended: {self.said()}"
         return self
 
@@ -136,7 +139,7 @@ class Agent:
         """Makes a change and waits until another policy is in force."""
         before = self.policy(name)
         change()
-        eventually(lambda: self.policy(name) != before, seconds, every=0.005, what=f"a change in force; {self.said()}")
+        eventually(lambda: self.policy(name) != before, seconds, every=0.005, what=lambda: f"a change in force; {self.said()}")
 
     def drops(self, reason, direction="egress", grant="keystone-system/g"):
         """Packets dropped for this reason so far."""

@@ -193,7 +193,7 @@ class Starts:
         sent = pod.sent
         wanted = set() if kind == CLOSED else set(guest.addresses.values())
         eventually(lambda: pod.sent >= sent + 2 * ENOUGH and wanted <= flood.opened, PATIENCE_SECONDS,
-                   what=f"{kind} {name} has flooded, and reaches whom it may; {self.agent.said()[-2000:]}")
+                   what=lambda: f"{kind} {name} has flooded, and reaches whom it may; {self.agent.said()[-2000:]}")
         # What it has sent has left its kernel: nothing but grantd has stopped it.
         link = json.loads(pod.space.run("ip", "-json", "-statistics", "link", "show", "eth0"))[0]
         assert link["stats64"]["tx"]["packets"] >= 2 * ENOUGH, f"{name} did not flood: {link}"

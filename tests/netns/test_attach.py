@@ -130,7 +130,7 @@ def test_drift_is_mended_also_while_one_guest_cannot_be_attached(world):
     run("bpftool", "map", "delete", "pinned", record, "key", *[str(byte) for byte in index.to_bytes(4, sys.byteorder)])
     assert pair.silent()
     agent.process.send_signal(signal.SIGHUP)
-    eventually(pair.both, 5, what=f"the record again: {agent.said()}")
+    eventually(pair.both, 5, what=lambda: f"the record again: {agent.said()}")
     assert os.path.exists(names)
     assert "state DOWN" in run("ip", "-n", world.node.name, "link", "show", other.interface)
 
@@ -211,7 +211,7 @@ def test_somebody_elses_tcx_program_before_ours_cuts_no_connection(node, restart
             node.agent.restart()
         else:
             node.agent.process.send_signal(signal.SIGHUP)
-        eventually(lambda: node.agent.ctl("verify").returncode == 0, 5, what=f"ours at the front: {node.agent.said()}")
+        eventually(lambda: node.agent.ctl("verify").returncode == 0, 5, what=lambda: f"ours at the front: {node.agent.said()}")
         assert datagrams.backward() and into.backward(5)
         assert node.agent.json("endpoints")["endpoints"][0]["endpoint_id"] == before
 

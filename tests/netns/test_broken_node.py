@@ -21,7 +21,7 @@ def allowed(node, guest=None):
 
 def says(agent, *words):
     eventually(lambda: any(all(word in line for word in words) for line in agent.said().splitlines()), 10,
-               what=f"a line with {words}: {agent.said()}")
+               what=lambda: f"a line with {words}: {agent.said()}")
 
 
 @contextlib.contextmanager
@@ -140,7 +140,7 @@ def test_something_else_at_our_path(node, pin, needed):
             assert allowed(node).both(), "what was attached goes on enforcing"
             run("mv", node.world.path("bpf", "aside"), path)
             agent.start()
-        eventually(lambda: agent.ctl("verify").returncode == 0, 10, what=f"all is well: {agent.said()}")
+        eventually(lambda: agent.ctl("verify").returncode == 0, 10, what=lambda: f"all is well: {agent.said()}")
         assert allowed(node).both()
         assert flood.sent > 100 and flood.arrived() == 0
         agent.shows_open(flood)
@@ -157,12 +157,12 @@ def test_something_else_where_a_guests_program_is_to_be_pinned(node):
     with Numbered(other, world.outside, STRANGER, port=7778) as newcomer:
         eventually(newcomer.come, what="what a guest without programs sends")
         agent.workload(other, "h")
-        eventually(lambda: agent.policy("h"), what=f"the guest's Grant: {agent.said()}")
+        eventually(lambda: agent.policy("h"), what=lambda: f"the guest's Grant: {agent.said()}")
 
         def attached():
             world.node.run("ip", "route", "replace", f"{other.addresses[4]}/32", "dev", other.interface, check=False)
             return allowed(node, other).forward(0.2) and newcomer.closed()  # until then, all passes
-        eventually(attached, 10, what=f"the guest that came: {agent.said()}")
+        eventually(attached, 10, what=lambda: f"the guest that came: {agent.said()}")
         assert newcomer.opened_again() is None
         agent.restart()
         assert allowed(node, other).both() and newcomer.opened_again() is None

@@ -125,7 +125,7 @@ def test_a_clsact_qdisc_that_somebody_deletes_comes_back(world, what):
     assert stranger.silent()
     world.node.run("tc", *what.format(guest.interface).split())
     eventually(lambda: "from_guest" in run("tc", "-n", world.node.name, "filter", "show", "dev", guest.interface, "ingress"), 5,
-               what=f"the filter back: {agent.said()}")
+               what=lambda: f"the filter back: {agent.said()}")
     eventually(lambda: "to_guest" in run("tc", "-n", world.node.name, "filter", "show", "dev", guest.interface, "egress"), 5)
     assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
     assert stranger.silent()

@@ -41,12 +41,12 @@ def test_collisions_with_the_stamp_are_told_once_and_when_they_are_over(world):
     def look():
         agent.process.send_signal(signal.SIGHUP)
 
-    assert eventually(lambda: collisions(world) == "0", what=f"a first look; {agent.said()}")
+    assert eventually(lambda: collisions(world) == "0", what=lambda: f"a first look; {agent.said()}")
     assert not lines(agent, "stamp mask")
     world.node.run("ip", "rule", "add", "priority", "100", "fwmark", "0x1/0x1", "table", "main")
     world.node.run("iptables", "-t", "mangle", "-A", "FORWARD", "-d", PARTIES["carol"][4], "-j", "MARK", "--set-mark", "0x1")
     look()
-    assert eventually(lambda: collisions(world) == "2", what=f"two collisions; {agent.said()}")
+    assert eventually(lambda: collisions(world) == "2", what=lambda: f"two collisions; {agent.said()}")
     look()
     assert eventually(lambda: collisions(world) == "2")
     rule, target = "policy routing rule 100 (IPv4)", "nftables ip mangle FORWARD"
@@ -58,7 +58,7 @@ def test_collisions_with_the_stamp_are_told_once_and_when_they_are_over(world):
     assert stranger.silent()
     world.node.run("ip", "rule", "del", "priority", "100")
     look()
-    assert eventually(lambda: collisions(world) == "1", what=f"one is over; {agent.said()}")
+    assert eventually(lambda: collisions(world) == "1", what=lambda: f"one is over; {agent.said()}")
     assert any("no longer" in line for line in lines(agent, rule))
 
 

@@ -44,7 +44,7 @@ def test_a_narrower_grant_that_cannot_be_written_is_closed(node, faults, narrowe
         assert lost.both() and kept.both()
         faults.arm("update", turn, goes_on=True)
         agent.grant("g", **{"destinations": WIDE, **narrower})
-        eventually(lost.silent, what=f"the end of a flow, call {turn} of {count} fails: {agent.said()[-3000:]}")
+        eventually(lost.silent, what=lambda: f"the end of a flow, call {turn} of {count} fails: {agent.said()[-3000:]}")
         policy = agent.policy("h")
         failed = faults.failed()
         agent.grant("h", WIDER)
@@ -69,7 +69,7 @@ def test_a_guest_whose_record_cannot_be_written_is_closed(node, faults):
         assert lost.both() and kept.both()
         faults.arm("update", 1, goes_on=True)
         agent.workload(node.guest, **fewer)
-        eventually(lost.silent, what=f"the end of a flow: {agent.said()[-3000:]}")
+        eventually(lost.silent, what=lambda: f"the end of a flow: {agent.said()[-3000:]}")
         assert "a guest is closed, since its record could not be narrowed" in agent.said()
         for _ in range(3):
             assert kept.both() and lost.silent()

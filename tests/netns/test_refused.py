@@ -19,7 +19,7 @@ def refused(agent, change, word="stays"):
     """Makes a change, and waits until it is said to be refused."""
     before = len(agent.said())
     change()
-    eventually(lambda: word in agent.said()[before:], 5, what=f"a refusal: {agent.said()[before:]}")
+    eventually(lambda: word in agent.said()[before:], 5, what=lambda: f"a refusal: {agent.said()[before:]}")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
@@ -108,7 +108,7 @@ def test_the_guest_of_a_refused_workload_is_closed(world):
     agent.remove("workload-same")
     for guest in guests:
         agent.workload(guest)
-        eventually(lambda name=guest.name: agent.has_active(name), what=f"{guest.name}: {agent.said()[-2000:]}")
+        eventually(lambda name=guest.name: agent.has_active(name), what=lambda: f"{guest.name}: {agent.said()[-2000:]}")
     for guest, out, into in flows:
         assert out.silent() and into.silent(), f"{guest.name}: the stranger is none of its Grant's"
         assert UdpPair(guest, outside, 4, to=HOME[4]).both(), guest.name

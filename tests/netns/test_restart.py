@@ -112,7 +112,7 @@ def test_pins_that_somebody_removed_come_back(node):
     run("bpftool", "map", "create", os.path.join(foreign, name), "type", "array", "key", "4", "value", "4", "entries", "1",
         "name", "foreign")
     node.agent.process.send_signal(signal.SIGHUP)
-    eventually(lambda: {each: sorted(os.listdir(each)) for each in directories} == before, 5, what=f"all pins again: {node.agent.said()}")
+    eventually(lambda: {each: sorted(os.listdir(each)) for each in directories} == before, 5, what=lambda: f"all pins again: {node.agent.said()}")
     assert "pinned again" in node.agent.said()
     assert node.agent.json("status")["agent"]["running"] and node.agent.ctl("verify").returncode == 0
     assert pair.both() and UdpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4]).silent()
@@ -134,7 +134,7 @@ def test_a_wrong_edit_leaves_what_was_in_force(node, spoil, says):
     good = (node.agent.directory / "grant-g.yaml").read_text(encoding="utf-8")
     before = len(node.agent.said())
     node.agent.write("grant-g", spoil(good))
-    eventually(lambda: says in node.agent.said()[before:], 5, what=f"a word on {says}: {node.agent.said()[before:]}")
+    eventually(lambda: says in node.agent.said()[before:], 5, what=lambda: f"a word on {says}: {node.agent.said()[before:]}")
     assert pair.both()
     node.agent.restart()
     assert pair.both()
@@ -172,7 +172,7 @@ def test_what_is_wrong_in_a_manifest_is_named(node):
     """File, document, field, value and what is accepted (class 42)."""
     good = (node.agent.directory / "grant-g.yaml").read_text(encoding="utf-8")
     node.agent.write("grant-g", good.replace("198.51.100.128/25:5000-5999/UDP", "198.51.100.128/25:5000-5999/UDPX"))
-    eventually(lambda: "UDPX" in node.agent.said(), what=f"a word on it: {node.agent.said()}")
+    eventually(lambda: "UDPX" in node.agent.said(), what=lambda: f"a word on it: {node.agent.said()}")
     line = next(line for line in node.agent.said().splitlines() if "UDPX" in line)
     for part in ("grant-g.yaml", "allowedDestinations[1]", "TCP", "SCTP"):
         assert part in line, line
@@ -192,7 +192,7 @@ def test_limits_that_change_with_a_restart(node):
     agent.workload(other, "a")
     agent.start()
     for words in ("--max-grants", "hold 4096", "Grant keystone-system/a", "--max-flows 16384"):
-        eventually(lambda: words in agent.said(), 5, what=f"'{words}' in what grantd says: {agent.said()}")
+        eventually(lambda: words in agent.said(), 5, what=lambda: f"'{words}' in what grantd says: {agent.said()}")
     assert "its Grant is refused" in agent.ctl("endpoints").stdout
     limits = agent.json("status")["limits"]
     assert limits["flows"] == {"limit": 16384, "used": 16384, "refused": 1}
@@ -300,7 +300,7 @@ def test_a_link_whose_pin_somebody_removed_holds_until_it_is_back(node, whole):
             time.sleep(1)
             assert pair.both() and not any(os.path.exists(link) for link in links), "no look in between"
             node.agent.process.send_signal(signal.SIGHUP)
-            eventually(lambda: all(os.path.exists(link) for link in links), 5, what=f"the pins: {node.agent.said()}")
+            eventually(lambda: all(os.path.exists(link) for link in links), 5, what=lambda: f"the pins: {node.agent.said()}")
             assert numbers() == before and pair.both()
             assert node.agent.json("endpoints")["endpoints"][0]["endpoint_id"] == endpoint
             assert "their pins are not where they were left" in node.agent.said()

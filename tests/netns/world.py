@@ -272,7 +272,8 @@ class World:
 
 
 def eventually(condition, seconds=5.0, every=0.01, what="condition"):
-    """Waits until condition() is true and returns its value; what it looks up may not be there yet."""
+    """Waits until condition() is true and returns its value; what it looks up may not be there yet. `what` may be a function, for
+    what is known only in the end, such as what grantd said."""
     end = time.monotonic() + seconds
     while True:
         missing = None
@@ -283,5 +284,5 @@ def eventually(condition, seconds=5.0, every=0.01, what="condition"):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}") from missing
+            raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}") from missing
         time.sleep(every)
