@@ -5,6 +5,7 @@
 #include "agent/ctl/event_lock.h"
 #include "agent/ctl/explain/explain.h"
 #include "agent/ctl/verify.h"
+#include "agent/snapshot/lost_bytes.h"
 #include "agent/snapshot/read_snapshot.h"
 #include "crd-sync/counted_text.h"
 
@@ -129,7 +130,9 @@ int run_top(const CtlOptions& options, const RepeatOptions& repeat) {
     return kExitCannot;
   }
   const SnapshotParts parts{.counters = true, .buckets = true, .flows = false, .fills = false};
+  LostBytes lost;
   auto before = first_snapshot(options, maps.value(), parts);
+  if (before) lost.keep(before.value());
   for (std::uint64_t shown = 0; before && (repeat.count == 0 || shown < repeat.count); shown++) {
     std::this_thread::sleep_for(std::chrono::milliseconds(repeat.interval_ms));
     auto after = read_snapshot(maps.value(), parts);
@@ -137,6 +140,7 @@ int run_top(const CtlOptions& options, const RepeatOptions& repeat) {
       complain(after.error());
       return kExitCannot;
     }
+    lost.keep(after.value());
     const bool redraw = options.style.colour && options.style.output == Output::Table && repeat.count != 1;
     const std::string home = redraw ? "\x1b[H\x1b[2J" : "";
     if (!print(home + show_top(before.value(), after.value(), options.filter, options.style))) return kExitOk;

@@ -3,6 +3,7 @@
 #include "agent/metrics/http_server.h"
 #include "agent/metrics/listen_address.h"
 #include "agent/metrics/metrics_text.h"
+#include "agent/snapshot/lost_bytes.h"
 #include "agent/snapshot/read_snapshot.h"
 
 #include <malloc.h>
@@ -40,6 +41,7 @@ struct MetricsServer::Impl {
       response.set_content(snapshot.error().message + "\n", kTextType);
       return;
     }
+    lost.keep(snapshot.value());
     response.set_content(metrics_text(snapshot.value(), *now), kMetricsType);
     snapshot = Snapshot{};
     malloc_trim(0);  // the maps of a thousand Grants take megabytes while they are read
@@ -63,6 +65,7 @@ struct MetricsServer::Impl {
 
   DatapathMaps maps;
   std::mutex mutex, scrape;
+  LostBytes lost;  // of scrapes
   std::shared_ptr<const AgentStatus> status = std::make_shared<AgentStatus>();
   HttpServer server;
   int port = 0;

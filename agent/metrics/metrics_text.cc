@@ -148,7 +148,7 @@ std::map<std::tuple<std::string, std::string, std::uint32_t>, GuestUsage> usage_
       sum.allowed_bytes += state.usage.allowed_bytes;
       sum.returned_bytes += state.usage.returned_bytes;
       sum.refused_bytes += state.usage.refused_bytes;
-      sum.lost_bytes += state.lost_bytes();
+      sum.lost_bytes += state.lost_bytes;
       sum.waiting_bytes += state.waiting_bytes;
     }
   }

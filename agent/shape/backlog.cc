@@ -10,8 +10,8 @@
 
 namespace grantd {
 
-Result<std::map<std::uint32_t, std::uint64_t>> read_backlogs(std::uint32_t queue_ifindex) {
-  std::map<std::uint32_t, std::uint64_t> backlogs;
+Result<Backlogs> read_backlogs(std::uint32_t queue_ifindex) {
+  Backlogs backlogs;
   auto socket = connect_netlink();
   if (!socket) return socket.error();
   const NetlinkMessage message = traffic_request(RTM_GETTCLASS, NLM_F_DUMP, queue_ifindex, 0, 0);
@@ -23,10 +23,11 @@ Result<std::map<std::uint32_t, std::uint64_t>> read_backlogs(std::uint32_t queue
         nla_len(stats[TCA_STATS_QUEUE]) < static_cast<int>(sizeof(gnet_stats_queue)))
       return;
     const auto* header = static_cast<tcmsg*>(nlmsg_data(answer));
-    backlogs[TC_H_MIN(header->tcm_handle)] =
+    backlogs.bytes[TC_H_MIN(header->tcm_handle)] =
         static_cast<const gnet_stats_queue*>(nla_data(stats[TCA_STATS_QUEUE]))->backlog;
   });
-  if (!asked && asked.error().error_number != ENODEV && asked.error().error_number != EINTR) return asked.error();
+  backlogs.whole = asked || asked.error().error_number != EINTR;
+  if (!asked && backlogs.whole && asked.error().error_number != ENODEV) return asked.error();
   return backlogs;
 }
 

@@ -1,12 +1,17 @@
 #include "agent/snapshot/read_snapshot.h"
 
 #include "agent/shape/backlog.h"
+#include "agent/shape/receive_backlog.h"
 
+#include <chrono>
 #include <ctime>
 #include <set>
 
 namespace grantd {
 namespace {
+
+// For packets between a queue and the program behind it; a CPU that is never idle has some for longer.
+constexpr std::chrono::milliseconds kPatience{20};
 
 std::int64_t nanoseconds(clockid_t clock) {
   timespec now{};
@@ -106,7 +111,8 @@ Result<void> read_delays(const DatapathMaps& maps, Snapshot& snapshot) {
   return {};
 }
 
-// What waits last: what comes back meanwhile is then not taken for lost.
+// What went in first, then what waits, then what came out: what moves on meanwhile is taken to wait or to have come
+// back, not to be lost.
 Result<void> read_usage(const DatapathMaps& maps, Snapshot& snapshot) {
   auto entries = maps.usage.entries();
   if (!entries) return entries.error();
@@ -117,11 +123,21 @@ Result<void> read_usage(const DatapathMaps& maps, Snapshot& snapshot) {
   if (!backlogs) return backlogs.error();
   auto queues = maps.queue.entries();
   if (!queues) return queues.error();
+  const auto& waiting = backlogs.value().bytes;
   for (const auto& [endpoint_id, queue] : queues.value())
     for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS})
-      if (const auto found = backlogs.value().find(queue.class_id[direction] & 0xffff);
-          queue.class_id[direction] && found != backlogs.value().end())
+      if (const auto found = waiting.find(queue.class_id[direction] & 0xffff);
+          queue.class_id[direction] && found != waiting.end())
         snapshot.usage[endpoint_id][direction].waiting_bytes = found->second;
+  if (!backlogs.value().whole || !nothing_left_to_receive(kPatience)) return {};
+  auto later = maps.usage.entries();
+  if (!later) return later.error();
+  for (const auto& [key, usage] : later.value()) {
+    if (key.direction >= GRANTD_DIRECTIONS) continue;
+    UsageState& state = snapshot.usage[key.endpoint_id][key.direction];
+    const std::uint64_t accounted = usage.returned_bytes + state.waiting_bytes;
+    if (state.usage.queued_bytes > accounted) state.lost_bytes = state.usage.queued_bytes - accounted;
+  }
   return {};
 }
 

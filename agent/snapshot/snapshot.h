@@ -41,12 +41,9 @@ struct BucketState {
 struct UsageState {
   grantd_usage usage{};
   std::uint64_t waiting_bytes = 0;
-  // What the queue had no room for. While packets are on their way through it, a little may be counted here for a
-  // moment.
-  std::uint64_t lost_bytes() const {
-    const std::uint64_t accounted = usage.returned_bytes + waiting_bytes;
-    return usage.queued_bytes > accounted ? usage.queued_bytes - accounted : 0;
-  }
+  // What the queue had no room for: never too much; too little by what went through the queue while it was read, which
+  // may be all of it. LostBytes makes a counter of it.
+  std::uint64_t lost_bytes = 0;
 };
 
 struct FlowEntry {

@@ -1,6 +1,7 @@
 """Limits at their edges: rates from 64 kbit/s to 10 Gbit/s, small and jumbo MTUs, with and without offload, guest to guest,
 thousands of Grants; and every byte that they count beside a sniffer on the wire (classes 37 and 38)."""
 
+import json
 import random
 import re
 import socket
@@ -14,7 +15,7 @@ from test_bandwidth import udp_bytes
 from test_iperf3 import Iperf3
 from test_shaping import classes, limited_bytes, metrics, nothing_waits
 from traffic import SO_RCVBUFFORCE, Ping, TcpPair, UdpPair
-from world import PARTIES, eventually
+from world import PARTIES, eventually, run
 
 HOME = PARTIES["grantee"]
 BURST = 256 * 1024
@@ -157,6 +158,25 @@ def test_guest_to_guest_is_charged_once_each_way(metered):
     assert grown == {("web", "egress"): wire.bytes, ("other", "ingress"): wire.bytes, ("web", "ingress"): 0, ("other", "egress"): 0}
     assert wire.bytes <= BURST + rate / 8 * elapsed, "and held to the rate, once"
     assert wire.bytes >= 0.6 * rate / 8 * elapsed, "not twice"
+
+
+@pytest.mark.parametrize("loses", [False, True], ids=["a sender that waits", "a sender that overruns"])
+def test_what_queues_lost_never_goes_down(metered, loses):
+    """Whenever one looks; and what only moves is not lost, so that in the end it is what did not arrive."""
+    is_limited(metered, 40_000_000 if loses else 400_000_000)
+    direction = "ingress" if loses else "egress"
+    flow = Iperf3(metered, 4, *(["-u", "-b", "200M", "-l", "1400"] if loses else []), "-t", "2", reverse=loses)
+    seen = []
+    while flow.client.poll() is None:
+        seen.append(limited_bytes(metrics(metered), "lost", direction))
+    nothing_waits(metered, direction)
+    lost, back = (limited_bytes(metrics(metered), outcome, direction) for outcome in ("lost", "delayed"))
+    assert len(seen) > 5 and [*seen, lost] == sorted([*seen, lost])
+    usage = json.loads(run("bpftool", "-j", "map", "dump", "pinned", f"{metered.world.pin_root}/maps/grantd_usage_v1"))
+    queued = sum(each["formatted"]["value"]["queued_bytes"] for each in usage
+                 if each["formatted"]["key"]["direction"] == ["egress", "ingress"].index(direction))
+    assert lost > 1_000_000 if loses else lost == 0
+    assert back > 1_000_000 and lost + back == queued, "to the byte"
 
 
 def is_held_and_follows(agent, guest, rate, port):

@@ -124,6 +124,7 @@ TEST(Metrics, GuestsUnderALimitAreAccounted) {
   UsageState& state = node.usage[1][GRANTD_EGRESS];
   state.usage = {5000, 5, 4000, 4, 2500, 2, 300, 1};
   state.waiting_bytes = 1000;
+  state.lost_bytes = 500;
   node.usage[99][GRANTD_EGRESS].usage.allowed_bytes = 7;  // a guest that is gone
   grantd_delay& delay = node.delays[1][GRANTD_EGRESS];
   delay.packets[0] = 3;

@@ -46,7 +46,7 @@ GuestRates rates_of(const Snapshot& before, const UsageState& now, std::uint32_t
   UsageState old;
   if (const auto found = before.usage.find(endpoint_id); found != before.usage.end()) old = found->second[direction];
   const std::uint64_t lost = per_second(old.usage.refused_bytes, now.usage.refused_bytes, elapsed_ns) +
-                             per_second(std::min(old.lost_bytes(), now.lost_bytes()), now.lost_bytes(), elapsed_ns);
+                             per_second(old.lost_bytes, now.lost_bytes, elapsed_ns);
   return {8 * per_second(old.usage.allowed_bytes, now.usage.allowed_bytes, elapsed_ns),
           per_second(old.usage.allowed_packets, now.usage.allowed_packets, elapsed_ns), 8 * lost, now.waiting_bytes};
 }
