@@ -4,10 +4,8 @@
 #include "agent/ctl/console.h"
 #include "agent/ctl/event_lock.h"
 #include "agent/ctl/explain/explain.h"
-#include "agent/ctl/verify.h"
 #include "agent/snapshot/lost_bytes.h"
 #include "agent/snapshot/read_snapshot.h"
-#include "crd-sync/counted_text.h"
 
 #include <bpf/libbpf.h>
 #include <net/if.h>
@@ -23,13 +21,6 @@
 
 namespace grantd {
 namespace {
-
-// What is lost on its way out is no answer, whatever it was.
-int exit_after(const std::string& text, int code) {
-  if (print(text)) return code;
-  complain(system_error("cannot write the answer", errno));
-  return kExitCannot;
-}
 
 // A snapshot in which, or in what was refused, there is what the filter names.
 Result<Snapshot> first_snapshot(const CtlOptions& options, const DatapathMaps& maps, const SnapshotParts& parts,
@@ -210,35 +201,6 @@ int run_monitor(const CtlOptions& options, const RepeatOptions& repeat) {
     monitor.names = std::move(names).value();
   }
   return kExitOk;
-}
-
-int run_verify(const CtlOptions& options) {
-  auto maps = DatapathMaps::open_pinned(options.pin_root);
-  if (!maps) {
-    complain(maps.error());
-    return kExitCannot;
-  }
-  auto snapshot = read_snapshot(maps.value(), {});
-  if (!snapshot) {
-    complain(snapshot.error());
-    return kExitCannot;
-  }
-  auto wrong = verify(options.pin_root, maps.value(), snapshot.value());
-  if (!wrong) {
-    complain(wrong.error());
-    return kExitCannot;
-  }
-  std::string text;
-  if (options.style.output == Output::Json) {
-    text = json_text({{"wrong", wrong.value()}});
-  } else {
-    for (const std::string& line : wrong.value()) text += line + "\n";
-    if (wrong.value().empty())
-      text = "All records hang together, and every program is the first on its interface: " +
-             counted_text(snapshot.value().endpoints.size(), "guest") + ", " +
-             counted_text(snapshot.value().uplinks.size(), "uplink") + ".\n";
-  }
-  return exit_after(text, wrong.value().empty() ? kExitOk : kExitNo);
 }
 
 int run_explain(const CtlOptions& options, const ExplainOptions& asked) {

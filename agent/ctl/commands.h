@@ -30,8 +30,9 @@ struct RepeatOptions {
 };
 int run_top(const CtlOptions& options, const RepeatOptions& repeat);
 int run_monitor(const CtlOptions& options, const RepeatOptions& repeat);
-// kExitNo: something is wrong, and is printed.
-int run_verify(const CtlOptions& options);
+// `manifests`: a directory or a file; "": those that the agent follows, where they are a directory. kExitNo: something
+// is wrong, and is printed.
+int run_verify(const CtlOptions& options, const std::string& manifests);
 
 struct ExplainOptions {
   std::string source, destination;

@@ -1,7 +1,10 @@
 #include "agent/ctl/console.h"
 
+#include "agent/ctl/commands.h"
+
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 
 namespace grantd {
@@ -13,5 +16,11 @@ bool print(const std::string& text) {
 void complain(const Error& error) { std::fprintf(stderr, "grantctl: %s\n", error.message.c_str()); }
 
 bool output_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
+
+int exit_after(const std::string& text, int code) {
+  if (print(text)) return code;
+  complain(system_error("cannot write the answer", errno));
+  return kExitCannot;
+}
 
 }  // namespace grantd

@@ -11,5 +11,8 @@ namespace grantd {
 bool print(const std::string& text);
 void complain(const Error& error);  // "grantctl: MESSAGE" on standard error
 bool output_is_terminal();
+// Prints an answer and returns `code`; where it could not be printed, says so: what is lost on its way out is no
+// answer.
+int exit_after(const std::string& text, int code);
 
 }  // namespace grantd

@@ -14,6 +14,7 @@ constexpr const char* kFooter = R"(Examples:
   grantctl drops --grant alice-to-bob-compute
   grantctl explain bob-web 203.0.113.7:443/TCP
   grantctl explain 192.0.2.10 bob-web:80/TCP --via lan
+  grantctl verify
   grantctl endpoints --output json
 
 Exit codes:
@@ -24,6 +25,16 @@ Exit codes:
      no right to read them, a system call failed
 
 grantctl reads the pinned maps; it needs root and no running agent.)";
+
+constexpr const char* kVerifyFooter =
+    R"(The manifests are read and made into rules anew, and compared with every policy, rule, guest, address and uplink in
+the maps. Whether the records hang together, and whether every program is the first on its interface, is asked of the
+kernel. Needs no running agent. Of a cluster, whose objects the API server has, give what it says:
+
+  kubectl get realms,grants --all-namespaces --output yaml > grants.yaml
+  grantctl verify --manifests grants.yaml
+
+Guests are then not compared: pods are none of those objects.)";
 
 constexpr const char* kExplainFooter =
     R"(One end is a guest's name, the other an address or another guest; one end carries the port that the
@@ -84,6 +95,15 @@ void add_explain(CLI::App& app, grantd::CtlOptions& options, Command& command) {
   explain->callback([&] { command = [&] { return grantd::run_explain(options, asked); }; });
 }
 
+void add_verify(CLI::App& app, grantd::CtlOptions& options, Command& command) {
+  static std::string manifests;
+  auto* verify = app.add_subcommand("verify", "Whether what is in force is what the manifests say, field by field");
+  verify->footer(kVerifyFooter);
+  verify->add_option("--manifests", manifests, "Directory or file; without it the directory that the agent follows")
+      ->check(CLI::ExistingPath);
+  verify->callback([&] { command = [&] { return grantd::run_verify(options, manifests); }; });
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -103,7 +123,7 @@ int main(int count, char** words) {
   app.add_option("--pin-root", options.pin_root, "Where the maps are pinned")
       ->envname("GRANTD_PIN_ROOT")
       ->capture_default_str();
-  app.add_option("--state-dir", options.state_dir, "Where the agent keeps what it has refused")
+  app.add_option("--state-dir", options.state_dir, "Where the agent keeps what it was told, and has refused")
       ->envname("GRANTD_STATE_DIR")
       ->capture_default_str();
   app.add_option("-o,--output", output, "table for people, json for programs")
@@ -144,8 +164,7 @@ int main(int count, char** words) {
   monitor->add_option("--count", repeat.count, "Events to show; without it until interrupted")->check(check_some);
   monitor->add_option("--seconds", repeat.seconds, "For how long; without it until interrupted")->check(check_some);
   monitor->callback([&] { command = [&] { return run_monitor(options, repeat); }; });
-  app.add_subcommand("verify", "Whether the records hang together and the programs stand where they should")
-      ->callback([&] { command = [&] { return run_verify(options); }; });
+  add_verify(app, options, command);
   add_explain(app, options, command);
 
   try {

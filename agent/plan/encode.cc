@@ -25,6 +25,14 @@ std::uint64_t seconds_of(const std::optional<WallTime>& time) {
   return seconds > 0 ? static_cast<std::uint64_t>(seconds) : 1;
 }
 
+IpPrefix prefix_of(std::uint8_t family, const std::uint8_t (&address)[16], int length) {
+  IpPrefix prefix;
+  prefix.address.family = family == GRANTD_IPV4 ? Family::IPv4 : Family::IPv6;
+  std::copy(std::begin(address), std::end(address), prefix.address.bytes.begin());
+  prefix.length = length;
+  return prefix;
+}
+
 std::uint32_t line_of(const SourcePosition& position) { return static_cast<std::uint32_t>(std::max(position.line, 0)); }
 
 }  // namespace
@@ -70,6 +78,10 @@ grantd_rule_key encode_rule_key(std::uint32_t rules_id, const IpPrefix& prefix) 
   return key;
 }
 
+IpPrefix decode_rule_prefix(const grantd_rule_key& key) {
+  return prefix_of(key.family, key.address, static_cast<int>(key.prefixlen) - GRANTD_RULE_KEY_FIXED_BITS);
+}
+
 grantd_identity_key encode_prefix_key(const PrefixKey& prefix) {
   auto key = zeroed<grantd_identity_key>();
   key.prefixlen = GRANTD_IDENTITY_KEY_FIXED_BITS + static_cast<std::uint32_t>(prefix.prefix.length);
@@ -80,12 +92,8 @@ grantd_identity_key encode_prefix_key(const PrefixKey& prefix) {
 }
 
 PrefixKey decode_prefix_key(const grantd_identity_key& key) {
-  PrefixKey prefix;
-  prefix.uplink_class = key.uplink_class;
-  prefix.prefix.address.family = key.family == GRANTD_IPV4 ? Family::IPv4 : Family::IPv6;
-  std::copy(std::begin(key.address), std::end(key.address), prefix.prefix.address.bytes.begin());
-  prefix.prefix.length = static_cast<int>(key.prefixlen) - GRANTD_IDENTITY_KEY_FIXED_BITS;
-  return prefix;
+  return {key.uplink_class,
+          prefix_of(key.family, key.address, static_cast<int>(key.prefixlen) - GRANTD_IDENTITY_KEY_FIXED_BITS)};
 }
 
 grantd_endpoint encode_endpoint(const CompiledEndpoint& endpoint) {

@@ -12,7 +12,7 @@
 #include "agent/run/log.h"
 #include "agent/run/open_source.h"
 #include "agent/run/tell_failures.h"
-#include "agent/run/tell_refusals.h"
+#include "agent/run/tell_grantctl.h"
 #include "crd-sync/kubernetes/guest_pattern.h"
 
 #include <malloc.h>
@@ -444,7 +444,7 @@ void Agent::converge() {
   if (chain_) problems.insert(problems.end(), chain_->problems().begin(), chain_->problems().end());
   for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
   if (auto not_kept = source_->keep()) problems.push_back(std::move(*not_kept));
-  if (auto untold = tell_refusals(settings_, *desired_, compiled)) problems.push_back(std::move(*untold));
+  if (auto untold = tell_grantctl(settings_, *desired_, compiled)) problems.push_back(std::move(*untold));
   tell_problems(problems);
   carried_out_once_ = true;
   applied_once_ = applied_once_ || report.complete();

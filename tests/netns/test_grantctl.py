@@ -91,18 +91,6 @@ def test_a_grant_that_has_not_begun_says_when_it_does(node):
     assert asked["packets"][0]["steps"][0]["starts_at"].startswith(begins)
 
 
-def test_verify_finds_what_is_wrong(node):
-    assert node.agent.ctl("verify").returncode == 0, node.agent.ctl("verify").stdout
-    node.agent.kill()
-    assert node.agent.ctl("verify").returncode == 0
-    index = node.world.node.interface_index(node.guest.interface)
-    run("rm", f"{node.world.pin_root}/links/to_guest-{index}")
-    said = node.agent.ctl("verify")
-    assert said.returncode == 1 and "to_guest" in said.stdout
-    node.agent.start()
-    assert eventually(lambda: node.agent.ctl("verify").returncode == 0, what="mended at the start")
-
-
 def test_a_ping_is_what_has_no_port(node):
     asked = node.agent.ctl("explain", "web", PARTIES["destination"][4])
     assert asked.returncode == 0 and "ICMP" in asked.stdout, asked.stdout + asked.stderr

@@ -78,6 +78,7 @@ class ModelKernel : public Kernel {
   }
 
   const KernelState& state() const { return state_; }
+  const std::map<std::uint32_t, operation::PutRules>& all_rules() const { return rules_; }
   const operation::PutRules& rules(std::uint32_t rules_id) const { return rules_.at(rules_id); }
   const std::vector<std::string>& violations() const { return violations_; }
   BootNanoseconds now = 0;

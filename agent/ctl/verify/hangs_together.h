@@ -10,7 +10,7 @@
 namespace grantd {
 
 // One line for each thing that is wrong; empty where nothing is.
-Result<std::vector<std::string>> verify(const std::string& pin_root, const DatapathMaps& maps,
-                                        const Snapshot& snapshot);
+Result<std::vector<std::string>> hangs_together(const std::string& pin_root, const DatapathMaps& maps,
+                                                const Snapshot& snapshot);
 
 }  // namespace grantd

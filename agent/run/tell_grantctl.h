@@ -1,4 +1,4 @@
-// Which Grants and guests were refused, for grantctl.
+// What grantctl cannot find in maps: which Grants and guests were refused, and what the agent was told.
 #pragma once
 
 #include "agent/compile/compiled_policy.h"
@@ -12,8 +12,8 @@ namespace grantd {
 // Of the newest version that the source has, whatever stayed in force of an older one. Sorted, one for each name.
 Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled);
 
-// Writes them down for grantctl; what went wrong.
-std::optional<Problem> tell_refusals(const Settings& settings, const DesiredState& desired,
+// Writes both down in the state directory; what went wrong.
+std::optional<Problem> tell_grantctl(const Settings& settings, const DesiredState& desired,
                                      const CompiledPolicy& compiled);
 
 }  // namespace grantd

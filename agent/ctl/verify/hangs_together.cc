@@ -1,4 +1,4 @@
-#include "agent/ctl/verify.h"
+#include "agent/ctl/verify/hangs_together.h"
 
 #include "agent/attach/attacher.h"
 #include "agent/attach/clsact.h"
@@ -85,8 +85,8 @@ Result<void> verify_tables(const DatapathMaps& maps, const Snapshot& snapshot, s
 
 }  // namespace
 
-Result<std::vector<std::string>> verify(const std::string& pin_root, const DatapathMaps& maps,
-                                        const Snapshot& snapshot) {
+Result<std::vector<std::string>> hangs_together(const std::string& pin_root, const DatapathMaps& maps,
+                                                const Snapshot& snapshot) {
   std::vector<std::string> wrong;
   verify_records(snapshot, wrong);
   if (auto done = verify_tables(maps, snapshot, wrong); !done) return done.error();

@@ -1,5 +1,6 @@
-#include "agent/run/tell_refusals.h"
+#include "agent/run/tell_grantctl.h"
 
+#include "agent/handover/run_settings.h"
 #include "crd-sync/problem.h"
 
 #include <map>
@@ -60,14 +61,19 @@ Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled
   return refusals;
 }
 
-std::optional<Problem> tell_refusals(const Settings& settings, const DesiredState& desired,
+std::optional<Problem> tell_grantctl(const Settings& settings, const DesiredState& desired,
                                      const CompiledPolicy& compiled) {
+  RunSettings told{settings.pin_root, settings.manifests, settings.pod_cidrs, settings.service_cidrs, {}};
+  for (const UplinkRule& rule : settings.uplinks)
+    told.uplinks.emplace_back(rule.interface_glob, static_cast<grantd_uplink_class>(rule.uplink_class));
   Refusals refusals = refusals_of(desired, compiled);
   refusals.pin_root = settings.pin_root;
-  const auto kept = keep_refusals(settings.state_dir, std::move(refusals));
-  if (kept) return std::nullopt;
-  return problem_at(Severity::Warning, settings.state_dir,
-                    "grantctl cannot be told what is refused: " + kept.error().message);
+  for (const auto& kept :
+       {keep_run_settings(settings.state_dir, told), keep_refusals(settings.state_dir, std::move(refusals))})
+    if (!kept)
+      return problem_at(Severity::Warning, settings.state_dir,
+                        "grantctl cannot be told what is refused, and what to verify: " + kept.error().message);
+  return std::nullopt;
 }
 
 }  // namespace grantd

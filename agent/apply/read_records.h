@@ -1,0 +1,12 @@
+// What stands in the maps, without tables, attachments and queues.
+#pragma once
+
+#include "agent/plan/kernel_state.h"
+#include "maps/kernel/datapath_maps.h"
+
+namespace grantd {
+
+// Policies, rules, endpoints, uplinks, prefixes, names, the node and its limits, into `state`.
+Result<void> read_records(const DatapathMaps& maps, KernelState& state);
+
+}  // namespace grantd

@@ -1,0 +1,31 @@
+// What the manifests say beside what stands in the maps, field by field. Pure.
+#pragma once
+
+#include "agent/plan/kernel_state.h"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace grantd {
+
+struct Records {
+  KernelState state;                                                 // without tables, attachments and queues
+  std::map<std::uint32_t, std::map<IpPrefix, grantd_ranges>> rules;  // by rules_id
+  // By rules_id; of identity and direction.
+  std::map<std::uint32_t, std::map<std::pair<std::uint32_t, std::uint32_t>, grantd_ranges>> identity_rules;
+};
+
+struct Said {
+  CompiledPolicy policy;
+  std::map<std::string, std::string> refused;  // by key of a Grant whose newest version is refused -> why
+  bool guests = true;                          // false: pods are guests here, and manifests do not name them
+  unsigned cpus = 1;                           // among which a bucket's burst is shared
+};
+
+// One line for each field that differs; empty where none does. Not compared: numbers that are never used again (epochs,
+// versions, ids), texts for people, and queues, without which the bucket holds a limit by itself.
+std::vector<std::string> differences(const Said& said, const Records& found);
+
+}  // namespace grantd

@@ -1,0 +1,104 @@
+#include "agent/ctl/verify/said.h"
+
+#include "agent/apply/read_records.h"
+#include "agent/attach/cgroups.h"
+#include "agent/compile/compile.h"
+#include "agent/node/clock.h"
+#include "agent/node/interfaces.h"
+#include "agent/node/latches.h"
+#include "agent/node/local_routes.h"
+#include "agent/plan/encode.h"
+#include "agent/plan/in_force.h"
+#include "crd-sync/manifest_directory.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <string_view>
+
+namespace grantd {
+
+namespace {
+
+Limits limits_of(const Bounds& bounds) {
+  Limits limits;
+  limits.grants = bounds[GRANTD_BOUND_GRANTS].most;
+  limits.endpoints = bounds[GRANTD_BOUND_ENDPOINTS].most;
+  limits.rules = bounds[GRANTD_BOUND_RULES].most;
+  limits.prefixes = bounds[GRANTD_BOUND_REALM_PREFIXES].most;
+  limits.identities = bounds[GRANTD_BOUND_IDENTITIES].most;
+  limits.flows = bounds[GRANTD_BOUND_FLOWS].most;
+  return limits;
+}
+
+Result<NodeFacts> node_facts(const DesiredState& desired, const RunSettings& settings, const KernelState& state) {
+  NodeFacts node;
+  auto interfaces = read_interfaces();
+  if (!interfaces) return interfaces.error();
+  node.interfaces = std::move(interfaces).value();
+  auto routes = read_local_routes();
+  if (!routes) return routes.error();
+  node.local_routes = std::move(routes).value();
+  node.pod_cidrs = settings.pod_cidrs;
+  node.service_cidrs = settings.service_cidrs;
+  for (const auto& [glob, uplink_class] : settings.uplinks)
+    node.uplink_rules.push_back({glob, static_cast<UplinkClass>(uplink_class)});
+  for (const Workload& workload : desired.workloads)
+    if (!workload.cgroup.empty())
+      if (const auto id = cgroup_id(workload.cgroup)) node.cgroup_ids[workload.cgroup] = *id;
+  node.in_force = in_force(state);
+  return node;
+}
+
+// By the clock as the agent reckoned with it last, so that what it wrote down comes out again.
+Result<TimeFacts> time_facts(const std::string& state_dir, const KernelState& state) {
+  auto latched = LatchFile(state_dir).load();
+  if (!latched) return latched.error();
+  Latches& latches = latched.value();
+  TimeFacts time;
+  time.boot_now = boot_now();
+  time.now = WallTime(std::chrono::nanoseconds(time.boot_now + state.node.boot_to_wall_ns));
+  time.highest_seen = latches.highest_seen;
+  time.revoked_at = std::move(latches.revoked_at);
+  time.notice_ends = std::move(latches.notice_ends);
+  time.expired = std::move(latches.expired);
+  return time;
+}
+
+}  // namespace
+
+Result<Records> read_all_records(const DatapathMaps& maps) {
+  Records records;
+  if (auto done = read_records(maps, records.state); !done) return done.error();
+  auto done = maps.rule.for_each([&](const grantd_rule_key& key, const grantd_ranges& ranges) {
+    records.rules[key.rules_id][decode_rule_prefix(key)] = ranges;
+  });
+  if (done)
+    done = maps.idrule.for_each([&](const grantd_idrule_key& key, const grantd_ranges& ranges) {
+      records.identity_rules[key.rules_id][{key.identity, key.direction}] = ranges;
+    });
+  if (!done) return done.error();
+  return records;
+}
+
+Result<Said> read_said(const std::string& manifests, const RunSettings& settings, const std::string& state_dir,
+                       const Records& records) {
+  std::vector<IpPrefix> ranges = settings.pod_cidrs;
+  ranges.insert(ranges.end(), settings.service_cidrs.begin(), settings.service_cidrs.end());
+  const DesiredState desired = load_manifests({manifests}, ranges);
+  auto node = node_facts(desired, settings, records.state);
+  if (!node) return node.error();
+  auto time = time_facts(state_dir, records.state);
+  if (!time) return time.error();
+  Said said;
+  said.policy = compile(desired, node.value(), time.value(), limits_of(records.state.bounds));
+  said.guests = !settings.manifests.empty();
+  said.cpus = static_cast<unsigned>(std::max(1L, sysconf(_SC_NPROCESSORS_CONF)));
+  constexpr std::string_view kPrefix = "Grant ";
+  for (const Problem& problem : said.policy.problems)
+    if (problem.severity == Severity::Error && problem.object.starts_with(kPrefix))
+      said.refused.try_emplace(problem.object.substr(kPrefix.size()), problem.text());
+  return said;
+}
+
+}  // namespace grantd

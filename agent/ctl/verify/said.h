@@ -1,0 +1,20 @@
+// What the manifests say of this node, made into a policy as the agent makes it; and the records beside it.
+#pragma once
+
+#include "agent/ctl/verify/differences.h"
+#include "agent/handover/run_settings.h"
+#include "maps/kernel/datapath_maps.h"
+
+#include <string>
+
+namespace grantd {
+
+Result<Records> read_all_records(const DatapathMaps& maps);
+
+// Of the manifests at `manifests` (a directory or a file), on this node as it is now and as `records` know its clock.
+// `settings`: what the agent was told; without guests where it follows an API server. What stays in force of older
+// versions is not looked at. Errors: the node, or what it has latched, cannot be read.
+Result<Said> read_said(const std::string& manifests, const RunSettings& settings, const std::string& state_dir,
+                       const Records& records);
+
+}  // namespace grantd

@@ -1,0 +1,88 @@
+#include "agent/handover/run_settings.h"
+
+#include "crd-sync/api/json.h"
+#include "crd-sync/file_text.h"
+
+#include <cerrno>
+
+namespace grantd {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int kVersion = 1;
+constexpr std::size_t kMaxEntries = 4096, kMaxBytes = 1 << 20;
+
+Error damaged(const std::string& path, const std::string& what) {
+  return Error{path + ": is damaged: " + what + "; an agent that starts writes it anew", 0};
+}
+
+json list_of(const std::vector<IpPrefix>& prefixes) {
+  json list = json::array();
+  for (const IpPrefix& each : prefixes) list.push_back(each.text());
+  return list;
+}
+
+bool read_prefixes(const json* list, std::vector<IpPrefix>& prefixes) {
+  if (list == nullptr || !list->is_array()) return false;
+  for (const json& entry : *list) {
+    auto prefix = entry.is_string() ? IpPrefix::parse(entry.get<std::string>()) : Error{"no text", 0};
+    if (!prefix) return false;
+    prefixes.push_back(prefix.value());
+  }
+  return true;
+}
+
+bool read_uplinks(const json* list, RunSettings& settings) {
+  if (list == nullptr || !list->is_array()) return false;
+  for (const json& entry : *list) {
+    const json* number = json_member(entry, "class");
+    const std::string glob = json_text(entry, "interface");
+    if (glob.empty() || number == nullptr || !number->is_number_unsigned() || *number < GRANTD_UPLINK_TAILNET ||
+        *number > GRANTD_UPLINK_UNTRUSTED)
+      return false;
+    settings.uplinks.emplace_back(glob, static_cast<grantd_uplink_class>(number->get<unsigned>()));
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string run_settings_path(const std::string& state_dir) { return state_dir + "/settings.json"; }
+
+Result<std::optional<RunSettings>> read_run_settings(const std::string& state_dir) {
+  const std::string path = run_settings_path(state_dir);
+  auto content = read_whole_file(path, kMaxBytes);
+  if (!content && content.error().error_number == ENOENT) return std::optional<RunSettings>();
+  if (!content) return content.error();
+  const auto root = parse_json(content.value(), {.values = 4 * kMaxEntries, .depth = 4});
+  if (!root || !root->is_object()) return damaged(path, "it is no JSON object");
+  if (const json* version = json_member(*root, "version"); version == nullptr || *version != kVersion)
+    return damaged(path, "its version is not " + std::to_string(kVersion));
+  RunSettings settings;
+  settings.pin_root = json_text(*root, "pin_root");
+  settings.manifests = json_text(*root, "manifests");
+  if (!read_prefixes(json_member(*root, "pod_cidrs"), settings.pod_cidrs) ||
+      !read_prefixes(json_member(*root, "service_cidrs"), settings.service_cidrs))
+    return damaged(path, "'pod_cidrs' or 'service_cidrs' is no list of prefixes");
+  if (!read_uplinks(json_member(*root, "uplinks"), settings))
+    return damaged(path, "'uplinks' is no list of interfaces with their classes");
+  return std::optional(std::move(settings));
+}
+
+Result<void> keep_run_settings(const std::string& state_dir, const RunSettings& wanted) {
+  if (const auto there = read_run_settings(state_dir); there && there.value() && *there.value() == wanted) return {};
+  json uplinks = json::array();
+  for (const auto& [glob, uplink_class] : wanted.uplinks)
+    uplinks.push_back({{"interface", glob}, {"class", static_cast<unsigned>(uplink_class)}});
+  const json root = {{"version", kVersion},
+                     {"pin_root", wanted.pin_root},
+                     {"manifests", wanted.manifests},
+                     {"pod_cidrs", list_of(wanted.pod_cidrs)},
+                     {"service_cidrs", list_of(wanted.service_cidrs)},
+                     {"uplinks", uplinks}};
+  return replace_file(run_settings_path(state_dir), root.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace grantd
