@@ -177,7 +177,7 @@ class Agent:
 
                 def grows():
                     before = arrived.stat().st_size
-                    return wait_until_true(lambda: arrived.stat().st_size > before, 0.5)
+                    return wait_until_true(lambda: arrived.stat().st_size > before, 1.5)
                 yield grows
             finally:
                 talker.kill()

@@ -57,7 +57,7 @@ class Prometheus:
         self.path, self.pods = cluster.directory / "prometheus.json", cluster.directory / "prometheus-pods.json"
         self.find()
         self.path.write_text(json.dumps({  # which is YAML
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
             "scrape_configs": [{"job_name": name, "file_sd_configs": [{"files": [str(self.pods)]}], "relabel_configs": rules}
                                for name, rules in jobs.items()]}), encoding="utf-8")
 

@@ -74,7 +74,7 @@ class Churn:
         else:
             self.agent.delete()
             self.wait_endpoints()
-            time.sleep(0.05)  # what is on its way
+            time.sleep(0.5)  # what is on its way, or waits to be heard
             guests = [pod.number for pod in self.alive if pod.space == GUESTS]
             before = [self.ears.heard[number, OUTSIDE_LAN] for number in guests]
             time.sleep(0.2)

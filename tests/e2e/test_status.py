@@ -248,11 +248,11 @@ def test_kinds_that_are_followed(agent):
 def test_nothing_is_lost_while_the_server_is_away(agent, deployed):
     agent.grant(destinations=[FAR])
     wait_for(deployed, agent, lambda grant: grant["enforced"], "in force")
-    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=12)
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=25)
     agent.grant(destinations=[FAR], validity={"validUntil": end.strftime("%Y-%m-%dT%H:%M:%SZ")})
     wait_for(deployed, agent, lambda grant: "notAfter" in grant.get("policy", {}), "it has an end")
     deployed.end("kube-apiserver", signal.SIGKILL)
-    wait_until(lambda: not agent.reaches(GUEST, OUTSIDE_LAN), "it ended by itself", 30)
+    wait_until(lambda: not agent.reaches(GUEST, OUTSIDE_LAN), "it ended by itself", 45)
     wait_until(lambda: agent.metric('grantd_source_lag_seconds{source="grants"}') > 0, "the lag is told", 30)
     wait_until(lambda: writes(agent, "failed") >= 1, "the write failed", 30)
     deployed.start_apiserver()

@@ -15,7 +15,7 @@ from node import OUTSIDE_LAN
 from cluster import wait_until
 
 GUEST, SPACE = "guest-dave/web", "guest-dave"
-LIFE_SECONDS = 12
+LIFE_SECONDS = 25
 LEEWAY_SECONDS = 60  # the server takes a token for so long after its end, for clocks that differ
 REMEMBERED_SECONDS = 15  # the server believes a token for ten seconds after it has looked, and some
 LATEST_SECONDS = 40  # the longest that the agent waits before it asks again, and some

@@ -45,6 +45,7 @@ class Passage:
         everything = "1,6 0 0 4294967295"  # one instruction, which returns what it is given
         node.run("tc", "filter", "add", "dev", guest.interface, "ingress", "pref", "100", "bpf", "bytecode", everything,
                  "action", "mirred", "egress", "mirror", "dev", copies)
+        node.until_it_sends(copies)
         return node.packet_socket(copies)
 
     def comes(self, is_it, sent, control):

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from queues import classes
 from traffic import next_port
 from world import PARTIES, eventually
 
@@ -52,6 +53,7 @@ def test_without_a_limit_and_with_one(node, family, reverse):
     got, _ = Iperf3(node, family, "-t", "1", reverse=reverse).received()
     assert got > 2 * bound(1), "TCP is held back by nothing"
     node.agent.in_force(lambda: node.agent.grant(**LIMITED))
+    eventually(lambda: len(classes(node)) == 4, what="queues")
     got, elapsed = Iperf3(node, family, "-t", "2", reverse=reverse).received()
     assert 0 < got <= bound(elapsed), "TCP"
     got, elapsed = Iperf3(node, family, "-u", "-b", "64M", "-l", "1200", "-t", "2", reverse=reverse).received()

@@ -103,6 +103,8 @@ def test_a_namespace_inside_the_guest(node):
     guest.namespace.ip(f"link add nest0 type veth peer name eth0 netns {inner.name}", "link set nest0 up",
                        "addr add 10.30.0.1/24 dev nest0")
     inner.ip("link set eth0 up", "addr add 10.30.0.2/24 dev eth0", "route add default via 10.30.0.1")
+    guest.namespace.until_it_sends("nest0")
+    inner.until_it_sends("eth0")
     with Counted(node.agent, "source_address"):
         assert UdpPair(inner, world.outside, 4, to=home).silent()
     guest.namespace.run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")

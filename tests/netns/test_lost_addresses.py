@@ -108,7 +108,7 @@ def test_in_an_apply_that_is_cut_short(node, tmp_path, cut):
         def is_cut():
             return agent.process.poll() is not None or "INJECTED" in log.read_text()
         with contextlib.suppress(AssertionError):
-            eventually(is_cut, 1, what="the cut")
+            eventually(is_cut, 5, what="the cut")
         done = is_cut()
         reached += done
         if agent.process.poll() is not None:

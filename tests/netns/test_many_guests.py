@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from agent import Agent, manifest
-from test_shaping import classes
+from queues import classes
 from test_shaping_range import is_held_and_follows, limit
 from traffic import UdpPair
 from world import PARTIES, eventually

@@ -53,7 +53,7 @@ def test_a_narrower_grant_that_cannot_be_written_is_closed(node, faults, narrowe
             assert kept.both(), agent.said()[-3000:]
         assert agent.policy("h") == policy and lost.silent()
         faults.disarm()
-        eventually(lambda: agent.policy("h") != policy and agent.policy("g"), 10, what="both, once nothing fails")
+        eventually(lambda: agent.policy("h") != policy and agent.policy("g"), 40, what="both, once nothing fails")
         assert kept.both() and lost.silent()
         assert UdpPair(node.other, outside, 4, to=DESTINATION, port=6000 + at).forward()
         assert UdpPair(node.guest, outside, 4, to=HOME).forward() == ("revoked" not in narrower)

@@ -11,7 +11,7 @@ import pytest
 import frames
 from agent import Agent, Counted
 from traffic import FAMILY, TcpPair, UdpPair, mark_bytes, next_port, receives
-from world import GATEWAY, PARTIES, TAILNET_GRANTEE
+from world import GATEWAY, PARTIES, TAILNET_GRANTEE, eventually
 
 OPTIONS_BYTES = 256  # in the first fragment, so that what is put together no longer fits where it was split
 
@@ -182,7 +182,7 @@ def test_a_frame_that_the_guests_bridge_floods_is_nobodys(world, flooded):
         world.node.ip("link set br0 type bridge ageing_time 0", f"link set {guest.interface} type bridge_slave learning off",
                       "link set br0 type bridge fdb_flush")
     pair = UdpPair(pod, guest, 4, to=to, source_address=source)
-    assert pair.forward(), "without an agent it arrives"
+    eventually(pair.forward, what="what arrives without an agent")
     agent = Agent(world)
     agent.grant()
     agent.workload(guest)

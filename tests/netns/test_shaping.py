@@ -11,6 +11,7 @@ import time
 import pytest
 from agent import Agent
 from bandwidth import probe
+from queues import classes, links
 from test_bandwidth import BURST, HARD, LIMITED, RATE, bound, udp_bytes
 from test_iperf3 import Iperf3
 from traffic import SO_RCVBUFFORCE, Flood, Ping, TcpPair, UdpPair
@@ -23,19 +24,8 @@ GRANT = "keystone-system/g"
 @pytest.fixture(name="limited")
 def limited_node(node):
     node.agent.in_force(lambda: node.agent.grant(**LIMITED))
-    eventually(lambda: classes(node), what="queues")
+    eventually(lambda: len(classes(node)) == 4, what="queues")
     return node
-
-
-def links(node):
-    """The two interfaces of the queues."""
-    listed = json.loads(node.world.node.run("ip", "-j", "link"))
-    return sorted(each["ifname"] for each in listed if each["ifname"].startswith("grantd-"))
-
-
-def classes(node):
-    queue, _ = links(node)
-    return node.world.node.run("tc", "class", "show", "dev", queue).splitlines()
 
 
 def has_sfq(node):
@@ -105,7 +95,7 @@ def test_flows_of_a_guest_take_turns_where_the_kernel_has_sfq(limited):
 def test_tcp_takes_the_rate_and_loses_nothing(limited, reverse):
     run = Iperf3(limited, 6 if reverse else 4, "-t", "3", reverse=reverse)
     got, elapsed = run.received()
-    assert 0.85 * RATE / 8 * (elapsed - 0.5) <= got <= bound(elapsed)
+    assert 0.72 * RATE / 8 * 3 <= got <= bound(elapsed)
     assert limited.agent.drops("rate_limit") + limited.agent.drops("rate_limit", "ingress") == 0, "the bucket had no work"
 
 
@@ -210,7 +200,7 @@ def test_changes_of_the_rate_keep_connections_and_the_bound(limited):
         limited.agent.in_force(lambda hard=hard: limited.agent.grant(**{**LIMITED, "hard": hard}))
         time.sleep(0.15)
     got, elapsed = run.received()
-    assert 0.4 * RATE / 8 * (elapsed - 0.5) <= got <= bound(elapsed)
+    assert 0.35 * RATE / 8 * 3 <= got <= bound(elapsed)  # it sends for 3 s, however long the changes took
     assert pair.both()
     assert limited.agent.drops("rate_limit") == 0
     hard = {name: "4M" for name in HARD}
@@ -270,7 +260,7 @@ def test_without_its_interfaces_the_bucket_holds(limited):
 def test_guests_are_accounted_to_the_byte(metered):
     node, world, guest, agent = metered, metered.world, metered.guest, metered.agent
     agent.in_force(lambda: agent.grant(**LIMITED))
-    eventually(lambda: classes(node), what="queues")
+    eventually(lambda: len(classes(node)) == 4, what="queues")
     assert UdpPair(guest, world.outside, 4, to=HOME[4]).both()  # neighbours are known now
     before = metrics(node)
     receiver = world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from agent import REALMS
-from test_shaping import classes, links
+from queues import classes, links
 from traffic import ARRIVES, SILENCE, SO_RCVBUFFORCE, mark_bytes, receives
 from world import PARTIES, eventually
 
@@ -22,7 +22,7 @@ MANY = 150  # datagrams of 1,400 bytes wait for more than a second
 @pytest.fixture(name="slow")
 def slow_node(node):
     node.agent.in_force(lambda: node.agent.grant(**SLOW))
-    eventually(lambda: classes(node), what="queues")
+    eventually(lambda: len(classes(node)) == 4, what="queues")
     return node
 
 

@@ -23,6 +23,8 @@ def test_a_second_interface_of_a_guest_is_held_like_the_first(node):
     guest.namespace.ip("link set eth1 up", "addr add 10.20.1.2/32 dev eth1",
                        *[f"route add {PARTIES[party][4]}/32 via {GATEWAY[4]} dev eth1 onlink"
                          for party in ("grantee", "stranger")])
+    world.node.until_it_sends("second0")
+    guest.namespace.until_it_sends("eth1")
     outside, home = world.outside, PARTIES["grantee"][4]
     assert UdpPair(guest, outside, 4, to=home, source_address="10.20.1.2").both()
     with Counted(node.agent, "source_address"):

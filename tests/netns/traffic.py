@@ -256,7 +256,7 @@ class Numbered(Flood):
         """The first that arrived after one that did not, or at last, when it is to be closed; those before the first of all
         had no way yet."""
         now = self.send_more()
-        come = self.come()
+        come = sorted(self.come())  # from one CPU to another, one may overtake another
         return next((number for place, number in enumerate(come) if number != come[0] + place or number > now), None)
 
 

@@ -87,6 +87,10 @@ class Namespace:
         """All of them; `force` goes on after one that fails."""
         run("ip", "-n", self.name, *(["-force"] if force else []), "-batch", "-", text="\n".join(lines) + "\n", check=not force)
 
+    def until_it_sends(self, interface):
+        """The kernel may take a second until a link that was made sends: what comes before is lost."""
+        eventually(lambda: self.sends(interface), what=f"that {interface} of {self.name} sends")
+
     def sends(self, interface):
         return " state UP " in run("ip", "-n", self.name, "-o", "link", "show", "dev", interface)
 
