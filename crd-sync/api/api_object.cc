@@ -63,7 +63,11 @@ YamlNode tree_of(const Json& value) {
 }
 
 ReadResult read_api_object(const Json& object) {
-  return read_tree(kApiPath, tree_of(object.is_object() ? essence(object) : object));
+  ReadResult read = read_tree(kApiPath, tree_of(object.is_object() ? essence(object) : object));
+  // The server says of each object that it is there and that it is gone, by its own key: one whose name is refused here
+  // hides no other, so none that is gone is taken for one that may still be there.
+  read.all_known = true;
+  return read;
 }
 
 ApiObjects::Projection keep_api_object() {

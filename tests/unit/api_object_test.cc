@@ -87,6 +87,7 @@ TEST(ApiObject, RefusesWhatIsNoObject) {
     const ReadResult read = read_api_object(nlohmann::json::parse(bad));
     EXPECT_TRUE(read.objects.empty()) << bad;
     EXPECT_FALSE(read.problems.empty()) << bad;
+    EXPECT_TRUE(read.all_known) << bad << ": the server knows what it is";
   }
 }
 
@@ -133,6 +134,29 @@ TEST_F(ApiAdmission, KeepsTheLastGoodVersion) {
   grant["spec"]["hard"] = "none";
   EXPECT_THAT(admitted({alice_, bob_, carol_, grant}), testing::StartsWith("bob-home."));
   EXPECT_EQ(admitted({alice_, bob_, carol_}), "");  // deleted
+}
+
+// The server says that it is gone, by its key; what else is there with a name that is refused says nothing of it.
+TEST_F(ApiAdmission, WhatIsDeletedIsGoneBesideANameThatIsRefused) {
+  nlohmann::json grant = grant_of_the_api(), long_grant = grant;
+  const std::string name(64, 'a');
+  long_grant["metadata"]["name"] = name;
+  const nlohmann::json long_realm = realm(name, "198.51.100.0/24");
+  const auto refused = "metadata.name: \"" + name + "\": is no name of an object";
+  for (const nlohmann::json& odd : {long_grant, long_realm}) {
+    last_good_.clear();
+    EXPECT_EQ(admitted({alice_, bob_, carol_, grant}), "bob-home.");
+    EXPECT_EQ(admitted({alice_, bob_, carol_, grant, odd}), "bob-home.is no name of an object.");
+    EXPECT_THAT(desired_.problems.at(0).text(), testing::AllOf(HasSubstr(refused), HasSubstr("parts of at most 63")));
+    nlohmann::json edited = grant;
+    edited["spec"]["hard"] = "none";
+    EXPECT_THAT(admitted({alice_, bob_, carol_, edited, odd}), testing::StartsWith("bob-home.")) << "it is there";
+    EXPECT_EQ(admitted({alice_, bob_, carol_, odd}), "is no name of an object.");
+    EXPECT_TRUE(desired_.grants.empty());
+    EXPECT_EQ(desired_.realms.size(), 3U);
+    EXPECT_EQ(admitted({alice_, bob_, odd}), "is no name of an object.");
+    EXPECT_EQ(desired_.realms.size(), 2U) << "a Realm too";
+  }
 }
 
 TEST_F(ApiAdmission, TellsAnEditFromAnotherObjectOfTheSameName) {

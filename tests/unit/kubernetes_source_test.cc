@@ -3,6 +3,7 @@
 #include "crd-sync/kubernetes/kubernetes_source.h"
 #include "tests/unit/api_samples.h"
 #include "tests/unit/api_server.h"
+#include "tests/unit/temporary_directory.h"
 
 #include <gmock/gmock.h>
 #include <poll.h>
@@ -96,8 +97,19 @@ class KubernetesSourceTest : public testing::Test {
     return streams_[kind].back();
   }
 
+  // "g", from now on what the server tells first, with its Realms.
+  Json grant_of_two_realms() {
+    Json alice = object("Realm", "", "alice"), bob = object("Realm", "", "bob"),
+         grant = object("Grant", "keystone-system", "g");
+    alice["spec"] = {{"identity", "a"}, {"addresses", {"192.0.2.0/24"}}};
+    bob["spec"] = {{"identity", "b"}, {"addresses", {"198.51.100.0/24"}}};
+    grant["spec"] = {{"grantorRealm", "alice"}, {"granteeRealm", "bob"}};
+    initial_[kRealms] = {alice, bob};
+    initial_[kGrants] = {grant};
+    return grant;
+  }
   void open() {
-    KubernetesOptions options{"node-a", "guest-*", ""};
+    KubernetesOptions options{"node-a", "guest-*", state_.path()};
     options.believed_elsewhere = believed_;
     auto source = KubernetesSource::open(to_, options);
     ASSERT_TRUE(source.ok());
@@ -136,6 +148,7 @@ class KubernetesSourceTest : public testing::Test {
     return all;
   }
 
+  const TemporaryDirectory state_;
   TestPki pki_;
   std::mutex mutex_;
   std::map<Kind, std::vector<Json>> initial_;
@@ -186,13 +199,7 @@ TEST_F(KubernetesSourceTest, TellsOfEveryKindThatCannotBeFollowed) {
 
 // What the server lets through, and a node refuses: a Realm that is not there.
 TEST_F(KubernetesSourceTest, ARevocationOfARefusedVersionHolds) {
-  Json alice = object("Realm", "", "alice"), bob = object("Realm", "", "bob"),
-       grant = object("Grant", "keystone-system", "g");
-  alice["spec"] = {{"identity", "a"}, {"addresses", {"192.0.2.0/24"}}};
-  bob["spec"] = {{"identity", "b"}, {"addresses", {"198.51.100.0/24"}}};
-  grant["spec"] = {{"grantorRealm", "alice"}, {"granteeRealm", "bob"}};
-  initial_[kRealms] = {alice, bob};
-  initial_[kGrants] = {grant};
+  Json grant = grant_of_two_realms();
   open();
   ASSERT_TRUE(until([](const DesiredState& desired) { return desired.grants.size() == 1; }));
   const auto edit = [&](const char* version) {
@@ -206,6 +213,37 @@ TEST_F(KubernetesSourceTest, ARevocationOfARefusedVersionHolds) {
   grant["spec"]["revoked"] = true;
   edit("3");
   EXPECT_TRUE(until([](const DesiredState& desired) { return desired.grants.at(0).revoked; }));
+}
+
+// Names that a server without our rules lets through: a part of more than 63 characters.
+TEST_F(KubernetesSourceTest, WhatIsDeletedIsGoneBesideANameThatIsRefused) {
+  const std::string name(64, 'a');
+  for (const Kind kind : {kRealms, kGrants}) {
+    const Json grant = grant_of_two_realms();
+    Json odd = kind == kRealms ? object("Realm", "", name) : object("Grant", "keystone-system", name);
+    odd["spec"] = kind == kRealms ? Json{{"identity", "odd"}} : grant["spec"];
+    open();
+    ASSERT_TRUE(until([](const DesiredState& desired) { return desired.grants.size() == 1; }));
+    EXPECT_FALSE(source_->keep().has_value());
+    stream(kind).write(api_event("ADDED", odd));
+    ASSERT_TRUE(until([](const DesiredState& desired) { return !desired.problems.empty(); }));
+    EXPECT_THAT(desired_->problems[0].text(), testing::AllOf(HasSubstr(name), HasSubstr("parts of at most 63")));
+    EXPECT_EQ(desired_->grants.size(), 1U);
+    stream(kGrants).write(api_event("DELETED", grant));
+    EXPECT_TRUE(until([](const DesiredState& desired) { return desired.grants.empty(); })) << kind;
+    EXPECT_EQ(desired_->realms.size(), 2U);
+    close();  // before that was kept
+    initial_[kGrants].clear();
+    initial_[kind].push_back(odd);
+    desired_.reset();
+    open();
+    ASSERT_TRUE(until(any));
+    EXPECT_THAT(desired_->grants, IsEmpty()) << kind;
+    ASSERT_NE(source_->grants(), nullptr);
+    EXPECT_THAT(*source_->grants(), IsEmpty()) << kind << ": what Grants that have ended are closed by";
+    EXPECT_EQ(desired_->problems.size(), 1U) << "it was there, and is seen";
+    close();
+  }
 }
 
 TEST_F(KubernetesSourceTest, KnowsWhetherItHearsOfNamespaces) {
