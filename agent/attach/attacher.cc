@@ -131,8 +131,16 @@ Result<bool> replace(const PinnedLink& link, int program_fd) {
 
 }  // namespace
 
+// Who was waited for in vain hangs: what else there is to do does not wait for it as long again.
+Result<Descriptor> Attacher::lock_pins() {
+  constexpr std::chrono::milliseconds kOnceMissed{50};
+  auto lock = lock_links(links(), lock_missed_ ? std::min(kOnceMissed, patience_) : patience_);
+  lock_missed_ = !lock && lock.error().error_number == EWOULDBLOCK;
+  return lock;
+}
+
 Result<void> Attacher::attach(const Attachment& attachment, int program_fd, std::uint32_t program_id) {
-  auto lock = lock_links(links());
+  auto lock = lock_pins();
   if (!lock) return lock.error();
   if (!is_interface_hook(attachment.hook)) return attach_cgroup(attachment, program_fd, program_id);
   return attach_interface(attachment, program_fd, program_id);
@@ -276,7 +284,7 @@ Result<void> Attacher::attach_cgroup(const Attachment& attachment, int program_f
 }
 
 Result<void> Attacher::detach(const Attachment& attachment) {
-  auto lock = lock_links(links());
+  auto lock = lock_pins();
   if (!lock) return lock.error();
   if (auto detached = kept_.detach(attachment); !detached) return detached;
   auto live = live_links(links());
@@ -290,7 +298,7 @@ Result<void> Attacher::detach(const Attachment& attachment) {
 }
 
 Result<std::size_t> Attacher::adopt(const std::map<Hook, int>& program_fds) {
-  auto lock = lock_links(links());
+  auto lock = lock_pins();
   if (!lock) return lock.error();
   if (auto finished = finish_moves(links()); !finished) return finished.error();
   auto adopted_links = adopt_links(program_fds);
@@ -348,7 +356,7 @@ Result<bool> Attacher::close_elsewhere(const PinnedLink& link) const {
 }
 
 Result<Attachments> Attacher::present(const std::map<Hook, std::uint32_t>& program_ids) {
-  auto lock = lock_links(links());
+  auto lock = lock_pins();
   if (!lock) return lock.error();
   Attachments standing;
   auto pinned = kept_.pin_again(links());
@@ -384,7 +392,7 @@ Result<Attachments> Attacher::present(const std::map<Hook, std::uint32_t>& progr
 }
 
 Result<std::vector<Attachment>> Attacher::pin_all() {
-  auto lock = lock_links(links());
+  auto lock = lock_pins();
   if (!lock) return lock.error();
   if (auto pinned = kept_.pin_again(links()); !pinned) return pinned.error();
   return kept_.unpinned();
@@ -401,8 +409,8 @@ Result<bool> Attacher::is_held(const Attachment& attachment) const {
   return false;
 }
 
-Result<void> Attacher::remove_defunct() const {
-  auto lock = lock_links(links());
+Result<void> Attacher::remove_defunct() {
+  auto lock = lock_pins();
   if (!lock) return lock.error();
   auto live = live_links(links());
   return live ? Result<void>() : live.error();
@@ -444,7 +452,7 @@ Result<void> Attacher::detach_all() {
   const auto note = [&](const Result<void>& done) {
     if (!done && first_failure) first_failure = done;
   };
-  auto lock = lock_links(links());
+  auto lock = lock_pins();
   if (!lock) note(lock.error());
   if (auto finished = finish_moves(links()); !finished) note(finished);
   if (auto pinned = pinned_links(links()); !pinned) {

@@ -7,6 +7,7 @@
 #include "maps/descriptor.h"
 #include "maps/result.h"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -21,8 +22,10 @@ class Attacher {
  public:
   // pin_root/links must exist for attach. Auto: a tcx link where the kernel has it, clsact where it does not,
   // found out by trying.
-  Attacher(std::string pin_root, AttachMode mode, std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT)
-      : pin_root_(std::move(pin_root)), mode_(mode), stamp_mask_(stamp_mask) {}
+  // Many plugins may start guests at once, each of which holds the pins' lock for some 35 ms; `patience` is for those.
+  Attacher(std::string pin_root, AttachMode mode, std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT,
+           std::chrono::milliseconds patience = std::chrono::seconds(10))
+      : pin_root_(std::move(pin_root)), mode_(mode), stamp_mask_(stamp_mask), patience_(patience) {}
 
   // Puts the program first on its hook, pins the link, and reads back what is there. Where it stands
   // already, or stood behind others, it goes on standing there until the new one is first: no packet
@@ -43,7 +46,7 @@ class Attacher {
   // when whoever asks is gone.
   Result<bool> is_held(const Attachment& attachment) const;
   // Removes the pins of links whose interface or cgroup is gone.
-  Result<void> remove_defunct() const;
+  Result<void> remove_defunct();
   // Interfaces with links or filters of an agent with another pin root, or filters whose maps' pins are lost.
   Result<std::set<std::uint32_t>> held_by_others() const;
   // Every link and filter of ours, of any agent with this pin root; goes on after a failure and returns the first.
@@ -58,6 +61,7 @@ class Attacher {
   const std::string& mechanism() const { return mechanism_; }
 
  private:
+  Result<Descriptor> lock_pins();
   Result<void> attach_interface(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<void> attach_tcx(const Attachment& attachment, int program_fd, std::uint32_t program_id);
   Result<void> detach_filters(const Attachment& attachment) const;
@@ -77,6 +81,8 @@ class Attacher {
   std::string pin_root_;
   AttachMode mode_;
   std::uint32_t stamp_mask_;
+  std::chrono::milliseconds patience_;
+  bool lock_missed_ = false;  // the last time that it was wanted
   std::string mechanism_;
   bool adopted_filters_ = false;
   KeptLinks kept_;

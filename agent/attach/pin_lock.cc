@@ -73,14 +73,22 @@ Result<bool> is_pin_root_held(const std::string& pin_root) {
   return system_error("cannot ask who holds " + pin_root, errno);
 }
 
-Result<Descriptor> lock_links(const std::string& directory) {
+Result<Descriptor> lock_links(const std::string& directory, std::chrono::milliseconds patience) {
+  constexpr std::chrono::milliseconds kPause{5};
+  const auto until = std::chrono::steady_clock::now() + patience;
   Descriptor opened(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!opened.valid()) {
     if (errno == ENOENT) return opened;
     return system_error("cannot open " + directory, errno);
   }
-  while (flock(opened.get(), LOCK_EX) != 0)
-    if (errno != EINTR) return system_error("cannot lock " + directory, errno);
+  while (flock(opened.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return system_error("cannot lock " + directory, errno);
+    if (std::chrono::steady_clock::now() >= until)
+      return Error{"another process, as a grantd-cni that hangs, has locked " + directory +
+                       " and does not let it go; end that process",
+                   EWOULDBLOCK};
+    std::this_thread::sleep_for(kPause);
+  }
   return opened;
 }
 

@@ -5,6 +5,7 @@
 #include "maps/descriptor.h"
 #include "maps/result.h"
 
+#include <chrono>
 #include <string>
 
 namespace grantd {
@@ -21,8 +22,8 @@ Result<Descriptor> lock_state_dir(const std::string& state_dir);
 Result<bool> is_pin_root_held(const std::string& pin_root);
 
 // For as long as the descriptor is open nobody else changes what is pinned in this directory: else a pin that was
-// found to be of a gone interface may be another's by the time it is removed, and that one would be open. Waits.
-// An invalid descriptor where there is no such directory.
-Result<Descriptor> lock_links(const std::string& directory);
+// found to be of a gone interface may be another's by the time it is removed, and that one would be open. Waits for
+// `patience`; then an error of number EWOULDBLOCK. An invalid descriptor where there is no such directory.
+Result<Descriptor> lock_links(const std::string& directory, std::chrono::milliseconds patience);
 
 }  // namespace grantd

@@ -21,10 +21,12 @@ namespace {
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr const char* kTextType = "text/plain; charset=utf-8";
 
+using LoopClock = std::chrono::steady_clock;  // stands still while the node is suspended, as the agent does
+
 }  // namespace
 
 struct MetricsServer::Impl {
-  explicit Impl(DatapathMaps opened) : maps(std::move(opened)) {}
+  Impl(DatapathMaps opened, std::chrono::milliseconds silence) : maps(std::move(opened)), most_silence(silence) {}
 
   std::shared_ptr<const AgentStatus> current() {
     const std::lock_guard lock(mutex);
@@ -47,6 +49,17 @@ struct MetricsServer::Impl {
     malloc_trim(0);  // the maps of a thousand Grants take megabytes while they are read
   }
 
+  // This thread answers however long the agent's own hangs.
+  void serve_health(httplib::Response& response) const {
+    const auto silence = std::chrono::duration_cast<std::chrono::milliseconds>(LoopClock::now() - last_turn.load());
+    const bool alive = silence < most_silence;
+    const std::string ago = std::to_string(silence.count() / 1000) + "." + std::to_string(silence.count() / 100 % 10);
+    response.status = alive ? 200 : 503;
+    response.set_content(alive ? "ok, the agent's loop turned " + ago + " s ago\n"
+                               : "the agent's loop has not turned for " + ago + " s\n",
+                         kTextType);
+  }
+
   void set_up() {
     // A second agent must not share the port unnoticed.
     server.set_socket_options([](socket_t socket) {
@@ -54,8 +67,7 @@ struct MetricsServer::Impl {
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     });
     server.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) { serve_metrics(response); });
-    server.Get("/healthz",
-               [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", kTextType); });
+    server.Get("/healthz", [this](const httplib::Request&, httplib::Response& response) { serve_health(response); });
     server.Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
       const bool ready = current()->ready;
       response.status = ready ? 200 : 503;
@@ -64,6 +76,8 @@ struct MetricsServer::Impl {
   }
 
   DatapathMaps maps;
+  const std::chrono::milliseconds most_silence;
+  std::atomic<LoopClock::time_point> last_turn = LoopClock::now();
   std::mutex mutex, scrape;
   LostBytes lost;  // of scrapes
   std::shared_ptr<const AgentStatus> status = std::make_shared<AgentStatus>();
@@ -85,12 +99,14 @@ MetricsServer::~MetricsServer() {
   impl_->thread.join();
 }
 
-Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const std::string& listen, const std::string& pin_root) {
+Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const std::string& listen, const std::string& pin_root,
+                                                            std::chrono::milliseconds most_silence) {
   auto address = parse_listen_address(listen);
   if (!address) return address.error();
   auto maps = DatapathMaps::open_pinned(pin_root);
   if (!maps) return maps.error();
-  std::unique_ptr<MetricsServer> metrics(new MetricsServer(std::make_unique<Impl>(std::move(maps).value())));
+  std::unique_ptr<MetricsServer> metrics(
+      new MetricsServer(std::make_unique<Impl>(std::move(maps).value(), most_silence)));
   Impl& impl = *metrics->impl_;
   impl.set_up();
   const auto& [host, port] = address.value();
@@ -110,6 +126,8 @@ void MetricsServer::publish(AgentStatus status) {
   const std::lock_guard lock(impl_->mutex);
   impl_->status = std::move(next);
 }
+
+void MetricsServer::turned() { impl_->last_turn = LoopClock::now(); }
 
 int MetricsServer::port() const { return impl_->port; }
 

@@ -85,7 +85,8 @@ Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
   agent->loop_ = std::move(loop).value();
   if (auto loaded = agent->load_datapath(); !loaded) return loaded.error();
   if (auto opened = agent->open_sources(); !opened) return opened.error();
-  agent->open_metrics();
+  agent->status_.sources.push_back({agent->source_->kind(), 0, 0, {}});
+  agent->metrics_.turn();
   return agent;
 }
 
@@ -156,18 +157,6 @@ Result<void> Agent::watch_sources() {
   return {};
 }
 
-void Agent::open_metrics() {
-  status_.sources.push_back({source_->kind(), 0, 0, {}});
-  if (settings_.listen.empty()) return;
-  auto server = MetricsServer::start(settings_.listen, settings_.pin_root);
-  if (!server) {
-    log_error("no metrics are served; everything else goes on", {{"error", server.error().message}});
-    return;
-  }
-  metrics_ = std::move(server).value();
-  log_info("serving /metrics, /healthz and /readyz", {{"listen", settings_.listen}});
-}
-
 Result<void> Agent::run() {
   log_info("grantd " GRANTD_VERSION " runs", {{"node", settings_.node}, {source_->kind(), source_->place()}});
   while (true) {
@@ -179,6 +168,7 @@ Result<void> Agent::run() {
       report_->drive();
       loop_.set_alarm(std::min(alarm_, report_->next_due()));
     }
+    metrics_.turn();
     auto woken = loop_.wait();
     if (!woken) return woken.error();
     if (woken.value() == EventLoop::Woken::Stop) break;
@@ -347,6 +337,7 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
   const bool wait = !std::exchange(guests_waited_, false) && changes_what_is_in_force(plan, applier_->state());
   bool first = true;
   ApplyReport report = applier_->apply(plan, time.boot_now, [&] {
+    metrics_.turn();  // of thousands of new guests each takes its time
     if (wait || std::exchange(first, false)) return wait;
     source_changed_ |= source_->drain();
     return source_changed_;
@@ -476,7 +467,7 @@ void Agent::publish_status(const CompiledPolicy& compiled) {
 
 void Agent::publish_metrics() {
   if (report_) report_->tell(status_);
-  if (metrics_) metrics_->publish(status_);
+  metrics_.publish(status_);
 }
 
 BootNanoseconds Agent::next_due(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan,

@@ -5,12 +5,12 @@
 #include "agent/apply/bpf_kernel.h"
 #include "agent/guests/guest_finder.h"
 #include "agent/marks/mark_watch.h"
-#include "agent/metrics/metrics_server.h"
 #include "agent/node/interfaces.h"
 #include "agent/node/node_time.h"
 #include "agent/run/cluster_report.h"
 #include "agent/run/event_loop.h"
 #include "agent/run/keep_chain.h"
+#include "agent/run/served_metrics.h"
 #include "agent/settings/settings.h"
 #include "agent/shape/guest_segments.h"
 #include "crd-sync/source.h"
@@ -32,12 +32,10 @@ class Agent {
   Result<void> leave() { return kernel_->leave(); }
 
  private:
-  explicit Agent(const Settings& settings) : settings_(settings) {}
+  explicit Agent(const Settings& settings) : settings_(settings), metrics_(settings.listen, settings.pin_root) {}
   Result<void> load_datapath();
   Result<void> open_sources();
   Result<void> watch_sources();
-  // Not being able to serve metrics is no reason not to enforce.
-  void open_metrics();
 
   bool is_due() const;
   // When each part of one pass was over.
@@ -100,7 +98,7 @@ class Agent {
   bool applied_once_ = false;
   bool guests_waited_ = false;  // new ones, for an edit of the pass before
   AgentStatus status_;
-  std::unique_ptr<MetricsServer> metrics_;
+  ServedMetrics metrics_;
 };
 
 }  // namespace grantd

@@ -18,6 +18,7 @@
 namespace grantd {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 // The whole answer to one request; "" where nobody listens. A client of its own, so that the server's
@@ -62,6 +63,23 @@ TEST(MetricsServer, ServesCountersOfTheMapsAndTheAgentsStatus) {
     EXPECT_THAT(get(family, port, "/readyz"), HasSubstr("200 OK"));
     EXPECT_THAT(get(family, port, "/"), HasSubstr("404"));
     EXPECT_THAT(get(family, port, "/metrics/"), HasSubstr("404"));
+  }
+}
+
+// It answers in threads of its own, which go on while the agent's loop hangs.
+TEST(MetricsServer, AnAgentWhoseLoopHangsIsNotHealthy) {
+  PrivateNode node;
+  auto server = MetricsServer::start("127.0.0.1:0", node.pin_root(), std::chrono::seconds(1));
+  ASSERT_TRUE(server.ok()) << server.error().message;
+  const int port = server.value()->port();
+  EXPECT_THAT(get(AF_INET, port, "/healthz"), AllOf(HasSubstr("200 OK"), HasSubstr("turned 0.")));
+  for (int times = 0; times < 2; times++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+    EXPECT_THAT(get(AF_INET, port, "/healthz"), AllOf(HasSubstr("503"), HasSubstr("has not turned for 1.")));
+    server.value()->publish({});
+    EXPECT_THAT(get(AF_INET, port, "/healthz"), HasSubstr("503"));
+    server.value()->turned();
+    EXPECT_THAT(get(AF_INET, port, "/healthz"), HasSubstr("200 OK"));
   }
 }
 

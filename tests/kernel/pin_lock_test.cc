@@ -1,10 +1,12 @@
 // One grantd at a pin root.
 #include "agent/attach/pin_lock.h"
+#include "agent/attach/attacher.h"
 #include "tests/kernel/sandbox.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -65,6 +67,54 @@ TEST(PinLock, WhoeverWaitsHoldsARootThatOthersFind) {
   EXPECT_TRUE(is_pin_root_held(missing_root()).value());
   EXPECT_TRUE(std::filesystem::is_directory(missing_root() + "/links"));
   std::filesystem::remove_all(missing_root());
+}
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+milliseconds since(Clock::time_point begin) { return std::chrono::duration_cast<milliseconds>(Clock::now() - begin); }
+
+TEST(PinLock, OfLinksIsWaitedForAndNotForEver) {
+  const std::string links = pin_root() + "/links";
+  auto first = lock_links(links, milliseconds(0));
+  ASSERT_TRUE(first) << first.error().message;
+  auto begin = Clock::now();
+  const auto second = lock_links(links, milliseconds(200));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().error_number, EWOULDBLOCK);
+  EXPECT_THAT(second.error().message,
+              testing::AllOf(testing::HasSubstr(links), testing::HasSubstr("end that process")));
+  EXPECT_GE(since(begin), milliseconds(200));
+  EXPECT_LT(since(begin), milliseconds(2000));
+
+  std::thread holder([&first] {
+    std::this_thread::sleep_for(milliseconds(300));
+    first.value().close();
+  });
+  begin = Clock::now();
+  EXPECT_TRUE(lock_links(links, milliseconds(60000)).ok());
+  EXPECT_LT(since(begin), milliseconds(10000));
+  holder.join();
+  EXPECT_FALSE(lock_links(links + "/none", milliseconds(0)).value().valid()) << "no directory, no lock, no error";
+}
+
+// What else an agent has to do does not wait again and again for a plugin that hangs.
+TEST(PinLock, ThatHangsIsWaitedForOnce) {
+  Attacher attacher(pin_root(), AttachMode::Auto, GRANTD_STAMP_MASK_DEFAULT, milliseconds(500));
+  auto held = lock_links(pin_root() + "/links", milliseconds(0));
+  ASSERT_TRUE(held) << held.error().message;
+  auto begin = Clock::now();
+  EXPECT_EQ(attacher.remove_defunct().error().error_number, EWOULDBLOCK);
+  EXPECT_GE(since(begin), milliseconds(500));
+  begin = Clock::now();
+  for (int times = 0; times < 3; times++) EXPECT_FALSE(attacher.remove_defunct());
+  EXPECT_LT(since(begin), milliseconds(500));
+  held.value().close();
+  EXPECT_TRUE(attacher.remove_defunct());
+  held = lock_links(pin_root() + "/links", milliseconds(0));
+  begin = Clock::now();
+  EXPECT_FALSE(attacher.remove_defunct());
+  EXPECT_GE(since(begin), milliseconds(500)) << "it was had meanwhile";
 }
 
 }  // namespace

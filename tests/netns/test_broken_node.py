@@ -2,6 +2,8 @@
 of somebody else at our paths. Nobody is open for it, it is said, and all is well when it is over (class 3)."""
 
 import contextlib
+import fcntl
+import os
 import signal
 import time
 
@@ -116,6 +118,37 @@ def test_an_agent_that_is_suspended_across_an_end(node):
         agent.process.send_signal(signal.SIGCONT)
         eventually(pair.both, what="the Grant that was given anew")
         assert flood.sent > 1000 and flood.arrived() == 0
+        agent.shows_open(flood)
+
+
+def test_a_lock_of_the_pins_that_nobody_lets_go(node):
+    """As of a grantd-cni that is stopped. What is narrowed is in force all the same; a new guest is closed and stays so
+    until the lock can be had."""
+    agent, world = node.agent, node.world
+    wide = UdpPair(node.guest, world.outside, 4, to=DESTINATION, port=6000)
+    agent.in_force(lambda: agent.grant(destinations=WIDER))
+    assert wide.both()
+    late = world.add_guest("late")
+    pair = allowed(node, late)
+    links = os.open(os.path.join(world.pin_root, "links"), os.O_RDONLY)
+    fcntl.flock(links, fcntl.LOCK_EX)
+    with Flood(node.guest, world.outside, STRANGER) as flood, Numbered(late, world.outside, STRANGER, port=7778) as newcomer:
+        eventually(newcomer.come, what="what a guest without programs sends")
+        agent.workload(late)
+        agent.process.send_signal(signal.SIGHUP)
+        says(agent, "cannot read the attachments", world.pin_root + "/links", "end that process", seconds=20)
+        agent.in_force(agent.grant, seconds=20)
+        assert wide.silent() and allowed(node).both()
+        says(agent, "guest late", "is set down")
+        time.sleep(0.3)
+        assert newcomer.opened_again() is None and not pair.forward(0.2)
+        os.close(links)
+
+        def held():
+            world.node.run("ip", "route", "replace", f"{late.addresses[4]}/32", "dev", late.interface, check=False)
+            return agent.has_active("late") and pair.both()
+        eventually(held, 40, every=0.5, what="the guest that came")
+        assert newcomer.opened_again() is None and flood.sent > 1000 and flood.arrived() == 0
         agent.shows_open(flood)
 
 

@@ -1,5 +1,7 @@
 """What Prometheus sees: promtool has nothing to say, refusals are counted, ready means applied."""
 
+import re
+import signal
 import socket
 import subprocess
 
@@ -35,6 +37,22 @@ def test_metrics_health_and_readiness(world):
     assert float(values["grantd_packets_total{" + labels + "}"]) >= 1
     assert float(values["grantd_bandwidth_limit_bytes_per_second{" + labels + "}"]) == 12_500_000
     assert values['grantd_grant_phase{grant="keystone-system/g",phase="Active"}'] == "1"
+
+
+def test_health_tells_when_the_loop_turned(world):
+    """It fails after two minutes of silence (tests/kernel/metrics_server_test.cc); a signal has the loop turn."""
+    agent = Agent(world, listen="127.0.0.1:9786")
+    agent.start()
+
+    def silence():
+        text, code = get(world, "/healthz")
+        assert code == "200"
+        return float(re.search(r"ok, the agent's loop turned ([0-9.]+) s ago", text)[1])
+
+    for _ in range(2):
+        eventually(lambda: silence() >= 2, 40, what="a loop that has nothing to do")
+        agent.process.send_signal(signal.SIGHUP)
+        eventually(lambda: silence() < 1, 5, what="a turn")
 
 
 def test_clients_that_never_finish_keep_nobody_from_health(world):
