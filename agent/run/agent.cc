@@ -164,11 +164,9 @@ Result<void> Agent::run() {
       converge();
       return_memory();
     }
-    if (report_) {
-      report_->drive();
-      loop_.set_alarm(std::min(alarm_, report_->next_due()));
-    }
+    if (report_) report_->drive();
     metrics_.turn();
+    loop_.set_alarm(std::min({alarm_, metrics_.next_due(), report_ ? report_->next_due() : alarm_}));
     auto woken = loop_.wait();
     if (!woken) return woken.error();
     if (woken.value() == EventLoop::Woken::Stop) break;

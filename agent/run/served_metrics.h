@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/metrics/metrics_server.h"
+#include "agent/node/clock.h"
 
 #include <memory>
 #include <string>
@@ -15,13 +16,18 @@ class ServedMetrics {
       : listen_(std::move(listen)), pin_root_(std::move(pin_root)) {}
 
   // Once at the start, and whenever the loop turns or has done one thing of many: who does not come round to this for
-  // long is no longer alive. Cheap.
+  // long is no longer alive. Listens where it does not yet, again and again: not being able to is no reason not to
+  // enforce. Cheap.
   void turn();
+  // When there is something to do, though nothing happens.
+  BootNanoseconds next_due() const { return server_ || listen_.empty() ? ~BootNanoseconds{0} : try_at_; }
   void publish(const AgentStatus& status);
 
  private:
   const std::string listen_, pin_root_;
-  bool tried_ = false;
+  BootNanoseconds try_at_ = 0;
+  std::string told_;    // why it could not listen
+  AgentStatus status_;  // until it listens
   std::unique_ptr<MetricsServer> server_;
 };
 

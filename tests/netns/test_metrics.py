@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 from agent import Agent, Counted
 from traffic import UdpPair
@@ -90,3 +91,8 @@ def test_a_port_that_is_taken_is_no_reason_not_to_enforce(world):
     assert "no metrics are served" in agent.said()
     assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
     assert stranger.silent()
+    time.sleep(5)
+    assert agent.said().count("no metrics are served") == 1 and "serving /metrics" not in agent.said()
+    taken.close()
+    eventually(lambda: "serving /metrics" in agent.said(), 5, what="the next try, with nothing else to do")
+    assert get(world, "/readyz")[1] == get(world, "/healthz")[1] == "200", "as the agent had said before"
