@@ -9,6 +9,7 @@
 #include "agent/handover/cni_record.h"
 #include "agent/handover/guest_namespaces.h"
 #include "agent/handover/refusals.h"
+#include "agent/handover/run_settings.h"
 #include "agent/node/interfaces.h"
 #include "agent/shape/guest_segments.h"
 #include "agent/shape/shaper.h"
@@ -104,7 +105,8 @@ Result<void> uninstall(const Settings& settings) {
   fs::remove(pin_root, failed);
   for (const char* file : {"/latches.json", "/last-good"})
     if (auto removed = remove_state_file(state_dir + file); !removed) return removed;
-  for (const std::string& path : {guest_namespaces_path(state_dir), refusals_path(state_dir)})
+  for (const std::string& path :
+       {guest_namespaces_path(state_dir), refusals_path(state_dir), run_settings_path(state_dir)})
     if (auto removed = remove_state_file(path); !removed) return removed;
   if (auto removed = remove_cni_records(settings.cni_records); !removed) return removed;
   fs::remove(state_dir, failed);

@@ -50,7 +50,7 @@ class Deployed(Agent):
         self.node.kubectl("delete", "pod", f"grantd-uninstall-{NAME}", "-n", SPACE)
         left = [str(each) for place in (pathlib.Path("/sys/fs/bpf/grantd"), self.state, pathlib.Path("/run/grantd"))
                 for each in place.rglob("*")]
-        assert not left
+        assert not left, left
 
     def is_running(self):
         return self.node.kubectl("get", "daemonset", "grantd", "-n", SPACE, check=False).returncode == 0
