@@ -20,6 +20,11 @@ constexpr int kConflict = 409;
 
 std::string now_text(WallTime now) { return time_text(std::chrono::floor<std::chrono::seconds>(now)); }
 
+// Of a change: the Event of that name is another's. (A right that is missing, or 422 of an admission policy.)
+bool is_refused(const ApiError& error) {
+  return error.reason == ApiErrorReason::Forbidden || error.reason == ApiErrorReason::Refused;
+}
+
 std::string events_path(const std::string& space) { return "/api/v1/namespaces/" + percent_encoded(space) + "/events"; }
 
 }  // namespace
@@ -57,7 +62,7 @@ bool EventSender::offer(const Occasion& occasion) {
   if (told.there)
     repeat(key, occasion, true);
   else
-    create(key, occasion);
+    create(key, occasion, Asked::Create);
   return true;
 }
 
@@ -81,60 +86,72 @@ void EventSender::forget_oldest() {
                                [](const auto& one, const auto& other) { return one.second.at < other.second.at; }));
 }
 
-void EventSender::create(const Key& key, const Occasion& occasion) {
+nlohmann::json EventSender::facts(const Occasion& occasion) const {
   const EventObject& about = occasion.about;
-  const std::string now = now_text(wall_());
-  const Json event = {{"apiVersion", "v1"},
-                      {"kind", "Event"},
-                      {"metadata", {{"name", event_name(node_, occasion)}, {"namespace", about.namespace_name}}},
-                      {"involvedObject",
-                       {{"apiVersion", about.api_version},
-                        {"kind", about.kind},
-                        {"namespace", about.namespace_name},
-                        {"name", about.name},
-                        {"uid", about.uid}}},
-                      {"type", "Warning"},
-                      {"reason", occasion.reason},
-                      {"message", cut_text(occasion.message, kMostMessageBytes)},
-                      {"source", {{"component", "grantd"}, {"host", node_}}},
-                      {"reportingComponent", "grantd"},
-                      {"reportingInstance", node_},
-                      {"firstTimestamp", now},
-                      {"lastTimestamp", now},
-                      {"count", 1}};
+  return {{"involvedObject",
+           {{"apiVersion", about.api_version},
+            {"kind", about.kind},
+            {"namespace", about.namespace_name},
+            {"name", about.name},
+            {"uid", about.uid}}},
+          {"type", "Warning"},
+          {"reason", occasion.reason},
+          {"message", cut_text(occasion.message, kMostMessageBytes)},
+          {"source", {{"component", "grantd"}, {"host", node_}}},
+          {"reportingComponent", "grantd"},
+          {"reportingInstance", node_},
+          {"lastTimestamp", now_text(wall_())}};
+}
+
+void EventSender::create(const Key& key, const Occasion& occasion, Asked asked) {
+  Told& told = told_[key];
+  told.there = false;
+  told.name = event_name(node_, occasion);
+  Json event = facts(occasion);
+  event["apiVersion"] = "v1";
+  event["kind"] = "Event";
+  event["metadata"]["namespace"] = occasion.about.namespace_name;
+  if (asked == Asked::CreateBeside)
+    event["metadata"]["generateName"] = told.name + "-";
+  else
+    event["metadata"]["name"] = told.name;
+  event["firstTimestamp"] = event["lastTimestamp"];
+  event["count"] = 1;
   ApiRequest request;
   request.method = "POST";
-  request.path = events_path(about.namespace_name);
+  request.path = events_path(occasion.about.namespace_name);
   request.content_type = "application/json";
   request.body = dump_json(event);
-  send(request, key, occasion, true);
+  send(request, key, occasion, asked);
 }
 
 // `counted`: it happened again; else it is the one that an earlier agent told of.
 void EventSender::repeat(const Key& key, const Occasion& occasion, bool counted) {
-  Json change = {{"lastTimestamp", now_text(wall_())}, {"message", cut_text(occasion.message, kMostMessageBytes)}};
-  if (counted) change["count"] = told_[key].count + 1;
+  Told& told = told_[key];
+  if (told.name.empty()) told.name = event_name(node_, occasion);  // it was forgotten meanwhile
+  Json change = facts(occasion);
+  if (counted) change["count"] = told.count + 1;
   ApiRequest request;
   request.method = "PATCH";
-  request.path = events_path(occasion.about.namespace_name) + "/" + percent_encoded(event_name(node_, occasion));
+  request.path = events_path(occasion.about.namespace_name) + "/" + percent_encoded(told.name);
   request.content_type = "application/merge-patch+json";
   request.body = dump_json(change);
-  send(request, key, occasion, false);
+  send(request, key, occasion, Asked::Repeat);
 }
 
-void EventSender::send(const ApiRequest& request, const Key& key, const Occasion& occasion, bool creating) {
+void EventSender::send(const ApiRequest& request, const Key& key, const Occasion& occasion, Asked asked) {
   ++open_;
-  send_(request,
-        [this, key, occasion, creating](const ApiAnswer& answer) { answered(answer, key, occasion, creating); });
+  send_(request, [this, key, occasion, asked](const ApiAnswer& answer) { answered(answer, key, occasion, asked); });
 }
 
-void EventSender::answered(const ApiAnswer& answer, const Key& key, const Occasion& occasion, bool creating) {
+void EventSender::answered(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked) {
   --open_;
   Told& told = told_[key];
-  if (creating && answer.status == kConflict) return repeat(key, occasion, false);
-  if (told.there && !creating && answer.error && answer.error->reason == ApiErrorReason::NotFound) {
-    told.there = false;  // the server keeps Events for an hour
-    return create(key, occasion);
+  if (asked == Asked::Create && answer.status == kConflict) return repeat(key, occasion, false);
+  if (asked == Asked::Repeat && answer.error) {
+    if (told.there && answer.error->reason == ApiErrorReason::NotFound)
+      return create(key, occasion, Asked::Create);  // the server keeps Events for an hour
+    if (is_refused(*answer.error)) return create(key, occasion, Asked::CreateBeside);
   }
   if (!answer.error) {
     ++counters_.done;
@@ -144,6 +161,9 @@ void EventSender::answered(const ApiAnswer& answer, const Key& key, const Occasi
     const auto kept = parse_json(answer.body, kAnswerLimits);
     const Json* count = kept ? json_member(*kept, "count") : nullptr;
     if (count != nullptr && count->is_number_unsigned()) told.count = count->get<std::uint64_t>();
+    const Json* metadata = kept ? json_member(*kept, "metadata") : nullptr;
+    const Json* name = metadata != nullptr ? json_member(*metadata, "name") : nullptr;
+    if (name != nullptr && name->is_string()) told.name = name->get<std::string>();
     return;
   }
   ++counters_.failed;

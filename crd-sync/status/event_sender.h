@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -56,21 +57,26 @@ class EventSender {
   const EventCounters& counters() const { return counters_; }
 
  private:
+  // CreateBeside: under a name of the server's choice, where that of the occasion is taken by somebody else.
+  enum class Asked { Create, CreateBeside, Repeat };
   using Key = std::tuple<std::string, std::string, std::string>;  // uid, reason, detail
   struct Told {
     ApiTime at{};
     std::string state;
     std::uint64_t count = 0;  // as far as is known
-    bool there = false;       // the server has one of this name
+    bool there = false;       // the server has one of ours
+    std::string name;         // its name there
   };
 
   bool is_due(const Told* told, const std::string& state, ApiTime now) const;
   bool take_token(ApiTime now);
   void forget_oldest();
-  void create(const Key& key, const Occasion& occasion);
+  // All that an Event says, so that one that somebody made under its name before says it too.
+  nlohmann::json facts(const Occasion& occasion) const;
+  void create(const Key& key, const Occasion& occasion, Asked asked);
   void repeat(const Key& key, const Occasion& occasion, bool counted);
-  void send(const ApiRequest& request, const Key& key, const Occasion& occasion, bool creating);
-  void answered(const ApiAnswer& answer, const Key& key, const Occasion& occasion, bool creating);
+  void send(const ApiRequest& request, const Key& key, const Occasion& occasion, Asked asked);
+  void answered(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked);
 
   const std::string node_;
   const SendRequest send_;
@@ -84,7 +90,7 @@ class EventSender {
   ApiTime tokens_at_{}, wait_until_{};
 };
 
-// The same for the same occasion, before and after a restart, so that none is ever there twice.
+// The same for the same occasion, before and after a restart, so that none is there twice.
 std::string event_name(const std::string& node, const Occasion& occasion);
 
 }  // namespace grantd

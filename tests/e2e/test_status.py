@@ -99,6 +99,26 @@ def test_quarantine_is_told_on_the_pod(agent, deployed):
     assert status["summary"]["quarantined"] == len(status["quarantined"])
 
 
+def test_an_event_of_somebody_else_silences_nothing(agent, deployed):
+    """A tenant may know the name, and be there first."""
+    agent.held(GUEST, None)
+    about_the_pod = of(deployed.get("pod", "told", "-n", SPACE)["metadata"]["uid"])
+    name = wait_event(deployed, "Quarantined", about_the_pod, SPACE)["metadata"]["name"]
+    agent.stop()
+    deployed.kubectl("delete", "event", name, "-n", SPACE)
+    theirs = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": SPACE}, "reason": "AllIsWell", "message": "!",
+              "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": "told", "namespace": SPACE}, "source": {"component": "tenant"}}
+    for source, kept in ((theirs["source"], "AllIsWell"), ({"component": "grantd", "host": NAME}, "Quarantined")):
+        deployed.apply(json.dumps({**theirs, "source": source}))
+        agent.start()
+        told_by_us = wait_event(deployed, "Quarantined", about_the_pod, SPACE)
+        assert "no packet passes" in told_by_us["message"] and (told_by_us["metadata"]["name"] == name) == (kept == "Quarantined")
+        assert deployed.get("event", name, "-n", SPACE)["reason"] == kept
+        agent.stop()
+        deployed.kubectl("delete", "event", name, told_by_us["metadata"]["name"], "-n", SPACE, "--ignore-not-found")
+    agent.start()
+
+
 def test_a_guest_on_the_hosts_network_is_told_of_as_not_enforced(agent, deployed):
     """It was there before its namespace became a guests': no admission policy has seen it."""
     agent.grant()

@@ -75,6 +75,51 @@ TEST_F(EventSenderTest, AnotherAgentsEventIsTakenOver) {
   EXPECT_EQ(sender_.counters().failed, 0U);
 }
 
+// Who may make Events in the namespace could be there first, also in our name.
+TEST_F(EventSenderTest, WhatStandsUnderItsNameSaysAllOfIt) {
+  EXPECT_TRUE(sender_.offer(quarantine()));
+  const auto made = parse_json(open_.front().first.body, {});
+  answer(409, "{}", ApiErrorReason::Refused);
+  const auto changed = parse_json(next().body, {});
+  ASSERT_TRUE(made.has_value() && changed.has_value());
+  for (const char* name : {"involvedObject", "reason", "type", "message", "source"})
+    EXPECT_EQ((*changed)[name], (*made)[name]) << name;
+}
+
+TEST_F(EventSenderTest, AnothersEventUnderItsNameSilencesNothing) {
+  for (const auto& [status, reason] :
+       {std::pair(403, ApiErrorReason::Forbidden), std::pair(422, ApiErrorReason::Refused)}) {
+    const Occasion occasion = quarantine("u-" + std::to_string(status));
+    EXPECT_TRUE(sender_.offer(occasion));
+    answer(409, "{}", ApiErrorReason::Refused);
+    answer(status, "{}", reason);
+    EXPECT_EQ(next().method, "POST");
+    const auto event = parse_json(next().body, {});
+    ASSERT_TRUE(event.has_value());
+    const std::string name = event_name("node-a", occasion);
+    EXPECT_EQ((*event)["metadata"], nlohmann::json({{"namespace", "guest-bob"}, {"generateName", name + "-"}}));
+    EXPECT_EQ((*event)["message"], "In quarantine: no Grant");
+    answer(201, R"({"metadata":{"name":"web.x-7k2xz"},"count":1})");
+    EXPECT_TRUE(open_.empty());
+    now_ += 1h;
+    EXPECT_TRUE(sender_.offer(occasion));
+    EXPECT_EQ(next().method + " " + next().path, "PATCH /api/v1/namespaces/guest-bob/events/web.x-7k2xz");
+    answer(200);
+  }
+  EXPECT_EQ(sender_.counters().failed, 0U);
+}
+
+TEST_F(EventSenderTest, WhereNoneCanBeMadeBesideItIsTriedOnce) {
+  for (const int status : {403, 409}) {
+    EXPECT_TRUE(sender_.offer(quarantine("u-" + std::to_string(status))));
+    answer(409, "{}", ApiErrorReason::Refused);
+    answer(403, "{}", ApiErrorReason::Forbidden);
+    answer(status, "{}", status == 403 ? ApiErrorReason::Forbidden : ApiErrorReason::Refused);
+    EXPECT_TRUE(open_.empty());
+  }
+  EXPECT_EQ(sender_.counters().failed, 2U);
+}
+
 TEST_F(EventSenderTest, WhatTheServerForgotIsMadeAgain) {
   EXPECT_TRUE(sender_.offer(quarantine()));
   answer(201);
