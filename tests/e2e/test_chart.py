@@ -130,7 +130,7 @@ def test_every_value_has_a_test():
 
 def test_the_pattern_of_guests_is_the_policies_too():
     text = template("--set", "guestNamespaces=visitor-*").stdout
-    assert text.count("startsWith('visitor-')") == 3 and "guest-'" not in text
+    assert text.count("startsWith('visitor-')") == 4 and "guest-'" not in text
 
 
 def test_the_probes_ask_where_the_agent_listens():
