@@ -40,7 +40,8 @@ const char* advice(Cause cause) {
     case Cause::AddressShared:
       return "Delete the pods that share it, and see why the node's network plugin gives an address twice";
     case Cause::NotInForce:
-      return "The agent tries again; its log says why it fails (kubectl -n keystone-system logs daemonset/grantd)";
+      return "The agent tries again; its log says why it fails (kubectl -n keystone-system logs --prefix -l "
+             "app.kubernetes.io/name=grantd)";
     case Cause::InterfaceNotFound:
       return "See that grantd-cni is in the node's chain (00-grantd.conflist, and the agent's log), and delete the pod";
     case Cause::HostNetwork:
@@ -62,7 +63,7 @@ const char* advice(GapKind gap) {
     case GapKind::RealmsDiffer:
     case GapKind::UplinkDiffers:
       return "The agent writes it again at its next look; where this stays, its log says why it fails (kubectl -n "
-             "keystone-system logs daemonset/grantd)";
+             "keystone-system logs --prefix -l app.kubernetes.io/name=grantd)";
     case GapKind::StillInForce:
       return "The agent takes it back at its next look; where this stays, its log says why it fails; delete the pods "
              "to close them now";

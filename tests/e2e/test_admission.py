@@ -16,6 +16,7 @@ from rights import AGENT as ACCOUNT, documented, rights
 
 AGENT = "system:serviceaccount:keystone-system:grantd"
 DEPLOY = ROOT / "deploy/kubernetes"
+NOT_READY = "grantd.keystone.io/not-ready"
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,10 @@ WAYS_OUT = {
     **{f"{hook} hook to another host": ("probes", lambda space, hook=hook: pod(
         space, {"lifecycle": {hook: {"httpGet": {"host": "192.0.2.1", "port": 80}}}})) for hook in ("postStart", "preStop")},
     "LoadBalancer": ("LoadBalancer", lambda space: service(space, type="LoadBalancer", selector={"a": "b"})),
+    "nodeName": ("instead of nodeName", lambda space: pod(space, nodeName="node-a")),
+    **{f"toleration {toleration}": ("remove the toleration", lambda space, toleration=toleration: pod(space, tolerations=[toleration]))
+       for toleration in ({"operator": "Exists"}, {"operator": "Exists", "effect": "NoSchedule"},
+                          {"key": NOT_READY, "operator": "Exists"}, {"key": NOT_READY, "effect": "NoSchedule"})},
     "hostPort": ("remove hostPort", lambda space: pod(space, {"ports": [{"containerPort": 80, "hostPort": 80}]})),
     "service without a selector": ("add a selector", service),
     "ExternalName": ("ExternalName", lambda space: service(
@@ -178,6 +183,27 @@ def test_an_annotation_does_not_come_later(deployed):
     refused = deployed.kubectl("annotate", "pod", "pod", "-n", "guest-bob", "k8s.v1.cni.cncf.io/networks=x", check=False)
     assert refused.returncode != 0 and "one interface" in refused.stderr
     deployed.kubectl("annotate", "pod", "pod", "-n", "guest-bob", "note=x")
+    deployed.kubectl("delete", "pod", "pod", "-n", "guest-bob", "--grace-period=0", "--force")
+
+
+# What the cluster gives to every pod, and to those of a DaemonSet.
+OF_THE_CLUSTER = [{"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": effect} for name, effect in (
+    ("not-ready", "NoExecute"), ("unreachable", "NoExecute"), ("disk-pressure", "NoSchedule"), ("memory-pressure", "NoSchedule"),
+    ("pid-pressure", "NoSchedule"), ("unschedulable", "NoSchedule"))]
+
+
+def test_a_guest_tolerates_what_others_do_and_no_more_later(deployed):
+    made = pod("guest-bob", tolerations=[*OF_THE_CLUSTER, {"key": "mine", "operator": "Exists"}], nodeSelector={"a": "b"})
+    deployed.apply(json.dumps(made))
+    add = ("patch", "pod", "pod", "-n", "guest-bob", "--type=json", "-p")
+    refused = deployed.kubectl(*add, json.dumps([{"op": "add", "path": "/spec/tolerations/-", "value": {"operator": "Exists"}}]), check=False)
+    assert refused.returncode != 0 and "remove the toleration" in refused.stderr
+    deployed.kubectl(*add, json.dumps([{"op": "add", "path": "/spec/tolerations/-", "value": {"key": "later", "operator": "Exists"}}]))
+    # The scheduler's choice is no choice of the guest's.
+    bound = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "pod"}, "target": {"kind": "Node", "name": "node-a"}}
+    deployed.kubectl("create", "--raw", "/api/v1/namespaces/guest-bob/pods/pod/binding", "-f", "-", text=json.dumps(bound))
+    deployed.kubectl("annotate", "pod", "pod", "-n", "guest-bob", "note=x")
+    assert deployed.get("pod", "pod", "-n", "guest-bob")["spec"]["nodeName"] == "node-a"
     deployed.kubectl("delete", "pod", "pod", "-n", "guest-bob", "--grace-period=0", "--force")
 
 

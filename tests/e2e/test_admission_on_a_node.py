@@ -1,9 +1,12 @@
 """deploy/kubernetes/admission.yaml on a cluster with a node: who speaks to a guest through the API server, beside the same
-to an ordinary pod."""
+to an ordinary pod; and a static pod, which the kubelet shows as it is."""
+
+import json
 
 import pytest
 
 from account import account
+from node import IMAGE, NAME
 
 from cluster import run, wait_until
 
@@ -68,3 +71,21 @@ def test_who_speaks_to_a_guest_through_the_api_server(cluster, way):
     wait_until(lambda: is_in(TENANT, ORDINARY), "an ordinary pod answers")
     for user in (HELPER, ADMINISTRATOR):
         wait_until(lambda user=user: is_in(user, GUESTS), f"the guest answers {user}")
+
+
+def test_a_static_pod_has_its_mirror(cluster):
+    """The kubelet names its node, and has it tolerate everything that would drive it away."""
+    path = cluster.directory / "static/mirrored.json"
+    container = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "1000000"]}
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mirrored", "namespace": GUESTS},
+                                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}}), encoding="utf-8")
+
+    def mirror():
+        done = cluster.kubectl("get", "pod", f"mirrored-{NAME}", "-n", GUESTS, "-o", "json", check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+    try:
+        spec = wait_until(mirror, "the kubelet shows it")["spec"]
+        assert spec["nodeName"] == NAME and {"operator": "Exists", "effect": "NoExecute"} in spec["tolerations"]
+    finally:
+        path.unlink()
+    wait_until(lambda: not mirror(), "it is gone", 60)

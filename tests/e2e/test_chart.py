@@ -106,7 +106,8 @@ EFFECTS = {
     "log": lambda: {"--log-format=text", "--log-level=debug"} <= set(
         container("--set", "log.format=text,log.level=debug")["args"]),
     "resources": lambda: container("--set", "resources.limits.cpu=1")["resources"]["limits"] == {"cpu": 1},
-    "tolerations": lambda: daemonset("--set-json", "tolerations=[]")["spec"]["template"]["spec"]["tolerations"] == [],
+    "tolerations": lambda: daemonset("--set-json", 'tolerations=[{"key":"x"}]')["spec"]["template"]["spec"]["tolerations"]
+    == [{"key": "x"}, {"key": "grantd.keystone.io/not-ready", "operator": "Exists"}],
     "nodeSelector": lambda: daemonset("--set", "nodeSelector.x=y")["spec"]["template"]["spec"]["nodeSelector"]["x"] == "y",
     "priorityClassName": lambda: daemonset("--set", "priorityClassName=p")["spec"]["template"]["spec"]["priorityClassName"] == "p",
     "extraArgs": lambda: container("--set", "extraArgs={--trust-clock}")["args"][-1] == "--trust-clock",

@@ -2,6 +2,7 @@
 one shell. What stands in for the reader's machine are `sudo`, `k3s ctr` and a kubectl that knows the cluster."""
 
 import fnmatch
+import json
 import os
 import re
 import subprocess
@@ -9,15 +10,17 @@ import subprocess
 import pytest
 
 from image import write_image
+from node import NAME
 
-from cluster import ROOT, build
+from cluster import ROOT, build, wait_until
 
 DOCUMENT = ROOT / "docs/kubernetes.md"
 BLOCK = re.compile(r"^```(sh|sh refused|sh helm|text)\n(.*?)^```$", re.M | re.S)
 HEADING = re.compile(r"^## (.*)$", re.M)
-WALK = ("Install", "The first Grant", "Uninstall")
+WALK = ("Install", "Nodes that join", "The first Grant", "Uninstall")
 BUSYBOX = "docker.io/library/busybox:1.36"
 SPACE = "keystone-system"
+TAINT = "grantd.keystone.io/not-ready"
 
 
 def sections():
@@ -54,8 +57,10 @@ class Shell:
 def bare(node):
     """A cluster without anything of ours, also where the test before has failed half way."""
     yield
-    node.kubectl("delete", "namespace", "guest-bob", "--ignore-not-found", "--wait=false")
+    node.kubectl("delete", "namespace", "guest-bob", "guest-early", "--ignore-not-found", "--wait=false")
     node.kubectl("delete", "pod", "site", "plain", "--ignore-not-found", "--grace-period=0", "--force")
+    node.kubectl("delete", "node", "node2", "--ignore-not-found")
+    node.kubectl("taint", "node", NAME, TAINT + "-", check=False)
     node.kubectl("delete", "-f", ROOT / "deploy/grantd.yaml", "--ignore-not-found")
 
 
@@ -106,16 +111,54 @@ def test_a_failing_block_is_seen(shell):
     assert shell.run("KEPT=1").returncode == 0 and shell.run('[ "$KEPT" = 1 ]').returncode == 0
 
 
+def waits_for_a_node(node, name, space):
+    conditions = node.get("pod", name, "-n", space)["status"].get("conditions", [])
+    return any(each["type"] == "PodScheduled" and "untolerated taint" in each.get("message", "") for each in conditions)
+
+
+def join_beside(node):
+    """A second node, whose agent seems to be ready for longer than that of the first. There is no machine behind it."""
+    node.apply(json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node2", "labels": {"kubernetes.io/os": "linux"}}}))
+    room = {"cpu": "1", "memory": "1Gi", "pods": "10"}
+    node.kubectl("patch", "node", "node2", "--subresource=status", "--type=merge", "-p",
+                 json.dumps({"status": {"capacity": room, "allocatable": room}}))
+    select = ("pods", "-n", SPACE, "--field-selector=spec.nodeName=node2")
+    pod, = wait_until(lambda: node.get(*select)["items"], "the DaemonSet has a pod there")
+    ready = [{"type": kind, "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"} for kind in ("Ready", "ContainersReady")]
+    node.kubectl("patch", "pod", pod["metadata"]["name"], "-n", SPACE, "--subresource=status", "--type=merge", "-p",
+                 json.dumps({"status": {"phase": "Running", "conditions": ready}}))
+
+    def leave():
+        node.kubectl("delete", "node", "node2")
+        node.kubectl("delete", "pod", "-n", SPACE, "--field-selector=spec.nodeName=node2", "--grace-period=0", "--force")
+    return leave
+
+
 def test_the_walk(shell, node, bare):
+    node.kubectl("taint", "node", NAME, TAINT + "=:NoSchedule")
     follow(shell, "Install")
     pods = node.get("pods", "-n", SPACE)["items"]
     assert [each["status"]["containerStatuses"][0]["ready"] for each in pods] == [True]
+    node.namespace("guest-early")
+    node.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "early", "namespace": "guest-early"},
+                           "spec": {"containers": [{"name": "main", "image": BUSYBOX, "command": ["sleep", "1000000"]}]}}))
+    wait_until(lambda: waits_for_a_node(node, "early", "guest-early"), "a guest waits for a node that is ready")
+    node.pod("plain", tolerations=[{"key": TAINT, "operator": "Exists"}])
+    assert waits_for_a_node(node, "early", "guest-early")
+    follow(shell, "Nodes that join")
+    node.kubectl("wait", "--for=condition=Ready", "pod/early", "-n", "guest-early", "--timeout=60s")
+    api = "nc -w 2 10.43.0.1 443 </dev/null"
+    node.execute("plain", api)
+    assert node.execute("early", api, "guest-early", check=False).returncode != 0
+    node.kubectl("delete", "namespace", "guest-early")
+    leave = join_beside(node)
     printed = follow(shell, "The first Grant")
-    before, counted = printed[1], printed[6]
+    leave()
+    before, counted = printed[2], printed[7]
     assert re.search(r"guest-bob/web.*quarantine", before), before
     assert re.search(r"alice-to-bob.*egress.*protected_destination", counted), counted
     # What the guest was refused is there for others.
-    control = node.execute("site", "nc -w 2 10.43.0.1 443 </dev/null", check=False)
+    control = node.execute("site", api, check=False)
     assert control.returncode == 0, control.stderr
     follow(shell, "Uninstall")
     for kind, name in (("namespace", SPACE), ("crd", "grants.keystone.io"), ("clusterrole", "grantd"),
