@@ -188,7 +188,7 @@ def test_a_refused_edit_keeps_the_older_in_force(agent, deployed):
 
 def test_a_first_violation_is_told_on_the_grant(agent, deployed):
     agent.grant()
-    agent.held(GUEST, "g")
+    wait_for(deployed, agent, lambda grant: grant["enforced"] and grant["observedGeneration"] == generation(deployed), "in force")
     assert agent.reaches(GUEST, OUTSIDE_LAN)
     assert not agent.reaches(GUEST, FAR)
     of_this_one = of(uid(deployed))
