@@ -107,7 +107,7 @@ void add_directories(CLI::App& command, Given& given) {
       ->check(check_absolute_path);
   add(command, "pin-root", given.settings.pin_root, "Where maps, programs and links are pinned")
       ->capture_default_str()
-      ->check(check_absolute_path);
+      ->check(check_pin_root);
 }
 
 void add_log_options(CLI::App& command, Given& given) {

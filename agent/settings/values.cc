@@ -87,6 +87,15 @@ std::string check_listen(const std::string& text) {
   return "listen '" + text + "': accepted: IPv4:PORT, [IPv6]:PORT or none";
 }
 
+// An interface that is set down bears it in its alias, which has 255 bytes (agent/attach/interface_mark.h).
+constexpr std::size_t kLongestPinRoot = 200;
+
+std::string check_pin_root(const std::string& text) {
+  if (text.size() > kLongestPinRoot)
+    return "path of " + std::to_string(text.size()) + " bytes: accepted: at most " + std::to_string(kLongestPinRoot);
+  return check_absolute_path(text);
+}
+
 std::string check_absolute_path(const std::string& text) {
   return text.starts_with('/') ? "" : "path '" + text + "': accepted: an absolute path";
 }

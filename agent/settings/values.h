@@ -18,6 +18,7 @@ UplinkRule read_uplink(const std::string& text);
 std::string check_prefix(const std::string& text);
 std::string check_listen(const std::string& text);  // ADDRESS:PORT or none
 std::string check_absolute_path(const std::string& text);
+std::string check_pin_root(const std::string& text);    // an absolute path, short enough for the mark of an interface
 std::string check_cri_socket(const std::string& text);  // an absolute path, auto or none
 std::string check_node_name(const std::string& text);
 std::string check_guest_namespaces(const std::string& text);  // a pattern with one *

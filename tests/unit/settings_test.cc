@@ -295,6 +295,7 @@ TEST_F(SettingsTest, WrongValuesAreNamedWithWhatIsAccepted) {
       {{"--log-format", "xml"}, "xml", "json"},
       {{"--log-level", "loud"}, "loud", "warn"},
       {{"--pin-root", "grantd"}, "'grantd'", "absolute"},
+      {{"--pin-root", "/" + std::string(200, 'x')}, "201 bytes", "at most 200"},
       {{"--state-dir", ""}, "''", "absolute"},
       {{"--node", "Node A"}, "'Node A'", "lower-case"},
   };
