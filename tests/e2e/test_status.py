@@ -165,6 +165,23 @@ def test_a_grant_in_force_as_read_back(agent, deployed):
     assert columns[:2] == ["NAME", "GRANTS"] and NAME in columns
 
 
+def test_verify_compares_with_what_kubectl_says(agent, deployed, tmp_path):
+    """The agent's source is the API server, which grantctl does not ask."""
+    agent.grant(destinations=[FAR], hard={"keystone.io/egress-bandwidth": "8M"})
+    agent.held(GUEST, "g")
+
+    def verify(text):
+        (tmp_path / "grants.yaml").write_text(text, encoding="utf-8")
+        return run([GRANTCTL, "--state-dir", agent.state, "verify", "--manifests", tmp_path / "grants.yaml"], check=False)
+    said = deployed.kubectl("get", "realms,grants", "--all-namespaces", "--output", "yaml").stdout
+    done = wait_until(lambda: (done := verify(said)).returncode == 0 and done, "what is in force is what kubectl says")
+    assert "What is in force is what" in done.stdout and "guest, " not in done.stdout.splitlines()[-1]
+    other = verify(said.replace("8M", "9M"))
+    assert other.returncode == 1 and f"Grant {KEY}: limit of egress, rate_bps is 8000000; by the manifests 9000000" in other.stdout, other.stdout
+    alone = run([GRANTCTL, "--state-dir", agent.state, "verify"])
+    assert "Not compared with manifests: the API server has them" in alone.stdout
+
+
 def test_a_refused_edit_keeps_the_older_in_force(agent, deployed):
     agent.grant(destinations=[FAR])
     good = wait_for(deployed, agent, lambda grant: grant["enforced"] and grant["observedGeneration"] == generation(deployed), "in force")
