@@ -3,6 +3,8 @@
 #include "crd-sync/api/json.h"
 #include "crd-sync/file_text.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 
 namespace grantd {
@@ -49,6 +51,11 @@ bool read_uplinks(const json* list, RunSettings& settings) {
 
 }  // namespace
 
+std::uint64_t own_network_namespace() {
+  struct stat found {};
+  return stat("/proc/self/ns/net", &found) == 0 ? found.st_ino : 0;
+}
+
 std::string run_settings_path(const std::string& state_dir) { return state_dir + "/settings.json"; }
 
 Result<std::optional<RunSettings>> read_run_settings(const std::string& state_dir) {
@@ -68,6 +75,12 @@ Result<std::optional<RunSettings>> read_run_settings(const std::string& state_di
     return damaged(path, "'pod_cidrs' or 'service_cidrs' is no list of prefixes");
   if (!read_uplinks(json_member(*root, "uplinks"), settings))
     return damaged(path, "'uplinks' is no list of interfaces with their classes");
+  const json* space = json_member(*root, "network_namespace");
+  const json* trusted = json_member(*root, "clock_trusted");
+  if (space == nullptr || !space->is_number_unsigned() || trusted == nullptr || !trusted->is_boolean())
+    return damaged(path, "'network_namespace' is no number, or 'clock_trusted' neither true nor false");
+  settings.network_namespace = space->get<std::uint64_t>();
+  settings.clock_trusted = trusted->get<bool>();
   return std::optional(std::move(settings));
 }
 
@@ -81,7 +94,9 @@ Result<void> keep_run_settings(const std::string& state_dir, const RunSettings& 
                      {"manifests", wanted.manifests},
                      {"pod_cidrs", list_of(wanted.pod_cidrs)},
                      {"service_cidrs", list_of(wanted.service_cidrs)},
-                     {"uplinks", uplinks}};
+                     {"uplinks", uplinks},
+                     {"network_namespace", wanted.network_namespace},
+                     {"clock_trusted", wanted.clock_trusted}};
   return replace_file(run_settings_path(state_dir), root.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
 }
 

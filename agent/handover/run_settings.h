@@ -1,11 +1,12 @@
-// What the agent was told when it started, as far as it decides what a manifest becomes on this node: for grantctl.
-// The agent is the only writer; grantctl reads, also when no agent runs.
+// What the agent was told, and makes of its clock, as far as it decides what a manifest becomes on this node: for
+// grantctl. The agent is the only writer; grantctl reads, also when no agent runs.
 #pragma once
 
 #include "maps/abi/identity.h"
 #include "maps/address.h"
 #include "maps/result.h"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,11 +14,16 @@
 
 namespace grantd {
 
+// The inode of the caller's network namespace; 0 where it cannot be told.
+std::uint64_t own_network_namespace();
+
 struct RunSettings {
   std::string pin_root;   // of the agent that was told so: another's are no business of who asks
   std::string manifests;  // directory; "": the API server has them
   std::vector<IpPrefix> pod_cidrs, service_cidrs;
   std::vector<std::pair<std::string, grantd_uplink_class>> uplinks;  // by glob, in order
+  std::uint64_t network_namespace = 0;                               // inode, whose interfaces it sees
+  bool clock_trusted = true;                                         // or else dated Grants are in quarantine
   bool operator==(const RunSettings&) const = default;
 };
 

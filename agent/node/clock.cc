@@ -2,6 +2,7 @@
 
 #include <sys/timerfd.h>
 #include <sys/timex.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <ctime>
@@ -34,6 +35,11 @@ bool close_to(std::uint64_t one, std::uint64_t other) {
 }
 
 }  // namespace
+
+unsigned configured_cpus() {
+  const long count = sysconf(_SC_NPROCESSORS_CONF);
+  return count > 0 ? static_cast<unsigned>(count) : 1;
+}
 
 WallTime wall_by(std::uint64_t offset_ns, BootNanoseconds boot) {
   return WallTime(std::chrono::nanoseconds(static_cast<std::int64_t>(boot + offset_ns)));

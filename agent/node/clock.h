@@ -10,6 +10,9 @@ namespace grantd {
 BootNanoseconds boot_now();
 WallTime wall_by(std::uint64_t offset_ns, BootNanoseconds boot);
 
+// Those that the kernel may ever run, which share a bucket's burst.
+unsigned configured_cpus();
+
 class NodeClock {
  public:
   // `known_offset_ns`: wall minus boot, as reckoned by an earlier agent of this boot; 0 where

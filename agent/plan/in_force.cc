@@ -3,6 +3,8 @@
 #include "agent/compile/room.h"
 #include "maps/fixed_text.h"
 
+#include <algorithm>
+
 namespace grantd {
 
 namespace {
@@ -33,6 +35,15 @@ InForce in_force(const KernelState& kernel) {
     if (name.kind == IdentityName::Kind::Realm) result.realms.insert(name.name);
   result.prefixes = kernel.prefixes.size();
   return result;
+}
+
+void keep_macs(const KernelState& kernel, std::vector<InterfaceFact>& interfaces) {
+  for (InterfaceFact& interface : interfaces) {
+    const auto endpoint = kernel.endpoints.find(interface.ifindex);
+    const bool attached = kernel.stands_on(interface.ifindex);
+    if (interface.master == 0 || !interface.peer_mac || endpoint == kernel.endpoints.end() || !attached) continue;
+    std::copy(std::begin(endpoint->second.mac), std::end(endpoint->second.mac), interface.peer_mac->bytes.begin());
+  }
 }
 
 }  // namespace grantd

@@ -65,11 +65,6 @@ std::uint32_t random_secret() {
   return secret;
 }
 
-unsigned cpu_count() {
-  const long count = sysconf(_SC_NPROCESSORS_CONF);
-  return count > 0 ? static_cast<unsigned>(count) : 1;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Agent>> Agent::start(const Settings& settings) {
@@ -211,7 +206,7 @@ void Agent::read_node() {
   std::erase_if(node_.interfaces, [&](const InterfaceFact& each) {
     return each.ifindex == queues.queue_ifindex || each.ifindex == queues.release_ifindex;
   });
-  keep_macs();
+  keep_macs(applier_->state(), node_.interfaces);
 }
 
 // Programs that somebody took away; those that went with their interface are no drift.
@@ -224,18 +219,6 @@ void Agent::count_lost(const std::set<Attachment>& before) {
   status_.drift_repaired += lost;
   log_warning("programs or their pins are not where they were left; putting them there again",
               {{"count", std::to_string(lost)}});
-}
-
-// A guest may change the MAC address of its own end. On a link of its own that harms nobody; on a
-// bridge it is held to the one that it had when it was attached.
-void Agent::keep_macs() {
-  const KernelState& state = applier_->state();
-  for (InterfaceFact& interface : node_.interfaces) {
-    const auto endpoint = state.endpoints.find(interface.ifindex);
-    const bool attached = state.stands_on(interface.ifindex);
-    if (interface.master == 0 || !interface.peer_mac || endpoint == state.endpoints.end() || !attached) continue;
-    std::copy(std::begin(endpoint->second.mac), std::end(endpoint->second.mac), interface.peer_mac->bytes.begin());
-  }
 }
 
 void Agent::read_source() {
@@ -313,7 +296,7 @@ void Agent::judge_marks() {
 PlanFacts Agent::plan_facts(const TimeFacts& time) const {
   PlanFacts facts;
   facts.now = time.boot_now;
-  facts.cpus = cpu_count();
+  facts.cpus = configured_cpus();
   for (const InterfaceFact& each : node_.interfaces) facts.interfaces.insert(each.ifindex);
   facts.slots = datapath_->slots();
   facts.node = settings_.node;

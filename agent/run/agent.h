@@ -49,7 +49,6 @@ class Agent {
   void read_node();
   void read_source();
   void count_lost(const std::set<Attachment>& before);
-  void keep_macs();
   void check_drift();
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;

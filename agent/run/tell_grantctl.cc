@@ -3,6 +3,8 @@
 #include "agent/handover/run_settings.h"
 #include "crd-sync/problem.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <string_view>
@@ -63,16 +65,22 @@ Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled
 
 std::optional<Problem> tell_grantctl(const Settings& settings, const DesiredState& desired,
                                      const CompiledPolicy& compiled) {
-  RunSettings told{settings.pin_root, settings.manifests, settings.pod_cidrs, settings.service_cidrs, {}};
+  std::error_code failed;
+  const std::string place = settings.kubernetes ? "" : std::filesystem::absolute(settings.manifests, failed).string();
+  const bool trusted = std::none_of(compiled.grants.begin(), compiled.grants.end(),
+                                    [](const CompiledGrant& each) { return each.cause == Cause::ClockNotTrusted; });
+  RunSettings told{settings.pin_root,       place,  settings.pod_cidrs, settings.service_cidrs, {},
+                   own_network_namespace(), trusted};
   for (const UplinkRule& rule : settings.uplinks)
     told.uplinks.emplace_back(rule.interface_glob, static_cast<grantd_uplink_class>(rule.uplink_class));
   Refusals refusals = refusals_of(desired, compiled);
   refusals.pin_root = settings.pin_root;
-  for (const auto& kept :
-       {keep_run_settings(settings.state_dir, told), keep_refusals(settings.state_dir, std::move(refusals))})
-    if (!kept)
-      return problem_at(Severity::Warning, settings.state_dir,
-                        "grantctl cannot be told what is refused, and what to verify: " + kept.error().message);
+  const auto cannot = [&](const std::string& what, const Error& error) {
+    return problem_at(Severity::Warning, settings.state_dir, "grantctl cannot be told " + what + ": " + error.message);
+  };
+  if (auto kept = keep_refusals(settings.state_dir, std::move(refusals)); !kept)
+    return cannot("what is refused", kept.error());
+  if (auto kept = keep_run_settings(settings.state_dir, told); !kept) return cannot("what to verify", kept.error());
   return std::nullopt;
 }
 

@@ -11,6 +11,7 @@ void LostBytes::keep(Snapshot& snapshot) {
     for (std::size_t direction = 0; direction < pair.size(); direction++) {
       UsageState& now = pair[direction];
       Seen& seen = before[direction];
+      // Nothing is less than any number.
       if (now.usage.queued_bytes >= seen.queued_bytes) now.lost_bytes = std::max(now.lost_bytes, seen.lost_bytes);
       seen = {now.usage.queued_bytes, now.lost_bytes};
     }

@@ -118,25 +118,37 @@ Result<void> read_usage(const DatapathMaps& maps, Snapshot& snapshot) {
   if (!entries) return entries.error();
   for (const auto& [key, usage] : entries.value())
     if (key.direction < GRANTD_DIRECTIONS) snapshot.usage[key.endpoint_id][key.direction].usage = usage;
-  if (snapshot.shaper.queue_ifindex == 0) return {};
+  if (snapshot.shaper.queue_ifindex == 0) {  // what has no queue loses nothing in one
+    for (auto& [endpoint_id, pair] : snapshot.usage)
+      for (UsageState& state : pair) state.lost_bytes = 0;
+    return {};
+  }
+  const bool all_in = nothing_left_to_receive(kPatience);
   auto backlogs = read_backlogs(snapshot.shaper.queue_ifindex);
   if (!backlogs) return backlogs.error();
   auto queues = maps.queue.entries();
   if (!queues) return queues.error();
   const auto& waiting = backlogs.value().bytes;
+  std::set<std::pair<std::uint32_t, std::uint32_t>> unknown;  // whose class was not told
   for (const auto& [endpoint_id, queue] : queues.value())
-    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS})
-      if (const auto found = waiting.find(queue.class_id[direction] & 0xffff);
-          queue.class_id[direction] && found != waiting.end())
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
+      if (queue.class_id[direction] == 0) continue;
+      if (const auto found = waiting.find(queue.class_id[direction] & 0xffff); found != waiting.end())
         snapshot.usage[endpoint_id][direction].waiting_bytes = found->second;
-  if (!backlogs.value().whole || !nothing_left_to_receive(kPatience)) return {};
+      else
+        unknown.emplace(endpoint_id, direction);
+    }
+  if (!all_in || !backlogs.value().whole || !nothing_left_to_receive(kPatience)) return {};
   auto later = maps.usage.entries();
   if (!later) return later.error();
   for (const auto& [key, usage] : later.value()) {
-    if (key.direction >= GRANTD_DIRECTIONS) continue;
-    UsageState& state = snapshot.usage[key.endpoint_id][key.direction];
+    const auto found = snapshot.usage.find(key.endpoint_id);
+    if (key.direction >= GRANTD_DIRECTIONS || found == snapshot.usage.end() ||
+        unknown.contains({key.endpoint_id, key.direction}))
+      continue;
+    UsageState& state = found->second[key.direction];
     const std::uint64_t accounted = usage.returned_bytes + state.waiting_bytes;
-    if (state.usage.queued_bytes > accounted) state.lost_bytes = state.usage.queued_bytes - accounted;
+    state.lost_bytes = state.usage.queued_bytes > accounted ? state.usage.queued_bytes - accounted : 0;
   }
   return {};
 }

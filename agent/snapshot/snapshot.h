@@ -15,6 +15,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,9 +42,10 @@ struct BucketState {
 struct UsageState {
   grantd_usage usage{};
   std::uint64_t waiting_bytes = 0;
-  // What the queue had no room for: never too much; too little by what went through the queue while it was read, which
-  // may be all of it. LostBytes makes a counter of it.
-  std::uint64_t lost_bytes = 0;
+  // What went into the queue and neither waits nor came back: no more than what is lost, and less by what went through
+  // while it was read. What waited when the limit was taken away or the Grant ended is among it. Nothing where packets
+  // may have been under way. LostBytes makes a counter of it.
+  std::optional<std::uint64_t> lost_bytes;
 };
 
 struct FlowEntry {

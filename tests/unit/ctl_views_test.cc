@@ -265,6 +265,7 @@ TEST(Top, ShowsWhatEachGuestTakesOfTheLimit) {
   after.clock.boot_ns += samples::kSecond;
   after.usage[1][GRANTD_EGRESS].usage = {2'500'000, 2000, 3'000'000, 2400, 2'500'000, 2000, 125'000, 100};
   after.usage[1][GRANTD_EGRESS].waiting_bytes = 375'000;
+  before.usage[1][GRANTD_EGRESS].lost_bytes = 0;
   after.usage[1][GRANTD_EGRESS].lost_bytes = 125'000;
   const std::string text = show_top(before, after, {}, kTable);
   EXPECT_THAT(text, testing::ContainsRegex("  bob-web +egress +20 Mbit/s +shared +20 % +2000 +- +2 Mbit/s +366"));

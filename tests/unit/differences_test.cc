@@ -15,12 +15,15 @@ using testing::IsEmpty;
 // Field by field on a real kernel: tests/netns/test_verify.py. Of any history: Plan.EveryStepOfEveryHistoryIsSafe.
 class DifferencesTest : public PlanTest {
  protected:
-  DifferencesTest() { converge(with_grant()); }
+  DifferencesTest() {
+    converge(with_grant());
+    said_.cpus = facts_.cpus;
+  }
   std::vector<std::string> between(const DesiredState& desired) {
     said_.policy = compile(desired, node_, time_);
     return differences(said_, model::records_of(kernel_));
   }
-  Said said_{{}, {}, true, 2};
+  Said said_;
 };
 
 TEST_F(DifferencesTest, NoneWhereNothingChanged) { EXPECT_THAT(between(with_grant()), IsEmpty()); }

@@ -12,7 +12,8 @@ inline Records records_of(const ModelKernel& kernel) {
   records.state = kernel.state();
   for (const auto& [rules_id, put] : kernel.all_rules()) {
     if (!records.state.rule_sets.contains(rules_id)) continue;
-    for (const auto& [key, ranges] : put.rules) records.rules[rules_id][decode_rule_prefix(key)] = ranges;
+    for (const auto& [key, ranges] : put.rules)
+      records.rules[rules_id][{key.direction, key.family, decode_rule_prefix(key)}] = ranges;
     for (const auto& [key, ranges] : put.identity_rules)
       records.identity_rules[rules_id][{key.identity, key.direction}] = ranges;
   }

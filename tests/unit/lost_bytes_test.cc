@@ -8,7 +8,8 @@ namespace {
 class LostBytesTest : public testing::Test {
  protected:
   // What is said of a guest of which a look has seen so much.
-  std::uint64_t lost(std::uint64_t seen, std::uint32_t endpoint_id = 1, std::uint64_t queued = 5000) {
+  std::optional<std::uint64_t> lost(std::optional<std::uint64_t> seen, std::uint32_t endpoint_id = 1,
+                                    std::uint64_t queued = 5000) {
     Snapshot snapshot;
     UsageState& state = snapshot.usage[endpoint_id][GRANTD_EGRESS];
     state.usage.queued_bytes = queued;
@@ -20,9 +21,11 @@ class LostBytesTest : public testing::Test {
 };
 
 TEST_F(LostBytesTest, NeverGoDown) {
+  EXPECT_EQ(lost(std::nullopt), std::nullopt) << "not known yet";
   EXPECT_EQ(lost(500), 500U);
   EXPECT_EQ(lost(1000), 1000U);
   EXPECT_EQ(lost(0), 1000U);
+  EXPECT_EQ(lost(std::nullopt), 1000U);
   EXPECT_EQ(lost(1500), 1500U);
 }
 

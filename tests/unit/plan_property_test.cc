@@ -342,7 +342,9 @@ RC_GTEST_PROP(Plan, EveryStepOfOthersMayFailAndAGrantGoesOn, ()) {
 // What grantctl verify says of it: nothing, but that of a Grant whose newest version is refused an older one is in
 // force.
 void check_verified(const ModelKernel& kernel, const CompiledPolicy& compiled, unsigned cpus) {
-  Said said{compiled, {}, true, cpus};
+  Said said;
+  said.policy = compiled;
+  said.cpus = cpus;
   for (const RefusedGrant& grant : compiled.refused) said.refused[grant.key] = grant.why;
   auto wrong = differences(said, records_of(kernel));
   std::erase_if(wrong, [](const std::string& line) { return line.find("an older version in force") != line.npos; });

@@ -6,7 +6,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
+#include <set>
+#include <tuple>
 
 namespace grantd {
 
@@ -33,7 +34,9 @@ std::string ranges_text(const grantd_ranges& ranges) {
 class Comparison {
  public:
   Comparison(const Said& said, const Records& found) : said_(said), found_(found), state_(found.state) {
-    for (const auto& [slot, name] : state_.slot_names) slots_[text_of(name.grant)] = slot;
+    for (const auto& [slot, name] : state_.slot_names)
+      if (!slots_.emplace(text_of(name.grant), slot).second)
+        lines_.push_back("Grant " + text_of(name.grant) + ": has more than one slot");
     for (const auto& [number, name] : state_.identity_names) numbers_[name] = number;
     numbers_[{IdentityName::Kind::LocalNode, ""}] = GRANTD_IDENTITY_LOCAL_NODE;
   }
@@ -44,6 +47,9 @@ class Comparison {
     compare_guests();
     compare_prefixes();
     compare_uplinks();
+    if (found_.of_every_grant)
+      lines_.push_back("rules: " + std::to_string(found_.of_every_grant) +
+                       " that hold for every Grant; accepted: none");
     return std::move(lines_);
   }
 
@@ -60,6 +66,12 @@ class Comparison {
   std::uint32_t number_of(const IdentityName& name) const {
     const auto number = numbers_.find(name);
     return number == numbers_.end() ? GRANTD_IDENTITY_NOBODY : number->second;
+  }
+  // A name without a number is nobody to the datapath, and so no difference would be seen.
+  void compare_identity(const std::string& whose, const std::string& what, std::uint32_t number,
+                        const IdentityName& name) {
+    if (!numbers_.contains(name)) lines_.push_back(whose + ": " + what + ": " + name.name + " has no number");
+    compare(whose, what, identity_text(number), identity_text(number_of(name)));
   }
   std::string identity_text(std::uint32_t number) const {
     if (number == GRANTD_IDENTITY_NOBODY) return "nobody";
@@ -110,15 +122,15 @@ class Comparison {
   void compare_policy(const std::string& whose, const CompiledGrant& grant, std::uint32_t slot,
                       const grantd_policy& policy) {
     compare(whose, "not_before_ns", time_text_of(policy.not_before_ns), time_text_of(grant.not_before));
-    compare(whose, "not_after_ns", time_text_of(policy.not_after_ns), time_text_of(grant.not_after));
+    if (policy.not_after_ns > said_.now || grant.not_after > said_.now)
+      compare(whose, "not_after_ns", time_text_of(policy.not_after_ns), time_text_of(grant.not_after));
     compare(whose, "end_reason", reason_label(policy.end_reason), reason_label(grant.end_reason));
     compare(whose, "slot", policy.slot, slot);
     const std::tuple<const char*, std::uint32_t, IdentityName> identities[] = {
         {"identity", policy.identity, {IdentityName::Kind::Grant, grant.key}},
         {"grantor_identity", policy.grantor_identity, {IdentityName::Kind::Realm, grant.grantor}},
         {"grantee_identity", policy.grantee_identity, {IdentityName::Kind::Realm, grant.grantee}}};
-    for (const auto& [what, number, name] : identities)
-      compare(whose, what, identity_text(number), identity_text(number_of(name)));
+    for (const auto& [what, number, name] : identities) compare_identity(whose, what, number, name);
     for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
       const grantd_limit &limit = policy.limit[direction], wanted = encode_limit(grant.limit[direction], said_.cpus);
       const std::string of = std::string("limit of ") + direction_name(direction) + ", ";
@@ -139,7 +151,8 @@ class Comparison {
         lines_.push_back(whose + ": the rule for " + text(key) + " is not there; by the manifests " +
                          ranges_text(ranges));
       else if (!same_bytes(found->second, ranges))
-        compare(whose, "the rule for " + text(key), ranges_text(found->second), ranges_text(ranges));
+        lines_.push_back(whose + ": the rule for " + text(key) + " is " + ranges_text(found->second) +
+                         "; by the manifests " + ranges_text(ranges));
     }
     for (const auto& [key, ranges] : in_force)
       if (!wanted.contains(key))
@@ -154,9 +167,14 @@ class Comparison {
   }
 
   void compare_rules(const std::string& whose, const CompiledGrant& grant, std::uint32_t rules_id) {
-    std::map<IpPrefix, grantd_ranges> wanted;
-    for (const CompiledRule& rule : grant.rules) wanted[rule.prefix] = encode_ranges(rule.ranges, rule.protected_range);
-    compare_ranges(whose, of_id(found_.rules, rules_id), wanted, [](const IpPrefix& prefix) { return prefix.text(); });
+    std::map<RuleKey, grantd_ranges> wanted;
+    for (const CompiledRule& rule : grant.rules)
+      wanted[{GRANTD_EGRESS, static_cast<std::uint8_t>(rule.prefix.address.family), rule.prefix}] =
+          encode_ranges(rule.ranges, rule.protected_range);
+    compare_ranges(whose, of_id(found_.rules, rules_id), wanted, [](const RuleKey& key) {
+      return key.prefix.text() +
+             (key.direction == GRANTD_EGRESS ? "" : std::string(", ") + direction_name(key.direction));
+    });
   }
 
   void compare_identity_rules(const std::string& whose, const CompiledGrant& grant, std::uint32_t rules_id) {
@@ -187,12 +205,13 @@ class Comparison {
     std::set<std::uint32_t> interfaces;
     std::set<std::uint64_t> cgroups;
     for (const CompiledEndpoint& guest : said_.policy.endpoints) {
-      if (guest.host_network) {
+      if (guest.cgroup_id) {
         cgroups.insert(guest.cgroup_id);
-        compare_guest(guest, "cgroup " + std::to_string(guest.cgroup_id), state_.host_guests, guest.cgroup_id);
-      } else {
+        compare_guest(guest, "cgroup " + std::to_string(guest.cgroup_id), state_.host_guests, guest.cgroup_id, 0);
+      }
+      if (!guest.host_network) {
         interfaces.insert(guest.ifindex);
-        compare_guest(guest, guest.interface, state_.endpoints, guest.ifindex);
+        compare_guest(guest, guest.interface, state_.endpoints, guest.ifindex, guest.ifindex);
       }
     }
     for (const auto& [ifindex, record] : state_.endpoints)
@@ -208,7 +227,7 @@ class Comparison {
 
   template <typename Key>
   void compare_guest(const CompiledEndpoint& guest, const std::string& where,
-                     const std::map<Key, grantd_endpoint>& records, const Key& key) {
+                     const std::map<Key, grantd_endpoint>& records, const Key& key, std::uint32_t ifindex) {
     const std::string whose = "guest " + guest.guest;
     const auto found = records.find(key);
     if (found == records.end()) {
@@ -217,12 +236,15 @@ class Comparison {
     }
     const grantd_endpoint &record = found->second, wanted = encode_endpoint(guest);
     const auto slot = slots_.find(guest.grant);
-    compare(whose, "its Grant", slot_text(record.slot), slot_text(slot == slots_.end() ? 0 : slot->second));
+    const std::uint32_t wanted_slot = slot == slots_.end() ? 0 : slot->second;
+    if (record.slot != wanted_slot)
+      lines_.push_back(whose + ": its Grant in the record of " + where + " is " + slot_text(record.slot) +
+                       "; by the manifests " + slot_text(wanted_slot));
     const auto name = state_.guests.find(record.endpoint_id);
     compare(whose, "the name of " + where,
             name == state_.guests.end() ? "not there" : text_of(name->second.guest) + " " + text_of(name->second.uid),
             guest.guest + " " + guest.uid);
-    compare(whose, "ifindex", record.ifindex, wanted.ifindex);
+    compare(whose, "ifindex", record.ifindex, ifindex);
     compare(whose, "flags", record.flags, wanted.flags);
     compare(whose, "mac", mac_text(record), mac_text(wanted));
     compare(whose, "addresses", addresses_text(record), addresses_text(wanted));
@@ -236,15 +258,19 @@ class Comparison {
     std::copy(std::begin(record.mac), std::end(record.mac), mac.bytes.begin());
     return mac.text();
   }
-  static std::string addresses_text(const grantd_endpoint& record) {
-    std::string text;
+  static std::vector<IpAddress> addresses_of(const grantd_endpoint& record) {
+    std::vector<IpAddress> addresses;
     for (const std::uint32_t address : record.ipv4) {
-      IpAddress ipv4;
+      IpAddress& ipv4 = addresses.emplace_back();
       ipv4.family = Family::IPv4;
       std::memcpy(ipv4.bytes.data(), &address, sizeof(address));
-      text += (text.empty() ? "" : ", ") + ipv4.text();
     }
-    for (const grantd_address& address : record.ipv6) text += ", " + IpAddress::from_mapped(address).text();
+    for (const grantd_address& address : record.ipv6) addresses.push_back(IpAddress::from_mapped(address));
+    return addresses;
+  }
+  static std::string addresses_text(const grantd_endpoint& record) {
+    std::string text;
+    for (const IpAddress& each : addresses_of(record)) text += (text.empty() ? "" : ", ") + each.text();
     return text;
   }
   static std::string gateways_text(const grantd_endpoint& record) {
@@ -262,6 +288,9 @@ class Comparison {
     std::map<PrefixKey, std::uint32_t> wanted;
     for (const CompiledPrefix& each : said_.policy.prefixes)
       wanted[{each.uplink_class, each.prefix}] = number_of(each.identity);
+    for (const CompiledPrefix& each : said_.policy.prefixes)
+      if (each.identity.kind != IdentityName::Kind::Nobody && !numbers_.contains(each.identity))
+        lines_.push_back("addresses: " + each.prefix.text() + ": " + each.identity.name + " has no number");
     const auto text = [](const PrefixKey& key) {
       const std::string from = key.uplink_class == GRANTD_UPLINK_DESTINATION
                                    ? "as a destination"
@@ -274,7 +303,7 @@ class Comparison {
               identity_text(number));
     }
     for (const auto& [key, number] : state_.prefixes)
-      if (!wanted.contains(key) && (said_.guests || !is_guests(number)))
+      if (!wanted.contains(key) && (said_.guests || !(is_guests(number) || is_guests_address(key.prefix))))
         compare("addresses", text(key), identity_text(number), "not there");
   }
 
@@ -283,9 +312,21 @@ class Comparison {
     return name != state_.identity_names.end() && name->second.kind == IdentityName::Kind::Grant;
   }
 
+  // A guest has no Realm's address, so a hole is carved for one that has.
+  bool is_guests_address(const IpPrefix& prefix) const {
+    return prefix.length == prefix.address.bits() &&
+           std::any_of(state_.endpoints.begin(), state_.endpoints.end(), [&](const auto& each) {
+             const auto addresses = addresses_of(each.second);
+             return std::find(addresses.begin(), addresses.end(), prefix.address) != addresses.end();
+           });
+  }
+
   void compare_uplinks() {
     std::map<std::uint32_t, const CompiledUplink*> wanted;
-    for (const CompiledUplink& each : said_.policy.uplinks) wanted[each.ifindex] = &each;
+    // Without guests nobody knows which interfaces are theirs, but from their records.
+    for (const CompiledUplink& each : said_.policy.uplinks)
+      if (said_.guests || !(state_.endpoints.contains(each.ifindex) || said_.bridges.contains(each.ifindex)))
+        wanted[each.ifindex] = &each;
     for (const auto& [ifindex, uplink] : wanted) {
       const std::string whose = "uplink " + uplink->interface;
       const auto found = state_.uplinks.find(ifindex);

@@ -11,8 +11,6 @@
 #include "agent/plan/in_force.h"
 #include "crd-sync/manifest_directory.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <string_view>
 
@@ -27,7 +25,7 @@ Limits limits_of(const Bounds& bounds) {
   limits.rules = bounds[GRANTD_BOUND_RULES].most;
   limits.prefixes = bounds[GRANTD_BOUND_REALM_PREFIXES].most;
   limits.identities = bounds[GRANTD_BOUND_IDENTITIES].most;
-  limits.flows = bounds[GRANTD_BOUND_FLOWS].most;
+  limits.flows_per_grant = 0;  // room for flows is not looked at: a Grant that the agent has none for is not in force
   return limits;
 }
 
@@ -36,6 +34,10 @@ Result<NodeFacts> node_facts(const DesiredState& desired, const RunSettings& set
   auto interfaces = read_interfaces();
   if (!interfaces) return interfaces.error();
   node.interfaces = std::move(interfaces).value();
+  std::erase_if(node.interfaces, [&](const InterfaceFact& each) {
+    return each.ifindex == state.shaper_record.queue_ifindex || each.ifindex == state.shaper_record.release_ifindex;
+  });
+  keep_macs(state, node.interfaces);
   auto routes = read_local_routes();
   if (!routes) return routes.error();
   node.local_routes = std::move(routes).value();
@@ -51,12 +53,13 @@ Result<NodeFacts> node_facts(const DesiredState& desired, const RunSettings& set
 }
 
 // By the clock as the agent reckoned with it last, so that what it wrote down comes out again.
-Result<TimeFacts> time_facts(const std::string& state_dir, const KernelState& state) {
+Result<TimeFacts> time_facts(const std::string& state_dir, const RunSettings& settings, const KernelState& state) {
   auto latched = LatchFile(state_dir).load();
   if (!latched) return latched.error();
   Latches& latches = latched.value();
   TimeFacts time;
   time.boot_now = boot_now();
+  time.trusted = settings.clock_trusted;
   time.now = WallTime(std::chrono::nanoseconds(time.boot_now + state.node.boot_to_wall_ns));
   time.highest_seen = latches.highest_seen;
   time.revoked_at = std::move(latches.revoked_at);
@@ -71,13 +74,20 @@ Result<Records> read_all_records(const DatapathMaps& maps) {
   Records records;
   if (auto done = read_records(maps, records.state); !done) return done.error();
   auto done = maps.rule.for_each([&](const grantd_rule_key& key, const grantd_ranges& ranges) {
-    records.rules[key.rules_id][decode_rule_prefix(key)] = ranges;
+    if (key.prefixlen < GRANTD_RULE_KEY_FIXED_BITS) records.of_every_grant++;
+    records.rules[key.rules_id][{key.direction, key.family, decode_rule_prefix(key)}] = ranges;
   });
   if (done)
     done = maps.idrule.for_each([&](const grantd_idrule_key& key, const grantd_ranges& ranges) {
       records.identity_rules[key.rules_id][{key.identity, key.direction}] = ranges;
     });
   if (!done) return done.error();
+  auto shaper = maps.shaper.find(0);
+  if (!shaper) return shaper.error();
+  if (shaper.value()) records.state.shaper_record = *shaper.value();
+  // Whether our programs stand there is asked of the kernel by itself (hangs_together.h).
+  for (const auto& [ifindex, endpoint] : records.state.endpoints)
+    for (Hook hook : kGuestHooks) records.state.attachments.insert({hook, ifindex, 0});
   return records;
 }
 
@@ -88,12 +98,15 @@ Result<Said> read_said(const std::string& manifests, const RunSettings& settings
   const DesiredState desired = load_manifests({manifests}, ranges);
   auto node = node_facts(desired, settings, records.state);
   if (!node) return node.error();
-  auto time = time_facts(state_dir, records.state);
+  auto time = time_facts(state_dir, settings, records.state);
   if (!time) return time.error();
   Said said;
   said.policy = compile(desired, node.value(), time.value(), limits_of(records.state.bounds));
   said.guests = !settings.manifests.empty();
-  said.cpus = static_cast<unsigned>(std::max(1L, sysconf(_SC_NPROCESSORS_CONF)));
+  said.cpus = configured_cpus();
+  said.now = time.value().boot_now;
+  for (const InterfaceFact& each : node.value().interfaces)
+    if (each.master && records.state.endpoints.contains(each.ifindex)) said.bridges.insert(each.master);
   constexpr std::string_view kPrefix = "Grant ";
   for (const Problem& problem : said.policy.problems)
     if (problem.severity == Severity::Error && problem.object.starts_with(kPrefix))

@@ -3,6 +3,7 @@
 #include "agent/ctl/console.h"
 #include "agent/ctl/verify/hangs_together.h"
 #include "agent/ctl/verify/said.h"
+#include "agent/ctl/view/page.h"
 #include "agent/snapshot/read_snapshot.h"
 #include "crd-sync/counted_text.h"
 
@@ -16,106 +17,113 @@ namespace grantd {
 
 namespace {
 
-// What an agent that runs needs at most to put a change in force.
-constexpr std::chrono::seconds kUnderWay{1};
+// Between looks at what an agent that runs may be about to put in force.
+constexpr std::chrono::seconds kPause{1};
+constexpr int kLooks = 4;
 
 struct Looked {
+  std::string manifests;  // where they are; "": the API server has them
   std::vector<std::string> wrong;
   std::string counts;  // of what hangs together
-  std::string said;    // of what is as the manifests say; "" where none were read
+  std::string said;    // of what is as the manifests say
 };
-
-// What the agent at this pin root was told.
-Result<std::optional<RunSettings>> settings_here(const CtlOptions& options) {
-  auto settings = read_run_settings(options.state_dir);
-  if (settings && settings.value() && settings.value()->pin_root != options.pin_root)
-    return std::optional<RunSettings>();
-  return settings;
-}
 
 std::string said_text(const Said& said) {
   std::size_t rules = 0;
   for (const CompiledGrant& grant : said.policy.grants) rules += grant.rules.size() + grant.identity_rules.size();
   return counted_text(said.policy.grants.size(), "Grant") + " with " + counted_text(rules, "rule") + ", " +
          (said.guests ? counted_text(said.policy.endpoints.size(), "guest") + ", " : "") +
-         std::to_string(said.policy.prefixes.size()) + " prefixes" + ", " +
+         std::to_string(said.policy.prefixes.size()) + " addresses of Realms and guests, " +
          counted_text(said.policy.uplinks.size(), "uplink");
 }
 
-Result<Looked> look(const CtlOptions& options, const DatapathMaps& maps, const std::string& manifests,
-                    const RunSettings& settings) {
+// What the agent at this pin root was told. Without it nobody knows what a manifest becomes here.
+Result<RunSettings> settings_here(const CtlOptions& options) {
+  auto settings = read_run_settings(options.state_dir);
+  if (!settings) return settings.error();
+  if (!settings.value() || settings.value()->pin_root != options.pin_root)
+    return Error{options.state_dir + ": no agent of the pin root " + options.pin_root +
+                     " has left here what it was told; accepted: its --pin-root and --state-dir",
+                 0};
+  if (settings.value()->network_namespace != own_network_namespace())
+    return Error{"this is another network namespace than the agent's; accepted: its own", 0};
+  return std::move(*settings.value());
+}
+
+Result<Looked> look(const CtlOptions& options, const DatapathMaps& maps, const std::string& manifests) {
+  auto settings = settings_here(options);
+  if (!settings) return settings.error();
   auto snapshot = read_snapshot(maps, {});
   if (!snapshot) return snapshot.error();
   auto wrong = hangs_together(options.pin_root, maps, snapshot.value());
   if (!wrong) return wrong.error();
-  Looked looked{std::move(wrong).value(),
-                counted_text(snapshot.value().endpoints.size(), "guest") + ", " +
-                    counted_text(snapshot.value().uplinks.size(), "uplink"),
-                ""};
-  if (manifests.empty()) return looked;
+  Looked looked;
+  looked.manifests = manifests.empty() ? settings.value().manifests : manifests;
+  looked.wrong = std::move(wrong).value();
+  looked.counts = counted_text(snapshot.value().endpoints.size(), "guest") + ", " +
+                  counted_text(snapshot.value().uplinks.size(), "uplink");
+  if (looked.manifests.empty()) return looked;
   auto records = read_all_records(maps);
   if (!records) return records.error();
-  auto said = read_said(manifests, settings, options.state_dir, records.value());
+  auto said = read_said(looked.manifests, settings.value(), options.state_dir, records.value());
   if (!said) return said.error();
   for (std::string& each : differences(said.value(), records.value())) looked.wrong.push_back(std::move(each));
   looked.said = said_text(said.value());
   return looked;
 }
 
-// What one look sees may be a change under way, where an agent runs; what two see is wrong.
-Result<Looked> look_twice(const CtlOptions& options, const DatapathMaps& maps, const std::string& manifests,
-                          const RunSettings& settings) {
-  auto first = look(options, maps, manifests, settings);
-  if (!first || first.value().wrong.empty()) return first;
-  const auto held = is_pin_root_held(options.pin_root);
-  if (!held) return held.error();
-  if (!held.value()) return first;
-  std::this_thread::sleep_for(kUnderWay);
-  auto second = look(options, maps, manifests, settings);
-  if (!second) return second;
-  const std::vector<std::string>& before = first.value().wrong;
-  std::erase_if(second.value().wrong,
-                [&](const std::string& each) { return std::find(before.begin(), before.end(), each) == before.end(); });
-  return second;
+// What one look sees may be a change under way, where an agent runs; what all of them see is wrong.
+Result<Looked> look_again(const CtlOptions& options, const DatapathMaps& maps, const std::string& manifests) {
+  auto seen = look(options, maps, manifests);
+  for (int looks = 1; seen && !seen.value().wrong.empty() && looks < kLooks; looks++) {
+    const auto held = is_pin_root_held(options.pin_root);
+    if (!held) return held.error();
+    if (!held.value()) break;
+    std::this_thread::sleep_for(kPause);
+    const std::vector<std::string> before = std::move(seen.value().wrong);
+    seen = look(options, maps, manifests);
+    if (!seen) break;
+    std::erase_if(seen.value().wrong, [&](const std::string& each) {
+      return std::find(before.begin(), before.end(), each) == before.end();
+    });
+  }
+  return seen;
 }
 
-// Why there was nothing to compare with.
-std::string not_compared(const std::optional<RunSettings>& settings) {
-  return settings ? "the API server has them; accepted: --manifests with what kubectl says (see --help)"
-                  : "no agent has left here where they are; accepted: --manifests DIRECTORY";
+std::string text_of(const Looked& looked) {
+  std::string text;
+  for (const std::string& line : looked.wrong) text += line + "\n";
+  if (looked.wrong.empty())
+    text = "All records hang together, and every program is the first on its interface: " + looked.counts + ".\n";
+  if (looked.manifests.empty())
+    return text +
+           "Not compared with manifests: the API server has them; accepted: --manifests with what kubectl says "
+           "(see --help).\n";
+  if (looked.wrong.empty()) text += "What is in force is what " + looked.manifests + " says: " + looked.said + ".\n";
+  return text;
+}
+
+nlohmann::ordered_json json_of(const Looked& looked) {
+  nlohmann::ordered_json root = {{"manifests", nullptr}, {"wrong", looked.wrong}};
+  if (!looked.manifests.empty()) root["manifests"] = looked.manifests;
+  return root;
 }
 
 }  // namespace
 
 int run_verify(const CtlOptions& options, const std::string& manifests) {
-  const auto cannot = [](const Error& error) {
-    complain(error);
-    return kExitCannot;
-  };
   auto maps = DatapathMaps::open_pinned(options.pin_root);
-  if (!maps) return cannot(maps.error());
-  auto settings = settings_here(options);
-  if (!settings) return cannot(settings.error());
-  const RunSettings told = settings.value().value_or(RunSettings{options.pin_root, manifests, {}, {}, {}});
-  const std::string path = manifests.empty() ? told.manifests : manifests;
-  auto looked = look_twice(options, maps.value(), path, told);
-  if (!looked) return cannot(looked.error());
-  const auto& [wrong, counts, said] = looked.value();
-  std::string text;
-  if (options.style.output == Output::Json) {
-    nlohmann::ordered_json root = {{"manifests", nullptr}, {"wrong", wrong}};
-    if (!path.empty()) root["manifests"] = path;
-    text = root.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-  } else {
-    for (const std::string& line : wrong) text += line + "\n";
-    if (wrong.empty())
-      text = "All records hang together, and every program is the first on its interface: " + counts + ".\n";
-    if (path.empty())
-      text += "Not compared with manifests: " + not_compared(settings.value()) + ".\n";
-    else if (wrong.empty())
-      text += "What is in force is what " + path + " says: " + said + ".\n";
+  if (!maps) {
+    complain(maps.error());
+    return kExitCannot;
   }
-  return exit_after(text, wrong.empty() ? kExitOk : kExitNo);
+  const auto looked = look_again(options, maps.value(), manifests);
+  if (!looked) {
+    complain(looked.error());
+    return kExitCannot;
+  }
+  return exit_after(options.style.output == Output::Json ? json_text(json_of(looked.value())) : text_of(looked.value()),
+                    looked.value().wrong.empty() ? kExitOk : kExitNo);
 }
 
 }  // namespace grantd

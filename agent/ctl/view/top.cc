@@ -45,8 +45,9 @@ GuestRates rates_of(const Snapshot& before, const UsageState& now, std::uint32_t
                     std::uint64_t elapsed_ns) {
   UsageState old;
   if (const auto found = before.usage.find(endpoint_id); found != before.usage.end()) old = found->second[direction];
-  const std::uint64_t lost = per_second(old.usage.refused_bytes, now.usage.refused_bytes, elapsed_ns) +
-                             per_second(old.lost_bytes, now.lost_bytes, elapsed_ns);
+  const std::uint64_t lost =
+      per_second(old.usage.refused_bytes, now.usage.refused_bytes, elapsed_ns) +
+      (old.lost_bytes && now.lost_bytes ? per_second(*old.lost_bytes, *now.lost_bytes, elapsed_ns) : 0);
   return {8 * per_second(old.usage.allowed_bytes, now.usage.allowed_bytes, elapsed_ns),
           per_second(old.usage.allowed_packets, now.usage.allowed_packets, elapsed_ns), 8 * lost, now.waiting_bytes};
 }
