@@ -53,6 +53,17 @@ class Shell:
                               capture_output=True, text=True, timeout=300, check=False)
 
 
+def take_away(node):
+    """All of ours; kubectl's own wait has no end where it misses one."""
+    ours = ROOT / "deploy/grantd.yaml"
+    node.kubectl("delete", "-f", ours, "--ignore-not-found", "--wait=false")
+
+    def gone():
+        left = node.kubectl("get", "-f", ours, "--ignore-not-found", "--output=name", check=False)
+        return left.returncode == 0 and not left.stdout.strip()
+    wait_until(gone, "nothing of ours", 240, 0.5)
+
+
 @pytest.fixture
 def bare(node):
     """A cluster without anything of ours, also where the test before has failed half way."""
@@ -61,7 +72,7 @@ def bare(node):
     node.kubectl("delete", "pod", "site", "plain", "--ignore-not-found", "--grace-period=0", "--force")
     node.kubectl("delete", "node", "node2", "--ignore-not-found")
     node.kubectl("taint", "node", NAME, TAINT + "-", check=False)
-    node.kubectl("delete", "-f", ROOT / "deploy/grantd.yaml", "--ignore-not-found")
+    take_away(node)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +81,7 @@ def shell(node, tmp_path_factory):
     archive = node.directory / "reader.tar"
     write_image(archive, BUSYBOX, ["sh"])
     node.ctr("images", "import", archive)
-    node.kubectl("delete", "-f", ROOT / "deploy/grantd.yaml", "--ignore-not-found")
+    take_away(node)
     yield Shell(node, tmp_path_factory.mktemp("reader"))
     # Other tests have these.
     node.kubectl("apply", "-f", ROOT / "deploy/crds")

@@ -161,7 +161,7 @@ def test_what_it_was_told_counts_and_what_it_was_not(node, tmp_path):
     for path in node.agent.directory.glob("[rg]*.yaml"):
         (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     said = node.agent.ctl("verify", "--manifests", str(tmp_path))
-    assert "guest" not in said.stdout.splitlines()[-1] and str(tmp_path) in said.stdout, said.stdout + said.stderr
+    assert "1 guest, " not in said.stdout.splitlines()[-1] and str(tmp_path) in said.stdout, said.stdout + said.stderr
     (tmp_path / "elsewhere.yaml").write_text(manifest("Grant", "elsewhere", {
         "grantorRealm": "alice-home", "granteeRealm": "bob-home", "networkPolicy": {"egressAllowed": False}}, "keystone-system"), encoding="utf-8")
     assert verify(node, "--manifests", str(tmp_path)) == (0, []), "a Grant that governs nobody here is not missed"
