@@ -16,8 +16,7 @@ bool is_interface_name(std::string_view text);  // 1 to 15 bytes, as the kernel 
 
 inline constexpr std::string_view kAcceptedDnsSubdomain =
     "lower-case letters, digits and '-', in parts of at most 63 joined by '.', each beginning and ending with a letter "
-    "or "
-    "digit, at most 253 in all";
+    "or digit, at most 253 in all";
 inline constexpr std::string_view kAcceptedDnsLabel =
     "lower-case letters, digits and '-', beginning and ending with a letter or digit, at most 63";
 
