@@ -1,10 +1,7 @@
 #include "agent/handover/guest_namespaces.h"
 
-#include "crd-sync/api/json.h"
-#include "crd-sync/file_text.h"
+#include "agent/handover/state_file.h"
 #include "crd-sync/names.h"
-
-#include <cerrno>
 
 namespace grantd {
 
@@ -12,11 +9,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
 constexpr std::size_t kMaxBytes = 16 << 20, kMaxNamespaces = 100'000;
 
-Error damaged(const std::string& path, const std::string& what) {
-  return Error{path + ": is damaged: " + what + "; an agent that runs writes it anew within 30 s"};
+StateFile file_of(const std::string& state_dir) {
+  return {guest_namespaces_path(state_dir), kMaxBytes, 2 * kMaxNamespaces + 16,
+          "an agent that runs writes it anew within 30 s"};
 }
 
 // A list of names; false where it is none.
@@ -35,30 +32,24 @@ bool read_names(const json& root, const char* field, std::set<std::string>& name
 std::string guest_namespaces_path(const std::string& state_dir) { return state_dir + "/guest-namespaces.json"; }
 
 Result<std::optional<GuestNamespaces>> read_guest_namespaces(const std::string& state_dir) {
-  const std::string path = guest_namespaces_path(state_dir);
-  auto content = read_whole_file(path, kMaxBytes);
-  if (!content && content.error().error_number == ENOENT) return std::optional<GuestNamespaces>();
-  if (!content) return content.error();
-  const auto root = parse_json(content.value(), {.values = 2 * kMaxNamespaces + 16, .depth = 4});
-  if (!root || !root->is_object()) return damaged(path, "it is no JSON object");
-  if (const json* version = json_member(*root, "version"); version == nullptr || *version != kVersion)
-    return damaged(path, "its version is not " + std::to_string(kVersion));
+  const StateFile file = file_of(state_dir);
+  const auto read = file.read();
+  if (!read) return read.error();
+  const auto& root = read.value();
+  if (!root) return std::optional<GuestNamespaces>();
   GuestNamespaces namespaces;
   namespaces.pattern = json_text(*root, "pattern");
-  if (namespaces.pattern.empty()) return damaged(path, "'pattern' is no text");
+  if (namespaces.pattern.empty()) return file.damaged("'pattern' is no text");
   for (const auto& [field, names] : {std::pair{"guests", &namespaces.guests}, {"ordinary", &namespaces.ordinary}})
-    if (!read_names(*root, field, *names))
-      return damaged(path, std::string("'") + field + "' is no list of namespaces");
+    if (!read_names(*root, field, *names)) return file.damaged(std::string("'") + field + "' is no list of namespaces");
   return std::optional(std::move(namespaces));
 }
 
 Result<void> keep_guest_namespaces(const std::string& state_dir, const GuestNamespaces& wanted) {
   if (const auto there = read_guest_namespaces(state_dir); there && there.value() && *there.value() == wanted)
     return {};
-  const json root = {
-      {"version", kVersion}, {"pattern", wanted.pattern}, {"guests", wanted.guests}, {"ordinary", wanted.ordinary}};
-  return replace_file(guest_namespaces_path(state_dir),
-                      root.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  return file_of(state_dir).write(
+      {{"pattern", wanted.pattern}, {"guests", wanted.guests}, {"ordinary", wanted.ordinary}});
 }
 
 Result<void> disown_ordinary_namespaces(const std::string& state_dir) {

@@ -1,9 +1,7 @@
 #include "agent/handover/refusals.h"
 
-#include "crd-sync/api/json.h"
-#include "crd-sync/file_text.h"
+#include "agent/handover/state_file.h"
 
-#include <cerrno>
 #include <utility>
 
 namespace grantd {
@@ -12,12 +10,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
 constexpr std::size_t kMaxTextBytes = 1024;
 constexpr std::size_t kMaxBytes = kRefusalsKept * 16 * kMaxTextBytes;  // a byte takes six at most when it is escaped
 
-Error damaged(const std::string& path, const std::string& what) {
-  return Error{path + ": is damaged: " + what + "; an agent that runs writes it anew within 30 s", 0};
+StateFile file_of(const std::string& state_dir) {
+  return {refusals_path(state_dir), kMaxBytes, 8 * kRefusalsKept + 16, "an agent that runs writes it anew within 30 s"};
 }
 
 json list_of(const std::vector<Refusal>& refused) {
@@ -39,24 +36,21 @@ std::optional<Refusal> refusal_of(const json& entry) {
 std::string refusals_path(const std::string& state_dir) { return state_dir + "/refused.json"; }
 
 Result<std::optional<Refusals>> read_refusals(const std::string& state_dir) {
-  const std::string path = refusals_path(state_dir);
-  auto content = read_whole_file(path, kMaxBytes);
-  if (!content && content.error().error_number == ENOENT) return std::optional<Refusals>();
-  if (!content) return content.error();
-  const auto root = parse_json(content.value(), {.values = 8 * kRefusalsKept + 16, .depth = 4});
-  if (!root || !root->is_object()) return damaged(path, "it is no JSON object");
-  if (const json* version = json_member(*root, "version"); version == nullptr || *version != kVersion)
-    return damaged(path, "its version is not " + std::to_string(kVersion));
+  const StateFile file = file_of(state_dir);
+  const auto read = file.read();
+  if (!read) return read.error();
+  const auto& root = read.value();
+  if (!root) return std::optional<Refusals>();
   Refusals refusals;
   refusals.pin_root = json_text(*root, "pin_root");
   const json* more = json_member(*root, "more");
-  if (more == nullptr || !more->is_number_unsigned()) return damaged(path, "'more' is no number");
+  if (more == nullptr || !more->is_number_unsigned()) return file.damaged("'more' is no number");
   refusals.more = more->get<std::uint64_t>();
   const json* list = json_member(*root, "refused");
-  if (list == nullptr || !list->is_array()) return damaged(path, "'refused' is no list");
+  if (list == nullptr || !list->is_array()) return file.damaged("'refused' is no list");
   for (const json& entry : *list) {
     auto refusal = refusal_of(entry);
-    if (!refusal) return damaged(path, "'refused' has an entry without kind or name");
+    if (!refusal) return file.damaged("'refused' has an entry without kind or name");
     refusals.refused.push_back(std::move(*refusal));
   }
   return std::optional(std::move(refusals));
@@ -70,11 +64,8 @@ Result<void> keep_refusals(const std::string& state_dir, Refusals wanted) {
   for (Refusal& each : wanted.refused)
     if (each.why.size() > kMaxTextBytes) each.why.resize(kMaxTextBytes);
   if (const auto there = read_refusals(state_dir); there && there.value() && *there.value() == wanted) return {};
-  const json root = {{"version", kVersion},
-                     {"pin_root", wanted.pin_root},
-                     {"refused", list_of(wanted.refused)},
-                     {"more", wanted.more}};
-  return replace_file(refusals_path(state_dir), root.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  return file_of(state_dir).write(
+      {{"pin_root", wanted.pin_root}, {"refused", list_of(wanted.refused)}, {"more", wanted.more}});
 }
 
 }  // namespace grantd

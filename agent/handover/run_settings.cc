@@ -1,11 +1,8 @@
 #include "agent/handover/run_settings.h"
 
-#include "crd-sync/api/json.h"
-#include "crd-sync/file_text.h"
+#include "agent/handover/state_file.h"
 
 #include <sys/stat.h>
-
-#include <cerrno>
 
 namespace grantd {
 
@@ -13,11 +10,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
 constexpr std::size_t kMaxEntries = 4096, kMaxBytes = 1 << 20;
 
-Error damaged(const std::string& path, const std::string& what) {
-  return Error{path + ": is damaged: " + what + "; an agent that starts writes it anew", 0};
+StateFile file_of(const std::string& state_dir) {
+  return {run_settings_path(state_dir), kMaxBytes, 4 * kMaxEntries, "an agent that starts writes it anew"};
 }
 
 json list_of(const std::vector<IpPrefix>& prefixes) {
@@ -59,26 +55,23 @@ std::uint64_t own_network_namespace() {
 std::string run_settings_path(const std::string& state_dir) { return state_dir + "/settings.json"; }
 
 Result<std::optional<RunSettings>> read_run_settings(const std::string& state_dir) {
-  const std::string path = run_settings_path(state_dir);
-  auto content = read_whole_file(path, kMaxBytes);
-  if (!content && content.error().error_number == ENOENT) return std::optional<RunSettings>();
-  if (!content) return content.error();
-  const auto root = parse_json(content.value(), {.values = 4 * kMaxEntries, .depth = 4});
-  if (!root || !root->is_object()) return damaged(path, "it is no JSON object");
-  if (const json* version = json_member(*root, "version"); version == nullptr || *version != kVersion)
-    return damaged(path, "its version is not " + std::to_string(kVersion));
+  const StateFile file = file_of(state_dir);
+  const auto read = file.read();
+  if (!read) return read.error();
+  const auto& root = read.value();
+  if (!root) return std::optional<RunSettings>();
   RunSettings settings;
   settings.pin_root = json_text(*root, "pin_root");
   settings.manifests = json_text(*root, "manifests");
   if (!read_prefixes(json_member(*root, "pod_cidrs"), settings.pod_cidrs) ||
       !read_prefixes(json_member(*root, "service_cidrs"), settings.service_cidrs))
-    return damaged(path, "'pod_cidrs' or 'service_cidrs' is no list of prefixes");
+    return file.damaged("'pod_cidrs' or 'service_cidrs' is no list of prefixes");
   if (!read_uplinks(json_member(*root, "uplinks"), settings))
-    return damaged(path, "'uplinks' is no list of interfaces with their classes");
+    return file.damaged("'uplinks' is no list of interfaces with their classes");
   const json* space = json_member(*root, "network_namespace");
   const json* trusted = json_member(*root, "clock_trusted");
   if (space == nullptr || !space->is_number_unsigned() || trusted == nullptr || !trusted->is_boolean())
-    return damaged(path, "'network_namespace' is no number, or 'clock_trusted' neither true nor false");
+    return file.damaged("'network_namespace' is no number, or 'clock_trusted' neither true nor false");
   settings.network_namespace = space->get<std::uint64_t>();
   settings.clock_trusted = trusted->get<bool>();
   return std::optional(std::move(settings));
@@ -89,15 +82,13 @@ Result<void> keep_run_settings(const std::string& state_dir, const RunSettings& 
   json uplinks = json::array();
   for (const auto& [glob, uplink_class] : wanted.uplinks)
     uplinks.push_back({{"interface", glob}, {"class", static_cast<unsigned>(uplink_class)}});
-  const json root = {{"version", kVersion},
-                     {"pin_root", wanted.pin_root},
-                     {"manifests", wanted.manifests},
-                     {"pod_cidrs", list_of(wanted.pod_cidrs)},
-                     {"service_cidrs", list_of(wanted.service_cidrs)},
-                     {"uplinks", uplinks},
-                     {"network_namespace", wanted.network_namespace},
-                     {"clock_trusted", wanted.clock_trusted}};
-  return replace_file(run_settings_path(state_dir), root.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  return file_of(state_dir).write({{"pin_root", wanted.pin_root},
+                                   {"manifests", wanted.manifests},
+                                   {"pod_cidrs", list_of(wanted.pod_cidrs)},
+                                   {"service_cidrs", list_of(wanted.service_cidrs)},
+                                   {"uplinks", uplinks},
+                                   {"network_namespace", wanted.network_namespace},
+                                   {"clock_trusted", wanted.clock_trusted}});
 }
 
 }  // namespace grantd

@@ -114,6 +114,25 @@ grantd_endpoint encode_endpoint(const CompiledEndpoint& endpoint) {
   return record;
 }
 
+std::vector<IpAddress> decode_addresses(const grantd_endpoint& record) {
+  std::vector<IpAddress> addresses;
+  for (const __u32 ipv4 : record.ipv4) {
+    IpAddress& address = addresses.emplace_back(IpAddress{Family::IPv4, {}});
+    std::memcpy(address.bytes.data(), &ipv4, sizeof(ipv4));
+  }
+  for (const grantd_address& ipv6 : record.ipv6) {
+    IpAddress& address = addresses.emplace_back(IpAddress{Family::IPv6, {}});
+    std::memcpy(address.bytes.data(), ipv6.bytes, sizeof(ipv6.bytes));
+  }
+  return addresses;
+}
+
+MacAddress decode_mac(const grantd_endpoint& record) {
+  MacAddress mac;
+  std::copy(std::begin(record.mac), std::end(record.mac), mac.bytes.begin());
+  return mac;
+}
+
 grantd_slotname encode_slot_name(const CompiledGrant& grant) {
   auto record = zeroed<grantd_slotname>();
   copy_text(record.grant, grant.key);

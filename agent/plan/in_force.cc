@@ -1,9 +1,8 @@
 #include "agent/plan/in_force.h"
 
 #include "agent/compile/room.h"
+#include "agent/plan/encode.h"
 #include "maps/fixed_text.h"
-
-#include <algorithm>
 
 namespace grantd {
 
@@ -42,7 +41,7 @@ void keep_macs(const KernelState& kernel, std::vector<InterfaceFact>& interfaces
     const auto endpoint = kernel.endpoints.find(interface.ifindex);
     const bool attached = kernel.stands_on(interface.ifindex);
     if (interface.master == 0 || !interface.peer_mac || endpoint == kernel.endpoints.end() || !attached) continue;
-    std::copy(std::begin(endpoint->second.mac), std::end(endpoint->second.mac), interface.peer_mac->bytes.begin());
+    interface.peer_mac = decode_mac(endpoint->second);
   }
 }
 

@@ -1,31 +1,16 @@
 #include "agent/ctl/explain/ends.h"
 
+#include "agent/ctl/view/common.h"
 #include "agent/ctl/view/views.h"
 #include "maps/fixed_text.h"
 
-#include <cstring>
 #include <set>
 
 namespace grantd {
 namespace {
 
-std::vector<IpAddress> own_addresses(const grantd_endpoint& endpoint) {
-  std::vector<IpAddress> addresses;
-  for (const __u32 ipv4 : endpoint.ipv4) {
-    IpAddress address;
-    std::memcpy(address.bytes.data(), &ipv4, sizeof(ipv4));
-    if (ipv4 != 0) addresses.push_back(address);
-  }
-  for (const grantd_address& ipv6 : endpoint.ipv6) {
-    IpAddress address{Family::IPv6, {}};
-    std::memcpy(address.bytes.data(), ipv6.bytes, sizeof(ipv6.bytes));
-    if (address != IpAddress{Family::IPv6, {}}) addresses.push_back(address);
-  }
-  return addresses;
-}
-
 std::optional<IpAddress> first_of(const grantd_endpoint& endpoint, Family family) {
-  for (const IpAddress& address : own_addresses(endpoint))
+  for (const IpAddress& address : used_addresses(endpoint))
     if (address.family == family) return address;
   return std::nullopt;
 }
@@ -50,7 +35,7 @@ Result<ResolvedEnd> find_guest(const Snapshot& snapshot, const std::string& name
 Result<ResolvedEnd> resolve(const Snapshot& snapshot, const End& end) {
   if (!end.guest.empty()) return find_guest(snapshot, end.guest);
   for (const auto& [ifindex, endpoint] : snapshot.endpoints)
-    for (const IpAddress& own : own_addresses(endpoint))
+    for (const IpAddress& own : used_addresses(endpoint))
       if (own == *end.address) return ResolvedEnd{guest_name(snapshot, endpoint.endpoint_id), &endpoint, own};
   return ResolvedEnd{"", nullptr, *end.address};
 }

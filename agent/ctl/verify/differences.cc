@@ -1,11 +1,10 @@
 #include "agent/ctl/verify/differences.h"
 
+#include "agent/ctl/view/common.h"
 #include "agent/plan/encode.h"
 #include "agent/snapshot/snapshot.h"
-#include "crd-sync/destination.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 #include <tuple>
 
@@ -18,17 +17,14 @@ std::string time_text_of(BootNanoseconds time) {
 }
 
 std::string ranges_text(const grantd_ranges& ranges) {
-  std::string text;
+  std::vector<std::string> texts;
   for (std::size_t index = 0; index < std::min<std::size_t>(ranges.count, GRANTD_RANGES_PER_RULE); index++) {
     const grantd_range& range = ranges.range[index];
-    const char* name = range.protocol == 0 ? "all" : protocol_name(range.protocol);
-    text += (text.empty() ? "" : ", ") + std::to_string(range.low) +
-            (range.high == range.low ? "" : "-" + std::to_string(range.high)) + "/" +
-            (name ? name : std::to_string(range.protocol)) +
-            (range.source ? " by destination " + std::to_string(range.source) : " by default");
+    texts.push_back(std::to_string(range.low) + (range.high == range.low ? "" : "-" + std::to_string(range.high)) +
+                    "/" + (range.protocol ? protocol_text(range.protocol) : "all") +
+                    (range.source ? " by destination " + std::to_string(range.source) : " by default"));
   }
-  if (text.empty()) text = "nothing";
-  return ranges.protected_range ? text + " (protected)" : text;
+  return (texts.empty() ? "nothing" : joined(texts, ", ")) + (ranges.protected_range ? " (protected)" : "");
 }
 
 class Comparison {
@@ -246,38 +242,22 @@ class Comparison {
             guest.guest + " " + guest.uid);
     compare(whose, "ifindex", record.ifindex, ifindex);
     compare(whose, "flags", record.flags, wanted.flags);
-    compare(whose, "mac", mac_text(record), mac_text(wanted));
+    compare(whose, "mac", decode_mac(record).text(), decode_mac(wanted).text());
     compare(whose, "addresses", addresses_text(record), addresses_text(wanted));
     compare(whose, "link_local", IpAddress::from_mapped(record.link_local).text(),
             IpAddress::from_mapped(wanted.link_local).text());
     compare(whose, "gateway", gateways_text(record), gateways_text(wanted));
   }
 
-  static std::string mac_text(const grantd_endpoint& record) {
-    MacAddress mac;
-    std::copy(std::begin(record.mac), std::end(record.mac), mac.bytes.begin());
-    return mac.text();
-  }
-  static std::vector<IpAddress> addresses_of(const grantd_endpoint& record) {
-    std::vector<IpAddress> addresses;
-    for (const std::uint32_t address : record.ipv4) {
-      IpAddress& ipv4 = addresses.emplace_back();
-      ipv4.family = Family::IPv4;
-      std::memcpy(ipv4.bytes.data(), &address, sizeof(address));
-    }
-    for (const grantd_address& address : record.ipv6) addresses.push_back(IpAddress::from_mapped(address));
-    return addresses;
-  }
   static std::string addresses_text(const grantd_endpoint& record) {
-    std::string text;
-    for (const IpAddress& each : addresses_of(record)) text += (text.empty() ? "" : ", ") + each.text();
-    return text;
+    std::vector<std::string> texts;
+    for (const IpAddress& each : decode_addresses(record)) texts.push_back(each.text());
+    return joined(texts, ", ");
   }
   static std::string gateways_text(const grantd_endpoint& record) {
-    std::string text;
-    for (const grantd_address& address : record.gateway)
-      text += (text.empty() ? "" : ", ") + IpAddress::from_mapped(address).text();
-    return text;
+    std::vector<std::string> texts;
+    for (const grantd_address& each : record.gateway) texts.push_back(IpAddress::from_mapped(each).text());
+    return joined(texts, ", ");
   }
 
   void compare_prefixes() {
@@ -316,7 +296,7 @@ class Comparison {
   bool is_guests_address(const IpPrefix& prefix) const {
     return prefix.length == prefix.address.bits() &&
            std::any_of(state_.endpoints.begin(), state_.endpoints.end(), [&](const auto& each) {
-             const auto addresses = addresses_of(each.second);
+             const auto addresses = used_addresses(each.second);
              return std::find(addresses.begin(), addresses.end(), prefix.address) != addresses.end();
            });
   }

@@ -1,16 +1,15 @@
 #include "agent/ctl/view/common.h"
 
 #include "agent/ctl/view/units.h"
+#include "agent/plan/encode.h"
 #include "crd-sync/destination.h"
 #include "crd-sync/problem.h"
-#include "maps/address.h"
 
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
-#include <cstring>
 
 namespace grantd {
 
@@ -21,20 +20,15 @@ Colour state_colour(grantd_reason standing) {
   return standing == GRANTD_REASON_POLICY_MISSING ? Colour::Bad : Colour::Warning;
 }
 
+std::vector<IpAddress> used_addresses(const grantd_endpoint& endpoint) {
+  std::vector<IpAddress> addresses = decode_addresses(endpoint);
+  std::erase_if(addresses, [](const IpAddress& each) { return each == IpAddress{each.family, {}}; });
+  return addresses;
+}
+
 std::vector<std::string> addresses_of(const grantd_endpoint& endpoint) {
   std::vector<std::string> texts;
-  for (const __u32 ipv4 : endpoint.ipv4) {
-    if (ipv4 == 0) continue;
-    IpAddress address;
-    std::memcpy(address.bytes.data(), &ipv4, sizeof(ipv4));
-    texts.push_back(address.text());
-  }
-  for (const grantd_address& ipv6 : endpoint.ipv6) {
-    IpAddress address;
-    address.family = Family::IPv6;
-    std::memcpy(address.bytes.data(), ipv6.bytes, sizeof(ipv6.bytes));
-    if (address != IpAddress{Family::IPv6, {}}) texts.push_back(address.text());
-  }
+  for (const IpAddress& each : used_addresses(endpoint)) texts.push_back(each.text());
   return texts;
 }
 

@@ -4,6 +4,7 @@
 #include "agent/ctl/view/table.h"
 #include "agent/handover/refusals.h"
 #include "agent/snapshot/snapshot.h"
+#include "maps/address.h"
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -16,7 +17,8 @@ namespace grantd {
 std::string state_name(grantd_reason standing);
 Colour state_colour(grantd_reason standing);
 
-std::vector<std::string> addresses_of(const grantd_endpoint& endpoint);
+std::vector<IpAddress> used_addresses(const grantd_endpoint& endpoint);
+std::vector<std::string> addresses_of(const grantd_endpoint& endpoint);  // the same as texts
 std::string joined(const std::vector<std::string>& texts, const char* between);
 std::string position_text(const std::string& file, std::uint32_t line);  // "FILE:LINE"; "" without a file
 

@@ -1,6 +1,6 @@
 #include "agent/ctl/view/common.h"
 #include "agent/ctl/view/views.h"
-#include "maps/address.h"
+#include "agent/plan/encode.h"
 #include "maps/fixed_text.h"
 
 #include <nlohmann/json.hpp>
@@ -31,9 +31,7 @@ EndpointRow row_of(const Snapshot& snapshot, const grantd_endpoint& endpoint, st
   row.slot = endpoint.slot;
   row.cgroup = cgroup;
   row.host_network = (endpoint.flags & GRANTD_ENDPOINT_HOST_NETWORK) != 0;
-  MacAddress mac;
-  std::copy(std::begin(endpoint.mac), std::end(endpoint.mac), mac.bytes.begin());
-  row.mac = endpoint.flags & (GRANTD_ENDPOINT_LAYER3 | GRANTD_ENDPOINT_HOST_NETWORK) ? "" : mac.text();
+  row.mac = endpoint.flags & (GRANTD_ENDPOINT_LAYER3 | GRANTD_ENDPOINT_HOST_NETWORK) ? "" : decode_mac(endpoint).text();
   const auto named = snapshot.guests.find(endpoint.endpoint_id);
   if (named != snapshot.guests.end()) {
     row.interface = text_of(named->second.interface);
