@@ -18,6 +18,14 @@ namespace grantd {
 
 namespace {
 
+// What /readyz waits for; "": nothing, guests may start on this node.
+std::string missing_for_readiness(const AgentStatus& status) {
+  if (!status.ready) return "the first full apply is not done";
+  if (status.chain && !status.chain->in_place)
+    return "grantd-cni is not in the node's chain: what starts here is not closed from its first packet";
+  return "";
+}
+
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr const char* kTextType = "text/plain; charset=utf-8";
 
@@ -69,9 +77,9 @@ struct MetricsServer::Impl {
     server.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) { serve_metrics(response); });
     server.Get("/healthz", [this](const httplib::Request&, httplib::Response& response) { serve_health(response); });
     server.Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
-      const bool ready = current()->ready;
-      response.status = ready ? 200 : 503;
-      response.set_content(ready ? "ok\n" : "the first full apply is not done\n", kTextType);
+      const std::string missing = missing_for_readiness(*current());
+      response.status = missing.empty() ? 200 : 503;
+      response.set_content(missing.empty() ? "ok\n" : missing + "\n", kTextType);
     });
   }
 

@@ -61,6 +61,13 @@ TEST(MetricsServer, ServesCountersOfTheMapsAndTheAgentsStatus) {
     status.ready = true;
     server.value()->publish(status);
     EXPECT_THAT(get(family, port, "/readyz"), HasSubstr("200 OK"));
+    status.chain = {.in_place = false, .restored = 0};
+    server.value()->publish(status);
+    EXPECT_THAT(get(family, port, "/readyz"),
+                AllOf(HasSubstr("503"), HasSubstr("grantd-cni is not in the node's chain")));
+    status.chain->in_place = true;
+    server.value()->publish(status);
+    EXPECT_THAT(get(family, port, "/readyz"), HasSubstr("200 OK"));
     EXPECT_THAT(get(family, port, "/"), HasSubstr("404"));
     EXPECT_THAT(get(family, port, "/metrics/"), HasSubstr("404"));
   }
