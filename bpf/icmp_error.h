@@ -31,12 +31,27 @@ ALWAYS_INLINE bool parse_quoted(struct __sk_buff *skb, const struct packet *pack
 		if (packet->l4_bytes < sizeof(struct icmp_header) + sizeof(ip) + sizeof(ports) ||
 		    bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
 			return false;
-		if (ip.version != 6 || ip.nexthdr == IPPROTO_ICMP)
+		if (ip.version != 6)
 			return false;
 		__builtin_memcpy(&quoted->source, &ip.saddr, sizeof(quoted->source));
 		__builtin_memcpy(&quoted->destination, &ip.daddr, sizeof(quoted->destination));
-		quoted->protocol = ip.nexthdr == IPPROTO_ICMPV6 ? IPPROTO_ICMP : ip.nexthdr;
+		quoted->protocol = ip.nexthdr;
 		at += sizeof(ip);
+		/* Of a datagram in fragments the first one says that the path's MTU is less. */
+		if (quoted->protocol == IPPROTO_FRAGMENT) {
+			struct ipv6_fragment_header fragment;
+
+			if (packet->l4_bytes < sizeof(struct icmp_header) + sizeof(ip) + sizeof(fragment) + sizeof(ports) ||
+			    bpf_skb_load_bytes(skb, at, &fragment, sizeof(fragment)) ||
+			    (fragment.offset & bpf_htons(IPV6_OFFSET)))
+				return false;
+			quoted->protocol = fragment.next;
+			at += sizeof(fragment);
+		}
+		if (quoted->protocol == IPPROTO_ICMP)
+			return false;
+		if (quoted->protocol == IPPROTO_ICMPV6)
+			quoted->protocol = IPPROTO_ICMP;
 	}
 	if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)))
 		return false;

@@ -139,14 +139,22 @@ Reason Model::icmp_error(Case& one) {
   if (packet.first_fragment()) return GRANTD_REASON_ICMP_ERROR_UNRELATED;
   if (packet.ip_bytes > GRANTD_ICMP_ERROR_MAX_BYTES) return GRANTD_REASON_ICMP_ERROR_SIZE;
   const Reason unrelated = GRANTD_REASON_ICMP_ERROR_UNRELATED;
-  // What is quoted: an IP header without options or extensions, and the first eight bytes of L4.
+  // What is quoted: an IP header without options, with no extension but that of a first fragment, and the first eight
+  // bytes of L4.
   const bool six = packet.source.family == Family::IPv6;
-  const std::size_t inner = packet.l4 + 8, l4 = inner + (six ? 40 : 20);
+  const std::size_t inner = packet.l4 + 8;
+  std::size_t l4 = inner + (six ? 40 : 20);
   if (l4 + 8 > packet.end) return unrelated;
   if (byte_at(frame, inner) != 0x45 && !six) return unrelated;
   if (six && byte_at(frame, inner) >> 4 != 6) return unrelated;
   if (!six && (two_bytes(frame, inner + 6) & 0x1fff)) return unrelated;  // a later fragment has no ports
-  const unsigned wire = byte_at(frame, inner + (six ? 6 : 9));
+  unsigned wire = byte_at(frame, inner + (six ? 6 : 9));
+  if (six && wire == 44) {
+    wire = byte_at(frame, l4);
+    if (two_bytes(frame, l4 + 2) >> 3) return unrelated;
+    l4 += 8;
+    if (l4 + 8 > packet.end) return unrelated;
+  }
   const IpAddress source = address_at(frame, inner + (six ? 8 : 12), packet.source.family),
                   destination = address_at(frame, inner + (six ? 24 : 16), packet.source.family);
   // To the guest comes what speaks of a packet that the guest sent; from the guest what it received.

@@ -64,7 +64,13 @@ Bytes Generator::quoted(const Talk& talk, bool egress) {
   }
   if (random_.percent(5)) inner = prog::tcp(from, to, 16);
   const std::string &source = by_guest ? about.local : about.peer, &destination = by_guest ? about.peer : about.local;
-  const std::uint8_t next = wire_protocol(random_.percent(4) ? kTcp : about.protocol, six);
+  std::uint8_t next = wire_protocol(random_.percent(4) ? kTcp : about.protocol, six);
+  if (six && random_.percent(20)) {  // a fragment, the first one more often than not
+    inner = prog::ipv6_fragment(
+                next, static_cast<std::uint16_t>(random_.percent(80) ? random_.below(8) : random_.word()), 5) +
+            inner;
+    next = 44;
+  }
   Bytes packet =
       six ? prog::ipv6({source, destination, next, 60}, inner)
           : prog::ipv4(

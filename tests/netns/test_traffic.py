@@ -1,5 +1,6 @@
 """What a Grant allows passes as if we were not there; what it does not allow does not pass, and is counted."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -7,7 +8,7 @@ import struct
 import frames
 import pytest
 from agent import Agent, Counted
-from traffic import FAMILY, Ping, TcpPair, UdpPair, mark_bytes, next_port, receives
+from traffic import ARRIVES, FAMILY, Ping, TcpPair, UdpPair, mark_bytes, next_port, receives
 from world import GATEWAY, NODE, OUTSIDE, PARTIES, REALMS, TAILNET_GRANTEE, eventually, run
 
 
@@ -294,3 +295,22 @@ def test_a_narrowed_grant_lets_only_the_grantee_in(node, family):
                        source_address=PARTIES["grantor"][family]).silent()
     with Counted(node.agent, "not_a_party", "ingress"):
         assert Ping(node.world.node, family, guest.addresses[family]).silent()
+
+
+def test_a_datagram_in_fragments_learns_of_a_narrower_path(node, family):
+    """Packet Too Big and Fragmentation Needed quote the first fragment; what is sent again fits (class 18)."""
+    world = node.world
+    world.node.ip("link set uplink0 mtu 1300")
+    world.outside.ip("link set eth0 mtu 1300")
+    to = PARTIES["destination"][family]
+    pair = UdpPair(node.guest, world.outside, family, to=to, port=5200)
+    assert pair.both()
+    payload = bytes(3000)
+    for _ in range(5):
+        with contextlib.suppress(OSError):  # EMSGSIZE: what is too big for the path is told here
+            pair.client.sendto(payload, pair.goal)
+        if receives(pair.server, payload, ARRIVES):
+            break
+    else:
+        pytest.fail("none of five datagrams has come through")
+    assert pair.both()

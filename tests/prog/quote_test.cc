@@ -77,6 +77,41 @@ TEST_F(Quote, EveryByteThatIsRead) {
   }
 }
 
+// Packet Too Big quotes the first fragment of a datagram: without it nobody learns of the path's MTU (RFC 8201).
+TEST_F(Quote, FirstFragments) {
+  struct Case {
+    const char* name;
+    std::uint8_t protocol;
+    Bytes first;
+  };
+  const Case cases[] = {
+      {"TCP", kTcp, tcp(port_, 80, kSyn)},
+      {"UDP", kUdp, udp(port_, 53)},
+      {"SCTP", kSctp, sctp(port_, 80)},
+      {"echo", kIcmp6, icmp(128, 0, port_)},
+  };
+  constexpr std::uint8_t kFragment = 44;
+  for (const Case& each : cases) {
+    const auto fragment = [&](std::uint16_t offset_and_more) {
+      return cut(quote6(kFragment, ipv6_fragment(each.protocol, offset_and_more, 7) + each.first), 56);
+    };
+    expect(about(fragment(1)), GRANTD_REASON_ICMP_ERROR_UNRELATED, each.name);
+    expect(from_guest(frame_out(kWeb6, kBob6, each.protocol, each.first)), GRANTD_REASON_NEW_FLOW, each.name);
+    // Only the offset is read beside what comes next.
+    for (const std::uint16_t bits : std::initializer_list<std::uint16_t>{0, 1, 2, 4, 7})
+      expect(about(fragment(bits)), GRANTD_REASON_ICMP_ERROR, each.name);
+    for (unsigned bit = 3; bit < 16; bit++)
+      expect(about(fragment(static_cast<std::uint16_t>(1 << bit))), GRANTD_REASON_ICMP_ERROR_UNRELATED, each.name);
+    expect(about(cut(fragment(1), 55)), GRANTD_REASON_ICMP_ERROR_UNRELATED, std::string(each.name) + ", a byte less");
+    expect(about(spoiled(fragment(1), 40, kFragment)), GRANTD_REASON_ICMP_ERROR_UNRELATED, "two headers of fragments");
+    expect(about(spoiled(fragment(1), 40, kIcmp4)), GRANTD_REASON_ICMP_ERROR_UNRELATED, "IPv4's ICMP");
+    for (std::size_t at = 48; at < 52; at++)
+      if (each.protocol != kIcmp6 || at == 48)
+        expect(about(spoiled(fragment(1), at, static_cast<std::uint8_t>(fragment(1)[at] ^ 1))),
+               GRANTD_REASON_ICMP_ERROR_UNRELATED, std::string(each.name) + ", byte " + std::to_string(at));
+  }
+}
+
 TEST_F(Quote, VersionsAndLengthsOfTheWrongKind) {
   expect(from_guest(frame_out(kWeb4, kBob4, kUdp, udp(port_, 53))), GRANTD_REASON_NEW_FLOW);
   expect(from_guest(frame_out(kWeb6, kBob6, kUdp, udp(port_, 53))), GRANTD_REASON_NEW_FLOW);
