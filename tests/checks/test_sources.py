@@ -118,6 +118,16 @@ def program_exits(_path, text):
             yield f"{program['name']} has no return"
 
 
+# A loop keeps alive what its range refers to only where that is the temporary itself (C++20): value() of one refers
+# into what is gone after the first line.
+DANGLING = re.compile(r"for \([^;()]*: [^;\s]*\)\.value\(\)\)(?!\))")
+
+
+def dangling_ranges(_path, text):
+    for found in DANGLING.findall(without_code_comments(text)):
+        yield f"'{found}' walks over what is gone"
+
+
 def bpf_sources():
     return [path for path in sources() if path.parts[0] == "bpf"]
 
@@ -141,6 +151,10 @@ def test_quoted_includes_are_paths_from_the_root():
 
 def test_no_file_is_too_long():
     assert not complaints(length, long_lived_files())
+
+
+def test_no_loop_walks_over_a_results_temporary():
+    assert not complaints(dangling_ranges, [path for path in sources() if path.suffix in (".cc", ".h")])
 
 
 def test_verdicts_stand_in_conclude_only():
@@ -170,6 +184,9 @@ def test_these_checks_can_fail():
     assert bad(purity, "agent/compile/x.cc", "auto now = std::chrono::system_clock::now();\n")
     assert not bad(purity, "agent/compile/x.cc", "// system_clock::now is for others\n")
     assert bad(quoted_includes_exist, "maps/x.h", '#include "no_such.h"\n')
+    assert bad(dangling_ranges, "x.cc", "for (const auto& [key, flow] : table.value()->entries().value()) {")
+    assert not bad(dangling_ranges, "x.cc", "for (const auto& each : around(IpPrefix::parse(text).value())) {")
+    assert not bad(dangling_ranges, "x.cc", "for (const auto& each : entries.value()) {")
     assert bad(length, "x.cc", "\n" * (MAX_LINES + 1))
     assert bad(verdict_names, "bpf/flow.h", "return TC_ACT_OK;")
     assert bad(verdict_names, "bpf/uplink.h", "return VERDICT_DROP;")

@@ -23,7 +23,8 @@ class Flow : public Prog {
 
   bool is_closing() {
     const auto table = node().maps().flow_table(slot_of("bob")).value().value();
-    for (const auto& [key, flow] : table.entries().value())
+    const auto entries = table.entries();
+    for (const auto& [key, flow] : entries.value())
       if (key.local_port == port_) return (flow.flags & GRANTD_FLOW_CLOSING) != 0;
     ADD_FAILURE() << "no flow";
     return false;
@@ -288,7 +289,8 @@ TEST_F(Flow, AnIdleOneIsForgotten) {
   const auto table = node().maps().flow_table(slot_of("bob"));
   ASSERT_TRUE(table.ok() && table.value());
   const auto age = [&](std::uint64_t nanoseconds) {
-    for (const auto& [key, flow] : table.value()->entries().value()) {
+    const auto entries = table.value()->entries();
+    for (const auto& [key, flow] : entries.value()) {
       if (key.local_port != port_) continue;
       grantd_flow older = flow;
       older.last_seen_ns -= nanoseconds;
@@ -299,9 +301,9 @@ TEST_F(Flow, AnIdleOneIsForgotten) {
   const auto udp_in = [&] { return to_guest(frame_in(kBob4, kWeb4, kUdp, udp(53, port_)), ""); };
   expect(udp_out(), GRANTD_REASON_NEW_FLOW);
   age(GRANTD_IDLE_UDP_NS - 5 * GRANTD_NS_PER_SECOND);
-  expect(udp_in(), GRANTD_REASON_ESTABLISHED);
+  expect(udp_in(), GRANTD_REASON_ESTABLISHED, "almost too old");
   age(GRANTD_IDLE_UDP_NS + GRANTD_NS_PER_SECOND);
-  expect(udp_in(), GRANTD_REASON_NOBODY);
+  expect(udp_in(), GRANTD_REASON_NOBODY, "too old");
   port_ = fresh_port();
   expect(out(kSyn), GRANTD_REASON_NEW_FLOW);
   age(GRANTD_IDLE_TCP_CLOSING_NS + GRANTD_NS_PER_SECOND);
