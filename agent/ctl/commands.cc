@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 #include <net/if.h>
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -30,6 +31,27 @@ Result<Snapshot> first_snapshot(const CtlOptions& options, const DatapathMaps& m
   if (auto known = options.filter.names_known(snapshot.value(), refusals); !known) return known.error();
   return snapshot;
 }
+
+// Maps that are open can still be read after `grantd uninstall`, or where their pins were made anew: a pin is another
+// inode then.
+class SamePins {
+ public:
+  explicit SamePins(const CtlOptions& options) : path_(map_pin(options.pin_root, "grantd_event")), inode_(inode()) {}
+
+  Result<void> check() const {
+    if (inode() == inode_) return {};
+    return Error{"pin " + path_ + ": is gone, or another: what was read is no longer in force; accepted: to begin anew"};
+  }
+
+ private:
+  ino_t inode() const {
+    struct stat found{};
+    return stat(path_.c_str(), &found) == 0 ? found.st_ino : 0;
+  }
+
+  std::string path_;
+  ino_t inode_;
+};
 
 // What the agent at this pin root has refused. The maps can be shown without it.
 Refusals refusals_here(const CtlOptions& options) {
@@ -121,14 +143,16 @@ int run_top(const CtlOptions& options, const RepeatOptions& repeat) {
     return kExitCannot;
   }
   const SnapshotParts parts{.counters = true, .buckets = true, .flows = false, .fills = false};
+  const SamePins pins(options);
   LostBytes lost;
   auto before = first_snapshot(options, maps.value(), parts);
   if (before) lost.keep(before.value());
   for (std::uint64_t shown = 0; before && (repeat.count == 0 || shown < repeat.count); shown++) {
     std::this_thread::sleep_for(std::chrono::milliseconds(repeat.interval_ms));
     auto after = read_snapshot(maps.value(), parts);
-    if (!after) {
-      complain(after.error());
+    const auto same = pins.check();
+    if (!after || !same) {
+      complain(same ? after.error() : same.error());
       return kExitCannot;
     }
     lost.keep(after.value());
@@ -171,6 +195,7 @@ int run_monitor(const CtlOptions& options, const RepeatOptions& repeat) {
     complain(maps.error());
     return kExitCannot;
   }
+  const SamePins pins(options);
   auto names = first_snapshot(options, maps.value(), {});
   if (!names) {
     complain(names.error());
@@ -188,14 +213,16 @@ int run_monitor(const CtlOptions& options, const RepeatOptions& repeat) {
     complain(system_error("cannot read grantd_event", errno));
     return kExitCannot;
   }
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(repeat.seconds);
+  const auto begin = std::chrono::steady_clock::now();
   while (monitor.left > 0 && !monitor.reader_gone) {
     ring_buffer__consume(ring.get());
-    if (repeat.seconds && std::chrono::steady_clock::now() >= end) break;
+    const auto passed = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begin);
+    if (repeat.seconds && static_cast<std::uint64_t>(passed.count()) >= repeat.seconds) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     names = read_snapshot(maps.value(), {});
-    if (!names) {
-      complain(names.error());
+    const auto same = pins.check();
+    if (!names || !same) {
+      complain(same ? names.error() : same.error());
       return kExitCannot;
     }
     monitor.names = std::move(names).value();

@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include <csignal>
 #include <iostream>
 #include <new>
 #include <string_view>
@@ -21,6 +22,7 @@ void end_without_memory() {
 }
 
 int run(const grantd::Settings& settings, const std::vector<std::string>& warnings) {
+  std::signal(SIGPIPE, SIG_IGN);  // who reads the log may go; what it would have told does not end the agent
   grantd::open_log(settings.log_format, settings.log_level);
   for (const std::string& each : warnings) grantd::log_warning(each);
   if (auto allowed = grantd::allow_many_descriptors(); !allowed) grantd::log_warning(allowed.error().message);
@@ -55,8 +57,12 @@ int main(int count, char** arguments) {
   if (parsed.settings.command != grantd::Settings::Command::Run)
     for (const std::string& each : parsed.warnings) std::cerr << "grantd: warning: " << each << '\n';
   switch (parsed.settings.command) {
-    case grantd::Settings::Command::Check:
-      return grantd::check(parsed.settings, std::cout, std::cerr);
+    case grantd::Settings::Command::Check: {
+      const int code = grantd::check(parsed.settings, std::cout, std::cerr);
+      if (std::cout.flush()) return code;
+      std::cerr << "grantd check: cannot write the answer to standard output\n";
+      return 1;
+    }
     case grantd::Settings::Command::Uninstall:
       return remove_all(parsed.settings);
     case grantd::Settings::Command::Run:

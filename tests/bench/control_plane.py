@@ -170,7 +170,7 @@ def control_plane_targets(figures):
         target("change of 100 Grants in force after the files are read, ms",
                figures["change_100_grants"]["after_reading_ms"], 20),
         target("10,000 prefixes in force / ipset restore of the same", figures["prefixes_10000"]["ratio"], 0.6),
-        target("memory of the agent with 1,000 Grants and 100 guests, MiB", Spread([mebibytes]), 30),
+        target("memory of the agent at rest with 1,000 Grants and 100 guests, MiB", Spread([mebibytes]), 30),
         target("start to enforcing with 1 Grant, ms", one["without_pins_ms"], 500),
         target("start to enforcing with 1,000 Grants, ms", many["without_pins_ms"], 500),
         target("start to enforcing with 1,000 Grants and 100 guests, ms", figures["start_100_guests"]["without_pins_ms"],

@@ -76,6 +76,22 @@ def test_a_second_monitor_is_refused_while_the_first_lives(node):
     assert node.agent.ctl("monitor", "--seconds", "1").returncode == 0
 
 
+def test_a_monitor_of_maps_that_nobody_fills_any_more_ends_and_says_so(node):
+    said = node.world.path("said")
+    with open(said, "w", encoding="utf-8") as file:
+        first = node.world.spawn(node.world.node, GRANTCTL, "--pin-root", node.world.pin_root, "monitor",
+                                 "--seconds", str(2**64 - 1), stdout=subprocess.PIPE, stderr=file)
+    assert UdpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4], port=9).silent()
+    assert first.stdout.readline(), "it reads, and for longer than a clock can count"
+    node.agent.kill()
+    assert node.agent.uninstall().returncode == 0
+    node.agent.start()
+    assert first.wait(5) == 3
+    first.stdout.close()
+    with open(said, encoding="utf-8") as file:
+        assert "is gone, or another: what was read is no longer in force" in file.read()
+
+
 def test_a_grant_that_has_not_begun_says_when_it_does(node):
     assert "starts" not in node.agent.ctl("grants").stdout
     node.agent.in_force(lambda: node.agent.grant(validity={"validFrom": "2099-01-02T03:04:05Z"}))

@@ -33,6 +33,19 @@ def test_the_flood_arrives_without_grantd(world):
         eventually(lambda: flood.arrived() > 10, what="the flood at the stranger's")
 
 
+def test_it_goes_on_when_nobody_reads_its_log_any_more(node):
+    node.agent.kill()
+    read, write = os.pipe()
+    with open(write, "wb") as end:
+        again = node.world.spawn(node.world.node, *node.agent.process.args, stderr=end)
+    with open(read, "rb") as log:
+        eventually(lambda: b" applied " in log.readline(), 20, what="the first apply")
+    node.agent.grant(destinations=[f"{PARTIES['stranger'][4]}/32"])
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["stranger"][4])
+    eventually(pair.both, what="an edit after its log had nobody to read it")
+    assert again.poll() is None
+
+
 def test_what_a_flood_sends_is_judged_and_not_kept_waiting_for_arp(node):
     """The control of every flood that nothing of arrives: who is closed gets no answer to ARP either."""
     world = node.world
