@@ -9,8 +9,8 @@
 
 #include <bpf/libbpf.h>
 #include <net/if.h>
-#include <nlohmann/json.hpp>
 #include <sys/stat.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -40,12 +40,13 @@ class SamePins {
 
   Result<void> check() const {
     if (inode() == inode_) return {};
-    return Error{"pin " + path_ + ": is gone, or another: what was read is no longer in force; accepted: to begin anew"};
+    return Error{"pin " + path_ +
+                 ": is gone, or another: what was read is no longer in force; accepted: to begin anew"};
   }
 
  private:
   ino_t inode() const {
-    struct stat found{};
+    struct stat found {};
     return stat(path_.c_str(), &found) == 0 ? found.st_ino : 0;
   }
 

@@ -2,6 +2,8 @@
 
 #include "agent/handover/state_file.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace grantd {
@@ -17,18 +19,30 @@ StateFile file_of(const std::string& state_dir) {
   return {refusals_path(state_dir), kMaxBytes, 8 * kRefusalsKept + 16, "an agent that runs writes it anew within 30 s"};
 }
 
+constexpr std::pair<Refusal::Kind, const char*> kKinds[] = {{Refusal::Kind::Grant, "Grant"},
+                                                            {Refusal::Kind::Guest, "guest"},
+                                                            {Refusal::Kind::Realm, "Realm"},
+                                                            {Refusal::Kind::Place, "file"}};
+
+std::string kind_text(Refusal::Kind kind) {
+  const auto* found =
+      std::find_if(std::begin(kKinds), std::end(kKinds), [&](const auto& each) { return each.first == kind; });
+  return found->second;
+}
+
 json list_of(const std::vector<Refusal>& refused) {
   json list = json::array();
   for (const Refusal& each : refused)
-    list.push_back(
-        {{"kind", each.kind == Refusal::Kind::Grant ? "Grant" : "guest"}, {"name", each.name}, {"why", each.why}});
+    list.push_back({{"kind", kind_text(each.kind)}, {"name", each.name}, {"why", each.why}});
   return list;
 }
 
 std::optional<Refusal> refusal_of(const json& entry) {
   const std::string kind = json_text(entry, "kind"), name = json_text(entry, "name");
-  if ((kind != "Grant" && kind != "guest") || name.empty()) return std::nullopt;
-  return Refusal{kind == "Grant" ? Refusal::Kind::Grant : Refusal::Kind::Guest, name, json_text(entry, "why")};
+  const auto* found =
+      std::find_if(std::begin(kKinds), std::end(kKinds), [&](const auto& each) { return each.second == kind; });
+  if (found == std::end(kKinds) || name.empty()) return std::nullopt;
+  return Refusal{found->first, name, json_text(entry, "why")};
 }
 
 }  // namespace

@@ -15,10 +15,11 @@ namespace grantd {
 inline constexpr const char* kDefaultStateDir = "/var/lib/grantd";
 
 struct Refusal {
-  enum class Kind : std::uint8_t { Grant, Guest };
+  enum class Kind : std::uint8_t { Grant, Guest, Realm, Place };
   Kind kind = Kind::Grant;
-  std::string name;  // NAMESPACE/NAME of a Grant or a pod, a Workload's name
-  std::string why;   // as the log says it
+  std::string
+      name;  // NAMESPACE/NAME of a Grant or a pod, a Workload's or Realm's name; a file, its line, or a directory
+  std::string why;  // as the log says it
   bool operator==(const Refusal&) const = default;
 };
 

@@ -24,14 +24,16 @@ std::string why_of(Problem problem) {
   return problem.text();
 }
 
-// Of an error, with what grantctl has a table of.
+// Of an error: the object, or where it names none the file that cannot be read.
 std::optional<Key> key_of(const Problem& problem) {
   if (problem.severity != Severity::Error) return std::nullopt;
   const std::string_view object = problem.object;
   for (const auto& [prefix, kind] : {std::pair{std::string_view("Grant "), Refusal::Kind::Grant},
-                                     {std::string_view("Workload "), Refusal::Kind::Guest}})
+                                     {std::string_view("Workload "), Refusal::Kind::Guest},
+                                     {std::string_view("Realm "), Refusal::Kind::Realm}})
     if (object.starts_with(prefix)) return Key{kind, std::string(object.substr(prefix.size()))};
-  return std::nullopt;
+  if (!object.empty() || problem.position.file.text().empty()) return std::nullopt;
+  return Key{Refusal::Kind::Place, problem.position.file.text()};
 }
 
 }  // namespace
@@ -50,7 +52,9 @@ Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled
   for (const CompiledEndpoint& endpoint : compiled.endpoints) attached.insert(endpoint.guest);
   // A guest that is attached, and in quarantine, has a row of its own that says why.
   for (const Problem& problem : compiled.problems)
-    if (const auto key = key_of(problem); key && key->first == Refusal::Kind::Guest && !attached.contains(key->second))
+    if (const auto key = key_of(problem);
+        key &&
+        (key->first == Refusal::Kind::Realm || (key->first == Refusal::Kind::Guest && !attached.contains(key->second))))
       why.try_emplace(*key, why_of(problem));
   for (const CompiledEndpoint& endpoint : compiled.endpoints)
     if (endpoint.without_record)

@@ -157,6 +157,27 @@ def test_what_is_refused_has_a_row_and_a_reason(node):
     assert not any(each["refused"] for each in (node.agent.json("grants"), node.agent.json("endpoints")))
 
 
+def test_files_that_cannot_be_read_and_realms_are_told_of_too(node):
+    """Nothing says which Grants stand in such a file; who looks after them asks for Grants."""
+    node.agent.write("realm-bad", manifest("Realm", "bad", {"identity": "bad.example.net", "addresses": ["192.0.2.300"]}))
+    node.agent.write("broken", "kind: Grant\nmetadata: {name: x\n")
+    eventually(lambda: len(node.agent.json("grants")["refused_besides"]) == 2, what="a Realm and a file that are refused")
+    first, second = node.agent.json("grants")["refused_besides"]
+    assert first["realm"] == "bad" and "192.0.2.300" in first["message"], first
+    assert second["file"].endswith("/broken.yaml") and "is not YAML" in second["message"], second
+    below = node.agent.ctl("grants").stdout.partition("\nRefused:\n")[2]
+    assert "  Realm bad: " in below and "/broken.yaml: " in below, below
+    assert "Refused" not in node.agent.ctl("grants", "--grant", "g").stdout + node.agent.ctl("endpoints").stdout
+    assert node.agent.json("status")["refused"] == 2
+    verified = node.agent.ctl("verify")
+    assert verified.returncode == 1 and "Realm bad" in verified.stdout and "broken.yaml" in verified.stdout, verified
+    assert len(verified.stdout.splitlines()) == 2, verified.stdout
+    node.agent.remove("realm-bad")
+    node.agent.remove("broken")
+    eventually(lambda: not node.agent.json("grants")["refused_besides"], what="nothing is refused any more")
+    assert node.agent.ctl("verify").returncode == 0
+
+
 def test_a_guest_that_this_node_cannot_attach_is_refused_and_a_closed_one_is_not_in_force(node):
     for name, interface in (("on-loopback", "lo"), ("on-uplink", "uplink0")):
         node.agent.write(f"workload-{name}", manifest("Workload", name, {"grantName": "g", "interface": interface, "addresses": ["10.20.0.9"]}))

@@ -38,6 +38,7 @@ class Comparison {
   }
 
   std::vector<std::string> run() {
+    lines_ = said_.not_read;
     for (const CompiledGrant& grant : said_.policy.grants) compare_grant(grant);
     for (const auto& [slot, policy_id] : state_.published) compare_publication(slot);
     compare_guests();

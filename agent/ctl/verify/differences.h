@@ -28,14 +28,16 @@ struct Records {
 struct Said {
   CompiledPolicy policy;
   std::map<std::string, std::string> refused;  // by key of a Grant whose newest version is refused -> why
+  std::vector<std::string> not_read;           // Realms that are refused, and files that cannot be read: why
   bool guests = true;                          // false: pods are guests here, and manifests do not name them
   unsigned cpus = 1;                           // among which a bucket's burst is shared
   BootNanoseconds now = 0;                     // of two ends that are over either is as good
   std::set<std::uint32_t> bridges;             // that have a guest's interface as a port, by ifindex
 };
 
-// One line for each field that differs; empty where none does. Not compared: numbers that are never used again (epochs,
-// versions, ids), texts for people, and queues, without which the bucket holds a limit by itself.
+// What cannot be read, and one line for each field that differs; empty where none does. Not compared: numbers that are
+// never used again (epochs, versions, ids), texts for people, and queues, without which the bucket holds a limit by
+// itself.
 std::vector<std::string> differences(const Said& said, const Records& found);
 
 }  // namespace grantd

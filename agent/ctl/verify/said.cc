@@ -108,9 +108,12 @@ Result<Said> read_said(const std::string& manifests, const RunSettings& settings
   for (const InterfaceFact& each : node.value().interfaces)
     if (each.master && records.state.endpoints.contains(each.ifindex)) said.bridges.insert(each.master);
   constexpr std::string_view kPrefix = "Grant ";
-  for (const Problem& problem : said.policy.problems)
-    if (problem.severity == Severity::Error && problem.object.starts_with(kPrefix))
+  for (const Problem& problem : said.policy.problems) {
+    if (problem.severity != Severity::Error) continue;
+    if (problem.object.starts_with(kPrefix))
       said.refused.try_emplace(problem.object.substr(kPrefix.size()), problem.text());
+    if (problem.object.empty() || problem.object.starts_with("Realm ")) said.not_read.push_back(problem.text());
+  }
   return said;
 }
 

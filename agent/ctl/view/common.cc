@@ -47,7 +47,8 @@ constexpr std::size_t kRefusalTextBytes = 2048;
 std::string refusals_text(const std::vector<ShownRefusal>& shown, std::uint64_t more) {
   std::string text;
   for (const ShownRefusal& each : shown)
-    text += "  " + escape_text(each.refusal.name, kRefusalTextBytes) +
+    text += (each.refusal.kind == Refusal::Kind::Realm ? "  Realm " : "  ") +
+            escape_text(each.refusal.name, kRefusalTextBytes) +
             (each.in_force ? " (what was in force stays): " : ": ") + escape_text(each.refusal.why, kRefusalTextBytes) +
             "\n";
   if (more) text += "  " + std::to_string(more) + " more are in the log\n";

@@ -18,7 +18,10 @@ Result<void> Filter::names_known(const Snapshot& snapshot, const Refusals& refus
   for (const auto& [slot, name] : snapshot.slot_names) grants.insert(grant_name(snapshot, slot));
   grants.insert(grant_name(snapshot, 0));  // quarantine is counted as a Grant is
   for (const auto& [id, names] : snapshot.guests) guests.insert(text_of(names.guest));
-  for (const Refusal& each : refusals.refused) (each.kind == Refusal::Kind::Grant ? grants : guests).insert(each.name);
+  for (const Refusal& each : refusals.refused) {
+    if (each.kind == Refusal::Kind::Grant) grants.insert(each.name);
+    if (each.kind == Refusal::Kind::Guest) guests.insert(each.name);
+  }
   if (std::none_of(grants.begin(), grants.end(), [this](const std::string& name) { return accepts_grant(name); }))
     return not_known("Grant " + grant, grants);
   if (!guest.empty() && !guests.contains(guest)) return not_known("guest " + guest, guests);

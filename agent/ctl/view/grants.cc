@@ -114,15 +114,34 @@ std::vector<ShownRefusal> shown_refusals(const Refusals& refusals, const std::ve
   return shown;
 }
 
+// Realms and files have no table: whoever asks for all Grants is told of them.
+std::vector<ShownRefusal> refused_besides(const Refusals& refusals, const Filter& filter) {
+  std::vector<ShownRefusal> shown;
+  if (!filter.grant.empty()) return shown;
+  for (const Refusal& each : refusals.refused)
+    if (each.kind == Refusal::Kind::Realm || each.kind == Refusal::Kind::Place) shown.push_back({each, true, false});
+  return shown;
+}
+
+nlohmann::ordered_json besides_json(const std::vector<ShownRefusal>& shown) {
+  auto list = nlohmann::ordered_json::array();
+  for (const ShownRefusal& each : shown)
+    list.push_back({{each.refusal.kind == Refusal::Kind::Realm ? "realm" : "file", each.refusal.name},
+                    {"message", each.refusal.why}});
+  return list;
+}
+
 }  // namespace
 
 std::string show_grants(const Snapshot& snapshot, const Refusals& refusals, const Filter& filter, const Style& style) {
   const auto rows = grant_rows(snapshot, filter);
-  const auto refused = shown_refusals(refusals, rows, snapshot.clock, filter);
+  auto refused = shown_refusals(refusals, rows, snapshot.clock, filter);
+  const auto besides = refused_besides(refusals, filter);
   if (style.output == Output::Json) {
     auto list = nlohmann::ordered_json::array();
     for (const GrantRow& row : rows) list.push_back(row_json(row, snapshot.clock));
-    return json_text({{"grants", list}, {"refused", refusals_json(refused, "grant")}});
+    return json_text(
+        {{"grants", list}, {"refused", refusals_json(refused, "grant")}, {"refused_besides", besides_json(besides)}});
   }
   Table table;
   table.columns = {{"GRANT"},        {"STATE"},         {"GRANTOR"}, {"GRANTEE"},      {"GUESTS", true},
@@ -143,6 +162,7 @@ std::string show_grants(const Snapshot& snapshot, const Refusals& refusals, cons
   for (const ShownRefusal& each : refused)
     if (!each.listed)
       table.rows.push_back({each.refusal.name, {"refused", Colour::Bad}, "", "", "0", "", "", "", "", ""});
+  refused.insert(refused.end(), besides.begin(), besides.end());
   return render(table, style.colour) + refusals_text(refused, refusals.more);
 }
 
