@@ -4,6 +4,7 @@
 #include "agent/plan/width.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <set>
 
 namespace grantd {
@@ -54,11 +55,15 @@ std::size_t differences(const KernelState& one, const KernelState& other) {
          differences(one.shaper.classes, other.shaper.classes);
 }
 
+bool believes_somebody(const Operation& operation) {
+  const auto* put = std::get_if<operation::PutUplink>(&operation);
+  return put && put->uplink.uplink_class != GRANTD_UPLINK_UNTRUSTED;
+}
+
 // Of what does not: without an attachment a guest is open, and what comes to an index must not meet the record of what
 // was there before; an uplink that believes nobody opens nothing.
 bool bears_numbers(const Operation& operation) {
-  if (const auto* put = std::get_if<operation::PutUplink>(&operation))
-    return put->uplink.uplink_class != GRANTD_UPLINK_UNTRUSTED;
+  if (std::holds_alternative<operation::PutUplink>(operation)) return believes_somebody(operation);
   return !std::holds_alternative<operation::Attach>(operation) &&
          !std::holds_alternative<operation::RemoveEndpoint>(operation) &&
          !std::holds_alternative<operation::RemoveUplink>(operation);
@@ -123,7 +128,8 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
     // Numbers that could not be written down are not given out: a restart would give them out again.
     if (broken.contains(step.subject) || (broken.contains(kNodeSubject) && bears_numbers(step.operation)) ||
         (step.after >= After::Losses && broken.contains(kLossesSubject)) ||
-        (step.after >= After::Doubt && stays_open) || waits_for_closed(step.operation, report)) {
+        (step.after >= After::Doubt && stays_open) || waits_for_closed(step.operation, report) ||
+        (report.nobody_believed && believes_somebody(step.operation))) {
       report.left_out++;
       stays_open |= !leave_out(plan, step, now, report);
       continue;
@@ -147,6 +153,8 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
     broken.insert(step.subject);
     errors_[operation_name(step.operation)]++;
     report.failed.push_back({operation_name(step.operation), step.subject, done.error()});
+    if (std::holds_alternative<operation::Attach>(step.operation) && done.error().error_number == ENODEV)
+      continue;  // out of an interface that is gone comes nothing
     stays_open |= !leave_out(plan, step, now, report);
   }
   wanted_rules_.reset();
@@ -160,7 +168,19 @@ bool Applier::leave_out(const Plan& plan, const Step& step, BootNanoseconds now,
   if (const auto* put = std::get_if<operation::PutHostGuest>(&step.operation))
     return leave_out_guest(put->endpoint, record_of(state_.host_guests, put->cgroup_id),
                            operation::RemoveHostGuest{put->cgroup_id}, step, now, report);
+  if (std::holds_alternative<operation::Attach>(step.operation)) return leave_out_tunnel(step, now, report);
   return leave_out_policy(plan, step, now, report);
+}
+
+bool Applier::leave_out_tunnel(const Step& step, BootNanoseconds now, ApplyReport& report) {
+  if (step.narrows == Narrows::No) return true;
+  report.nobody_believed = true;
+  bool closed = true;
+  const auto uplinks = state_.uplinks;
+  for (const auto& [ifindex, record] : uplinks)
+    if (believes_somebody(operation::PutUplink{record}))
+      closed = close(operation::RemoveUplink{ifindex}, step, now, report) && closed;
+  return closed;
 }
 
 bool Applier::leave_out_policy(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report) {

@@ -25,6 +25,7 @@ struct ApplyReport {
   std::vector<FailedStep> failed;
   std::vector<std::uint32_t> closed;         // slots, for what narrows them could not be done
   std::vector<std::uint32_t> closed_guests;  // endpoint_id of those whose records could not be narrowed
+  bool nobody_believed = false;              // on no uplink, for a tunnel's program could not be attached
   std::chrono::nanoseconds
       in_force{};  // from the beginning until the last step that enforces; not the names for people
   bool complete() const { return failed.empty() && left_out == 0; }
@@ -41,7 +42,8 @@ class Applier {
   Result<void> refresh_attachments();
   // Steps in order. After one that fails, later ones of the same subject are left out; they stay
   // due, because the state that plan() starts from does not have them. Where one of those would have narrowed what is
-  // in force, its slot or its guest is closed.
+  // in force, its slot or its guest is closed. Where one would have put a tunnel's program in place, no uplink believes
+  // anybody.
   //
   // To attach a guest takes some 35 ms, for which everything else waits. `postpone` is asked before each: where it says
   // so, no more guests are attached, what else is planned is done, and they stay due.
@@ -58,6 +60,9 @@ class Applier {
   // memory.
   bool leave_out_guest(const grantd_endpoint& wanted, const grantd_endpoint* current, const Operation& remove,
                        const Step& step, BootNanoseconds now, ApplyReport& report);
+  // What comes out of a tunnel without our program bears the stamp of what it was inside of, so none is given. To
+  // remove an uplink's record takes no memory.
+  bool leave_out_tunnel(const Step& step, BootNanoseconds now, ApplyReport& report);
   bool close(const Operation& operation, const Step& step, BootNanoseconds now, ApplyReport& report);
   bool rules_open_as_much(const Plan& plan, const operation::Publish& publish);
   // Of one plan, found where a step failed.

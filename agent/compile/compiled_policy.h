@@ -130,6 +130,7 @@ struct CompiledUplink {
   std::uint32_t ifindex = 0;
   std::uint8_t uplink_class = 0;  // enum grantd_uplink_class, never DESTINATION
   bool layer3 = false;
+  bool tunnel = false;  // what comes out of it was inside of other packets
 };
 
 struct CompiledPolicy {

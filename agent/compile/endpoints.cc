@@ -363,7 +363,7 @@ std::vector<CompiledUplink> compile_uplinks(const NodeFacts& node, const std::ve
     const auto rule = std::find_if(node.uplink_rules.begin(), node.uplink_rules.end(),
                                    [&](const UplinkRule& one) { return matches_glob(one.interface_glob, each.name); });
     if (rule == node.uplink_rules.end()) {
-      if (each.tunnel) uplinks.push_back({each.name, each.ifindex, GRANTD_UPLINK_UNTRUSTED, each.layer3});
+      if (each.tunnel) uplinks.push_back({each.name, each.ifindex, GRANTD_UPLINK_UNTRUSTED, each.layer3, true});
       continue;
     }
     if (bridges_with_guests.contains(each.ifindex)) {
@@ -376,7 +376,8 @@ std::vector<CompiledUplink> compile_uplinks(const NodeFacts& node, const std::ve
                           "the bridge's other ports, by name"});
       continue;
     }
-    uplinks.push_back({each.name, each.ifindex, static_cast<std::uint8_t>(rule->uplink_class), each.layer3});
+    uplinks.push_back(
+        {each.name, each.ifindex, static_cast<std::uint8_t>(rule->uplink_class), each.layer3, each.tunnel});
   }
   for (const UplinkRule& rule : node.uplink_rules) report_absent(rule, node.interfaces, problems);
   std::sort(uplinks.begin(), uplinks.end(),

@@ -27,7 +27,7 @@ struct PlanFacts {
   std::uint32_t shaper_secret = 0;  // where there is none yet
 };
 
-// Whether less is open with a publication than before it.
+// Whether less is open with a publication than before it, or with a program.
 enum class Narrows { No, WhereItsRulesDo, Yes };
 
 // What else must be done before a step. Losses: what realms lose is nobody's. Doubt: and no slot is open that was to
@@ -41,7 +41,7 @@ struct Step {
   std::string subject;
   bool afterwards = false;  // nothing that is enforced waits for it
   // A publication that narrows and is not done, whatever the cause, closes its slot: that takes no memory and no
-  // number.
+  // number. A program that narrows is a tunnel's: where it is not attached, no uplink believes anybody.
   Narrows narrows = Narrows::No;
   After after = After::Nothing;  // whatever its subject
 };

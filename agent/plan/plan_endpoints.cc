@@ -30,8 +30,10 @@ constexpr Hook kSocketHooks[] = {Hook::SkbEgress, Hook::SkbIngress};
 
 }  // namespace
 
-void Planner::attach(const Attachment& attachment, const std::string& subject) {
-  if (!kernel_.attachments.contains(attachment)) add(Close, subject, operation::Attach{attachment});
+void Planner::attach(const Attachment& attachment, const std::string& subject, Narrows narrows) {
+  if (kernel_.attachments.contains(attachment)) return;
+  add(Close, subject, operation::Attach{attachment});
+  phases_[Close].back().narrows = narrows;
 }
 
 // The record of an interface that had this index before goes first: our programs would judge by it. Where it cannot,
@@ -211,7 +213,7 @@ void Planner::plan_uplinks() {
         add(Close, subject, operation::PutUplink{closed});
       add(Open, subject, operation::PutUplink{record});
     }
-    attach({Hook::FromUplink, uplink.ifindex, 0}, subject);
+    attach({Hook::FromUplink, uplink.ifindex, 0}, subject, uplink.tunnel ? Narrows::Yes : Narrows::No);
   }
   for (const auto& [ifindex, record] : kernel_.uplinks)
     if (!wanted.contains(ifindex)) add(Close, "uplink " + std::to_string(ifindex), operation::RemoveUplink{ifindex});

@@ -64,7 +64,7 @@ class Planner {
   void close_abandoned_endpoints();
   void close_abandoned_host_guests();
   void plan_uplinks();
-  void attach(const Attachment& attachment, const std::string& subject);
+  void attach(const Attachment& attachment, const std::string& subject, Narrows narrows = Narrows::No);
   void attach_guest(std::uint32_t ifindex, const std::string& subject);
   std::uint32_t slot_of(const CompiledEndpoint& endpoint) const;
   void put_guest(std::uint32_t endpoint_id, const grantd_guest& guest, const std::string& subject);

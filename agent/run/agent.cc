@@ -325,7 +325,7 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
   });
   guests_waited_ = wait && report.postponed > 0;
   tell_failures(report, applier_->state());
-  if (!report.closed.empty() || !report.closed_guests.empty())
+  if (!report.closed.empty() || !report.closed_guests.empty() || report.nobody_believed)
     retry_ns_ = 0;  // soon, however long something else has failed
   if (report.done > 0 && report.complete()) {
     grantd_node node = applier_->state().node;

@@ -9,6 +9,8 @@ void tell_failures(const ApplyReport& report, const KernelState& state) {
   for (const FailedStep& failed : report.failed)
     log_error("a step failed and is tried again",
               {{"operation", failed.operation}, {"subject", failed.subject}, {"error", failed.error.message}});
+  if (report.nobody_believed)
+    log_error("no uplink believes anybody, since a tunnel would pass on the stamp of the packets it comes in");
   for (const std::uint32_t slot : report.closed) {
     const auto name = state.slot_names.find(slot);
     log_error(

@@ -6,10 +6,12 @@ import select
 import socket
 import struct
 import time
+import types
 
 import frames
 import pytest
 from agent import Agent, Counted
+from test_attach import foreign_filter
 from traffic import UdpPair, mark_bytes, next_port, receives
 from world import GATEWAY, NODE, PARTIES, World, eventually, run
 
@@ -74,16 +76,23 @@ def test_a_guest_without_ethernet():
             os.close(guest.file)
 
 
-def test_a_tunnel_carries_no_identity_of_its_outer_packets(node):
-    """Class 52: the outer packet is the grantee's and stamped so; what comes out of it is nobody's."""
-    world, to = node.world, node.guest.addresses[4]
+def tunnel(world):
+    """Between the node and the grantee's home."""
     home = PARTIES["grantee"][4]
     world.node.ip(f"link add vx0 type vxlan id 7 local {NODE[4]} remote {home} dstport 4789", "link set vx0 up",
                   "addr add 10.99.0.1/24 dev vx0")
     world.outside.ip(f"link add vx0 type vxlan id 7 local {home} remote {NODE[4]} dstport 4789", "link set vx0 up",
-                     "addr add 10.99.0.2/24 dev vx0", f"route add {to}/32 via 10.99.0.1 dev vx0")
+                     "addr add 10.99.0.2/24 dev vx0")
     eventually(UdpPair(world.outside, world.node, 4, to="10.99.0.1", source_address="10.99.0.2").forward,
                what="the tunnel itself")
+
+
+def test_a_tunnel_carries_no_identity_of_its_outer_packets(node):
+    """Class 52: the outer packet is the grantee's and stamped so; what comes out of it is nobody's."""
+    world, to = node.world, node.guest.addresses[4]
+    home = PARTIES["grantee"][4]
+    tunnel(world)
+    world.outside.ip(f"route add {to}/32 via 10.99.0.1 dev vx0")
     free = world.add_guest("free")  # nobody holds it: what comes out of the tunnel gets as far
     world.outside.ip(f"route add {free.addresses[4]}/32 via 10.99.0.1 dev vx0")
     for source in ("10.99.0.2", home, PARTIES["stranger"][4]):
@@ -92,6 +101,33 @@ def test_a_tunnel_carries_no_identity_of_its_outer_packets(node):
             assert not UdpPair(world.outside, node.guest, 4, to=to, source_address=source).forward(0.4), source
     world.outside.ip(f"route del {to}/32")
     assert UdpPair(world.outside, node.guest, 4, to=to, source_address=home).forward()
+
+
+def test_a_tunnel_that_cannot_be_attached_carries_none_either(world):
+    """Class 52: until it can, nobody is believed on any uplink. A filter of another protocol at our priority keeps ours out."""
+    guest = world.add_guest("web")
+    to, home, stranger = guest.addresses[4], PARTIES["grantee"][4], PARTIES["stranger"][4]
+    tunnel(world)
+    foreign_filter(types.SimpleNamespace(world=world, guest=types.SimpleNamespace(interface="vx0")), "ingress", 0, "protocol", "ip")
+    agent = Agent(world, "--attach", "clsact")
+    agent.grant()
+    agent.workload(guest)
+    agent.start()
+
+    def arrives(source, through, seconds=0.4):
+        world.outside.ip(f"route replace {to}/32 {through}")
+        return UdpPair(world.outside, guest, 4, to=to, source_address=source).forward(seconds)
+
+    inside, outside = "via 10.99.0.1 dev vx0", f"via {NODE[4]}"
+    assert "no uplink believes anybody" in agent.said(), agent.said()
+    for _ in range(3):  # over some tries of the agent
+        for source, through in ((stranger, inside), (home, inside), (home, outside)):
+            with Counted(agent, "nobody", "ingress"):
+                assert not arrives(source, through), (source, through)
+    assert UdpPair(guest, world.outside, 4, to=home).both(), "what the guest itself begins"
+    world.node.run("tc", "filter", "del", "dev", "vx0", "ingress")
+    eventually(lambda: arrives(home, outside), 10, what=lambda: f"the grantee again: {agent.said()}")
+    assert not arrives(stranger, inside) and not arrives(home, inside)
 
 
 def test_a_namespace_inside_the_guest(node):

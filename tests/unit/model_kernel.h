@@ -22,7 +22,7 @@ class ModelKernel : public Kernel {
     const bool removes = std::holds_alternative<operation::RemoveEndpoint>(operation);
     if (name == failing_ || (dice_ && !closes && (removals_fail || !removes) && dice_()) ||
         (chosen_ && chosen_(operation)))
-      return Error{"made to fail", 5};
+      return Error{"made to fail", error_number};
     if (const auto* device = std::get_if<operation::PutDevice>(&operation); device && !is_held(device->ifindex))
       return Error{"our programs do not stand on it", 0};
     check(operation);
@@ -83,6 +83,7 @@ class ModelKernel : public Kernel {
   const std::vector<std::string>& violations() const { return violations_; }
   BootNanoseconds now = 0;
   bool removals_fail = true;  // of a guest's record too, which takes no memory
+  int error_number = 5;       // of what is made to fail
 
  private:
   void violated(const std::string& what) { violations_.push_back(what); }

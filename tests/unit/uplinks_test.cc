@@ -27,6 +27,10 @@ TEST(Uplinks, ATunnelThatNobodyNamesIsUntrusted) {
   EXPECT_EQ(policy.uplinks[0].interface, "eth0");
   EXPECT_EQ(policy.uplinks[0].uplink_class, GRANTD_UPLINK_LAN);
   EXPECT_EQ(policy.uplinks[1].uplink_class, GRANTD_UPLINK_UNTRUSTED);
+  EXPECT_TRUE(policy.uplinks[1].tunnel);
+  EXPECT_FALSE(policy.uplinks[0].tunnel);
+  facts.uplink_rules.push_back({"wg0", UplinkClass::Tailnet});
+  EXPECT_TRUE(compile(world(), facts, noon()).uplinks[1].tunnel) << "named or not";
 }
 
 TEST(Uplinks, ABridgeWithGuestsAsPortsIsRefused) {
