@@ -158,14 +158,18 @@ Result<void> BpfKernel::attach(const Attachment& attachment) {
   return error;
 }
 
-// Down whether or not it can be marked.
+// Down whether or not it can be marked. One that was down already bears no mark; whoever sets it up, the kernel tells
+// us, and this is tried again.
 void BpfKernel::close_guest(std::uint32_t ifindex, Error& why) {
   auto marked = mark_interface(attacher_.pin_root(), ifindex);
   if (auto closed = switch_interface(ifindex, false); !closed) {
     why.message += "; THE GUEST IS OPEN: " + closed.error().message;
     return;
   }
-  why.message += "; the interface is set down until it can be attached";
+  const bool was_down = marked && !marked.value();
+  why.message += was_down ? "; the interface is down already, and is set down again where somebody sets it up before"
+                            " it can be attached"
+                          : "; the interface is set down until it can be attached";
   if (!marked) why.message += ", which an agent after this one will not know: " + marked.error().message;
   if (!marked || marked.value()) closed_.insert(ifindex);
 }

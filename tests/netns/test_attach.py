@@ -112,6 +112,29 @@ def test_a_guest_that_cannot_be_attached_is_closed_by_its_link(world):
     assert eventually(UdpPair(node.guest, world.outside, 4, to=PARTIES["grantee"][4]).both)
 
 
+def test_an_interface_that_was_down_when_it_could_not_be_attached_is_set_down_again(world):
+    """Whoever sets it up, the kernel tells the agent; its next try would come up to 30 s later."""
+    guest = world.add_guest("web")
+    foreign_filter(type("Node", (), {"world": world, "guest": guest}), "ingress", 0, "protocol", "ip")
+    world.node.ip(f"link set {guest.interface} down")
+    agent = Agent(world, "--attach", "clsact")
+    agent.grant()
+    agent.workload(guest)
+    agent.start()
+    assert "is down already" in agent.said() and "is set down until" not in agent.said(), agent.said()
+
+    def tries():
+        return agent.said().count("is tried again")
+    eventually(lambda: tries() >= 4, 20, every=0.05, what=lambda: f"some tries: {agent.said()}")  # the next one is 8 s away
+    world.node.ip(f"link set {guest.interface} up")
+    eventually(lambda: "set down by grantd" in world.node.run("ip", "link", "show", guest.interface), 1,
+               what=lambda: f"the interface set down: {agent.said()}")
+    assert "state DOWN" in world.node.run("ip", "link", "show", guest.interface)
+    world.node.run("tc", "filter", "del", "dev", guest.interface, "ingress")
+    eventually(lambda: "state UP" in world.node.run("ip", "link", "show", guest.interface), 30, what="the link up again")
+    assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+
+
 def test_drift_is_mended_also_while_one_guest_cannot_be_attached(world):
     """Since the agent started; the others have lost nothing by it."""
     guest, other = world.add_guest("web"), world.add_guest("other")
