@@ -88,6 +88,15 @@ bool takes_away(nlmsghdr* message) {
   return TC_H_MAJ(static_cast<tcmsg*>(nlmsg_data(message))->tcm_parent) == TC_H_MAJ(TC_H_CLSACT);
 }
 
+// The index of an interface that has ended: one that goes to another network namespace is told with the name of that.
+std::optional<std::uint32_t> ended(nlmsghdr* message) {
+  if (message->nlmsg_type != RTM_DELLINK || !nlmsg_valid_hdr(message, sizeof(ifinfomsg))) return std::nullopt;
+  const auto* link = static_cast<ifinfomsg*>(nlmsg_data(message));
+  if (link->ifi_family != AF_UNSPEC || nlmsg_find_attr(message, sizeof(ifinfomsg), IFLA_NEW_NETNSID))
+    return std::nullopt;
+  return static_cast<std::uint32_t>(link->ifi_index);
+}
+
 // What a watch is told and the facts do not hold: a bridge about its ports (a port that comes or goes is told
 // as an interface too), routes to elsewhere, and wireless events, which say that nothing of the interface changed.
 bool matters(nlmsghdr* message) {
@@ -231,8 +240,10 @@ bool InterfaceWatch::drain() {
     if (received <= 0) return changed;
     int left = static_cast<int>(received);
     for (auto* message = reinterpret_cast<nlmsghdr*>(buffer.data()); nlmsg_ok(message, left);
-         message = nlmsg_next(message, &left))
+         message = nlmsg_next(message, &left)) {
       changed = changed || matters(message);
+      if (const auto index = ended(message)) gone_.insert(*index);
+    }
   }
 }
 

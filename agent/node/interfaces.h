@@ -5,7 +5,10 @@
 #include "agent/netlink/netlink.h"
 #include "maps/result.h"
 
+#include <cstdint>
+#include <set>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace grantd {
@@ -31,8 +34,12 @@ class InterfaceWatch {
   // clsact or a qdisc that is gone, or where some were lost. News of a bridge about its ports, and of radios, are
   // neither.
   bool drain();
+  // Indices whose interface has ended, by what was drained; not where it went to another network namespace. Where some
+  // were lost, not all.
+  std::set<std::uint32_t> take_gone() { return std::exchange(gone_, {}); }
 
  private:
+  std::set<std::uint32_t> gone_;
   NetlinkSocket socket_;
 };
 

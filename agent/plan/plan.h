@@ -16,6 +16,7 @@ struct PlanFacts {
   BootNanoseconds now = 0;
   unsigned cpus = 1;
   std::set<std::uint32_t> interfaces;  // that exist, by index
+  std::set<std::uint32_t> gone;  // indices whose interface has ended since the last plan; another may have one now
   std::uint32_t slots = GRANTD_SLOTS;  // that the maps have, slot 0 included
   std::string node, version, manifests;
   std::uint32_t stamp_mask = GRANTD_STAMP_MASK_DEFAULT;

@@ -151,10 +151,13 @@ void Planner::plan_host_guest(const CompiledEndpoint& endpoint, std::uint32_t sl
 void Planner::close_abandoned_endpoints() {
   std::set<std::uint32_t> wanted;
   for (const CompiledEndpoint& endpoint : wanted_.endpoints) wanted.insert(endpoint.ifindex);
+  keep_closed_without_record(wanted);
   for (const auto& [ifindex, record] : kernel_.endpoints) {
     if (wanted.contains(ifindex)) continue;
     const std::string subject = interface_subject(ifindex);
-    if (!facts_.interfaces.contains(ifindex)) {
+    // Where its index is another's now, that one is no guest's.
+    const bool another = facts_.gone.contains(ifindex) && !kernel_.stands_on(ifindex);
+    if (another || !facts_.interfaces.contains(ifindex)) {
       add(Close, subject, operation::RemoveEndpoint{ifindex});
       continue;
     }
@@ -171,6 +174,16 @@ void Planner::close_abandoned_endpoints() {
     copy_text(guest.quarantine, "its Workload or pod is gone, or is no guest any more");
     put_guest(closed.endpoint_id, guest, subject);
   }
+}
+
+// An interface whose record is lost is closed by our programs alone, as long as both stand there before all others.
+void Planner::keep_closed_without_record(const std::set<std::uint32_t>& wanted) {
+  std::set<std::uint32_t> closed;
+  for (const auto* standing : {&kernel_.attachments, &kernel_.behind})
+    for (const Attachment& each : *standing)
+      if (is_guest_hook(each.hook) && !wanted.contains(each.ifindex) && !kernel_.endpoints.contains(each.ifindex))
+        closed.insert(each.ifindex);
+  for (const std::uint32_t ifindex : closed) attach_guest(ifindex, interface_subject(ifindex));
 }
 
 // A cgroup that is gone has no attachment any more; one that is there stays closed.

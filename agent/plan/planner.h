@@ -62,6 +62,7 @@ class Planner {
   void attach_cgroup(const CompiledEndpoint& endpoint);
   void plan_host_guest(const CompiledEndpoint& endpoint, std::uint32_t slot, std::uint32_t endpoint_id);
   void close_abandoned_endpoints();
+  void keep_closed_without_record(const std::set<std::uint32_t>& wanted);
   void close_abandoned_host_guests();
   void plan_uplinks();
   void attach(const Attachment& attachment, const std::string& subject, Narrows narrows = Narrows::No);

@@ -185,6 +185,7 @@ void Agent::read_node() {
   node_.uplink_rules = settings_.uplinks;
   node_.pod_cidrs = settings_.pod_cidrs;
   node_.service_cidrs = settings_.service_cidrs;
+  gone_.merge(interfaces_->take_gone());  // what is read now is newer
   auto read = read_interfaces();
   auto routes = read_local_routes();
   if (read && routes) {
@@ -298,6 +299,7 @@ PlanFacts Agent::plan_facts(const TimeFacts& time) const {
   facts.now = time.boot_now;
   facts.cpus = configured_cpus();
   for (const InterfaceFact& each : node_.interfaces) facts.interfaces.insert(each.ifindex);
+  facts.gone = gone_;
   facts.slots = datapath_->slots();
   facts.node = settings_.node;
   facts.version = GRANTD_VERSION;
@@ -406,6 +408,7 @@ void Agent::converge() {
   times.compiled = boot_now();
   const Plan plan = grantd::plan(applier_->state(), compiled, plan_facts(time));
   times.planned = boot_now();
+  gone_.clear();
   const ApplyReport report = carry_out(plan, time, times);
   keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());

@@ -88,6 +88,7 @@ class Agent {
   BootNanoseconds alarm_ = 0;  // when to look again though nothing has happened
   NodeFacts node_;
   bool node_read_ = false;
+  std::set<std::uint32_t> gone_;  // indices whose interface has ended, until a plan has heard of it
   std::vector<Problem> mark_problems_;
   bool vouches_ = false;        // for the ordinary namespaces of the record
   std::set<std::string> told_;  // problems that were logged and still hold

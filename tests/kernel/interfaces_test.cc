@@ -14,6 +14,7 @@
 namespace grantd::test {
 namespace {
 
+using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::Not;
@@ -233,6 +234,16 @@ TEST_F(Watch, TellsWhatComesGoesAndChanges) {
   ASSERT_TRUE(run("ip route del 198.51.100.0/24 dev lo"));
   EXPECT_TRUE(tells("ip route add local 203.0.113.64/26 dev lo"));
   EXPECT_TRUE(tells("ip route del local 203.0.113.64/26 dev lo"));
+}
+
+TEST_F(Watch, TellsWhichEndedAndNotWhichOnlyWentElsewhere) {
+  make("kt0", "type veth peer name kt1");
+  const auto first = fact("kt0").ifindex, second = fact("kt1").ifindex;
+  ASSERT_TRUE(tells("ip netns add kt-far && ip link set kt1 netns kt-far"));
+  EXPECT_THAT(watch.take_gone(), testing::IsEmpty());
+  ASSERT_TRUE(tells("ip link del kt0"));
+  EXPECT_THAT(watch.take_gone(), AllOf(Contains(first), Not(Contains(second))));
+  EXPECT_THAT(watch.take_gone(), testing::IsEmpty());
 }
 
 TEST_F(Watch, TellsThatHooksAndQueuesAreGoneAndNothingElseOfThem) {

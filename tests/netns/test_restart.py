@@ -235,6 +235,20 @@ def test_an_interface_made_again_is_closed_again(node):
     forbidden_stays_away(node)
 
 
+def test_another_interface_under_a_guests_index_is_left_alone(node):
+    """It is no guest's: the kernel has told the agent, however late it listens, that the guest's ended."""
+    index = node.world.node.interface_index(node.guest.interface)
+    node.agent.process.send_signal(signal.SIGSTOP)
+    node.world.disconnect(node.guest)
+    free = node.world.add_guest("free", index=index)
+    node.agent.process.send_signal(signal.SIGCONT)
+    eventually(lambda: not node.agent.json("endpoints")["endpoints"], what="the guest's record gone")
+    pair = UdpPair(free, node.world.outside, 4, to=PARTIES["stranger"][4])
+    assert pair.both()
+    node.agent.in_force(lambda: node.agent.grant(revoked=True))
+    assert pair.both(), "at later looks too"
+
+
 def test_an_interface_made_again_while_the_agent_was_dead(node):
     guest = node.guest
     index = node.world.node.interface_index(guest.interface)

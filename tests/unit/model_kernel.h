@@ -55,6 +55,7 @@ class ModelKernel : public Kernel {
     for (auto* set : {&state_.attachments, &state_.behind})
       std::erase_if(*set, [&](const Attachment& each) { return each.ifindex == ifindex; });
   }
+  void lose_attachment(const Attachment& attachment) { state_.attachments.erase(attachment); }
   // Somebody else's program gets before ours.
   void get_before(const Attachment& attachment) {
     state_.attachments.erase(attachment);
@@ -82,8 +83,8 @@ class ModelKernel : public Kernel {
   const operation::PutRules& rules(std::uint32_t rules_id) const { return rules_.at(rules_id); }
   const std::vector<std::string>& violations() const { return violations_; }
   BootNanoseconds now = 0;
-  bool removals_fail = true;  // of a guest's record too, which takes no memory
   int error_number = 5;       // of what is made to fail
+  bool removals_fail = true;  // of a guest's record too, which takes no memory
 
  private:
   void violated(const std::string& what) { violations_.push_back(what); }
