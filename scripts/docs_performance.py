@@ -168,8 +168,10 @@ def limit_targets(figures):
 def enforcement(figures):
     parts = figures["kubernetes"]
     rows = [[name, *(f"{parts[part][key]:.0f}" for key in ("p50", "p99", "max")), parts[part]["count"]] for name, part in (
-        ("edit of a Grant, from the request to a packet", "edit_by_request"),
-        ("revocation, from the request to a packet", "revocation_by_request"),
+        ("new Grant, from the request to a packet", "new_by_request"),
+        ("edit of a Grant", "edit_by_request"),
+        ("revocation", "revocation_by_request"),
+        ("deletion", "deletion_by_request"),
         ("edit by `kubectl patch`, its own start included", "edit_by_kubectl"))]
     return table([f"{parts['grants']} Grants, {parts['guests']} guests; ms", "p50", "p99", "longest", "of"], rows)
 

@@ -22,7 +22,7 @@ StateFile file_of(const std::string& state_dir) {
 constexpr std::pair<Refusal::Kind, const char*> kKinds[] = {{Refusal::Kind::Grant, "Grant"},
                                                             {Refusal::Kind::Guest, "guest"},
                                                             {Refusal::Kind::Realm, "Realm"},
-                                                            {Refusal::Kind::Place, "file"}};
+                                                            {Refusal::Kind::File, "file"}};
 
 std::string kind_text(Refusal::Kind kind) {
   const auto* found =

@@ -15,10 +15,10 @@ namespace grantd {
 inline constexpr const char* kDefaultStateDir = "/var/lib/grantd";
 
 struct Refusal {
-  enum class Kind : std::uint8_t { Grant, Guest, Realm, Place };
+  enum class Kind : std::uint8_t { Grant, Guest, Realm, File };
   Kind kind = Kind::Grant;
-  std::string
-      name;  // NAMESPACE/NAME of a Grant or a pod, a Workload's or Realm's name; a file, its line, or a directory
+  // NAMESPACE/NAME of a Grant or a pod, the name of a Workload or a Realm, the path of a file.
+  std::string name;
   std::string why;  // as the log says it
   bool operator==(const Refusal&) const = default;
 };

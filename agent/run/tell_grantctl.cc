@@ -33,7 +33,7 @@ std::optional<Key> key_of(const Problem& problem) {
                                      {std::string_view("Realm "), Refusal::Kind::Realm}})
     if (object.starts_with(prefix)) return Key{kind, std::string(object.substr(prefix.size()))};
   if (!object.empty() || problem.position.file.text().empty()) return std::nullopt;
-  return Key{Refusal::Kind::Place, problem.position.file.text()};
+  return Key{Refusal::Kind::File, problem.position.file.text()};
 }
 
 }  // namespace

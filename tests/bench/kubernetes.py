@@ -22,6 +22,7 @@ from stand_in import NAME, StandIn  # noqa: E402
 from world import DESTINATIONS  # noqa: E402
 
 GUESTS, EDITS, REVOCATIONS = 100, 300, 100
+MEASURED = ("new", "edit", "revocation", "deletion")
 PEER = "bench-outside"
 OPEN, SHUT = {PORTS[0]: (True, False), PORTS[1]: (False, True)}, (False, False)
 MILLISECOND = 1000.0
@@ -48,9 +49,7 @@ class Bench:
             # The first is the grantor's address, the second where the guests send to; these are nobody's.
             self.direct.post("/apis/keystone.io/v1alpha1/realms", json.loads(manifest(
                 "Realm", f"bench{at}", {"identity": f"bench{at}.example.net", "addresses": [f"192.0.2.{at + 1}/32"]})))
-            self.direct.post(self.path(at).rpartition("/")[0], json.loads(manifest(
-                "Grant", f"bench-{at}", {"grantorRealm": "alice", "granteeRealm": f"bench{at}", **change(PORTS[0])["spec"]},
-                namespace="keystone-system")))
+            self.grant(at, PORTS[0])
         for at in range(self.count):
             wait_until(lambda at=at: self.node.kubectl("get", "serviceaccount", "default", "-n", f"guest-bench{at}",
                                                        check=False).returncode == 0, "an account", 60)
@@ -81,6 +80,21 @@ class Bench:
         self.probes[at].wait(OPEN[self.ports[at]])
         return taken
 
+    def delete(self):
+        """Until the first packet that does not pass any more, and of a new Grant in its place until the first that does."""
+        at = self.chance.randrange(self.count)
+        begin = time.monotonic()
+        self.direct.delete(self.path(at))
+        deleted = (self.probes[at].wait(SHUT) - begin) * MILLISECOND
+        begin = time.monotonic()
+        self.grant(at, self.ports[at])
+        return deleted, (self.probes[at].wait(OPEN[self.ports[at]]) - begin) * MILLISECOND
+
+    def grant(self, at, port):
+        self.direct.post(self.path(at).rpartition("/")[0], json.loads(manifest(
+            "Grant", f"bench-{at}", {"grantorRealm": "alice", "granteeRealm": f"bench{at}", **change(port)["spec"]},
+            namespace="keystone-system")))
+
     def by_request(self, at, wanted):
         self.direct.patch(self.path(at), wanted)
 
@@ -109,8 +123,10 @@ def measure_kubernetes(quick):
         with Agent(node, name=NAME) as agent, StandIn(node, direct, agent.state) as stand_in:
             bench = Bench(node, stand_in, direct, GUESTS // few)
             bench.make()
+            deleted, new = zip(*(bench.delete() for _ in range(REVOCATIONS // few)))
             result = {
-                "guests": bench.count, "grants": bench.count,
+                "guests": bench.count, "grants": bench.count, "new_by_request": quantiles(new),
+                "deletion_by_request": quantiles(deleted),
                 "edit_by_request": quantiles([bench.edit(bench.by_request) for _ in range(EDITS // few)]),
                 "revocation_by_request": quantiles([bench.revoke(bench.by_request) for _ in range(REVOCATIONS // few)]),
                 "edit_by_kubectl": quantiles([bench.edit(bench.by_kubectl) for _ in range(REVOCATIONS // few)]),
@@ -127,10 +143,11 @@ def memory_kib(node):
 
 def targets(result):
     rows = []
-    for name in ("edit", "revocation"):
+    for name in MEASURED:
         for part, limit in (("p50", 100), ("p99", 500)):
             value = result[f"{name}_by_request"][part]
-            rows.append({"target": f"{name} of a Grant by the API server, {part}, ms", "limit": limit, "median": value,
+            what = "new Grant" if name == "new" else f"{name} of a Grant"
+            rows.append({"target": f"{what} by the API server, {part}, ms", "limit": limit, "median": value,
                          "min": value, "max": value, "met": value <= limit})
     return rows
 
@@ -139,6 +156,6 @@ def kubernetes_report(result):
     """(text, JSON)"""
     result["targets"] = targets(result)
     rows = [[name.replace("_", " "), *(f"{result[name][part]:.1f}" for part in ("p50", "p99", "max"))]
-            for name in ("edit_by_request", "revocation_by_request", "edit_by_kubectl")]
+            for name in (*(f"{name}_by_request" for name in MEASURED), "edit_by_kubectl")]
     text = f"{result['grants']} Grants, {result['guests']} guests; ms until a packet is judged anew\n"
     return text + table(["", "p50", "p99", "longest"], rows) + "\n\n" + targets_table(result["targets"]), result

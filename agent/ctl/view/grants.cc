@@ -119,7 +119,7 @@ std::vector<ShownRefusal> refused_besides(const Refusals& refusals, const Filter
   std::vector<ShownRefusal> shown;
   if (!filter.grant.empty()) return shown;
   for (const Refusal& each : refusals.refused)
-    if (each.kind == Refusal::Kind::Realm || each.kind == Refusal::Kind::Place) shown.push_back({each, true, false});
+    if (each.kind == Refusal::Kind::Realm || each.kind == Refusal::Kind::File) shown.push_back({each, true, false});
   return shown;
 }
 
