@@ -17,9 +17,18 @@ struct StampSettings {
   auto operator<=>(const StampSettings&) const = default;
 };
 
-// The identity takes the lowest 13 contiguous bits of the mask, the tag the other bits. Fails where
-// there are no such bits, or where the tag would be 0.
+inline constexpr std::uint32_t kStampTagShift = 24;
+inline constexpr std::uint32_t kStampTagBits = 0xffU << kStampTagShift;  // where a tag can stand; 0 in its other bits
+
+// The identity takes the lowest 13 contiguous bits of the mask, the tag the other bits. Which tag depends on where the
+// identity stands. Fails where there are no such bits, or where the tag would be 0.
 Result<StampSettings> stamp_settings(std::uint32_t mask);
+
+std::uint32_t identity_bits(const StampSettings& settings);
+std::uint32_t tag_bits(const StampSettings& settings);
+
+// Whether a stamp of the one may be read as another identity's with the other.
+bool may_be_mistaken(const StampSettings& one, const StampSettings& other);
 
 // The mark's stamp bits for an identity; 0 for nobody and for the local node, which is never stamped.
 std::uint32_t stamp_of(const StampSettings& settings, std::uint32_t identity);

@@ -1,6 +1,7 @@
 #include "agent/apply/datapath.h"
 
 #include <grantd.skel.h>
+#include "agent/apply/past_stamps.h"
 #include "agent/attach/attacher.h"
 #include "agent/attach/pin_lock.h"
 
@@ -131,6 +132,7 @@ Result<std::unique_ptr<Datapath>> Datapath::load(const DatapathOptions& options)
 Result<void> Datapath::open_skeleton() {
   auto stamp = stamp_settings(options_.stamp_mask);
   if (!stamp) return stamp.error();
+  if (auto noted = note_stamp(options_.pin_root, stamp.value()); !noted) return noted;
   skeleton_ = grantd_bpf__open();
   if (!skeleton_) return load_error("cannot open the BPF object", errno);
   skeleton_->rodata->stamp_mask = stamp.value().mask;

@@ -36,7 +36,7 @@ Result<void> make_pin_root(const std::string& pin_root) {
   if (static_cast<unsigned long>(filesystem.f_type) != BPF_FS_MAGIC) return refused("is not on a BPF file system");
   if (auto made = make_directory(pin_root); !made) return made;
   if (chmod(pin_root.c_str(), 0700) != 0) return system_error("cannot close " + pin_root + " to others", errno);
-  for (const char* part : {"/maps", "/maps/tables", "/programs", "/links"})
+  for (const char* part : {"/maps", "/maps/tables", "/programs", "/links", "/stamps"})
     if (auto made = make_directory(pin_root + part); !made) return made;
   return {};
 }

@@ -11,21 +11,16 @@ namespace {
 constexpr std::uint32_t kAllBits = ~0U;
 // Tailscale, kube-proxy, kube-router, portmap.
 constexpr std::uint32_t kWellKnown = 0x00ff0000U | 0x0000c000U | 0x00030000U | 0x00002000U;
-constexpr std::uint32_t kTagBits = 0xff000000U;  // where a tag can stand: GRANTD_STAMP_TAG has no others
-
-std::uint32_t identity_bits(const StampSettings& stamp) { return stamp.identity_mask << stamp.identity_shift; }
 
 StampHarm harm_of_set(const StampSettings& stamp, const MarkUse& use) {
-  const std::uint32_t identity = identity_bits(stamp), tag = stamp.mask & ~identity;
-  if ((use.value ^ stamp.tag) & use.mask & tag) return StampHarm::Loses;
-  return use.mask & identity ? StampHarm::Alters : StampHarm::None;
+  if ((use.value ^ stamp.tag) & use.mask & tag_bits(stamp)) return StampHarm::Loses;
+  return use.mask & identity_bits(stamp) ? StampHarm::Alters : StampHarm::None;
 }
 
 // Whether there is a stamp whose bits within the mask are those of the value.
 bool a_stamp_matches(const StampSettings& stamp, std::uint32_t mask, std::uint32_t value) {
-  const std::uint32_t identity = identity_bits(stamp), tag = stamp.mask & ~identity;
-  if ((value ^ stamp.tag) & mask & tag) return false;
-  const std::uint32_t highest = ((value & mask) | ~mask) & identity;
+  if ((value ^ stamp.tag) & mask & tag_bits(stamp)) return false;
+  const std::uint32_t highest = ((value & mask) | ~mask) & identity_bits(stamp);
   return highest >> stamp.identity_shift >= GRANTD_IDENTITY_FIRST;
 }
 
@@ -86,10 +81,10 @@ std::optional<std::uint32_t> mask_in(std::uint32_t free) {
   for (std::uint32_t shift = 0; shift + GRANTD_STAMP_IDENTITY_BITS <= 32; shift++) {
     const std::uint32_t identity = ((1U << GRANTD_STAMP_IDENTITY_BITS) - 1) << shift;
     if ((free & identity) != identity) continue;
-    const std::uint32_t mask = identity | (free & kTagBits);
+    const std::uint32_t mask = identity | (free & kStampTagBits);
     const auto settings = stamp_settings(mask);
     if (!settings) continue;
-    const int tag = std::popcount(mask & ~identity_bits(settings.value()));
+    const int tag = std::popcount(tag_bits(settings.value()));
     if (tag > best_tag) best = mask, best_tag = tag;
   }
   return best;

@@ -100,7 +100,7 @@ Result<void> uninstall(const Settings& settings) {
   if (auto opened = open_marked_interfaces(pin_root); !opened) return opened;
   if (auto removed = remove_shaper(pin_root); !removed) return removed;
   // Only what is ours: a directory itself goes when nothing else is in it.
-  for (const char* part : {"/links", "/programs", "/maps"})
+  for (const char* part : {"/links", "/programs", "/maps", "/stamps"})
     if (auto removed = remove_tree(pin_root + part); !removed) return removed;
   fs::remove(pin_root, failed);
   for (const char* file : {"/latches.json", "/last-good"})

@@ -9,7 +9,7 @@ import subprocess
 SOURCE = pathlib.Path(__file__).with_name("failing_calls.cc")
 # The order of failing_calls.cc; the errno that each fails with.
 KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM,
-         "update": errno.ENOMEM}
+         "update": errno.ENOMEM, "link": errno.ENOMEM}
 LAYOUT = struct.Struct(f"=QQqQQ{len(KINDS) + 1}Q")
 
 

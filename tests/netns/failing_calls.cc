@@ -26,7 +26,7 @@ void* __libc_realloc(void*, size_t);
 
 namespace {
 
-enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kClasses };
+enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kLink, kClasses };
 
 struct Page {
   std::atomic<std::uint64_t> armed;    // a Class
@@ -99,6 +99,7 @@ long syscall(long number, ...) noexcept {
   // What takes memory of the kernel's; what is read of a map takes none.
   const bool updates = a[0] == BPF_MAP_UPDATE_ELEM || a[0] == BPF_MAP_UPDATE_BATCH || a[0] == BPF_MAP_CREATE;
   if (number == SYS_bpf && updates && fails(kUpdate)) return -1;
+  if (number == SYS_bpf && a[0] == BPF_LINK_UPDATE && fails(kLink)) return -1;
   return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
