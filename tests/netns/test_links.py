@@ -92,6 +92,8 @@ def test_a_tunnel_carries_no_identity_of_its_outer_packets(node):
     world, to = node.world, node.guest.addresses[4]
     home = PARTIES["grantee"][4]
     tunnel(world)
+    eventually(lambda: any(each["interface"] == "vx0" for each in node.agent.json("status")["uplinks"])
+               and node.agent.ctl("verify").returncode == 0, what="a program on the tunnel")
     world.outside.ip(f"route add {to}/32 via 10.99.0.1 dev vx0")
     free = world.add_guest("free")  # nobody holds it: what comes out of the tunnel gets as far
     world.outside.ip(f"route add {free.addresses[4]}/32 via 10.99.0.1 dev vx0")
