@@ -95,6 +95,7 @@ Result<std::size_t> Applier::refresh(BootNanoseconds now) {
   if (!read) return read.error();
   const std::size_t drift = fresh_ ? 0 : differences(state_, read.value());
   auto retired_at = std::move(state_.retired_at);
+  auto unused_since = std::move(state_.unused_since);
   state_ = std::move(read).value();
   std::set<std::uint64_t> in_force;
   for (const auto& [slot, policy_id] : state_.published) in_force.insert(policy_id);
@@ -103,6 +104,8 @@ Result<std::size_t> Applier::refresh(BootNanoseconds now) {
     const auto since = retired_at.find(policy_id);
     state_.retired_at[policy_id] = since == retired_at.end() ? now : since->second;
   }
+  state_.unused_since = std::move(unused_since);
+  note_unused_numbers(now, state_);
   fresh_ = false;
   return drift;
 }
@@ -143,9 +146,8 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
         continue;
       }
     }
-    auto done = kernel_.perform(step.operation);
+    auto done = perform(step.operation, now);
     if (done) {
-      record(step.operation, now, state_);
       report.done++;
       if (!step.afterwards) report.in_force = std::chrono::steady_clock::now() - begin;
       continue;
@@ -158,7 +160,19 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
     stays_open |= !leave_out(plan, step, now, report);
   }
   wanted_rules_.reset();
+  note_unused_numbers(now, state_);
   return report;
+}
+
+Result<void> Applier::perform(const Operation& operation, BootNanoseconds now) {
+  if (const auto* renumber = std::get_if<operation::RenumberRules>(&operation)) {
+    auto found = kernel_.read_rules(renumber->from, state_.rule_sets.at(renumber->from));
+    if (!found) return found.error();
+    return perform(renumbered(*renumber, std::move(found).value()), now);
+  }
+  auto done = kernel_.perform(operation);
+  if (done) record(operation, now, state_);
+  return done;
 }
 
 bool Applier::leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report) {
@@ -202,11 +216,8 @@ bool Applier::leave_out_guest(const grantd_endpoint& wanted, const grantd_endpoi
 }
 
 bool Applier::close(const Operation& operation, const Step& step, BootNanoseconds now, ApplyReport& report) {
-  const auto closed = kernel_.perform(operation);
-  if (closed) {
-    record(operation, now, state_);
-    return true;
-  }
+  const auto closed = perform(operation, now);
+  if (closed) return true;
   errors_[operation_name(operation)]++;
   report.failed.push_back({operation_name(operation), step.subject, closed.error()});
   return false;

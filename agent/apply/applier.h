@@ -53,6 +53,8 @@ class Applier {
   const std::map<std::string, std::uint64_t>& errors_by_operation() const { return errors_; }
 
  private:
+  // And takes it into the state.
+  Result<void> perform(const Operation& operation, BootNanoseconds now);
   // False where it should have been closed and stays open.
   bool leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);
   bool leave_out_policy(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);

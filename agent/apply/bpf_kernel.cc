@@ -60,6 +60,9 @@ struct Performer {
     }
     return maps.source.put_all(keys, values);
   }
+  Result<void> operator()(const RenumberRules&) {
+    return Error{"rules are put under another number by whoever has read them", EINVAL};
+  }
   Result<void> operator()(const RemoveRules& o) {
     if (auto done = erase_all(maps.rule, o.rules); !done) return done;
     if (auto done = erase_all(maps.idrule, o.identity_rules); !done) return done;

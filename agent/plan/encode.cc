@@ -7,6 +7,8 @@ namespace grantd {
 
 namespace {
 
+constexpr const char* kWasRealm = " (until it lost an address)";  // no name of a Realm has a blank
+
 // No more of the burst than one in so many is with the CPUs.
 constexpr std::uint64_t kBorrowedPart = 16;
 
@@ -170,13 +172,16 @@ grantd_source encode_source(const CompiledSource& source) {
 grantd_idname encode_identity_name(const IdentityName& name) {
   auto record = zeroed<grantd_idname>();
   record.kind = name.kind == IdentityName::Kind::Grant ? GRANTD_IDENTITY_KIND_GRANT : GRANTD_IDENTITY_KIND_REALM;
-  copy_text(record.name, name.name);
+  copy_text(record.name, name.name + (name.kind == IdentityName::Kind::WasRealm ? kWasRealm : ""));
   return record;
 }
 
 IdentityName decode_identity_name(const grantd_idname& record) {
-  return {record.kind == GRANTD_IDENTITY_KIND_GRANT ? IdentityName::Kind::Grant : IdentityName::Kind::Realm,
-          text_of(record.name)};
+  std::string text = text_of(record.name);
+  if (record.kind == GRANTD_IDENTITY_KIND_GRANT) return {IdentityName::Kind::Grant, text};
+  if (!text.ends_with(kWasRealm)) return {IdentityName::Kind::Realm, text};
+  text.resize(text.size() - std::strlen(kWasRealm));
+  return {IdentityName::Kind::WasRealm, text};
 }
 
 std::uint64_t digest_bytes(const void* bytes, std::size_t count, std::uint64_t seed) {

@@ -79,6 +79,8 @@ struct KernelState {
   // Policies that are not in force any more, since when. Forgotten when the agent restarts: then
   // the time counts anew.
   std::map<std::uint64_t, BootNanoseconds> retired_at;
+  // The same of numbers of identities that nothing bears any more.
+  std::map<std::uint32_t, BootNanoseconds> unused_since;
 
   // Our programs stand on the guest's interface, whoever is before them; one that was made again has none.
   bool stands_on(std::uint32_t ifindex) const {

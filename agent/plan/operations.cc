@@ -1,5 +1,7 @@
 #include "agent/plan/operations.h"
 
+#include "agent/plan/encode.h"
+
 #include <algorithm>
 #include <array>
 
@@ -46,6 +48,13 @@ struct Recorder {
     set.sources.clear();
     for (std::size_t index = 0; index < o.sources.size(); index++)
       set.sources.push_back(static_cast<std::uint16_t>(index + 1));
+  }
+  void operator()(const RenumberRules& o) {
+    PutRules put{o.rules_id, 0, {}, {}};
+    const RuleSet& from = state.rule_sets[o.from];
+    for (const grantd_rule_key& key : from.rules) put.rules.emplace_back(key, grantd_ranges{});
+    for (const grantd_idrule_key& key : from.identity_rules) put.identity_rules.emplace_back(key, grantd_ranges{});
+    (*this)(renumbered(o, std::move(put)));
   }
   void operator()(const RemoveRules& o) { state.rule_sets.erase(o.rules_id); }
   void operator()(const PutPolicy& o) {
@@ -129,7 +138,8 @@ constexpr std::array kNames = {"put_node",
                                "put_queue",
                                "remove_queue",
                                "put_device",
-                               "remove_device"};
+                               "remove_device",
+                               "renumber_rules"};
 static_assert(kNames.size() == std::variant_size_v<Operation>);
 
 }  // namespace
@@ -137,6 +147,43 @@ static_assert(kNames.size() == std::variant_size_v<Operation>);
 const char* operation_name(const Operation& operation) { return kNames[operation.index()]; }
 
 std::span<const char* const> operation_names() { return kNames; }
+
+operation::PutRules renumbered(const operation::RenumberRules& renumber, operation::PutRules found) {
+  operation::PutRules put{renumber.rules_id, 0, {}, {}};
+  for (auto& [key, ranges] : found.rules) {
+    key.rules_id = renumber.rules_id;
+    put.digest += digest_rule(key, ranges);
+    put.rules.emplace_back(key, ranges);
+  }
+  for (auto& [key, ranges] : found.identity_rules) {
+    key.rules_id = renumber.rules_id;
+    if (const auto number = renumber.numbers.find(key.identity); number != renumber.numbers.end())
+      key.identity = number->second;
+    if (key.identity == GRANTD_IDENTITY_NOBODY) continue;
+    put.digest += digest_rule(key, ranges);
+    put.identity_rules.emplace_back(key, ranges);
+  }
+  return put;
+}
+
+std::set<std::uint32_t> identities_in_use(const KernelState& state) {
+  std::set<std::uint32_t> used;
+  for (const auto& [key, number] : state.prefixes) used.insert(number);
+  for (const auto& [rules_id, rules] : state.rule_sets)
+    for (const grantd_idrule_key& key : rules.identity_rules) used.insert(key.identity);
+  for (const auto& [policy_id, policy] : state.policies)
+    used.insert({policy.identity, policy.grantor_identity, policy.grantee_identity});
+  return used;
+}
+
+void note_unused_numbers(BootNanoseconds now, KernelState& state) {
+  const auto used = identities_in_use(state);
+  std::map<std::uint32_t, BootNanoseconds> unused;
+  for (const auto& [number, name] : state.identity_names)
+    if (const auto since = state.unused_since.find(number); !used.contains(number))
+      unused[number] = since == state.unused_since.end() ? now : since->second;
+  state.unused_since = std::move(unused);
+}
 
 void record(const Operation& operation, BootNanoseconds now, KernelState& state) {
   std::visit(Recorder{now, state}, operation);

@@ -54,6 +54,11 @@ struct PutSources {
   std::uint64_t digest;
   SharedList<CompiledSource> sources;  // the first one has the number 1
 };
+// The rules of a Grant that is refused, whose values no manifest says: read back, and put under another id.
+struct RenumberRules {
+  std::uint32_t rules_id, from;
+  std::map<std::uint32_t, std::uint32_t> numbers;  // of identities, old -> new; 0: the rule is left out
+};
 struct RemoveRules {  // with their sources
   std::uint32_t rules_id;
   std::vector<grantd_rule_key> rules;
@@ -157,10 +162,18 @@ using Operation =
                  operation::RemoveSlotName, operation::PutIdentityName, operation::RemoveIdentityName,
                  operation::PutGuest, operation::RemoveGuest, operation::PutBounds, operation::MakeQueues,
                  operation::RemoveQueues, operation::PutShaper, operation::PutClass, operation::RemoveClass,
-                 operation::PutQueue, operation::RemoveQueue, operation::PutDevice, operation::RemoveDevice>;
+                 operation::PutQueue, operation::RemoveQueue, operation::PutDevice, operation::RemoveDevice,
+                 operation::RenumberRules>;
 
 const char* operation_name(const Operation& operation);  // "publish", as in metrics
 std::span<const char* const> operation_names();          // all of them
+
+// The rules that `renumber` wants, of those that it finds.
+operation::PutRules renumbered(const operation::RenumberRules& renumber, operation::PutRules found);
+
+// Numbers that prefixes, rules and policies bear, whether or not they have a name.
+std::set<std::uint32_t> identities_in_use(const KernelState& state);
+void note_unused_numbers(BootNanoseconds now, KernelState& state);
 
 // What `operation` does to the state, once it has been done. Pure.
 void record(const Operation& operation, BootNanoseconds now, KernelState& state);

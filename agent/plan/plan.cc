@@ -35,7 +35,12 @@ Plan plan(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFac
 }
 
 Planner::Planner(const KernelState& kernel, const CompiledPolicy& wanted, const PlanFacts& facts)
-    : kernel_(kernel), wanted_(wanted), facts_(facts), node_(kernel.node), published_(kernel.published) {}
+    : kernel_(kernel),
+      wanted_(wanted),
+      facts_(facts),
+      node_(kernel.node),
+      numbers_in_use_(identities_in_use(kernel)),
+      published_(kernel.published) {}
 
 Plan Planner::run() {
   recover_numbers();

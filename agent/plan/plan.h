@@ -62,6 +62,9 @@ std::string interface_subject(std::uint32_t ifindex);
 std::string slot_subject(const KernelState& kernel, std::uint32_t slot);
 Step closing(std::uint32_t slot, std::string subject);
 inline constexpr BootNanoseconds kRetireAfter = GRANTD_NS_PER_SECOND;
+// For which a number that was in stamps is given to nobody else. The kernel holds a fragment for 60 s (IPv6), and a
+// packet for a neighbour that does not answer for a few.
+inline constexpr BootNanoseconds kNumberRests = 120 * GRANTD_NS_PER_SECOND;
 
 // Publishes another policy where one is in force, or closes it.
 bool changes_what_is_in_force(const Plan& plan, const KernelState& kernel);

@@ -79,9 +79,24 @@ void Planner::keep_refused(const RefusedGrant& grant) {
     close(subject, slot->second);
     return;
   }
-  if (!end_sooner(grant, policy) && !loses && !unsettled_) return;
+  const bool ends = end_sooner(grant, policy), numbers = renumber(subject, policy);
+  if (!ends && !numbers && !loses && !unsettled_) return;
   if (loses || unsettled_) policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   publish(subject, slot->second, policy, Narrows::Yes, loses ? After::Losses : After::Nothing);
+}
+
+// Of a Grant that keeps its policy: what it names by a number that was a realm's. True where there is any.
+bool Planner::renumber(const std::string& subject, grantd_policy& policy) {
+  operation::RenumberRules rules{0, policy.rules_id, {}};
+  if (const auto found = kernel_.rule_sets.find(policy.rules_id); found != kernel_.rule_sets.end())
+    for (const grantd_idrule_key& key : found->second.identity_rules)
+      if (renumbered_.contains(key.identity)) rules.numbers[key.identity] = renumbered(key.identity);
+  if (rules.numbers.empty()) return false;
+  policy.grantor_identity = renumbered(policy.grantor_identity);
+  policy.grantee_identity = renumbered(policy.grantee_identity);
+  policy.rules_id = rules.rules_id = take_rules_id();
+  add(Fill, subject, std::move(rules));
+  return true;
 }
 
 void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows,

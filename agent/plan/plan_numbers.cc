@@ -104,42 +104,62 @@ void Planner::assign_identities() {
   }
   std::map<IdentityName, std::uint32_t> known;
   for (const auto& [number, name] : kernel_.identity_names) known[name] = number;
-  // Also numbers without a name, where the names are lost: rules in force still mean their old bearers.
-  const auto taken = identities_in_use();
-  std::uint32_t candidate = GRANTD_IDENTITY_FIRST;
   for (const IdentityName& name : names) {
     if (name.kind == IdentityName::Kind::Nobody) continue;
-    if (name.kind == IdentityName::Kind::LocalNode) {
+    if (name.kind == IdentityName::Kind::LocalNode)
       identities_[name] = GRANTD_IDENTITY_LOCAL_NODE;
-      continue;
-    }
-    if (const auto found = known.find(name); found != known.end()) {
+    else if (const auto found = known.find(name); found != known.end())
       identities_[name] = found->second;
-      continue;
-    }
-    while (candidate <= GRANTD_MAX_IDENTITIES &&
-           (kernel_.identity_names.contains(candidate) || taken.contains(candidate)))
-      candidate++;
-    if (candidate > GRANTD_MAX_IDENTITIES) {
-      report("identity of " + name.name, "no number is left; it is nobody on this node",
-             "at most " + std::to_string(GRANTD_MAX_IDENTITIES) + " Realms and Grants together");
-      plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
-      continue;
-    }
-    identities_[name] = candidate;
-    add(Fill, kIdentitiesSubject, operation::PutIdentityName{candidate, name});
-    candidate++;
+    else
+      number_anew(name, After::Nothing);
   }
 }
 
-std::set<std::uint32_t> Planner::identities_in_use() const {
-  std::set<std::uint32_t> used;
-  for (const auto& [key, number] : kernel_.prefixes) used.insert(number);
-  for (const auto& [rules_id, rules] : kernel_.rule_sets)
-    for (const grantd_idrule_key& key : rules.identity_rules) used.insert(key.identity);
-  for (const auto& [policy_id, policy] : kernel_.policies)
-    used.insert({policy.identity, policy.grantor_identity, policy.grantee_identity});
-  return used;
+// Not one that is in use without a name, where the names are lost: rules in force still mean its old bearer. Nor one
+// that rests, and so has a name.
+void Planner::number_anew(const IdentityName& name, After after) {
+  auto& number = next_identity_;
+  while (number <= GRANTD_MAX_IDENTITIES &&
+         (kernel_.identity_names.contains(number) || numbers_in_use_.contains(number)))
+    number++;
+  if (number > GRANTD_MAX_IDENTITIES) {
+    report("identity of " + name.name, "no number is left; it is nobody on this node until one is free",
+           "at most " + std::to_string(GRANTD_MAX_IDENTITIES) +
+               " Realms and Grants together, with those that are gone or have lost an address since " +
+               std::to_string(kNumberRests / GRANTD_NS_PER_SECOND) + " s");
+    plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
+    identities_.erase(name);
+    return;
+  }
+  identities_[name] = number;
+  add(Fill, kIdentitiesSubject, operation::PutIdentityName{number, name}, after);
+  number++;
+}
+
+// A packet that the node holds may bear the number of a realm that loses its sender meanwhile (decision 65). So the
+// number is the realm's no more. That is written down before the address is taken away: whoever finds it knows what is
+// still to be done.
+bool Planner::renumber_losers() {
+  const auto losers = losers_;
+  bool any = false;
+  for (const auto& [number, name] : kernel_.identity_names) {
+    const IdentityName realm{IdentityName::Kind::Realm, name.name};
+    if (name == realm && losers.contains(number)) {
+      add(Close, kLossesSubject, operation::PutIdentityName{number, {IdentityName::Kind::WasRealm, name.name}});
+      if (number_of(realm) == number) number_anew(realm, After::Losses);
+      any = true;
+    } else if (name.kind != IdentityName::Kind::WasRealm) {
+      continue;
+    }
+    renumbered_[number] = number_of(realm);
+    if (losers.contains(number)) losers_.insert(number_of(realm));
+  }
+  return any;
+}
+
+std::uint32_t Planner::renumbered(std::uint32_t number) const {
+  const auto found = renumbered_.find(number);
+  return found == renumbered_.end() ? number : found->second;
 }
 
 std::uint32_t Planner::number_of(const IdentityName& name) const {

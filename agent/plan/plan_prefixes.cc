@@ -16,7 +16,8 @@ bool contains(const PrefixKey& wide, const PrefixKey& narrow) {
 //
 // That somebody loses is seen once: afterwards the prefix is nobody's. Such an entry goes last, when all publications
 // that put flows in doubt are done, or their slots closed: one that is found was left by a plan that did not come to
-// its end, and nobody knows any more who lost it.
+// its end, and nobody knows any more who lost it. A realm that loses some has another number afterwards, also for what
+// it keeps, in the same moment as what is gained.
 void Planner::plan_prefixes() {
   const bool refused = wanted_.prefixes_refused;
   std::map<PrefixKey, std::uint32_t> wanted;
@@ -27,6 +28,8 @@ void Planner::plan_prefixes() {
   // stands there as nobody's, so that this is seen once, and again when they come.
   if (kernel_.prefixes.empty() && !wanted.empty() && !kernel_.published.empty()) {
     unsettled_ = true;
+    for (const auto& [number, name] : kernel_.identity_names)
+      if (name.kind == IdentityName::Kind::Realm) losers_.insert(number);
     if (refused)
       add(Open, kLossesSubject, operation::PutPrefixes{{{wanted.begin()->first, GRANTD_IDENTITY_NOBODY}}},
           After::Doubt);
@@ -64,9 +67,18 @@ void Planner::plan_prefixes() {
     if (have) around.push_back(*have_at++);
     if (want) ++want_at;
   }
+  std::vector<std::pair<PrefixKey, std::uint32_t>> anew;  // of realms that lose others; takes no room
+  if (renumber_losers()) {
+    for (auto& [key, number] : open) number = renumbered(number);
+    for (const auto& [key, number] : kernel_.prefixes)
+      if (const auto stays = wanted.find(key); stays != wanted.end() && stays->second == number)
+        if (const std::uint32_t now = renumbered(number); now != number) anew.emplace_back(key, now);
+  }
+  if (refused) open.clear();
+  open.insert(open.end(), anew.begin(), anew.end());
   if (!close.empty()) add(Close, kLossesSubject, operation::PutPrefixes{std::move(close)});
-  if (refused) return;
   if (!open.empty()) add(Open, kIdentitiesSubject, operation::PutPrefixes{std::move(open)}, After::Doubt);
+  if (refused) return;
   // Where what is gained could not be written, what contains these is wanted as it is, or nobody's.
   if (!remove.empty()) add(Open, kLossesSubject, operation::RemovePrefixes{std::move(remove)}, After::Doubt);
 }

@@ -69,10 +69,17 @@ void Planner::retire_slots(const std::set<std::uint64_t>& kept) {
 }
 
 void Planner::retire_names() {
-  std::set<std::uint32_t> used = identities_in_use();
+  std::set<std::uint32_t> used = numbers_in_use_;
   for (const auto& [name, number] : identities_) used.insert(number);
-  for (const auto& [number, name] : kernel_.identity_names)
-    if (!used.contains(number)) add(Retire, kSubject, operation::RemoveIdentityName{number});
+  for (const auto& [number, name] : kernel_.identity_names) {
+    if (used.contains(number)) continue;
+    const auto since = kernel_.unused_since.find(number);
+    const BootNanoseconds due = (since == kernel_.unused_since.end() ? facts_.now : since->second) + kNumberRests;
+    if (facts_.now >= due)
+      add(Retire, kSubject, operation::RemoveIdentityName{number});
+    else
+      plan_.next_due = std::min(plan_.next_due, due);
+  }
   // Not where a step for the guest has failed: its record may still bear the number.
   for (const auto& [endpoint_id, guest] : kernel_.guests)
     if (!used_guests_.contains(endpoint_id))

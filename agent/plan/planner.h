@@ -31,9 +31,11 @@ class Planner {
   void recover_numbers();
   void assign_slots();
   void assign_identities();
-  std::uint32_t number_of(const IdentityName& name) const;
-  // Numbers that prefixes, rules and policies in force bear, whether or not they have a name.
-  std::set<std::uint32_t> identities_in_use() const;  // 0 where there is none
+  void number_anew(const IdentityName& name, After after);
+  bool renumber_losers();                                   // whether there are any
+  std::uint32_t number_of(const IdentityName& name) const;  // 0 where there is none
+  // The identity of a record that stays, where its number was a realm's; the same number otherwise.
+  std::uint32_t renumbered(std::uint32_t number) const;
   std::uint64_t take_policy_id();
   std::uint64_t take_version();
   std::uint32_t take_endpoint_id();
@@ -49,6 +51,7 @@ class Planner {
   bool touches_loser(const CompiledGrant& grant) const;
   bool names_anew(const CompiledGrant& grant, const grantd_policy& current) const;
   void keep_refused(const RefusedGrant& grant);
+  bool renumber(const std::string& subject, grantd_policy& policy);
   bool end_sooner(const RefusedGrant& grant, grantd_policy& policy) const;
   void publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows,
                After after);
@@ -99,6 +102,9 @@ class Planner {
   std::map<std::string, std::uint32_t> slots_;  // by Grant, accepted or refused
   std::set<std::string> wanted_grants_;         // accepted or refused
   std::map<IdentityName, std::uint32_t> identities_;
+  std::set<std::uint32_t> numbers_in_use_;
+  std::uint32_t next_identity_ = GRANTD_IDENTITY_FIRST;   // that may be free
+  std::map<std::uint32_t, std::uint32_t> renumbered_;     // what was a realm's -> the realm's now, or 0
   std::set<std::uint32_t> losers_;                        // identities that lose addresses
   bool unsettled_ = false;                                // somebody lost some in a plan that was cut short
   std::map<std::uint32_t, std::uint64_t> published_;      // slot -> policy_id after this plan

@@ -32,6 +32,7 @@ class Finder {
       gaps_.by_slot[slot].push_back({GapKind::TableMissing, "its tables of flows and counters are not there"});
   }
   void operator()(const operation::PutRules&) { other_policy(); }
+  void operator()(const operation::RenumberRules&) { other_policy(); }
   void operator()(const operation::PutPolicy&) { other_policy(); }
   void operator()(const operation::Publish& step) {
     if (step.policy_id == 0) return add({GapKind::StillInForce, "its policy is in force, and should not be"});

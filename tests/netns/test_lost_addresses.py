@@ -9,7 +9,7 @@ from traffic import TcpPair, UdpPair
 from world import PARTIES, REALMS, TAILNET_GRANTEE, eventually
 
 GRANTEE, GRANTOR = PARTIES["grantee"][4], PARTIES["grantor"][4]
-CALLS = 16  # of bpf(), and more than one such apply makes
+CALLS = 24  # of bpf(), and more than one such apply makes
 
 
 def without(realm):

@@ -72,18 +72,17 @@ class Comparison {
   }
   std::string identity_text(std::uint32_t number) const {
     if (number == GRANTD_IDENTITY_NOBODY) return "nobody";
-    for (const auto& [name, each] : numbers_) {
-      if (each != number) continue;
-      switch (name.kind) {
-        case IdentityName::Kind::Grant:
-          return "guests of " + name.name;
-        case IdentityName::Kind::Realm:
-          return "Realm " + name.name;
-        default:
-          return "this node";
-      }
+    if (number == GRANTD_IDENTITY_LOCAL_NODE) return "this node";
+    const auto name = state_.identity_names.find(number);
+    if (name == state_.identity_names.end()) return "identity " + std::to_string(number) + ", which has no name";
+    switch (name->second.kind) {
+      case IdentityName::Kind::Grant:
+        return "guests of " + name->second.name;
+      case IdentityName::Kind::WasRealm:
+        return "what was Realm " + name->second.name + " until it lost an address";
+      default:
+        return "Realm " + name->second.name;
     }
-    return "identity " + std::to_string(number) + ", which has no name";
   }
   std::string slot_text(std::uint32_t slot) const {
     if (slot == 0) return "no Grant";
