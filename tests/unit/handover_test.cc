@@ -244,7 +244,7 @@ TEST(RefusalsFile, ThatIsDamagedIsNamedAndWrittenAnew) {
   for (const char* text :
        {"", "{", "[]", R"({"version": 2})", R"({"version": 1, "pin_root": "/p", "more": -1, "refused": []})",
         R"({"version": 1, "pin_root": "/p", "more": 0, "refused": {}})",
-        R"({"version": 1, "pin_root": "/p", "more": 0, "refused": [{"kind": "Realm", "name": "x", "why": ""}]})"}) {
+        R"({"version": 1, "pin_root": "/p", "more": 0, "refused": [{"kind": "Pod", "name": "x", "why": ""}]})"}) {
     directory.write("refused.json", text);
     const auto read = read_refusals(directory.path());
     ASSERT_FALSE(read.ok()) << text;
