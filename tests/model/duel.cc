@@ -93,7 +93,7 @@ void Duel::look() {
                              static_cast<double>(*grant.egress_burst_bytes), now);
   }
   for (const auto& [ifindex, endpoint] : must(maps.endpoint.entries())) endpoint_ids[ifindex] = endpoint.endpoint_id;
-  model_.apply(node_->meaning(), published, endpoint_ids);
+  model_.apply(node_->meaning(), published, endpoint_ids, node_->numbers());
 }
 
 std::optional<Disagreement> Duel::at_uplink(const Opinion& opinion, const Judged& judged, std::uint32_t mark) {

@@ -41,7 +41,13 @@ bool chatter_port(const Packet& packet) {
 }  // namespace
 
 void Model::apply(const Meaning& meaning, const std::map<std::string, Published>& published,
-                  const std::map<std::uint32_t, std::uint32_t>& endpoint_ids) {
+                  const std::map<std::uint32_t, std::uint32_t>& endpoint_ids,
+                  const std::map<Who, std::uint32_t>& numbers) {
+  for (const auto& [who, number] : numbers) {
+    const auto before = numbers_.find(who);
+    if (before != numbers_.end() && before->second != number) forget(who);
+    numbers_[who] = number;
+  }
   meaning_ = meaning;
   endpoint_ids_ = endpoint_ids;
   for (const auto& [key, now] : published) {
@@ -51,6 +57,16 @@ void Model::apply(const Meaning& meaning, const std::map<std::string, Published>
       tables_[key].fragments.clear();
   }
   published_ = published;
+}
+
+void Model::forget(const Who& who) {
+  const Who another = who + ", as it was";
+  for (auto& [grant, tables] : tables_) {
+    for (auto& [key, flow] : tables.flows)
+      if (flow.peer == who) flow.peer = another;
+    for (auto& [key, fragment] : tables.fragments)
+      if (fragment.from == who) fragment.from = another;
+  }
 }
 
 MaybeReason Model::in_force(const Case& one) const {

@@ -82,9 +82,10 @@ struct Tables {
 
 class Model {
  public:
-  // The manifests and what was published for them, by Grant; the endpoints' ids by interface.
+  // The manifests and what was published for them, by Grant; the endpoints' ids by interface; the parties' numbers.
+  // Whoever has another number than before is another, as far as what is remembered goes.
   void apply(const Meaning& meaning, const std::map<std::string, Published>& published,
-             const std::map<std::uint32_t, std::uint32_t>& endpoint_ids);
+             const std::map<std::uint32_t, std::uint32_t>& endpoint_ids, const std::map<Who, std::uint32_t>& numbers);
   Opinion judge(const Arrival& arrival, BootNanoseconds boot, WallTime wall);
 
   // The packet last judged was not sent after all: its bucket was empty. A flow that it began stays, a first fragment
@@ -102,6 +103,7 @@ class Model {
  private:
   struct Case;  // one packet on its way through
 
+  void forget(const Who& who);
   Reason decide(Case& one, Opinion& opinion);
   MaybeReason own_address(const Case& one) const;
   MaybeReason in_force(const Case& one) const;
@@ -122,6 +124,7 @@ class Model {
   Meaning meaning_;
   std::map<std::string, Published> published_;
   std::map<std::uint32_t, std::uint32_t> endpoint_ids_;
+  std::map<Who, std::uint32_t> numbers_;  // the last that each had
   std::map<std::string, Tables> tables_;
   struct Undo {
     std::string grant;

@@ -35,6 +35,7 @@ class WorldNode {
   Meaning meaning() const { return Meaning(node_->desired(), node_->facts()); }
   const std::map<std::string, std::uint32_t>& slots() const { return slots_; }  // by Grant
   std::uint32_t ifindex(const std::string& interface) const { return interfaces_.at(interface); }
+  const std::map<Who, std::uint32_t>& numbers() const { return identities_; }
   // The mark's bits that say this; 0 for nobody.
   std::uint32_t stamp(const Who& who) const;
   std::uint32_t stamp_mask() const { return stamps_.mask; }
