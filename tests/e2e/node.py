@@ -113,6 +113,9 @@ class Node(Cluster):
     def _cover(self):
         for directory in WRITTEN:
             os.makedirs(directory, exist_ok=True)
+            # Of two mounts at one place containerd asks the lower one, as `ip netns` leaves at /run/netns, how it propagates.
+            while os.path.ismount(directory):
+                run(["umount", "--lazy", directory])
             run(["mount", "-t", "tmpfs", "none", directory])
         # As systemd makes everything: a pod sees what is mounted there later.
         run(["mount", "--make-shared", "/run/netns"])
