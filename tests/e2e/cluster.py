@@ -166,11 +166,15 @@ class Cluster:
     @staticmethod
     def remove(directory):
         """What a cluster left on this machine, be it killed."""
-        mounts = pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-        for path in reversed([line.split()[1] for line in mounts]):
+        for path in reversed(mount_points()):
             if path.startswith(f"{directory}/"):
                 run(["umount", "--lazy", path], check=False)
         shutil.rmtree(directory)
+
+
+def mount_points():
+    """Also a directory that is mounted onto itself, which os.path.ismount() does not see."""
+    return [line.split()[1] for line in pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
 
 
 def run(command, text=None, check=True, seconds=120):

@@ -9,7 +9,7 @@ import pathlib
 import signal
 import time
 
-from cluster import NODE_ADDRESS, PODS, SERVICES, Cluster, run, wait_until
+from cluster import NODE_ADDRESS, PODS, SERVICES, Cluster, mount_points, run, wait_until
 from image import write_image
 
 NAME = "node1"
@@ -114,7 +114,7 @@ class Node(Cluster):
         for directory in WRITTEN:
             os.makedirs(directory, exist_ok=True)
             # Of two mounts at one place containerd asks the lower one, as `ip netns` leaves at /run/netns, how it propagates.
-            while os.path.ismount(directory):
+            while directory in mount_points():
                 run(["umount", "--lazy", directory])
             run(["mount", "-t", "tmpfs", "none", directory])
         # As systemd makes everything: a pod sees what is mounted there later.
