@@ -62,10 +62,13 @@ class Node(Cluster):
 
     def namespace(self, name):
         """Makes a namespace in which pods can be made. One of that name that is going away goes first."""
-        wait_until(lambda: "object is being deleted" not in self.kubectl("create", "namespace", name, check=False).stderr,
-                   f"the namespace {name} is gone", 60)
+        def is_there():
+            told = self.kubectl("create", "namespace", name, check=False)
+            return told.returncode == 0 or ("already exists" in told.stderr and "object is being deleted" not in told.stderr)
+        wait_until(is_there, f"the namespace {name} of before is gone, and it is there", 60)
+        # Its controller may still be at work on what the tests before have deleted.
         wait_until(lambda: self.kubectl("get", "serviceaccount", "default", "-n", name, check=False).returncode == 0,
-                   f"the namespace {name} has an account")
+                   lambda: f"an account in {self.kubectl('get', 'namespace', name, '-o', 'yaml', check=False).stdout}", 90)
 
     def start_network(self, name):
         """A network namespace, as a process that does nothing there; its PID."""
