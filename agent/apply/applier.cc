@@ -55,15 +55,17 @@ std::size_t differences(const KernelState& one, const KernelState& other) {
          differences(one.shaper.classes, other.shaper.classes);
 }
 
-bool believes_somebody(const Operation& operation) {
+bool believes_somebody(const grantd_uplink& uplink) { return uplink.uplink_class != GRANTD_UPLINK_UNTRUSTED; }
+
+bool makes_believe_somebody(const Operation& operation) {
   const auto* put = std::get_if<operation::PutUplink>(&operation);
-  return put && put->uplink.uplink_class != GRANTD_UPLINK_UNTRUSTED;
+  return put && believes_somebody(put->uplink);
 }
 
 // Of what does not: without an attachment a guest is open, and what comes to an index must not meet the record of what
 // was there before; an uplink that believes nobody opens nothing.
 bool bears_numbers(const Operation& operation) {
-  if (std::holds_alternative<operation::PutUplink>(operation)) return believes_somebody(operation);
+  if (std::holds_alternative<operation::PutUplink>(operation)) return makes_believe_somebody(operation);
   return !std::holds_alternative<operation::Attach>(operation) &&
          !std::holds_alternative<operation::RemoveEndpoint>(operation) &&
          !std::holds_alternative<operation::RemoveUplink>(operation);
@@ -132,7 +134,7 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
     if (broken.contains(step.subject) || (broken.contains(kNodeSubject) && bears_numbers(step.operation)) ||
         (step.after >= After::Losses && broken.contains(kLossesSubject)) ||
         (step.after >= After::Doubt && stays_open) || waits_for_closed(step.operation, report) ||
-        (report.nobody_believed && believes_somebody(step.operation))) {
+        (report.nobody_believed && makes_believe_somebody(step.operation))) {
       report.left_out++;
       stays_open |= !leave_out(plan, step, now, report);
       continue;
@@ -192,8 +194,7 @@ bool Applier::leave_out_tunnel(const Step& step, BootNanoseconds now, ApplyRepor
   bool closed = true;
   const auto uplinks = state_.uplinks;
   for (const auto& [ifindex, record] : uplinks)
-    if (believes_somebody(operation::PutUplink{record}))
-      closed = close(operation::RemoveUplink{ifindex}, step, now, report) && closed;
+    if (believes_somebody(record)) closed = close(operation::RemoveUplink{ifindex}, step, now, report) && closed;
   return closed;
 }
 

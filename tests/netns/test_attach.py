@@ -74,29 +74,28 @@ char name_of_license[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
-def foreign_filter(node, side, verdict, *match):
+def foreign_filter(world, interface, side, verdict, *match):
     """A tc filter of somebody else, on a clsact qdisc of their own."""
-    source, built = node.world.path("foreign.c"), node.world.path(f"foreign{verdict}.o")
+    source, built = world.path("foreign.c"), world.path(f"foreign{verdict}.o")
     with open(source, "w", encoding="ascii") as file:
         file.write(FOREIGN % verdict)
     run("clang", "-target", "bpf", "-O2", "-idirafter", f"/usr/include/{run('gcc', '-print-multiarch').strip()}",
         "-c", source, "-o", built)
-    node.world.node.run("tc", "qdisc", "replace", "dev", node.guest.interface, "clsact")
-    node.world.node.run("tc", "filter", "add", "dev", node.guest.interface, side, *match, "prio", "1", "bpf", "da", "obj", built,
-                        "sec", "tc")
+    world.node.run("tc", "qdisc", "replace", "dev", interface, "clsact")
+    world.node.run("tc", "filter", "add", "dev", interface, side, *match, "prio", "1", "bpf", "da", "obj", built, "sec", "tc")
 
 
 def test_a_filter_of_somebody_else_opens_nothing(node):
     """Class 33: tc filters come after our tcx link, whatever they accept."""
     for side in ("ingress", "egress"):
-        foreign_filter(node, side, 0)  # TC_ACT_OK
+        foreign_filter(node.world, node.guest.interface, side, 0)  # TC_ACT_OK
     core(node, 4)
 
 
 def test_a_guest_that_cannot_be_attached_is_closed_by_its_link(world):
     """A filter of another protocol at our priority keeps ours out; no error leaves a guest open."""
     node = type("Node", (), {"world": world, "guest": world.add_guest("web")})
-    foreign_filter(node, "ingress", 0, "protocol", "ip")
+    foreign_filter(node.world, node.guest.interface, "ingress", 0, "protocol", "ip")
     node.agent = Agent(world, "--attach", "clsact")
     node.agent.grant()
     node.agent.workload(node.guest)
@@ -115,7 +114,7 @@ def test_a_guest_that_cannot_be_attached_is_closed_by_its_link(world):
 def test_an_interface_that_was_down_when_it_could_not_be_attached_is_set_down_again(world):
     """Whoever sets it up, the kernel tells the agent; its next try would come up to 30 s later."""
     guest = world.add_guest("web")
-    foreign_filter(type("Node", (), {"world": world, "guest": guest}), "ingress", 0, "protocol", "ip")
+    foreign_filter(world, guest.interface, "ingress", 0, "protocol", "ip")
     world.node.ip(f"link set {guest.interface} down")
     agent = Agent(world, "--attach", "clsact")
     agent.grant()
@@ -138,7 +137,7 @@ def test_an_interface_that_was_down_when_it_could_not_be_attached_is_set_down_ag
 def test_drift_is_mended_also_while_one_guest_cannot_be_attached(world):
     """Since the agent started; the others have lost nothing by it."""
     guest, other = world.add_guest("web"), world.add_guest("other")
-    foreign_filter(type("Node", (), {"world": world, "guest": other}), "ingress", 0, "protocol", "ip")
+    foreign_filter(world, other.interface, "ingress", 0, "protocol", "ip")
     agent = Agent(world, "--attach", "clsact")
     agent.grant()
     for each in (guest, other):
@@ -166,7 +165,7 @@ def test_an_interface_that_was_set_down_is_set_up_by_whoever_comes_after(world, 
     agent = Agent(world, "--attach", "clsact")
     agent.grant()
     for each in (guest, other):
-        foreign_filter(type("Node", (), {"world": world, "guest": each}), "ingress", 0, "protocol", "ip")
+        foreign_filter(world, each.interface, "ingress", 0, "protocol", "ip")
         agent.workload(each)
     agent.start()
 
@@ -243,7 +242,7 @@ def test_our_allow_goes_on_to_the_next_program(node):
     """Allow means the next one, never accept past the others: a filter that drops still drops."""
     pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4])
     assert pair.both()
-    foreign_filter(node, "ingress", 2)  # TC_ACT_SHOT
+    foreign_filter(node.world, node.guest.interface, "ingress", 2)  # TC_ACT_SHOT
     assert not any(pair.forward(0.2) for _ in range(3))
     assert pair.backward(), "the other side is not concerned"
 

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from frames import ipv4, ipv6, udp
-from traffic import ARRIVES, FAMILY, SILENCE, TcpPair, UdpPair, mark_bytes, next_port, receives
+from traffic import ARRIVES, FAMILY, SILENCE, TcpPair, UdpPair, mark_bytes, next_port, receives, unanswered
 from world import PARTIES, REALMS, TAILNET_GRANTEE, eventually
 
 STAY = [each for each in REALMS["bob-home"] if each.startswith(("100.64.", "fd7a:"))]
@@ -114,15 +114,12 @@ def loses(node):
 def test_for_a_neighbour_that_answers_late(node, lost):
     """The guest decides when the node may send it what it holds."""
     guest, flows, exchange = node.guest, live(node), Exchange(node, "grantee")
-    node.world.node.sysctl(f"ipv4/neigh/{guest.interface}/mcast_solicit", 60)  # it asks for a minute
-    guest.namespace.sysctl("ipv4/conf/eth0/arp_ignore", 8)
-    node.world.node.run("ip", "neigh", "flush", "dev", guest.interface)
-    exchange.peer.sendto(exchange.payload, (exchange.to, exchange.port))
-    eventually(lambda: "INCOMPLETE" in node.world.node.run("ip", "neigh", "show", exchange.to, "dev", guest.interface),
-               what="a packet that is held")
-    if lost:
-        loses(node)
-    guest.namespace.sysctl("ipv4/conf/eth0/arp_ignore", 0)
+    with unanswered(node.world, guest):
+        exchange.peer.sendto(exchange.payload, (exchange.to, exchange.port))
+        eventually(lambda: "INCOMPLETE" in node.world.node.run("ip", "neigh", "show", exchange.to, "dev", guest.interface),
+                   what="a packet that is held")
+        if lost:
+            loses(node)
     if lost:
         exchange.is_refused()
         go_on(node, flows)

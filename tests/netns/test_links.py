@@ -6,7 +6,6 @@ import select
 import socket
 import struct
 import time
-import types
 
 import frames
 import pytest
@@ -110,7 +109,7 @@ def test_a_tunnel_that_cannot_be_attached_carries_none_either(world):
     guest = world.add_guest("web")
     to, home, stranger = guest.addresses[4], PARTIES["grantee"][4], PARTIES["stranger"][4]
     tunnel(world)
-    foreign_filter(types.SimpleNamespace(world=world, guest=types.SimpleNamespace(interface="vx0")), "ingress", 0, "protocol", "ip")
+    foreign_filter(world, "vx0", "ingress", 0, "protocol", "ip")
     agent = Agent(world, "--attach", "clsact")
     agent.grant()
     agent.workload(guest)

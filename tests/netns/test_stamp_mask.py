@@ -6,7 +6,7 @@ import socket
 
 from failing import Faults, build
 from test_broken_node import says
-from traffic import FAMILY, Flood, UdpPair, mark_bytes, next_port, receives
+from traffic import FAMILY, Flood, UdpPair, mark_bytes, next_port, receives, unanswered
 from world import PARTIES, eventually
 
 DEFAULT, SHIFTED = "0xff001fff", "0xff003ffe"
@@ -28,13 +28,10 @@ def held(node, party, change):
     receiver, sender = (each.socket(FAMILY[4], socket.SOCK_DGRAM) for each in (guest, node.world.outside))
     receiver.bind((guest.addresses[4], port))
     sender.bind((PARTIES[party][4], 0))
-    node.world.node.sysctl(f"ipv4/neigh/{guest.interface}/mcast_solicit", 60)
-    guest.namespace.sysctl("ipv4/conf/all/arp_ignore", 8)
-    node.world.node.ip(f"neigh flush dev {guest.interface}")
-    sender.sendto(payload, (guest.addresses[4], port))
-    assert receives(receiver, payload, 0.2) is None, "it waits"
-    change()
-    guest.namespace.sysctl("ipv4/conf/all/arp_ignore", 0)
+    with unanswered(node.world, guest):
+        sender.sendto(payload, (guest.addresses[4], port))
+        assert receives(receiver, payload, 0.2) is None, "it waits"
+        change()
     return receives(receiver, payload, 3.0) is not None
 
 

@@ -53,6 +53,16 @@ def receives(receiver, payload, seconds):
     return None
 
 
+@contextlib.contextmanager
+def unanswered(world, guest):
+    """The guest answers no ARP: what the node has for it, it holds, and asks for a minute."""
+    world.node.sysctl(f"ipv4/neigh/{guest.interface}/mcast_solicit", 60)
+    guest.namespace.sysctl("ipv4/conf/eth0/arp_ignore", 8)
+    world.node.ip(f"neigh flush dev {guest.interface}")
+    yield
+    guest.namespace.sysctl("ipv4/conf/eth0/arp_ignore", 0)
+
+
 class UdpPair:
     """A datagram exchange that can be carried on: a socket at either end."""
 
