@@ -79,10 +79,20 @@ Result<void> read_names(const DatapathMaps& maps, KernelState& state) {
   return {};
 }
 
+Result<void> read_queue_records(const DatapathMaps& maps, KernelState& state) {
+  auto shaper = maps.shaper.find(0);
+  if (!shaper) return shaper.error();
+  if (shaper.value()) state.shaper_record = *shaper.value();
+  auto devices = maps.device.keys();
+  if (!devices) return devices.error();
+  state.devices = {devices.value().begin(), devices.value().end()};
+  return maps.queue.for_each([&](__u32 id, const grantd_queue& queue) { state.queues[id] = queue; });
+}
+
 }  // namespace
 
 Result<void> read_records(const DatapathMaps& maps, KernelState& state) {
-  for (auto part : {read_policies, read_endpoints, read_names})
+  for (auto part : {read_policies, read_endpoints, read_names, read_queue_records})
     if (auto done = part(maps, state); !done) return done;
   return {};
 }

@@ -1,4 +1,4 @@
-// What stands in the maps, without tables, attachments and queues.
+// What stands in the maps, without tables and attachments.
 #pragma once
 
 #include "agent/plan/kernel_state.h"
@@ -6,7 +6,8 @@
 
 namespace grantd {
 
-// Policies, rules, endpoints, uplinks, prefixes, names, the node and its limits, into `state`.
+// Policies, rules, endpoints, uplinks, prefixes, names, the node and its limits, and what the datapath
+// knows of queues (not their classes), into `state`.
 Result<void> read_records(const DatapathMaps& maps, KernelState& state);
 
 }  // namespace grantd

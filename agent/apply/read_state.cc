@@ -5,16 +5,6 @@ namespace grantd {
 
 namespace {
 
-Result<void> read_queue_records(const DatapathMaps& maps, KernelState& state) {
-  auto shaper = maps.shaper.find(0);
-  if (!shaper) return shaper.error();
-  if (shaper.value()) state.shaper_record = *shaper.value();
-  auto devices = maps.device.keys();
-  if (!devices) return devices.error();
-  state.devices = {devices.value().begin(), devices.value().end()};
-  return maps.queue.for_each([&](__u32 id, const grantd_queue& queue) { state.queues[id] = queue; });
-}
-
 // A slot has its tables when it has all three; slot 0 needs counters only. One that may not be opened, because somebody
 // has removed its pin, is made again.
 Result<void> read_tables(const Datapath& datapath, KernelState& state) {
@@ -67,8 +57,7 @@ Result<operation::PutRules> BpfKernel::read_rules(std::uint32_t rules_id, const 
 Result<KernelState> BpfKernel::read() {
   KernelState state;
   const DatapathMaps& maps = datapath_.maps();
-  for (auto part : {read_records, read_queue_records})
-    if (auto done = part(maps, state); !done) return done.error();
+  if (auto done = read_records(maps, state); !done) return done.error();
   if (auto done = read_tables(datapath_, state); !done) return done.error();
   auto shaper = shaper_.read();
   if (!shaper) return shaper.error();

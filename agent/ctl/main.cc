@@ -28,8 +28,8 @@ grantctl reads the pinned maps; it needs root and no running agent.)";
 
 constexpr const char* kVerifyFooter =
     R"(The manifests are read and made into rules anew, and compared with every policy, rule, guest, address and uplink in
-the maps. Whether the records hang together, and whether every program is the first on its interface, is asked of the
-kernel. Needs no running agent. Of a cluster, whose objects the API server has, give what it says:
+the maps; queues with the limits in force. Whether the records hang together, and whether every program is the first on
+its interface, is asked of the kernel. Needs no running agent. Of a cluster, whose objects the API server has, give what it says:
 
   kubectl get realms,grants --all-namespaces --output yaml > grants.yaml
   grantctl verify --manifests grants.yaml

@@ -1,6 +1,7 @@
 #include "agent/plan/queue_classes.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace grantd {
 
@@ -34,6 +35,12 @@ std::uint32_t turn_of(std::uint64_t rate_bytes) {
 }
 
 }  // namespace
+
+std::string class_text(std::uint32_t minor) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "queue class %x:%x", GRANTD_QUEUE_MAJOR, minor);
+  return text;
+}
 
 QueueClass grant_class(const grantd_limit& limit) {
   QueueClass made;

@@ -3,6 +3,8 @@
 
 #include "agent/plan/kernel_state.h"
 
+#include <string>
+
 namespace grantd {
 
 // By number alone, so that an agent that starts again finds its own.
@@ -19,6 +21,9 @@ constexpr std::uint32_t guest_minor(std::uint32_t number, std::uint32_t directio
 constexpr std::uint32_t guest_number(std::uint32_t minor) { return (minor - kFirstGuestMinor) / GRANTD_DIRECTIONS; }
 constexpr std::uint32_t class_id(std::uint32_t minor) { return GRANTD_QUEUE_MAJOR << 16 | minor; }
 constexpr std::uint32_t minor_of(std::uint32_t class_id) { return class_id & 0xffff; }
+
+// As tc writes it: "queue class 1:8000".
+std::string class_text(std::uint32_t minor);
 
 // limit.rate_bps is not 0. A little below the limit, so that the bucket behind it never drops what it lets through.
 QueueClass grant_class(const grantd_limit& limit);

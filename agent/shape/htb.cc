@@ -24,9 +24,6 @@ std::uint32_t class_of(std::uint32_t minor) { return kMajor | minor; }
 std::uint32_t handle_of(std::uint32_t minor, bool fair) {
   return (fair ? minor - kFirstGuestMinor + GRANTD_QUEUE_MAJOR + 1 : minor) << 16;
 }
-std::string named(std::uint32_t minor) {
-  return "queue class " + std::to_string(GRANTD_QUEUE_MAJOR) + ":" + std::to_string(minor);
-}
 
 Result<void> carry_out(nl_sock* socket, nl_msg* message, const std::string& what, int harmless = 0) {
   auto done = ask_netlink(socket, message, [](nlmsghdr*) {});
@@ -88,7 +85,7 @@ Result<void> put_htb_class(nl_sock* socket, std::uint32_t ifindex, std::uint32_t
   if (wanted.ceil_bytes >= kLargest32 && nla_put_u64(message.get(), TCA_HTB_CEIL64, wanted.ceil_bytes) < 0)
     return no_netlink_memory();
   nla_nest_end(message.get(), options);
-  return carry_out(socket, message.get(), "cannot put " + named(minor));
+  return carry_out(socket, message.get(), "cannot put " + class_text(minor));
 }
 
 tc_sfq_qopt_v1 sfq_options(std::uint32_t bytes) {
@@ -108,13 +105,13 @@ Result<void> put_leaf(nl_sock* socket, std::uint32_t ifindex, std::uint32_t mino
       (wanted.fair ? nla_put(message.get(), TCA_OPTIONS, sizeof(sfq), &sfq)
                    : nla_put(message.get(), TCA_OPTIONS, sizeof(fifo), &fifo)) < 0)
     return no_netlink_memory();
-  return carry_out(socket, message.get(), "cannot bound the queue of " + named(minor));
+  return carry_out(socket, message.get(), "cannot bound the queue of " + class_text(minor));
 }
 
 Result<void> delete_class(nl_sock* socket, std::uint32_t ifindex, std::uint32_t minor) {
   const NetlinkMessage message = traffic_request(RTM_DELTCLASS, 0, ifindex, 0, class_of(minor));
   if (!message) return no_netlink_memory();
-  return carry_out(socket, message.get(), "cannot remove " + named(minor), ENOENT);
+  return carry_out(socket, message.get(), "cannot remove " + class_text(minor), ENOENT);
 }
 
 std::optional<QueueClass> read_class(nlattr* options, const tcmsg& header) {

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from agent import OPEN, manifest
+from queues import classes, links
 from world import PARTIES, eventually, run
 
 LIMITED = {"hard": {"keystone.io/egress-bandwidth": "16M"}, "validity": {"validUntil": "2100-01-01T00:00:00Z"}}
@@ -170,6 +171,34 @@ def test_what_it_was_told_counts_and_what_it_was_not(node, tmp_path):
     broken = node.agent.ctl("verify")
     assert broken.returncode == 3 and "settings.json: is damaged" in broken.stderr
     assert node.agent.ctl("verify", "--manifests", "/nowhere").returncode == 2
+
+
+def test_the_queues(alone):
+    """Each class and its queue, who waits in it, and where what has waited comes back."""
+    tc, (queue, release) = alone.world.node.run, links(alone)
+    guest, of_grant = sorted((line.split()[2] for line in classes(alone)), key=len, reverse=True)
+    for handle, whose in ((guest, "guest web"), (of_grant, "Grant keystone-system/g")):
+        parent = ["parent", of_grant if handle == guest else "1:"]
+        tc("tc", "class", "change", "dev", queue, *parent, "classid", handle, "htb", "rate", "2mbit", "ceil", "2mbit")
+        is_found(alone, whose, f"queue class {handle} of egress", "rate_bytes is 250000")
+    alone.agent.start()
+    eventually(lambda: verify(alone) == (0, []), what="mended")
+    alone.agent.kill()
+    tc("tc", "qdisc", "change", "dev", queue, "parent", guest, "bfifo", "limit", "10000")
+    is_found(alone, "guest web", "queue_bytes is 10000")
+    (key, value), = entries(alone, "queue")
+    take(alone, "queue", key)
+    is_found(alone, "guest web", "egress does not wait; by the limit in force it does")
+    put(alone, "queue", key, value)
+    (key, value), = entries(alone, "device")
+    take(alone, "device", key)
+    is_found(alone, "guest web", "may not come back")
+    run("rm", f"{alone.world.pin_root}/links/from_queue-{alone.world.node.interface_index(release)}")
+    is_found(alone, "queues: from_queue is not the first program")
+    tc("ip", "link", "del", queue)
+    is_found(alone, "queues: are not there")
+    alone.agent.start()
+    assert eventually(lambda: verify(alone) == (0, []), what="mended at the start")
 
 
 def test_a_program_that_is_gone(node):

@@ -18,7 +18,7 @@ struct RuleKey {
 };
 
 struct Records {
-  KernelState state;  // without tables and queues; our programs are taken to stand where there are records
+  KernelState state;  // without tables; our programs are taken to stand where there are records
   std::map<std::uint32_t, std::map<RuleKey, grantd_ranges>> rules;  // by rules_id
   // By rules_id; of identity and direction.
   std::map<std::uint32_t, std::map<std::pair<std::uint32_t, std::uint32_t>, grantd_ranges>> identity_rules;
@@ -36,8 +36,7 @@ struct Said {
 };
 
 // What cannot be read, and one line for each field that differs; empty where none does. Not compared: numbers that are
-// never used again (epochs, versions, ids), texts for people, and queues, without which the bucket holds a limit by
-// itself.
+// never used again (epochs, versions, ids) and texts for people. Queues: queue_differences.h.
 std::vector<std::string> differences(const Said& said, const Records& found);
 
 }  // namespace grantd

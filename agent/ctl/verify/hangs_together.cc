@@ -48,6 +48,8 @@ Result<void> verify_attachments(const std::string& pin_root, const Snapshot& sna
         return looked;
   for (const auto& [ifindex, uplink] : snapshot.uplinks)
     if (auto looked = look(Hook::FromUplink, ifindex, "uplink " + std::to_string(ifindex)); !looked) return looked;
+  if (const std::uint32_t release = snapshot.shaper.release_ifindex)
+    if (auto looked = look(Hook::FromQueue, release, "queues"); !looked) return looked;
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "agent/node/local_routes.h"
 #include "agent/plan/encode.h"
 #include "agent/plan/in_force.h"
+#include "agent/shape/htb.h"
 #include "crd-sync/manifest_directory.h"
 
 #include <algorithm>
@@ -70,7 +71,7 @@ Result<TimeFacts> time_facts(const std::string& state_dir, const RunSettings& se
 
 }  // namespace
 
-Result<Records> read_all_records(const DatapathMaps& maps) {
+Result<Records> read_all_records(const std::string& pin_root, const DatapathMaps& maps) {
   Records records;
   if (auto done = read_records(maps, records.state); !done) return done.error();
   auto done = maps.rule.for_each([&](const grantd_rule_key& key, const grantd_ranges& ranges) {
@@ -82,9 +83,9 @@ Result<Records> read_all_records(const DatapathMaps& maps) {
       records.identity_rules[key.rules_id][{key.identity, key.direction}] = ranges;
     });
   if (!done) return done.error();
-  auto shaper = maps.shaper.find(0);
-  if (!shaper) return shaper.error();
-  if (shaper.value()) records.state.shaper_record = *shaper.value();
+  auto queues = HtbShaper(pin_root).read();
+  if (!queues) return queues.error();
+  records.state.shaper = std::move(queues).value();
   // Whether our programs stand there is asked of the kernel by itself (hangs_together.h).
   for (const auto& [ifindex, endpoint] : records.state.endpoints)
     for (Hook hook : kGuestHooks) records.state.attachments.insert({hook, ifindex, 0});

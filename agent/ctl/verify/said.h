@@ -9,7 +9,8 @@
 
 namespace grantd {
 
-Result<Records> read_all_records(const DatapathMaps& maps);
+// Also the classes of the queues, which are the kernel's and not in a map.
+Result<Records> read_all_records(const std::string& pin_root, const DatapathMaps& maps);
 
 // Of the manifests at `manifests` (a directory or a file), on this node as it is now and as `records` know its clock.
 // `settings`: what the agent was told; without guests where it follows an API server. What stays in force of older

@@ -2,6 +2,7 @@
 #include "agent/ctl/commands.h"
 #include "agent/ctl/console.h"
 #include "agent/ctl/verify/hangs_together.h"
+#include "agent/ctl/verify/queue_differences.h"
 #include "agent/ctl/verify/said.h"
 #include "agent/ctl/view/page.h"
 #include "agent/snapshot/read_snapshot.h"
@@ -62,9 +63,10 @@ Result<Looked> look(const CtlOptions& options, const DatapathMaps& maps, const s
   looked.wrong = std::move(wrong).value();
   looked.counts = counted_text(snapshot.value().endpoints.size(), "guest") + ", " +
                   counted_text(snapshot.value().uplinks.size(), "uplink");
-  if (looked.manifests.empty()) return looked;
-  auto records = read_all_records(maps);
+  auto records = read_all_records(options.pin_root, maps);
   if (!records) return records.error();
+  for (std::string& each : queue_differences(records.value().state)) looked.wrong.push_back(std::move(each));
+  if (looked.manifests.empty()) return looked;
   auto said = read_said(looked.manifests, settings.value(), options.state_dir, records.value());
   if (!said) return said.error();
   for (std::string& each : differences(said.value(), records.value())) looked.wrong.push_back(std::move(each));
