@@ -71,6 +71,11 @@ bool bears_numbers(const Operation& operation) {
          !std::holds_alternative<operation::RemoveUplink>(operation);
 }
 
+// A number without its name would not rest before it is another's: no address is to bear it.
+void hold_back(const Operation& operation, std::set<std::string>& broken) {
+  if (std::holds_alternative<operation::PutIdentityName>(operation)) broken.insert(kIdentitiesSubject);
+}
+
 // A number that no record bears is to be in no queue.
 bool waits_for_closed(const Operation& operation, const ApplyReport& report) {
   const auto* queue = std::get_if<operation::PutQueue>(&operation);
@@ -136,6 +141,7 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
         (step.after >= After::Doubt && stays_open) || waits_for_closed(step.operation, report) ||
         (report.nobody_believed && makes_believe_somebody(step.operation))) {
       report.left_out++;
+      hold_back(step.operation, broken);
       stays_open |= !leave_out(plan, step, now, report);
       continue;
     }
@@ -155,6 +161,7 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
       continue;
     }
     broken.insert(step.subject);
+    hold_back(step.operation, broken);
     errors_[operation_name(step.operation)]++;
     report.failed.push_back({operation_name(step.operation), step.subject, done.error()});
     if (std::holds_alternative<operation::Attach>(step.operation) && done.error().error_number == ENODEV)
@@ -167,14 +174,24 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
 }
 
 Result<void> Applier::perform(const Operation& operation, BootNanoseconds now) {
-  if (const auto* renumber = std::get_if<operation::RenumberRules>(&operation)) {
-    auto found = kernel_.read_rules(renumber->from, state_.rule_sets.at(renumber->from));
-    if (!found) return found.error();
-    return perform(renumbered(*renumber, std::move(found).value()), now);
+  if (const auto* renumber = std::get_if<operation::RenumberRules>(&operation); renumber && renumber->found.empty()) {
+    auto filled = with_what_stands_there(*renumber);
+    if (!filled) return filled.error();
+    if (!filled.value().found.empty()) return perform(std::move(filled).value(), now);
   }
   auto done = kernel_.perform(operation);
   if (done) record(operation, now, state_);
   return done;
+}
+
+Result<operation::RenumberRules> Applier::with_what_stands_there(operation::RenumberRules renumber) {
+  RuleSet asked;
+  for (const grantd_idrule_key& key : state_.rule_sets.at(renumber.rules_id).identity_rules)
+    if (renumber.numbers.contains(key.identity)) asked.identity_rules.push_back(key);
+  auto found = kernel_.read_rules(renumber.rules_id, asked);
+  if (!found) return found.error();
+  renumber.found = std::move(found.value().identity_rules);
+  return renumber;
 }
 
 bool Applier::leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report) {

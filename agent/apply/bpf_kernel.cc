@@ -60,8 +60,17 @@ struct Performer {
     }
     return maps.source.put_all(keys, values);
   }
-  Result<void> operator()(const RenumberRules&) {
-    return Error{"rules are put under another number by whoever has read them", EINVAL};
+  // The new ones first: where they have no room, the old ones are as they were.
+  Result<void> operator()(const RenumberRules& o) {
+    std::vector<grantd_idrule_key> keys, gone;
+    std::vector<grantd_ranges> values;
+    for (const auto& [key, ranges] : renumbered(o)) {
+      keys.push_back(key);
+      values.push_back(ranges);
+    }
+    for (const auto& [key, ranges] : o.found) gone.push_back(key);
+    if (auto put = maps.idrule.put_all(keys, values); !put) return put;
+    return erase_all(maps.idrule, gone);
   }
   Result<void> operator()(const RemoveRules& o) {
     if (auto done = erase_all(maps.rule, o.rules); !done) return done;

@@ -24,10 +24,10 @@ inline constexpr BootNanoseconds kAtOnce = 1;  // before all that is to come; 0 
 // The limits of this node, their use and what they refuse, by grantd_bound_kind.
 using Bounds = std::array<grantd_bound, GRANTD_BOUNDS>;
 
-// An identity by name. REALM: the realm's name; GRANT: NAMESPACE/NAME; LOCAL_NODE: "". WAS_REALM: the realm's name; its
-// number until it lost an address, which is nobody's now.
+// An identity by name. REALM: the realm's name; GRANT: NAMESPACE/NAME; LOCAL_NODE: "". WAS_REALM, WAS_GRANT: the same
+// names; their number until they lost an address, which is nobody's now.
 struct IdentityName {
-  enum class Kind : std::uint8_t { Nobody = 0, Realm = 1, Grant = 2, LocalNode = 3, WasRealm = 4 };
+  enum class Kind : std::uint8_t { Nobody = 0, Realm = 1, Grant = 2, LocalNode = 3, WasRealm = 4, WasGrant = 5 };
   Kind kind = Kind::Nobody;
   std::string name;
   auto operator<=>(const IdentityName&) const = default;

@@ -7,7 +7,8 @@ namespace grantd {
 
 namespace {
 
-constexpr const char* kWasRealm = " (until it lost an address)";  // no name of a Realm has a blank
+// No name has a blank. That of a Grant leaves room for two bytes.
+constexpr std::string_view kWasRealm = " (until it lost an address)", kWasGrant = " -";
 
 // No more of the burst than one in so many is with the CPUs.
 constexpr std::uint64_t kBorrowedPart = 16;
@@ -129,6 +130,12 @@ std::vector<IpAddress> decode_addresses(const grantd_endpoint& record) {
   return addresses;
 }
 
+std::vector<IpAddress> used_addresses(const grantd_endpoint& record) {
+  std::vector<IpAddress> addresses = decode_addresses(record);
+  std::erase_if(addresses, [](const IpAddress& each) { return each == IpAddress{each.family, {}}; });
+  return addresses;
+}
+
 MacAddress decode_mac(const grantd_endpoint& record) {
   MacAddress mac;
   std::copy(std::begin(record.mac), std::end(record.mac), mac.bytes.begin());
@@ -170,18 +177,23 @@ grantd_source encode_source(const CompiledSource& source) {
 }
 
 grantd_idname encode_identity_name(const IdentityName& name) {
+  using Kind = IdentityName::Kind;
   auto record = zeroed<grantd_idname>();
-  record.kind = name.kind == IdentityName::Kind::Grant ? GRANTD_IDENTITY_KIND_GRANT : GRANTD_IDENTITY_KIND_REALM;
-  copy_text(record.name, name.name + (name.kind == IdentityName::Kind::WasRealm ? kWasRealm : ""));
+  const bool grant = name.kind == Kind::Grant || name.kind == Kind::WasGrant;
+  record.kind = grant ? GRANTD_IDENTITY_KIND_GRANT : GRANTD_IDENTITY_KIND_REALM;
+  const bool was = name.kind == Kind::WasRealm || name.kind == Kind::WasGrant;
+  copy_text(record.name, name.name + std::string(was ? grant ? kWasGrant : kWasRealm : ""));
   return record;
 }
 
 IdentityName decode_identity_name(const grantd_idname& record) {
+  using Kind = IdentityName::Kind;
   std::string text = text_of(record.name);
-  if (record.kind == GRANTD_IDENTITY_KIND_GRANT) return {IdentityName::Kind::Grant, text};
-  if (!text.ends_with(kWasRealm)) return {IdentityName::Kind::Realm, text};
-  text.resize(text.size() - std::strlen(kWasRealm));
-  return {IdentityName::Kind::WasRealm, text};
+  const bool grant = record.kind == GRANTD_IDENTITY_KIND_GRANT;
+  const std::string_view suffix = grant ? kWasGrant : kWasRealm;
+  if (!text.ends_with(suffix)) return {grant ? Kind::Grant : Kind::Realm, text};
+  text.resize(text.size() - suffix.size());
+  return {grant ? Kind::WasGrant : Kind::WasRealm, text};
 }
 
 std::uint64_t digest_bytes(const void* bytes, std::size_t count, std::uint64_t seed) {

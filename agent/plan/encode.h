@@ -18,6 +18,7 @@ PrefixKey decode_prefix_key(const grantd_identity_key& key);
 grantd_endpoint encode_endpoint(const CompiledEndpoint& endpoint);
 // Every field, IPv4 first; unused ones are 0.0.0.0 and ::.
 std::vector<IpAddress> decode_addresses(const grantd_endpoint& record);
+std::vector<IpAddress> used_addresses(const grantd_endpoint& record);  // without these
 MacAddress decode_mac(const grantd_endpoint& record);
 grantd_slotname encode_slot_name(const CompiledGrant& grant);
 grantd_guest encode_guest(const CompiledEndpoint& endpoint, std::uint32_t slot);

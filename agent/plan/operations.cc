@@ -50,11 +50,13 @@ struct Recorder {
       set.sources.push_back(static_cast<std::uint16_t>(index + 1));
   }
   void operator()(const RenumberRules& o) {
-    PutRules put{o.rules_id, 0, {}, {}};
-    const RuleSet& from = state.rule_sets[o.from];
-    for (const grantd_rule_key& key : from.rules) put.rules.emplace_back(key, grantd_ranges{});
-    for (const grantd_idrule_key& key : from.identity_rules) put.identity_rules.emplace_back(key, grantd_ranges{});
-    (*this)(renumbered(o, std::move(put)));
+    RuleSet& set = state.rule_sets[o.rules_id];
+    std::erase_if(set.identity_rules, [&](const grantd_idrule_key& key) { return o.numbers.contains(key.identity); });
+    for (const auto& [key, ranges] : o.found) set.digest -= digest_rule(key, ranges);
+    for (const auto& [key, ranges] : renumbered(o)) {
+      set.digest += digest_rule(key, ranges);
+      set.identity_rules.push_back(key);
+    }
   }
   void operator()(const RemoveRules& o) { state.rule_sets.erase(o.rules_id); }
   void operator()(const PutPolicy& o) {
@@ -148,22 +150,13 @@ const char* operation_name(const Operation& operation) { return kNames[operation
 
 std::span<const char* const> operation_names() { return kNames; }
 
-operation::PutRules renumbered(const operation::RenumberRules& renumber, operation::PutRules found) {
-  operation::PutRules put{renumber.rules_id, 0, {}, {}};
-  for (auto& [key, ranges] : found.rules) {
-    key.rules_id = renumber.rules_id;
-    put.digest += digest_rule(key, ranges);
-    put.rules.emplace_back(key, ranges);
+std::vector<std::pair<grantd_idrule_key, grantd_ranges>> renumbered(const operation::RenumberRules& renumber) {
+  std::vector<std::pair<grantd_idrule_key, grantd_ranges>> rules;
+  for (auto [key, ranges] : renumber.found) {
+    key.identity = renumber.numbers.at(key.identity);
+    if (key.identity != GRANTD_IDENTITY_NOBODY) rules.emplace_back(key, ranges);
   }
-  for (auto& [key, ranges] : found.identity_rules) {
-    key.rules_id = renumber.rules_id;
-    if (const auto number = renumber.numbers.find(key.identity); number != renumber.numbers.end())
-      key.identity = number->second;
-    if (key.identity == GRANTD_IDENTITY_NOBODY) continue;
-    put.digest += digest_rule(key, ranges);
-    put.identity_rules.emplace_back(key, ranges);
-  }
-  return put;
+  return rules;
 }
 
 std::set<std::uint32_t> identities_in_use(const KernelState& state) {

@@ -54,10 +54,13 @@ struct PutSources {
   std::uint64_t digest;
   SharedList<CompiledSource> sources;  // the first one has the number 1
 };
-// The rules of a Grant that is refused, whose values no manifest says: read back, and put under another id.
+// Rules of identities that have another number now. In place, though the rules may be in force: nobody bears a new
+// number yet, so nothing opens.
 struct RenumberRules {
-  std::uint32_t rules_id, from;
-  std::map<std::uint32_t, std::uint32_t> numbers;  // of identities, old -> new; 0: the rule is left out
+  std::uint32_t rules_id;
+  std::map<std::uint32_t, std::uint32_t> numbers;  // of identities, old -> new; 0: the rule goes
+  // What stands there under the old ones, which apply reads: of a refused Grant no manifest says it.
+  std::vector<std::pair<grantd_idrule_key, grantd_ranges>> found;
 };
 struct RemoveRules {  // with their sources
   std::uint32_t rules_id;
@@ -168,8 +171,8 @@ using Operation =
 const char* operation_name(const Operation& operation);  // "publish", as in metrics
 std::span<const char* const> operation_names();          // all of them
 
-// The rules that `renumber` wants, of those that it finds.
-operation::PutRules renumbered(const operation::RenumberRules& renumber, operation::PutRules found);
+// The rules that `renumber` has found, by their new keys.
+std::vector<std::pair<grantd_idrule_key, grantd_ranges>> renumbered(const operation::RenumberRules& renumber);
 
 // Numbers that prefixes, rules and policies bear, whether or not they have a name.
 std::set<std::uint32_t> identities_in_use(const KernelState& state);

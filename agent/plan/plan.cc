@@ -40,6 +40,8 @@ Planner::Planner(const KernelState& kernel, const CompiledPolicy& wanted, const 
       facts_(facts),
       node_(kernel.node),
       numbers_in_use_(identities_in_use(kernel)),
+      resting_(std::count_if(kernel.identity_names.begin(), kernel.identity_names.end(),
+                             [](const auto& each) { return each.second.kind == IdentityName::Kind::WasGrant; })),
       published_(kernel.published) {}
 
 Plan Planner::run() {

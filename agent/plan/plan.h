@@ -55,6 +55,7 @@ struct Plan {
 
 inline constexpr const char* kNodeSubject = "node";  // everything waits for it
 inline constexpr const char* kLossesSubject = "lost addresses";
+inline constexpr const char* kIdentitiesSubject = "identities";  // addresses that are gained, and whose they are
 std::string grant_subject(const std::string& key);
 std::string guest_subject(const std::string& guest);
 std::string interface_subject(std::uint32_t ifindex);

@@ -23,6 +23,11 @@ BootNanoseconds after_clock(BootNanoseconds not_after, std::uint64_t before_ns, 
   return not_after > ahead ? not_after - ahead : kAtOnce;
 }
 
+bool differ_in_identities(const grantd_policy& one, const grantd_policy& other) {
+  return one.identity != other.identity || one.grantor_identity != other.grantor_identity ||
+         one.grantee_identity != other.grantee_identity;
+}
+
 }  // namespace
 
 void Planner::plan_grants() {
@@ -81,22 +86,45 @@ void Planner::keep_refused(const RefusedGrant& grant) {
   }
   const bool ends = end_sooner(grant, policy), numbers = renumber(subject, policy);
   if (!ends && !numbers && !loses && !unsettled_) return;
-  if (loses || unsettled_) policy.realm_epoch = never_zero(policy.realm_epoch + 1);
+  if (loses || unsettled_ || differ_in_identities(policy, current->second))
+    policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   publish(subject, slot->second, policy, Narrows::Yes, loses ? After::Losses : After::Nothing);
 }
 
-// Of a Grant that keeps its policy: what it names by a number that was a realm's. True where there is any.
+// Of a Grant that keeps its policy: what it names by a number that was somebody's. True where there is any.
 bool Planner::renumber(const std::string& subject, grantd_policy& policy) {
-  operation::RenumberRules rules{0, policy.rules_id, {}};
-  if (const auto found = kernel_.rule_sets.find(policy.rules_id); found != kernel_.rule_sets.end())
-    for (const grantd_idrule_key& key : found->second.identity_rules)
-      if (renumbered_.contains(key.identity)) rules.numbers[key.identity] = renumbered(key.identity);
-  if (rules.numbers.empty()) return false;
+  const grantd_policy before = policy;
+  policy.identity = renumbered(policy.identity);
   policy.grantor_identity = renumbered(policy.grantor_identity);
   policy.grantee_identity = renumbered(policy.grantee_identity);
-  policy.rules_id = rules.rules_id = take_rules_id();
-  add(Fill, subject, std::move(rules));
-  return true;
+  std::map<std::uint32_t, std::uint32_t> numbers;
+  if (const auto found = kernel_.rule_sets.find(policy.rules_id); found != kernel_.rule_sets.end())
+    numbers = renumbered_in(found->second);
+  if (!numbers.empty()) add(Fill, subject, operation::RenumberRules{policy.rules_id, numbers, {}});
+  return !numbers.empty() || !same_bytes(before, policy);
+}
+
+std::map<std::uint32_t, std::uint32_t> Planner::renumbered_in(const RuleSet& rules) const {
+  std::map<std::uint32_t, std::uint32_t> numbers;
+  for (const grantd_idrule_key& key : rules.identity_rules)
+    if (renumbered_.contains(key.identity)) numbers[key.identity] = renumbered(key.identity);
+  return numbers;
+}
+
+// Most changes of numbers come with pods, which come and go: no reason to write all rules again.
+bool Planner::differ_in_numbers_alone(const operation::PutRules& wanted, const RuleSet& have) const {
+  std::map<std::uint32_t, std::uint32_t> before;
+  for (const auto& [number, now] : renumbered_in(have)) before[now] = number;
+  if (before.empty() || have.rules.size() != wanted.rules.size() ||
+      have.identity_rules.size() != wanted.identity_rules.size())
+    return false;
+  std::uint64_t digest = 0;
+  for (const auto& [key, ranges] : wanted.rules) digest += digest_rule(key, ranges);
+  for (auto [key, ranges] : wanted.identity_rules) {
+    if (const auto number = before.find(key.identity); number != before.end()) key.identity = number->second;
+    digest += digest_rule(key, ranges);
+  }
+  return digest == have.digest;
 }
 
 void Planner::publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows,
@@ -172,6 +200,10 @@ std::uint32_t Planner::plan_rules(const CompiledGrant& grant, const grantd_polic
         have->second.identity_rules.size() == put.identity_rules.size()) {
       rules_id = current->rules_id;
       sources_digest = have->second.sources_digest;
+    } else if (have != kernel_.rule_sets.end() && differ_in_numbers_alone(put, have->second)) {
+      rules_id = current->rules_id;
+      sources_digest = have->second.sources_digest;
+      add(Fill, subject, operation::RenumberRules{rules_id, renumbered_in(have->second), {}});
     }
   }
   if (rules_id == 0) {
@@ -222,7 +254,10 @@ void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
   // While nothing was in force, nobody noted what realms lost: flows that they began wait for them to speak again.
   // Larger than any before: each step of an epoch takes an id too.
   policy.realm_epoch = never_zero(current ? current->realm_epoch : static_cast<std::uint32_t>(node_.next_policy_id));
-  if (current && (in_doubt || names_anew(grant, *current))) policy.realm_epoch = never_zero(policy.realm_epoch + 1);
+  // Also where a plan was cut short that had changed a number, and its rules already.
+  const bool renumbered = current && differ_in_identities(policy, *current);
+  if (current && (in_doubt || renumbered || names_anew(grant, *current)))
+    policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   policy.grant_epoch = current ? current->grant_epoch : 0;
   if (current && same_bytes(*current, policy)) return;
 
@@ -230,7 +265,7 @@ void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
   // that comes out of quarantine gets a fresh burst too, which its owner may well have.
   if (!current) policy.grant_epoch = node_.next_policy_id ? node_.next_policy_id : 1;
   Narrows narrows = Narrows::No;
-  if (current && (in_doubt || !opens_as_much(policy, *current, facts_.now)))
+  if (current && (in_doubt || renumbered || !opens_as_much(policy, *current, facts_.now)))
     narrows = Narrows::Yes;
   else if (current && policy.rules_id != current->rules_id)
     narrows = Narrows::WhereItsRulesDo;

@@ -18,6 +18,21 @@ std::uint32_t narrow_id(std::uint64_t visible, BootNanoseconds now) {
   return static_cast<std::uint32_t>(std::max(visible, std::min<std::uint64_t>(now / kStep, kMost)));
 }
 
+constexpr std::ptrdiff_t kMostResting = GRANTD_MAX_IDENTITIES / 2;
+
+IdentityName was(const IdentityName& name) {
+  using Kind = IdentityName::Kind;
+  return {name.kind == Kind::Grant ? Kind::WasGrant : Kind::WasRealm, name.name};
+}
+
+// Whose number it is, or was.
+IdentityName bearer_of(const IdentityName& name) {
+  using Kind = IdentityName::Kind;
+  if (name.kind == Kind::WasRealm) return {Kind::Realm, name.name};
+  if (name.kind == Kind::WasGrant) return {Kind::Grant, name.name};
+  return name;
+}
+
 }  // namespace
 
 // Another version of the record's map, or a pin that somebody has removed: what counts the numbers is lost, and flows
@@ -96,7 +111,7 @@ void Planner::assign_slots() {
 }
 
 void Planner::assign_identities() {
-  std::set<IdentityName> names;
+  std::set<IdentityName> names = names_of_refused();
   for (const CompiledPrefix& each : wanted_.prefixes) names.insert(each.identity);
   for (const CompiledGrant& grant : wanted_.grants) {
     names.insert({IdentityName::Kind::Grant, grant.key});
@@ -115,6 +130,27 @@ void Planner::assign_identities() {
   }
 }
 
+// Whom the rules of a Grant mean that stays as it is. Who has no address for a while keeps a number all the same: no
+// manifest says any more what to open for it.
+std::set<IdentityName> Planner::names_of_refused() const {
+  std::set<IdentityName> names;
+  for (const RefusedGrant& grant : wanted_.refused) {
+    const auto slot = slots_.find(grant.key);
+    const auto published = slot == slots_.end() ? kernel_.published.end() : kernel_.published.find(slot->second);
+    const auto policy =
+        published == kernel_.published.end() ? kernel_.policies.end() : kernel_.policies.find(published->second);
+    if (policy == kernel_.policies.end()) continue;
+    std::set<std::uint32_t> numbers = {policy->second.identity, policy->second.grantor_identity,
+                                       policy->second.grantee_identity};
+    if (const auto rules = kernel_.rule_sets.find(policy->second.rules_id); rules != kernel_.rule_sets.end())
+      for (const grantd_idrule_key& key : rules->second.identity_rules) numbers.insert(key.identity);
+    for (const std::uint32_t number : numbers)
+      if (const auto name = kernel_.identity_names.find(number); name != kernel_.identity_names.end())
+        names.insert(bearer_of(name->second));
+  }
+  return names;
+}
+
 // Not one that is in use without a name, where the names are lost: rules in force still mean its old bearer. Nor one
 // that rests, and so has a name.
 void Planner::number_anew(const IdentityName& name, After after) {
@@ -122,37 +158,57 @@ void Planner::number_anew(const IdentityName& name, After after) {
   while (number <= GRANTD_MAX_IDENTITIES &&
          (kernel_.identity_names.contains(number) || numbers_in_use_.contains(number)))
     number++;
-  if (number > GRANTD_MAX_IDENTITIES) {
-    report("identity of " + name.name, "no number is left; it is nobody on this node until one is free",
-           "at most " + std::to_string(GRANTD_MAX_IDENTITIES) +
-               " Realms and Grants together, with those that are gone or have lost an address since " +
-               std::to_string(kNumberRests / GRANTD_NS_PER_SECOND) + " s");
-    plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
-    identities_.erase(name);
+  if (number > GRANTD_MAX_IDENTITIES || (resting_ >= kMostResting && loses_guests(name, after))) {
+    no_number_for(name);
     return;
   }
   identities_[name] = number;
-  add(Fill, kIdentitiesSubject, operation::PutIdentityName{number, name}, after);
+  // A Grant's policy says it of its guests, so that waits for the name too.
+  add(Fill, name.kind == IdentityName::Kind::Grant ? grant_subject(name.name) : kIdentitiesSubject,
+      operation::PutIdentityName{number, name}, after);
   number++;
 }
 
-// A packet that the node holds may bear the number of a realm that loses its sender meanwhile (decision 65). So the
-// number is the realm's no more. That is written down before the address is taken away: whoever finds it knows what is
-// still to be done.
+// Whoever makes pods come and go is not to take the numbers of Realms and of other Grants.
+bool Planner::loses_guests(const IdentityName& name, After after) const {
+  if (name.kind != IdentityName::Kind::Grant) return false;
+  return after == After::Losses || std::any_of(kernel_.identity_names.begin(), kernel_.identity_names.end(),
+                                               [&](const auto& each) { return each.second == was(name); });
+}
+
+void Planner::no_number_for(const IdentityName& name) {
+  report("identity of " + name.name, "no number is left; it is nobody on this node until one is free",
+         "at most " + std::to_string(GRANTD_MAX_IDENTITIES) +
+             " Realms and Grants together, with those that are gone or have lost an address since " +
+             std::to_string(kNumberRests / GRANTD_NS_PER_SECOND) + " s; of Grants that lost one, at most " +
+             std::to_string(kMostResting));
+  plan_.next_due = std::min(plan_.next_due, facts_.now + kRetireAfter);
+  identities_.erase(name);
+}
+
+// A packet that the node holds may bear the number of a realm, or of a Grant's guests, that loses its sender meanwhile
+// (decision 65). So the number is theirs no more. That is written down before the address is taken away: whoever finds
+// it knows what is still to be done.
 bool Planner::renumber_losers() {
-  const auto losers = losers_;
+  // By their policy guests bear the number of now, whatever their addresses still bear.
+  for (const auto& [number, name] : kernel_.identity_names)
+    if (name.kind == IdentityName::Kind::WasGrant && losers_.contains(number))
+      losers_.insert(number_of(bearer_of(name)));
   bool any = false;
   for (const auto& [number, name] : kernel_.identity_names) {
-    const IdentityName realm{IdentityName::Kind::Realm, name.name};
-    if (name == realm && losers.contains(number)) {
-      add(Close, kLossesSubject, operation::PutIdentityName{number, {IdentityName::Kind::WasRealm, name.name}});
-      if (number_of(realm) == number) number_anew(realm, After::Losses);
-      any = true;
-    } else if (name.kind != IdentityName::Kind::WasRealm) {
-      continue;
-    }
-    renumbered_[number] = number_of(realm);
-    if (losers.contains(number)) losers_.insert(number_of(realm));
+    if (name != bearer_of(name) || !losers_.contains(number)) continue;
+    add(Close, kLossesSubject, operation::PutIdentityName{number, was(name)});
+    if (number_of(name) == number) number_anew(name, After::Losses);
+    resting_ += name.kind == IdentityName::Kind::Grant;
+    renumbered_[number] = 0;
+    any = true;
+  }
+  const auto losers = losers_;
+  for (const auto& [number, name] : kernel_.identity_names) {
+    const IdentityName bearer = bearer_of(name);
+    if (name == bearer && !renumbered_.contains(number)) continue;
+    renumbered_[number] = number_of(bearer);
+    if (losers.contains(number)) losers_.insert(number_of(bearer));
   }
   return any;
 }

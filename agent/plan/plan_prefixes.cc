@@ -1,4 +1,7 @@
+#include "agent/plan/encode.h"
 #include "agent/plan/planner.h"
+
+#include <algorithm>
 
 namespace grantd {
 
@@ -16,8 +19,8 @@ bool contains(const PrefixKey& wide, const PrefixKey& narrow) {
 //
 // That somebody loses is seen once: afterwards the prefix is nobody's. Such an entry goes last, when all publications
 // that put flows in doubt are done, or their slots closed: one that is found was left by a plan that did not come to
-// its end, and nobody knows any more who lost it. A realm that loses some has another number afterwards, also for what
-// it keeps, in the same moment as what is gained.
+// its end, and nobody knows any more who lost it. Who loses some has another number afterwards, also for what they
+// keep, in the same moment as what is gained.
 void Planner::plan_prefixes() {
   const bool refused = wanted_.prefixes_refused;
   std::map<PrefixKey, std::uint32_t> wanted;
@@ -29,7 +32,7 @@ void Planner::plan_prefixes() {
   if (kernel_.prefixes.empty() && !wanted.empty() && !kernel_.published.empty()) {
     unsettled_ = true;
     for (const auto& [number, name] : kernel_.identity_names)
-      if (name.kind == IdentityName::Kind::Realm) losers_.insert(number);
+      if (name.kind == IdentityName::Kind::Realm || name.kind == IdentityName::Kind::Grant) losers_.insert(number);
     if (refused)
       add(Open, kLossesSubject, operation::PutPrefixes{{{wanted.begin()->first, GRANTD_IDENTITY_NOBODY}}},
           After::Doubt);
@@ -67,7 +70,8 @@ void Planner::plan_prefixes() {
     if (have) around.push_back(*have_at++);
     if (want) ++want_at;
   }
-  std::vector<std::pair<PrefixKey, std::uint32_t>> anew;  // of realms that lose others; takes no room
+  lose_guests();
+  std::vector<std::pair<PrefixKey, std::uint32_t>> anew;  // of who loses others; takes no room
   if (renumber_losers()) {
     for (auto& [key, number] : open) number = renumbered(number);
     for (const auto& [key, number] : kernel_.prefixes)
@@ -81,6 +85,28 @@ void Planner::plan_prefixes() {
   if (refused) return;
   // Where what is gained could not be written, what contains these is wanted as it is, or nobody's.
   if (!remove.empty()) add(Open, kLossesSubject, operation::RemovePrefixes{std::move(remove)}, After::Doubt);
+}
+
+// A guest of this node bears the number that its policy says, whatever became of its prefix.
+void Planner::lose_guests() {
+  std::map<std::uint32_t, const CompiledEndpoint*> wanted;
+  for (const CompiledEndpoint& each : wanted_.endpoints)
+    if (!each.host_network && !each.without_record) wanted[each.ifindex] = &each;
+  for (const auto& [ifindex, record] : kernel_.endpoints) {
+    const auto published = kernel_.published.find(record.slot);
+    const auto slot = kernel_.slot_names.find(record.slot);
+    if (published == kernel_.published.end() || slot == kernel_.slot_names.end()) continue;
+    const auto policy = kernel_.policies.find(published->second);
+    if (policy == kernel_.policies.end()) continue;
+    const auto stays = wanted.find(ifindex);
+    const bool same = stays != wanted.end() && stays->second->grant == text_of(slot->second.grant);
+    const auto keeps = [&](const IpAddress& address) {
+      const auto& addresses = stays->second->addresses;
+      return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+    };
+    const auto addresses = used_addresses(record);
+    if (!same || !std::all_of(addresses.begin(), addresses.end(), keeps)) losers_.insert(policy->second.identity);
+  }
 }
 
 }  // namespace grantd

@@ -21,9 +21,6 @@ class Planner {
   // The order of the phases is the order of the steps.
   enum Phase { Close, Fill, PublishPhase, Open, Names, Retire, Phases };
 
-  // Of addresses that are gained, and of the names of whose they are.
-  static constexpr const char* kIdentitiesSubject = "identities";
-
   void add(Phase phase, std::string subject, Operation operation, After after = After::Nothing);
   void report(std::string object, std::string message, std::string accepted);
 
@@ -31,10 +28,13 @@ class Planner {
   void recover_numbers();
   void assign_slots();
   void assign_identities();
+  std::set<IdentityName> names_of_refused() const;
   void number_anew(const IdentityName& name, After after);
+  void no_number_for(const IdentityName& name);
+  bool loses_guests(const IdentityName& name, After after) const;
   bool renumber_losers();                                   // whether there are any
   std::uint32_t number_of(const IdentityName& name) const;  // 0 where there is none
-  // The identity of a record that stays, where its number was a realm's; the same number otherwise.
+  // The identity of a record that stays, where its number was somebody's; the same number otherwise.
   std::uint32_t renumbered(std::uint32_t number) const;
   std::uint64_t take_policy_id();
   std::uint64_t take_version();
@@ -43,6 +43,7 @@ class Planner {
 
   // plan_prefixes.cc
   void plan_prefixes();
+  void lose_guests();
 
   // plan_grants.cc
   void plan_grants();
@@ -52,6 +53,8 @@ class Planner {
   bool names_anew(const CompiledGrant& grant, const grantd_policy& current) const;
   void keep_refused(const RefusedGrant& grant);
   bool renumber(const std::string& subject, grantd_policy& policy);
+  std::map<std::uint32_t, std::uint32_t> renumbered_in(const RuleSet& rules) const;
+  bool differ_in_numbers_alone(const operation::PutRules& wanted, const RuleSet& have) const;
   bool end_sooner(const RefusedGrant& grant, grantd_policy& policy) const;
   void publish(const std::string& subject, std::uint32_t slot, const grantd_policy& policy, Narrows narrows,
                After after);
@@ -104,7 +107,8 @@ class Planner {
   std::map<IdentityName, std::uint32_t> identities_;
   std::set<std::uint32_t> numbers_in_use_;
   std::uint32_t next_identity_ = GRANTD_IDENTITY_FIRST;   // that may be free
-  std::map<std::uint32_t, std::uint32_t> renumbered_;     // what was a realm's -> the realm's now, or 0
+  std::map<std::uint32_t, std::uint32_t> renumbered_;     // what was somebody's -> theirs now, or 0
+  std::ptrdiff_t resting_ = 0;                            // numbers of Grants that have lost a guest
   std::set<std::uint32_t> losers_;                        // identities that lose addresses
   bool unsettled_ = false;                                // somebody lost some in a plan that was cut short
   std::map<std::uint32_t, std::uint64_t> published_;      // slot -> policy_id after this plan

@@ -1,5 +1,6 @@
 #include "agent/snapshot/snapshot.h"
 
+#include "agent/plan/encode.h"
 #include "maps/fixed_text.h"
 
 #include <algorithm>
@@ -92,8 +93,9 @@ std::string identity_name(const Snapshot& snapshot, std::uint32_t identity) {
   if (identity == GRANTD_IDENTITY_LOCAL_NODE) return "the local node";
   const auto name = snapshot.identity_names.find(identity);
   if (name == snapshot.identity_names.end()) return "(identity " + std::to_string(identity) + ")";
-  const bool guests = name->second.kind == GRANTD_IDENTITY_KIND_GRANT;
-  return (guests ? "guests of " : "realm ") + text_of(name->second.name);
+  const IdentityName bearer = decode_identity_name(name->second);
+  if (bearer.kind == IdentityName::Kind::WasGrant) return "guests of " + bearer.name + " (until one lost an address)";
+  return (bearer.kind == IdentityName::Kind::Grant ? "guests of " : "realm ") + text_of(name->second.name);
 }
 
 const char* bound_name(std::uint32_t kind) {

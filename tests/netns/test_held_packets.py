@@ -145,6 +145,46 @@ def test_for_its_other_fragments(node, family, lost):
         assert exchange.comes_in() and exchange.goes_out(), "what was held came"
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_of_a_guest_that_is_gone(node, gone):
+    """Its address is somebody's who is no guest by the time that its sibling answers; that one goes nowhere there."""
+    world, agent, guest = node.world, node.agent, node.guest
+    sibling, stays = world.add_guest("sibling"), world.add_guest("stays")
+    for each in (sibling, stays):
+        agent.workload(each)
+        eventually(lambda name=each.name: agent.has_active(name), what="the siblings")
+    (address, to), port, payload = (sibling.addresses[4], guest.addresses[4]), next_port(), mark_bytes()
+    held, sender = (each.socket(socket.AF_INET, socket.SOCK_DGRAM) for each in (guest, sibling))
+    held.bind((to, port))
+    sender.bind((address, port))
+    flow = TcpPair(stays, guest, 4, to=to)
+    assert flow.both()
+    with unanswered(world, guest):
+        sender.sendto(payload, (to, port))
+        eventually(lambda: "INCOMPLETE" in world.node.run("ip", "neigh", "show", to, "dev", guest.interface),
+                   what="a packet that is held")
+        if gone:
+            before, refused = agent.policy(), agent.drops("not_a_party", "ingress")
+            world.remove_guest(sibling)
+            eventually(lambda: agent.policy() != before, what="the siblings' new number")
+            plain = world.add_guest("plain", number=int(address.rsplit(".", 1)[1]))
+    if not gone:
+        assert receives(held, payload, 5), "what was held came"
+        held.sendto(payload, (address, port))
+        assert receives(sender, payload, ARRIVES)
+        return
+    eventually(lambda: agent.drops("not_a_party", "ingress") > refused, what=lambda: agent.ctl("drops").stdout)
+    assert plain.addresses[4] == address
+    there = plain.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    there.bind((address, port))
+    assert receives(held, payload, SILENCE) is None
+    for _ in range(3):
+        held.sendto(payload, (address, port))
+    assert receives(there, payload, SILENCE) is None
+    assert flow.both() and UdpPair(guest, stays, 4, to=stays.addresses[4]).both(), "who stays goes on"
+    assert agent.ctl("verify").returncode == 0, agent.ctl("verify").stdout
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_while_its_number_is_given_to_another(node, restart):
     """Carol is no party; her number is Dave's next, who is one."""

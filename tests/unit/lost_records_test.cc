@@ -79,7 +79,7 @@ TEST_F(LostRecordsTest, WhereThePrefixesAreLostAllFlowsAreInDoubt) {
       published++;
     }
   EXPECT_EQ(published, 1U);
-  for (const Step& step : lost.steps) record(step.operation, facts_.now, state);
+  record_all(lost, state);
   node_.in_force = in_force(state);
   for (const Step& step : plan(state, compile(fewer, node_, time_), facts_).steps)
     EXPECT_FALSE(std::holds_alternative<operation::PutPolicy>(step.operation)) << "once is enough";
@@ -96,13 +96,13 @@ TEST_F(LostRecordsTest, WhereThePrefixesAreLostAndTheNewOnesRefusedFlowsAreInDou
     const CompiledPolicy compiled = compile(with_grant(), node_, time_, limits);
     EXPECT_TRUE(compiled.prefixes_refused);
     std::size_t count = 0;
-    for (const Step& step : plan(state, compiled, facts_).steps) {
+    const Plan next = plan(state, compiled, facts_);
+    for (const Step& step : next.steps)
       if (const auto* policy = std::get_if<operation::PutPolicy>(&step.operation)) {
         EXPECT_NE(policy->policy->realm_epoch, epoch());
         count++;
       }
-      record(step.operation, facts_.now, state);
-    }
+    record_all(next, state);
     node_.in_force = in_force(state);
     return count;
   };

@@ -28,6 +28,11 @@ class ModelKernel : public Kernel {
     check(operation);
     check_queues(operation);
     if (const auto* rules = std::get_if<operation::PutRules>(&operation)) rules_[rules->rules_id] = *rules;
+    if (const auto* renumber = std::get_if<operation::RenumberRules>(&operation)) {
+      auto& rules = rules_.at(renumber->rules_id).identity_rules;
+      std::erase_if(rules, [&](const auto& each) { return renumber->numbers.contains(each.first.identity); });
+      for (const auto& each : renumbered(*renumber)) rules.push_back(each);
+    }
     record(operation, now, state_);
     if (std::holds_alternative<operation::MakeQueues>(operation) && !state_.shaper.queue_ifindex) {
       state_.shaper.queue_ifindex = next_ifindex_++;
@@ -41,8 +46,14 @@ class ModelKernel : public Kernel {
     copy.retired_at.clear();
     return copy;
   }
-  Result<operation::PutRules> read_rules(std::uint32_t rules_id, const RuleSet&) override {
-    return rules_.at(rules_id);
+  Result<operation::PutRules> read_rules(std::uint32_t rules_id, const RuleSet& asked) override {
+    const auto is_asked = [](const auto& keys, const auto& key) {
+      return std::any_of(keys.begin(), keys.end(), [&](const auto& each) { return same_bytes(each, key); });
+    };
+    operation::PutRules rules = rules_.at(rules_id);
+    std::erase_if(rules.rules, [&](const auto& each) { return !is_asked(asked.rules, each.first); });
+    std::erase_if(rules.identity_rules, [&](const auto& each) { return !is_asked(asked.identity_rules, each.first); });
+    return rules;
   }
   Result<Attachments> read_attachments() override { return Attachments{state_.attachments, state_.behind}; }
 
@@ -110,6 +121,11 @@ class ModelKernel : public Kernel {
       if (!state_.rule_sets.contains(put->policy->rules_id)) violated("a policy without its rules");
     } else if (const auto* rules = std::get_if<operation::PutRules>(&operation)) {
       if (rules_in_use(rules->rules_id)) violated("rules in use were changed");
+    } else if (const auto* renumber = std::get_if<operation::RenumberRules>(&operation)) {
+      for (const auto& [old, now] : renumber->numbers)
+        if (now && std::any_of(state_.prefixes.begin(), state_.prefixes.end(),
+                               [&, number = now](const auto& each) { return each.second == number; }))
+          violated("rules in use were opened to somebody");
     } else if (const auto* removed = std::get_if<operation::RemoveRules>(&operation)) {
       if (rules_in_use(removed->rules_id)) violated("rules in use were removed");
     } else if (const auto* publish = std::get_if<operation::Publish>(&operation)) {

@@ -56,9 +56,9 @@ TEST_F(NumbersTest, OneThatIsFreeRestsBeforeItIsGivenToAnother) {
   converge(other);
   EXPECT_EQ(next(other).next_due, facts_.now + kNumberRests);
   converge_later(other, std::chrono::seconds(119));
-  EXPECT_EQ(number_of_grant("g"), number);
+  EXPECT_TRUE(kernel_.state().identity_names.contains(number));
   converge_later(other, std::chrono::seconds(1));
-  EXPECT_EQ(number_of_grant("g"), 0U);
+  EXPECT_FALSE(kernel_.state().identity_names.contains(number));
   other.grants[0].name = "i";
   converge(other);
   EXPECT_EQ(number_of_grant("i"), number);
@@ -81,9 +81,9 @@ TEST_F(NumbersTest, AnAgentThatStartsCountsAnew) {
     again.apply(plan(again.state(), compile(without, node_, time_), facts_), facts_.now);
   };
   turn(std::chrono::seconds(119));
-  EXPECT_EQ(number_of_grant("g"), number);
+  EXPECT_TRUE(kernel_.state().identity_names.contains(number));
   turn(std::chrono::seconds(1));
-  EXPECT_EQ(number_of_grant("g"), 0U);
+  EXPECT_FALSE(kernel_.state().identity_names.contains(number));
 }
 
 TEST_F(NumbersTest, ARealmThatLosesAnAddressHasAnother) {
@@ -109,6 +109,58 @@ TEST_F(NumbersTest, ARealmThatComesBackHasAnother) {
   converge(without);
   converge(with_grant());
   EXPECT_NE(number_of({IdentityName::Kind::Realm, "carol"}), number);
+}
+
+// Rules of addresses stay where they are: pods come and go too often to write them again.
+TEST_F(NumbersTest, AGrantThatLosesAGuestHasAnother) {
+  DesiredState both = with_grant();
+  both.workloads.push_back(desired::workload("db", "g", "veth-b", {"10.20.0.3"}));
+  converge(both);
+  const IdentityName grant{IdentityName::Kind::Grant, "keystone-system/g"},
+      was{IdentityName::Kind::WasGrant, grant.name};
+  const std::uint32_t number = number_of(grant), rules_id = in_force_now().rules_id, before = epoch();
+  EXPECT_THAT(named(), Contains(number));
+  converge(with_grant());
+  EXPECT_EQ(number_of(was), number);
+  EXPECT_NE(number_of(grant), 0U);
+  EXPECT_THAT(named(), testing::AllOf(Not(Contains(number)), Contains(number_of(grant))));
+  EXPECT_THAT(owners(kernel_.state()), testing::AllOf(Not(Contains(number)), Contains(number_of(grant))));
+  EXPECT_EQ(in_force_now().identity, number_of(grant));
+  EXPECT_EQ(in_force_now().rules_id, rules_id);
+  EXPECT_NE(epoch(), before);
+  EXPECT_EQ(decode_identity_name(encode_identity_name(was)), was);
+  EXPECT_EQ(decode_identity_name(encode_identity_name(grant)), grant);
+  KernelState read = kernel_.read().value();
+  converge_later(with_grant(), std::chrono::seconds(2));
+  EXPECT_TRUE(next(with_grant()).steps.empty()) << "what is kept of its rules is what they are";
+}
+
+TEST_F(NumbersTest, ALongNameOfAGrantWithoutGuestsFits) {
+  const IdentityName was{IdentityName::Kind::WasGrant, std::string(63, 'n') + "/" + std::string(253, 'g')};
+  EXPECT_EQ(decode_identity_name(encode_identity_name(was)), was);
+}
+
+TEST_F(NumbersTest, ARefusedGrantThatLosesAGuestHasAnother) {
+  DesiredState both = with_grant();
+  both.workloads.push_back(desired::workload("db", "g", "veth-b", {"10.20.0.3"}));
+  converge(both);
+  const std::uint32_t number = number_of_grant("g"), rules_id = in_force_now().rules_id;
+  const DesiredState refused = with_grant({"realm:dave"});
+  EXPECT_TRUE(converge(refused).complete());
+  EXPECT_THAT(named(), testing::AllOf(Not(Contains(number)), Contains(number_of_grant("g"))));
+  EXPECT_EQ(in_force_now().identity, number_of_grant("g"));
+  EXPECT_EQ(in_force_now().rules_id, rules_id);
+}
+
+// No manifest says any more what to open for it when it has one again.
+TEST_F(NumbersTest, WhoHasNoAddressForAWhileStaysInTheRulesOfARefusedGrant) {
+  converge(with_grant());
+  DesiredState refused = with_grant({"realm:dave"});
+  std::erase_if(refused.realms, [](const Realm& realm) { return realm.name == "bob"; });
+  EXPECT_TRUE(converge(refused).complete());
+  converge(with_grant({"realm:dave"}));
+  EXPECT_THAT(named(), Contains(number_of(kBob)));
+  EXPECT_THAT(owners(kernel_.state()), Contains(number_of(kBob)));
 }
 
 // The values of its rules are in the kernel alone.
@@ -141,7 +193,7 @@ TEST_F(NumbersTest, WhereNoneIsLeftWhoLosesAnAddressIsNobody) {
   const auto turn = [&] {
     node_.in_force = in_force(state);
     const Plan lost = plan(state, compile(with_fewer_addresses(), node_, time_), facts_);
-    for (const Step& step : lost.steps) record(step.operation, facts_.now, state);
+    record_all(lost, state);
     return lost;
   };
   const Plan lost = turn();
@@ -156,6 +208,39 @@ TEST_F(NumbersTest, WhereNoneIsLeftWhoLosesAnAddressIsNobody) {
   EXPECT_THAT(owners(state), Contains(GRANTD_MAX_IDENTITIES));
 }
 
+// A tenant whose pods come and go takes no more than its part of the numbers.
+TEST_F(NumbersTest, AGrantThatLosesGuestsAllTheTimeLeavesNumbersToOthers) {
+  DesiredState both = with_grant();
+  both.workloads.push_back(desired::workload("db", "g", "veth-b", {"10.20.0.3"}));
+  converge(both);
+  KernelState state = applier_.state();
+  const IdentityName was{IdentityName::Kind::WasGrant, "keystone-system/other"};
+  std::uint32_t number = 1000;
+  for (int each = 1; each < GRANTD_MAX_IDENTITIES / 2; each++) state.identity_names[number++] = was;
+  const auto turn = [&](const DesiredState& desired) {
+    node_.in_force = in_force(state);
+    const Plan next = plan(state, compile(desired, node_, time_), facts_);
+    record_all(next, state);
+    return next.problems.size();
+  };
+  const IdentityName grant{IdentityName::Kind::Grant, "keystone-system/g"};
+  EXPECT_EQ(turn(with_grant()), 0U) << "the last one that is left";
+  EXPECT_NE(number_of(state, grant), 0U);
+  EXPECT_EQ(turn(both), 0U);
+  for (int again = 0; again < 2; again++) {
+    EXPECT_EQ(turn(with_grant()), 1U);
+    EXPECT_EQ(number_of(state, grant), 0U) << "nor in the next plan";
+  }
+  DesiredState dave = with_grant();
+  dave.realms.push_back(desired::realm("dave", {"203.0.113.0/24"}));
+  turn(dave);
+  EXPECT_NE(number_of(state, {IdentityName::Kind::Realm, "dave"}), 0U);
+  state.identity_names.erase(1000);
+  state.identity_names.erase(1001);
+  EXPECT_EQ(turn(with_grant()), 0U);
+  EXPECT_NE(number_of(state, grant), 0U);
+}
+
 // Nobody can tell who has lost one.
 TEST_F(NumbersTest, WhereThePrefixesAreLostAllRealmsHaveOthers) {
   converge(with_grant());
@@ -163,8 +248,7 @@ TEST_F(NumbersTest, WhereThePrefixesAreLostAllRealmsHaveOthers) {
   KernelState state = applier_.state();
   state.prefixes.clear();
   node_.in_force = in_force(state);
-  for (const Step& step : plan(state, compile(with_grant(), node_, time_), facts_).steps)
-    record(step.operation, facts_.now, state);
+  record_all(plan(state, compile(with_grant(), node_, time_), facts_), state);
   EXPECT_NE(number_of(state, kBob), number);
   EXPECT_THAT(owners(state), Not(Contains(number)));
   EXPECT_THAT(owners(state), Contains(number_of(state, kBob)));

@@ -41,6 +41,18 @@ class PlanTest : public testing::Test {
     desired.workloads = {desired::workload("web", "g", "veth-a", {"10.20.0.2"})};
     return desired;
   }
+  // On a copy of what the kernel holds.
+  void record_all(const Plan& plan, KernelState& state) {
+    for (const Step& step : plan.steps) {
+      Operation operation = step.operation;
+      if (auto* renumber = std::get_if<operation::RenumberRules>(&operation)) {
+        renumber->found = kernel_.rules(renumber->rules_id).identity_rules;
+        std::erase_if(renumber->found,
+                      [&](const auto& each) { return !renumber->numbers.contains(each.first.identity); });
+      }
+      record(operation, facts_.now, state);
+    }
+  }
   std::uint64_t published() const {
     return applier_.state().published.empty() ? 0 : applier_.state().published.begin()->second;
   }

@@ -2,6 +2,7 @@
 
 #include "agent/ctl/view/common.h"
 #include "agent/ctl/view/views.h"
+#include "agent/plan/encode.h"
 #include "maps/fixed_text.h"
 
 #include <set>

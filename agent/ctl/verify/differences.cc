@@ -80,6 +80,8 @@ class Comparison {
         return "guests of " + name->second.name;
       case IdentityName::Kind::WasRealm:
         return "what was Realm " + name->second.name + " until it lost an address";
+      case IdentityName::Kind::WasGrant:
+        return "what was guests of " + name->second.name + " until one of them lost an address";
       default:
         return "Realm " + name->second.name;
     }

@@ -20,12 +20,6 @@ Colour state_colour(grantd_reason standing) {
   return standing == GRANTD_REASON_POLICY_MISSING ? Colour::Bad : Colour::Warning;
 }
 
-std::vector<IpAddress> used_addresses(const grantd_endpoint& endpoint) {
-  std::vector<IpAddress> addresses = decode_addresses(endpoint);
-  std::erase_if(addresses, [](const IpAddress& each) { return each == IpAddress{each.family, {}}; });
-  return addresses;
-}
-
 std::vector<std::string> addresses_of(const grantd_endpoint& endpoint) {
   std::vector<std::string> texts;
   for (const IpAddress& each : used_addresses(endpoint)) texts.push_back(each.text());

@@ -17,8 +17,7 @@ namespace grantd {
 std::string state_name(grantd_reason standing);
 Colour state_colour(grantd_reason standing);
 
-std::vector<IpAddress> used_addresses(const grantd_endpoint& endpoint);
-std::vector<std::string> addresses_of(const grantd_endpoint& endpoint);  // the same as texts
+std::vector<std::string> addresses_of(const grantd_endpoint& endpoint);  // its used_addresses() as texts
 std::string joined(const std::vector<std::string>& texts, const char* between);
 std::string position_text(const std::string& file, std::uint32_t line);  // "FILE:LINE"; "" without a file
 
