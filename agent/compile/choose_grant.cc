@@ -14,12 +14,6 @@ namespace {
 constexpr std::size_t kNamesShown = 3;
 constexpr std::size_t kNameBytes = 63;  // of a label's value
 
-bool is_active(const Grant& grant, const TimeFacts& time) {
-  CompiledGrant judged;
-  (void)judge_validity(grant, time, judged);
-  return judged.not_before <= time.boot_now && time.boot_now < judged.not_after;
-}
-
 bool admits(const Grant& grant, const GuestPod& pod) {
   return selects(grant.namespace_selector, pod.namespace_labels) && selects(grant.pod_selector, pod.labels);
 }
@@ -37,7 +31,14 @@ ChosenGrant named(const std::string& whose, const std::string& name, Cause why_n
 }  // namespace
 
 GrantChoice::GrantChoice(const std::vector<Grant>& grants, const TimeFacts& time) {
-  for (const Grant& grant : grants) by_realm_[grant.grantee_realm].push_back({&grant, is_active(grant, time)});
+  for (const Grant& grant : grants) {
+    CompiledGrant judged;
+    (void)judge_validity(grant, time, judged);
+    const bool active = judged.not_before <= time.boot_now && time.boot_now < judged.not_after;
+    by_realm_[grant.grantee_realm].push_back({&grant, active});
+    for (const BootNanoseconds edge : {judged.not_before, judged.not_after})
+      if (edge > time.boot_now) next_edge_ = std::min(next_edge_, edge);
+  }
 }
 
 ChosenGrant GrantChoice::of(const GuestPod& pod) const {

@@ -24,6 +24,8 @@ class GrantChoice {
   // else the only active one. All of them are Grants of the pod's realm whose selector chooses it. Where there is a
   // single one and it is not active, that one: the datapath holds the guest closed under its name (decision 31).
   ChosenGrant of(const GuestPod& pod) const;
+  // When the next of all Grants begins or ends, after now.
+  BootNanoseconds next_edge() const { return next_edge_; }
 
  private:
   struct Candidate {
@@ -33,6 +35,7 @@ class GrantChoice {
   static ChosenGrant the_only_one(const GuestPod& pod, const std::vector<Candidate>& candidates);
 
   std::map<std::string, std::vector<Candidate>> by_realm_;
+  BootNanoseconds next_edge_ = ~0ULL;
 };
 
 }  // namespace grantd

@@ -208,6 +208,7 @@ CompiledPolicy compile(const DesiredState& desired, const NodeFacts& node, const
   policy.problems = desired.problems;
   policy.flows_per_table = limits.flows_per_grant;
   const GrantChoice choice(desired.grants, time);
+  policy.next_edge = choice.next_edge();
   std::set<std::string> known_grants;
   for (const Grant& grant : desired.grants) known_grants.insert(grant.key());
   policy.endpoints = compile_endpoints(desired.workloads, node, known_grants, choice, policy.unheld, policy.problems);

@@ -144,6 +144,8 @@ struct CompiledPolicy {
   std::vector<CompiledUplink> uplinks;                     // sorted by interface
   std::uint32_t flows_per_table = GRANTD_FLOWS_PER_GRANT;  // of flow tables that are made now
   Bounds bounds{};
+  // When the next Grant begins or ends, of all that are known: also one that governs nobody here may then.
+  BootNanoseconds next_edge = ~0ULL;
   std::vector<Problem> problems;  // of the desired state, and what compile adds
 };
 

@@ -460,11 +460,8 @@ BootNanoseconds Agent::next_due(const CompiledPolicy& compiled, const TimeFacts&
   BootNanoseconds due = std::min(drift_due_, plan.next_due);
   // What a plan wants done soon may be what fails.
   if (retry_ns_) due = std::clamp(due, time.boot_now + kRetryFirst, time.boot_now + retry_ns_);
-  // The datapath ends a Grant by itself; this is for names, latches and messages.
-  for (const CompiledGrant& grant : compiled.grants)
-    for (BootNanoseconds edge : {grant.not_before, grant.not_after})
-      if (edge > time.boot_now) due = std::min(due, edge);
-  return due;
+  // The datapath ends a Grant by itself; this is for names, latches and messages, and for whom each one governs.
+  return std::min(due, compiled.next_edge);
 }
 
 void Agent::set_alarm(BootNanoseconds due) {

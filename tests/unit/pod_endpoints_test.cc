@@ -57,6 +57,28 @@ TEST(ChooseGrant, TheOnlyActiveOneOfItsRealm) {
   EXPECT_THAT(chosen({revoked(grant("a", {})), revoked(grant("b", {}))}, of_bob()), HasSubstr("is active"));
 }
 
+// Then another one may govern a pod, or none.
+TEST(ChooseGrant, AGrantThatGovernsNobodyYetSaysWhenItBegins) {
+  const TimeFacts time = noon();
+  const auto in = [&](int seconds) { return time.boot_now + seconds * GRANTD_NS_PER_SECOND; };
+  DesiredState desired = world();
+  desired.cluster = true;
+  desired.grants = {grant("a", {}), grant("b", {})};
+  desired.workloads = {pod("web")};
+  EXPECT_EQ(compile(desired, node(), time).next_edge, ~0ULL);
+  desired.grants[1].valid_from = time.now + std::chrono::seconds(7);
+  desired.grants[1].valid_until = time.now + std::chrono::seconds(20);
+  ASSERT_EQ(compile(desired, node(), time).grants.size(), 1U) << "the other governs nobody";
+  EXPECT_EQ(compile(desired, node(), time).next_edge, in(7)) << "then two are active";
+  desired.workloads[0].pod->own_grant = "b";
+  ASSERT_THAT(compile(desired, node(), time).grants, IsEmpty());
+  EXPECT_EQ(compile(desired, node(), time).next_edge, in(7)) << "then it is governed";
+  desired.grants[1].valid_from = time.now - std::chrono::seconds(1);
+  EXPECT_EQ(compile(desired, node(), time).next_edge, in(20));
+  desired.grants[1].valid_until = time.now;
+  EXPECT_EQ(compile(desired, node(), time).next_edge, ~0ULL) << "what is past is no edge";
+}
+
 TEST(ChooseGrant, TwoActiveOnesWantALabel) {
   const std::vector<Grant> both = {grant("a", {}), grant("b", {})};
   EXPECT_EQ(chosen(both, of_bob()), "!label it with one of 2 active Grants: a, b");
