@@ -46,7 +46,8 @@ class Admission {
   struct Found {
     std::vector<const ManifestObject*> good;
     std::size_t refused = 0;
-    LegibleEnd end;  // of a Grant: the earliest that any of them says
+    LegibleEnd end;              // of a Grant: the earliest that any of them says
+    std::set<std::string> uids;  // of all of them; "" where one says none
   };
 
   void collect(const ReadResult& read) {
@@ -57,9 +58,14 @@ class Admission {
     for (const ManifestObject& object : read.objects) {
       Found& found = found_[object.id];
       found.good.push_back(&object);
+      found.uids.insert(object.head.uid);
       if (const auto* grant = std::get_if<Grant>(&object.value)) found.end = earliest(found.end, end_of(*grant));
     }
-    for (const ObjectId& id : read.refused) ++found_[id].refused;
+    for (const ObjectId& id : read.refused) {
+      const auto head = read.heads.find(id);
+      ++found_[id].refused;
+      found_[id].uids.insert(head == read.heads.end() ? "" : head->second.uid);
+    }
     for (const auto& [id, end] : read.ends) found_[id].end = earliest(found_[id].end, end);
   }
 
@@ -99,6 +105,13 @@ class Admission {
     return read_kept(id, {kept.position, text_with_end(kept.text.text(), *end), {}});
   }
 
+  // An object of another uid is another one: the old one was deleted, which no snapshot may have shown. One that says
+  // none is not known to be the same as one that says one. What no file shows says nothing.
+  bool is_another(const ObjectId& id, const std::string& kept_uid) const {
+    const auto found = found_.find(id);
+    return found != found_.end() && found->second.uids != std::set<std::string>{kept_uid};
+  }
+
   // The version that was in force before, or nothing.
   void fall_back(const ObjectId& id) {
     standing_.erase(id);
@@ -107,6 +120,12 @@ class Admission {
     auto object = last_version(id, kept->second);
     if (!object) {
       problems_.push_back({Severity::Warning, kept->second.position, id.text(), "", "", object.error().message, ""});
+      return;
+    }
+    const std::string& uid = object.value().head.uid;
+    if (is_another(id, uid)) {
+      problems_.push_back({Severity::Warning, kept->second.position, id.text(), kUidField, escape_text(uid),
+                           "was another object, whose last good version does not stand in for this one", ""});
       return;
     }
     const auto stored = kept_.insert_or_assign(id, std::move(object).value()).first;
@@ -136,10 +155,9 @@ class Admission {
     return place_of_field(object.position(), line);
   }
 
-  // The old one was deleted, which no snapshot may have shown; the new one owes it nothing.
-  static bool are_two_objects(const FixedFields& before, const FixedFields& now) {
-    const auto one = before.find(kUidField), other = now.find(kUidField);
-    return one != before.end() && other != now.end() && one->second != other->second;
+  static std::string uid_of(const FixedFields& fields) {
+    const auto uid = fields.find(kUidField);
+    return uid == fields.end() ? "" : uid->second;
   }
 
   void refuse_changes_of_fixed_fields() {
@@ -148,7 +166,10 @@ class Admission {
       const auto kept = last_good_.find(id);
       if (!standing.fresh || kept == last_good_.end()) continue;
       const FixedFields now = fixed_fields(*standing.object), before = fixed_fields(id, kept->second);
-      if (are_two_objects(before, now)) continue;
+      if (is_another(id, uid_of(before))) {
+        made_anew_.insert(id);  // it owes the old one nothing
+        continue;
+      }
       for (const auto& [field, value] : before) {
         const auto other = now.find(field);
         if (other == now.end() || other->second == value) continue;
@@ -228,7 +249,10 @@ class Admission {
       const ManifestObject& object = *standing.object;
       admitted.last_good.emplace(id, KeptObject{object.position(), object.text, fixed_fields(object)});
       if (const auto* realm = std::get_if<Realm>(&object.value)) desired.realms.push_back(*realm);
-      if (const auto* grant = std::get_if<Grant>(&object.value)) desired.grants.push_back(*grant);
+      if (const auto* grant = std::get_if<Grant>(&object.value)) {
+        desired.grants.push_back(*grant);
+        desired.grants.back().made_anew = made_anew_.contains(id);
+      }
       if (const auto* workload = std::get_if<Workload>(&object.value)) desired.workloads.push_back(*workload);
     }
     close_refused_guests(desired.workloads);
@@ -252,6 +276,7 @@ class Admission {
   std::map<ObjectId, ManifestObject> kept_;  // last good versions that were read again
   std::set<ObjectId> replaced_;              // refused as they are now
   std::set<ObjectId> gone_;                  // refused with an error; an older version may stand for one
+  std::set<ObjectId> made_anew_;             // whose predecessor may be in force
   std::map<ObjectId, Problem> why_;          // of objects that are good by themselves, the first
   std::set<std::pair<std::string, std::string>> told_;
   std::vector<Problem> problems_;

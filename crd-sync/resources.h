@@ -134,6 +134,7 @@ struct Grant {
   std::vector<WrittenField> time_fields;  // what lets it begin and end
   std::string spec_hash;                  // of the spec as written, canonical: "until its spec changes"
   ObjectHead head;                        // of this version
+  bool made_anew = false;                 // what was in force under its name was another Grant's, which was deleted
   SourcePosition position;
 
   std::string key() const { return namespace_name + "/" + name; }

@@ -19,8 +19,12 @@ void refuse(const Grant& grant, const TimeFacts& time, const SourcePosition& wro
   CompiledGrant times;
   judge_validity(grant, time, times);
   if (grant.revoked) why += "; it is revoked all the same";
+  if (grant.made_anew) why += "; what was in force was another Grant of its name, which was deleted, and has ended";
   RefusedGrant refused{grant.key(), why, grant.revoked};
-  if (times.quarantine.empty()) {  // by a clock that is trusted
+  if (grant.made_anew) {
+    refused.not_after = kAtOnce;
+    refused.end_reason = GRANTD_REASON_REVOKED;
+  } else if (times.quarantine.empty()) {  // by a clock that is trusted
     refused.not_after = times.not_after;
     refused.end_reason = times.end_reason;
   }

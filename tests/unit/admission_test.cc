@@ -190,6 +190,55 @@ TEST_F(AdmissionTest, TheRealmsOfAGrantStay) {
   EXPECT_EQ(standing()["bob"], "bob-home revoked");
 }
 
+// Alice deletes an object and makes another one by its name, and both are seen at once.
+TEST_F(AdmissionTest, ADeletedObjectDoesNotStandInForAnotherOneOfItsName) {
+  const std::string known = grant_text("g", "bob-home"), refused = grant_text("g", "nobody"),
+                    unread = grant_text("g", "bob-home", "revoked: perhaps");
+  for (const std::string& text : {refused, unread}) {
+    load(kAlice + kBob + with_uid(known, "one"));
+    load(kAlice + kBob + with_uid(text, "one"));
+    EXPECT_EQ(standing().count("g"), 1u) << "the control";
+    load(kAlice + kBob + with_uid(text, "two"));
+    EXPECT_EQ(standing().count("g"), 0u);
+    EXPECT_THAT(warnings(), ElementsAre(HasSubstr("Grant keystone-system/g: metadata.uid: \"one\": was another")));
+    load(kAlice + kBob + with_uid(known, "two"));
+    EXPECT_EQ(standing().count("g"), 1u);
+    EXPECT_FALSE(desired_.grants.at(0).made_anew) << "nothing of it was kept any more";
+  }
+  load(kAlice + with_uid(kBob, "one"));
+  load(kAlice + with_uid(realm_text("bob-home", "192.0.2.0/24"), "two"));
+  EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}}));
+}
+
+TEST_F(AdmissionTest, AnObjectOfAnotherUidOwesTheOldOneNothing) {
+  const std::string realms = kAlice + kBob + realm_text("carol", "203.0.113.0/24");
+  load(realms + with_uid(grant_text("g", "bob-home"), "one"));
+  load(realms + with_uid(grant_text("g", "carol"), "two"));
+  EXPECT_EQ(standing()["g"], "carol");
+  EXPECT_THAT(errors(), IsEmpty());
+  EXPECT_TRUE(desired_.grants.at(0).made_anew) << "what is in force is that of the old one";
+  load();
+  EXPECT_FALSE(desired_.grants.at(0).made_anew);
+}
+
+// Nobody knows that it is the same.
+TEST_F(AdmissionTest, OfTwoVersionsOneOfWhichHasNoUidNeitherStandsInForTheOther) {
+  const std::string known = grant_text("g", "bob-home"), refused = grant_text("g", "nobody");
+  for (const bool first : {true, false}) {
+    load(kAlice + kBob + (first ? with_uid(known, "one") : known));
+    load(kAlice + kBob + (first ? refused : with_uid(refused, "one")));
+    EXPECT_EQ(standing().count("g"), 0u) << first;
+  }
+  load(kAlice + kBob + with_uid(known, "one"));
+  files_["b.yaml"] = grant_text("g", "bob-home", "revoked: perhaps");
+  load();
+  EXPECT_EQ(standing().count("g"), 0u) << "twice, and one of them is another";
+  files_.erase("b.yaml");
+  load();
+  load("]");
+  EXPECT_EQ(standing().count("g"), 1u) << "of a file that does not parse nobody knows anything";
+}
+
 TEST_F(AdmissionTest, AGrantNamesRealmsThatAreThere) {
   const std::string to_carol = "networkPolicy: {egressAllowed: true, allowedDestinations: [\"realm:carol\"]}";
   load(kAlice + grant_text("bob", "bob-home"));

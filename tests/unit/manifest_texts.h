@@ -22,4 +22,8 @@ inline std::string workload_text(const std::string& name, const std::string& int
          "}\nspec: {grantName: bob, interface: " + interface + ", addresses: [\"" + address + "\"]}\n";
 }
 
+inline std::string with_uid(std::string text, const std::string& uid) {
+  return text.insert(text.find("metadata: {") + sizeof("metadata: {") - 1, "uid: " + uid + ", ");
+}
+
 }  // namespace grantd
