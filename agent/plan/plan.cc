@@ -79,17 +79,21 @@ void Planner::report(std::string object, std::string message, std::string accept
 }
 
 // The numbers that this plan takes are written down before anything bears them: a crash in the
-// middle loses numbers and never gives one out twice.
+// middle loses numbers and never gives one out twice. By the clock that is written down the next plan reckons the ends
+// in force: another one only after what was published by it.
 void Planner::plan_node() {
   copy_text(node_.node, facts_.node);
   copy_text(node_.version, facts_.version);
   copy_text(node_.manifests, facts_.manifests);
   node_.stamp_mask = facts_.stamp_mask;
   node_.pid = facts_.pid;
-  node_.boot_to_wall_ns = facts_.boot_to_wall_ns;
-  if (same_bytes(node_, kernel_.node)) return;
+  const bool reckoned_before = kernel_.node.boot_to_wall_ns != 0;
+  if (!reckoned_before) node_.boot_to_wall_ns = facts_.boot_to_wall_ns;
   auto& close = phases_[Close];
-  close.insert(close.begin(), Step{operation::PutNode{node_}, kNodeSubject});
+  if (!same_bytes(node_, kernel_.node)) close.insert(close.begin(), Step{operation::PutNode{node_}, kNodeSubject});
+  if (node_.boot_to_wall_ns == facts_.boot_to_wall_ns) return;
+  node_.boot_to_wall_ns = facts_.boot_to_wall_ns;
+  add(PublishPhase, "clock", operation::PutNode{node_}, After::Doubt);  // the rest does not wait for it
 }
 
 }  // namespace grantd
