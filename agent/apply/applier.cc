@@ -1,6 +1,7 @@
 #include "agent/apply/applier.h"
 
 #include "agent/plan/encode.h"
+#include "agent/plan/in_force.h"
 #include "agent/plan/width.h"
 
 #include <algorithm>
@@ -103,6 +104,7 @@ Result<std::size_t> Applier::refresh(BootNanoseconds now) {
   const std::size_t drift = fresh_ ? 0 : differences(state_, read.value());
   auto retired_at = std::move(state_.retired_at);
   auto unused_since = std::move(state_.unused_since);
+  auto without_guests_since = std::move(state_.without_guests_since);
   state_ = std::move(read).value();
   std::set<std::uint64_t> in_force;
   for (const auto& [slot, policy_id] : state_.published) in_force.insert(policy_id);
@@ -113,6 +115,8 @@ Result<std::size_t> Applier::refresh(BootNanoseconds now) {
   }
   state_.unused_since = std::move(unused_since);
   note_unused_numbers(now, state_);
+  state_.without_guests_since = std::move(without_guests_since);
+  note_slots_without_guests(now, state_);
   fresh_ = false;
   return drift;
 }
@@ -170,6 +174,7 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
   }
   wanted_rules_.reset();
   note_unused_numbers(now, state_);
+  note_slots_without_guests(now, state_);
   return report;
 }
 

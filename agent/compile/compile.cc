@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace grantd {
 
@@ -76,6 +77,24 @@ class GrantsCompiler {
       refuse(*grant, time_, wrong_at, compiled.error().message, policy_);
       if (!room_.holds(grant->key())) quarantine(grant->key(), "its Grant is refused", Cause::GrantRefused);
     }
+  }
+
+  // With what is left of the limits, in this order. One that this node cannot enforce as it is now goes without a word:
+  // there is no guest whom that concerns.
+  void compile_without_guests(const std::vector<const Grant*>& grants) {
+    for (const Grant* grant : grants) {
+      SourcePosition wrong_at;
+      std::vector<Problem> problems;
+      auto compiled = compile_grant(*grant, realms_, protected_prefixes_, time_, problems, wrong_at);
+      if (!compiled || !compiled.value().quarantine.empty() ||
+          realm_without_identity(compiled.value(), room_.realms_without_identity()) ||
+          !room_.take_left(compiled.value()))
+        continue;
+      policy_.grants.push_back(std::move(compiled).value());
+      policy_.problems.insert(policy_.problems.end(), problems.begin(), problems.end());
+    }
+    std::sort(policy_.grants.begin(), policy_.grants.end(),
+              [](const CompiledGrant& one, const CompiledGrant& other) { return one.key < other.key; });
   }
 
   const Room& room() const { return room_; }
@@ -174,6 +193,24 @@ DesiredState limited_to(const std::set<std::string>& grants, const DesiredState&
   return limited;
 }
 
+// In force for guests that this node had lately, the latest first: a guest whose own doing takes it out of a Grant and
+// back finds the bucket as it left it.
+std::vector<const Grant*> lately_with_guests(const DesiredState& desired, const std::set<std::string>& here,
+                                             const InForce& in_force, BootNanoseconds now) {
+  std::vector<std::pair<BootNanoseconds, const Grant*>> lately;
+  for (const Grant& grant : desired.grants) {
+    const auto held = in_force.grants.find(grant.key());
+    if (held == in_force.grants.end() || !held->second.published || here.contains(held->first)) continue;
+    const BootNanoseconds since = held->second.without_guests_since;
+    if (now < since || now - since < kKeptWithoutGuests) lately.emplace_back(since, &grant);
+  }
+  std::stable_sort(lately.begin(), lately.end(),
+                   [](const auto& one, const auto& other) { return one.first > other.first; });
+  std::vector<const Grant*> grants;
+  for (const auto& [since, grant] : lately) grants.push_back(grant);
+  return grants;
+}
+
 void report_limits(CompiledPolicy& policy) {
   const grantd_bound& endpoints = policy.bounds[GRANTD_BOUND_ENDPOINTS];
   if (endpoints.refused) {
@@ -224,6 +261,7 @@ CompiledPolicy compile(const DesiredState& desired, const NodeFacts& node, const
   if (desired.cluster) needed = limited_to(here, desired);
   GrantsCompiler grants(desired.cluster ? needed : desired, node, time, limits, policy);
   grants.compile_all();
+  if (desired.cluster) grants.compile_without_guests(lately_with_guests(desired, here, node.in_force, time.boot_now));
   grants.room().tell(policy.bounds);
   if (const auto& without = grants.room().realms_without_identity(); !without.empty())
     report_excess("realms", policy.bounds[GRANTD_BOUND_IDENTITIES],

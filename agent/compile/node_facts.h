@@ -40,11 +40,18 @@ struct UplinkRule {
   UplinkClass uplink_class = UplinkClass::Lan;
 };
 
+// For which what is in force of a Grant stays after its last guest here has gone: a guest may make itself none and come
+// back. No bucket takes as long to be full again (2^39 ns, nine minutes).
+inline constexpr BootNanoseconds kKeptWithoutGuests = 600 * GRANTD_NS_PER_SECOND;
+static_assert(kKeptWithoutGuests > 1ULL << 39);
+
 // What a Grant holds of the node's limits.
 struct HeldRoom {
   // At least as many as it has destinations, whose texts are kept too.
   std::size_t rules = 0;
-  std::size_t flows = 0;  // of its flow table; 0: it has none
+  std::size_t flows = 0;                         // of its flow table; 0: it has none
+  bool published = false;                        // a policy of it is in force
+  BootNanoseconds without_guests_since = ~0ULL;  // of that one; ~0: it has some, or lost the last one just now
 };
 
 // What is in force already, and keeps its room before anything new is given any.

@@ -92,6 +92,19 @@ Result<void> Room::take(const CompiledGrant& grant, bool with_table) {
   return {};
 }
 
+bool Room::take_left(const CompiledGrant& grant) {
+  const std::size_t rules = room_for_rules(grant.rules.size(), grant.identity_rules.size(), grant.sources.size());
+  const std::size_t flows = held_by(grant.key).flows;
+  if (grants_ >= limits_.grants || identities_ >= limits_.identities || !fits(rules, 0, rules_, limits_.rules) ||
+      !fits(flows, 0, flows_, limits_.flows))
+    return false;
+  grants_++;
+  identities_++;
+  rules_ += rules;
+  flows_ += flows;
+  return true;
+}
+
 void Room::tell(Bounds& bounds) const {
   bounds[GRANTD_BOUND_GRANTS] = {limits_.grants, grants_, refused_[GRANTD_BOUND_GRANTS]};
   bounds[GRANTD_BOUND_RULES] = {limits_.rules, rules_, refused_[GRANTD_BOUND_RULES]};

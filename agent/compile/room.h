@@ -25,6 +25,8 @@ class Room {
   Result<void> take_table(const std::string& grant);
   // All that the Grant needs, its flow table among it where that is asked for, or nothing.
   Result<void> take(const CompiledGrant& grant, bool with_table);
+  // The same for one without guests, for which no room was kept: what it needs and its table, where both are left.
+  bool take_left(const CompiledGrant& grant);
 
   // Of Grants, rules, identities and flows; the others are left as they are.
   void tell(Bounds& bounds) const;

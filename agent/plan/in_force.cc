@@ -4,6 +4,8 @@
 #include "agent/plan/encode.h"
 #include "maps/fixed_text.h"
 
+#include <utility>
+
 namespace grantd {
 
 namespace {
@@ -23,9 +25,12 @@ std::size_t rules_in_force(const KernelState& kernel, std::uint32_t slot) {
 InForce in_force(const KernelState& kernel) {
   InForce result;
   for (const auto& [slot, name] : kernel.slot_names) {
-    const auto table = kernel.tables.find(slot);
-    result.grants[text_of(name.grant)] = {rules_in_force(kernel, slot),
-                                          table == kernel.tables.end() ? 0 : table->second};
+    HeldRoom& held = result.grants[text_of(name.grant)];
+    held.rules = rules_in_force(kernel, slot);
+    if (const auto table = kernel.tables.find(slot); table != kernel.tables.end()) held.flows = table->second;
+    held.published = kernel.published.contains(slot);
+    if (const auto since = kernel.without_guests_since.find(slot); since != kernel.without_guests_since.end())
+      held.without_guests_since = since->second;
   }
   for (const auto& [ifindex, record] : kernel.endpoints) result.interfaces.insert(ifindex);
   for (const auto& [cgroup, record] : kernel.host_guests)
@@ -34,6 +39,17 @@ InForce in_force(const KernelState& kernel) {
     if (name.kind == IdentityName::Kind::Realm) result.realms.insert(name.name);
   result.prefixes = kernel.prefixes.size();
   return result;
+}
+
+void note_slots_without_guests(BootNanoseconds now, KernelState& state) {
+  std::set<std::uint32_t> with_guests;
+  for (const auto& [ifindex, record] : state.endpoints) with_guests.insert(record.slot);
+  for (const auto& [cgroup, record] : state.host_guests) with_guests.insert(record.slot);
+  std::map<std::uint32_t, BootNanoseconds> without;
+  for (const auto& [slot, policy_id] : state.published)
+    if (const auto since = state.without_guests_since.find(slot); !with_guests.contains(slot))
+      without[slot] = since == state.without_guests_since.end() ? now : since->second;
+  state.without_guests_since = std::move(without);
 }
 
 void keep_macs(const KernelState& kernel, std::vector<InterfaceFact>& interfaces) {

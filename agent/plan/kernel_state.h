@@ -81,6 +81,8 @@ struct KernelState {
   std::map<std::uint64_t, BootNanoseconds> retired_at;
   // The same of numbers of identities that nothing bears any more.
   std::map<std::uint32_t, BootNanoseconds> unused_since;
+  // The same of slots with a policy in force that no guest is under.
+  std::map<std::uint32_t, BootNanoseconds> without_guests_since;
 
   // Our programs stand on the guest's interface, whoever is before them; one that was made again has none.
   bool stands_on(std::uint32_t ifindex) const {

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import time
 
 import pytest
@@ -21,6 +22,16 @@ STARTS = int(os.environ.get("GRANTD_E2E_POD_STARTS", "500"))
 SEED = int(os.environ.get("GRANTD_E2E_SEED", str(random.randrange(1 << 32))))
 MOST_AT_ONCE = 24
 GUESTS, NOBODYS, ORDINARY = "guest-dave", "guest-nobody", "churn"
+RATE, BURST = 1_000_000, 1 << 20  # bytes a second, and bytes
+SEND = f"""
+import socket
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    try:
+        one.sendto(b"x" * 1400, ("{OUTSIDE_LAN}", 9999))
+    except OSError:
+        pass
+"""
 
 
 class Churn:
@@ -148,3 +159,31 @@ def test_nothing_passes_outside_of_a_grant_whatever_comes_and_goes(agent, node):
         with open(kept, "w", encoding="utf-8") as file:
             json.dump(told, file, indent=1)
             file.write("\n")
+
+
+def arrived(node):
+    """Bytes that the outsider's interface has received."""
+    return json.loads(node.outside(["ip", "-s", "-j", "link", "show", "lan0"]).stdout)[0]["stats64"]["rx"]["bytes"]
+
+
+@pytest.mark.parametrize("shaper", ["auto", "policer"])
+def test_a_guest_that_leaves_its_grant_and_comes_back_has_no_new_burst(agent, node, shaper):
+    """It is the only one of its Grant here, and leaves by the label of its own pod, which it may write."""
+    direct = Direct(node)
+    agent.stop()
+    agent.options = ["--shaper", shaper]
+    agent.start()
+    agent.grant(hard={"keystone.io/egress-bandwidth": f"{8 * RATE}"}, bandwidth={"egressBurst": f"{BURST}"})
+    with StandIn(node, direct, agent.state) as stand_in:
+        pod = stand_in.start(GUESTS, "web", {"keystone.io/grant": "g"})
+        agent.held(pod.key, "g")
+        begin, before = time.monotonic(), arrived(node)
+        with subprocess.Popen(["nsenter", f"--net={pod.netns_path}", "/usr/bin/python3", "-c", SEND]) as sender:
+            while time.monotonic() < begin + 8:
+                for grant, seconds in (("nothing", 0.15), ("g", 0.3)):
+                    direct.patch(f"{pod.path}/web", {"metadata": {"labels": {"keystone.io/grant": grant}}})
+                    time.sleep(seconds)
+            sender.kill()
+        took, got = time.monotonic() - begin, arrived(node) - before
+        agent.held(pod.key, "g")
+        assert BURST < got <= (RATE * took + BURST) * 1.02, f"{got} bytes in {took:.1f} s"

@@ -3,6 +3,7 @@
 
 #include "agent/apply/applier.h"
 #include "agent/compile/compile.h"
+#include "agent/plan/in_force.h"
 #include "agent/status/advice.h"
 #include "agent/status/gaps.h"
 #include "agent/status/violations.h"
@@ -107,6 +108,14 @@ constexpr ConditionState kYes = ConditionState::True, kNo = ConditionState::Fals
 
 const Situation kSituations[] = {
     {"in force", [](Node&) {}, kYes, kYes, kYes, "InForce", "is in force; 1 guest's interface is held to it", ""},
+    {"its guests have left lately",
+     [](Node& node) {
+       node.desired_.cluster = true;
+       node.desired_.workloads.clear();
+       node.node_.in_force = in_force(node.applier_.state());
+       node.apply();
+     },
+     kYes, kYes, kYes, "InForce", "is in force; no guest of it runs here", ""},
     {"an edit is refused", [](Node& node) { node.refuse_edit("is no good"); }, kNo, kYes, kNo, "OlderInForce",
      "eve: is no good; what was in force before stays", "GrantRefused "},
     {"an edit names no Realm", [](Node& node) { node.refuse_edit(kNoSuchRealm); }, kNo, kNo, kNo, "OlderInForce",

@@ -333,7 +333,8 @@ RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
   kernel.fail_by([&] { return fails && random() % 12 == 0; });
   std::set<std::pair<std::string, std::string>> before;
   for (int turn = 0; turn < 6; turn++) {
-    const DesiredState desired = arbitrary_world(random);
+    DesiredState desired = arbitrary_world(random);
+    desired.cluster = random() % 2;
     const Limits limits = arbitrary_limits(random);
     const auto now = ties(desired);
     kernel.allow([&](const std::string& guest, const std::string& grant) {
