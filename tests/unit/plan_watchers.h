@@ -17,7 +17,11 @@ namespace grantd::model {
 inline std::string owner_of(const KernelState& state, const PrefixKey& key) {
   const auto number = state.prefixes.at(key);
   const auto name = state.identity_names.find(number);
-  return name == state.identity_names.end() ? "" : name->second.name;
+  using Kind = IdentityName::Kind;
+  // A number that was somebody's is in no rule: nobody is believed there.
+  const bool is_theirs =
+      name != state.identity_names.end() && name->second.kind != Kind::WasRealm && name->second.kind != Kind::WasGrant;
+  return is_theirs ? name->second.name : "";
 }
 
 inline const PrefixKey* prefix_at(const KernelState& state, std::uint8_t uplink_class, const IpAddress& address) {
