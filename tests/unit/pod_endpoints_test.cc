@@ -60,7 +60,7 @@ TEST(ChooseGrant, TheOnlyActiveOneOfItsRealm) {
 // Then another one may govern a pod, or none.
 TEST(ChooseGrant, AGrantThatGovernsNobodyYetSaysWhenItBegins) {
   const TimeFacts time = noon();
-  const auto in = [&](int seconds) { return time.boot_now + seconds * GRANTD_NS_PER_SECOND; };
+  const auto in = [&](unsigned seconds) { return time.boot_now + seconds * GRANTD_NS_PER_SECOND; };
   DesiredState desired = world();
   desired.cluster = true;
   desired.grants = {grant("a", {}), grant("b", {})};
