@@ -201,6 +201,7 @@ TEST_F(Housekeeping, WhatAGuestSaysItSaysOfItself) {
   expect(out(135, "::", kWeb6), kKeeps);
   expect(out(135, "::", kLinkLocal), kKeeps);
   expect(out(135, "::", kDb6), kSpoofs);
+  for (const char* almost : {"1::", "0:0:1::", "0:0:0:0:1::", "::1"}) expect(out(135, almost, kWeb6), kSpoofs, almost);
   expect(out(136, kWeb6, kWeb6), kKeeps);
   expect(out(136, kWeb6, kLinkLocal), kKeeps);
   expect(out(136, kWeb6, kDb6), kSpoofs);

@@ -115,6 +115,26 @@ TEST_F(IcmpError, OfAnotherGuestsFlowDrops) {
   expect(to_guest(error4(for_db, 3, "198.18.0.1", kDb4), "", "db"), GRANTD_REASON_ICMP_ERROR_UNRELATED);
 }
 
+// The rest of the quote stands behind the end of the packet, where a frame may have anything.
+TEST_F(IcmpError, ThatQuotesTooLittleDropsWhateverFollowsIt) {
+  const auto error6 = [](const Bytes& quoted) {
+    return frame_in("2001:db8:ffff::1", kWeb6, kIcmp6, icmp(2, 0, 0, quoted));
+  };
+  const auto first = [](std::size_t bytes, const Bytes& of) { return Bytes(of.begin(), of.begin() + long(bytes)); };
+  const auto rest = [](std::size_t bytes, const Bytes& of) { return Bytes(of.begin() + long(bytes), of.end()); };
+  const Bytes fragment = ipv6({kWeb6, kBob6, 44, 64}, Bytes{kUdp, 0, 0, 1, 0, 0, 0, 7} + udp(port_, 53));
+  expect(to_guest(error4(quote4()), ""), GRANTD_REASON_ICMP_ERROR);
+  for (std::size_t bytes = 20; bytes < 28; bytes++)
+    expect(to_guest(error4(first(bytes, quote4())) + rest(bytes, quote4()), ""), GRANTD_REASON_ICMP_ERROR_UNRELATED,
+           std::to_string(bytes));
+  for (const Bytes& quoted : {quote6(), fragment}) {
+    expect(to_guest(error6(quoted), ""), GRANTD_REASON_ICMP_ERROR);
+    for (std::size_t bytes = 40; bytes < quoted.size(); bytes++)
+      expect(to_guest(error6(first(bytes, quoted)) + rest(bytes, quoted), ""), GRANTD_REASON_ICMP_ERROR_UNRELATED,
+             std::to_string(bytes));
+  }
+}
+
 TEST_F(IcmpError, QuotedEchoes) {
   const Bytes request = icmp(8, 0, port_);
   expect(from_guest(frame_out(kWeb4, kBob4, kIcmp4, request)), GRANTD_REASON_NEW_FLOW);
