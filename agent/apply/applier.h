@@ -55,8 +55,8 @@ class Applier {
  private:
   // And takes it into the state.
   Result<void> perform(const Operation& operation, BootNanoseconds now);
-  // False where it should have been closed and stays open.
   Result<operation::RenumberRules> with_what_stands_there(operation::RenumberRules renumber);
+  // False where it should have been closed and stays open.
   bool leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);
   bool leave_out_policy(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);
   // `current`: what is in force, or null. Without a record nothing of a guest passes, and to remove one takes no

@@ -118,10 +118,12 @@ bool Planner::differ_in_numbers_alone(const operation::PutRules& wanted, const R
   if (before.empty() || have.rules.size() != wanted.rules.size() ||
       have.identity_rules.size() != wanted.identity_rules.size())
     return false;
-  std::uint64_t digest = 0;
-  for (const auto& [key, ranges] : wanted.rules) digest += digest_rule(key, ranges);
+  std::uint64_t digest = wanted.digest;
   for (auto [key, ranges] : wanted.identity_rules) {
-    if (const auto number = before.find(key.identity); number != before.end()) key.identity = number->second;
+    const auto number = before.find(key.identity);
+    if (number == before.end()) continue;
+    digest -= digest_rule(key, ranges);
+    key.identity = number->second;
     digest += digest_rule(key, ranges);
   }
   return digest == have.digest;
