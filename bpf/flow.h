@@ -71,9 +71,9 @@ struct flow_search {
 	struct grantd_flow_key key;
 };
 
+/* *search is all zeros before. */
 ALWAYS_INLINE void search_flow(const struct packet *packet, __u32 direction, struct flow_search *search)
 {
-	search->flow = NULL;
 	search->table = bpf_map_lookup_elem(&grantd_flow, &packet->slot);
 	if (!search->table)
 		return;

@@ -72,10 +72,9 @@ ALWAYS_INLINE bool arp_says_no_more(struct __sk_buff *skb, const struct packet *
 	for (int i = 0; i < ARP_FRAME_MAX_BYTES && at < skb->len; i++, at++)
 		if (bpf_skb_load_bytes(skb, at, &padding, sizeof(padding)) || padding)
 			return false;
-	if (bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)))
-		return false;
-	return same_mac(arp->target_mac, nobody) || same_mac(arp->target_mac, everybody) ||
-	       same_mac(arp->target_mac, destination) || same_mac(arp->target_mac, packet->source_mac);
+	return !bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)) &&
+	       (same_mac(arp->target_mac, nobody) || same_mac(arp->target_mac, everybody) ||
+		same_mac(arp->target_mac, destination) || same_mac(arp->target_mac, packet->source_mac));
 }
 
 NOINLINE int keep_arp(struct __sk_buff *skb, struct packet *packet, __u32 direction)
@@ -217,11 +216,9 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 	}
 }
 
-/* MLD, DHCP and mDNS; IGMP is recognised by the parser. */
+/* MLD, DHCP and mDNS; IGMP is recognised by the parser. A later fragment has no type and no port: both are 0. */
 ALWAYS_INLINE bool is_link_chatter(const struct packet *packet)
 {
-	if (packet->fragment == FRAGMENT_LATER)
-		return false;
 	if (is_icmp6(packet))
 		return (packet->icmp_type >= ICMP6_MLD_QUERY && packet->icmp_type <= ICMP6_MLD_DONE) ||
 		       packet->icmp_type == ICMP6_MLD2_REPORT;

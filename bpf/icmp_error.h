@@ -17,9 +17,8 @@ ALWAYS_INLINE bool parse_quoted(struct __sk_buff *skb, const struct packet *pack
 		struct iphdr ip;
 
 		if (packet->l4_bytes < sizeof(struct icmp_header) + sizeof(ip) + sizeof(ports) ||
-		    bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
-			return false;
-		if (ip.version != 4 || ip.ihl != 5 || (ip.frag_off & bpf_htons(IPV4_OFFSET)))
+		    bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl != 5 ||
+		    (ip.frag_off & bpf_htons(IPV4_OFFSET)))
 			return false;
 		set_ipv4(&quoted->source, ip.saddr);
 		set_ipv4(&quoted->destination, ip.daddr);
@@ -29,9 +28,7 @@ ALWAYS_INLINE bool parse_quoted(struct __sk_buff *skb, const struct packet *pack
 		struct ipv6hdr ip;
 
 		if (packet->l4_bytes < sizeof(struct icmp_header) + sizeof(ip) + sizeof(ports) ||
-		    bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
-			return false;
-		if (ip.version != 6)
+		    bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) || ip.version != 6)
 			return false;
 		__builtin_memcpy(&quoted->source, &ip.saddr, sizeof(quoted->source));
 		__builtin_memcpy(&quoted->destination, &ip.daddr, sizeof(quoted->destination));
@@ -55,20 +52,15 @@ ALWAYS_INLINE bool parse_quoted(struct __sk_buff *skb, const struct packet *pack
 	}
 	if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)))
 		return false;
-	switch (quoted->protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_SCTP:
-		quoted->source_port = bpf_ntohs(ports[0]);
-		quoted->destination_port = bpf_ntohs(ports[1]);
-		return true;
-	case IPPROTO_ICMP:
+	if (quoted->protocol == IPPROTO_ICMP) {
 		quoted->icmp_type = *(__u8 *)ports;
 		quoted->source_port = bpf_ntohs(ports[2]);
 		return is_echo_request(quoted) || is_echo_reply(quoted);
-	default:
-		return false;
 	}
+	/* Where the protocol has no ports, no flow has it. */
+	quoted->source_port = bpf_ntohs(ports[0]);
+	quoted->destination_port = bpf_ntohs(ports[1]);
+	return true;
 }
 
 NOINLINE int admit_icmp_error(struct __sk_buff *skb, struct packet *packet, __u32 direction)

@@ -56,13 +56,7 @@ ALWAYS_INLINE struct grantd_ranges *address_rule(const struct question *question
 		.family = question->family,
 	};
 
-	if (question->family == GRANTD_IPV4) {
-		key.prefixlen = GRANTD_RULE_KEY_FIXED_BITS + 32;
-		__builtin_memcpy(key.address, &question->peer.bytes[12], 4);
-	} else {
-		key.prefixlen = GRANTD_RULE_KEY_FIXED_BITS + 128;
-		__builtin_memcpy(key.address, question->peer.bytes, 16);
-	}
+	key.prefixlen = GRANTD_RULE_KEY_FIXED_BITS + set_trie_address(key.address, question->family, &question->peer);
 	return bpf_map_lookup_elem(&grantd_rule, &key);
 }
 

@@ -17,8 +17,8 @@
 
 enum fragment_kind {
 	FRAGMENT_NONE = 0, /* also an IPv6 atomic fragment (RFC 6946) */
-	FRAGMENT_FIRST = 1,
-	FRAGMENT_LATER = 2,
+	FRAGMENT_FIRST,
+	FRAGMENT_LATER,
 };
 
 struct packet {
@@ -36,7 +36,7 @@ struct packet {
 
 	/* where things are: offsets from the first byte of the frame */
 	__u32 l3;
-	__u32 l4;
+	__u32 l4; /* of a later fragment nobody asks where its payload is */
 	__u32 l4_bytes; /* L4 header and payload in this frame, by the IP header's word */
 	__u32 l4_header_bytes;
 
@@ -50,7 +50,7 @@ struct packet {
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u8 hop_limit;
+	__u8 hop_limit; /* IPv6 only */
 	__u8 sctp_chunk;
 	__u8 fragment; /* enum fragment_kind */
 	__u8 fragment_protocol; /* as on the wire */
@@ -64,7 +64,7 @@ struct packet {
 	/* of a limited Grant: bpf/queue.h */
 	__u32 queue_class; /* 0: does not wait */
 	__u32 queue_ifindex;
-	__u8 waited; /* it has come back */
+	bool waited; /* it has come back */
 	__u8 waited_reason;
 
 	/* for explain */
@@ -113,14 +113,24 @@ ALWAYS_INLINE bool is_unspecified(const struct grantd_address *a)
 	return !(word(a, 0) | word(a, 1) | word(a, 2) | word(a, 3));
 }
 
+/* The address is all zeros before. */
 ALWAYS_INLINE void set_ipv4(struct grantd_address *address, __u32 ipv4)
 {
 	__u32 *words = (__u32 *)address->bytes;
 
-	words[0] = 0;
-	words[1] = 0;
 	words[2] = bpf_htonl(0xffff);
 	words[3] = ipv4;
+}
+
+/* An address as the keys of tries have it: IPv4's four bytes alone. Returns its bits. */
+ALWAYS_INLINE __u32 set_trie_address(__u8 *bytes, __u8 family, const struct grantd_address *address)
+{
+	if (family == GRANTD_IPV4) {
+		__builtin_memcpy(bytes, &address->bytes[12], 4);
+		return 32;
+	}
+	__builtin_memcpy(bytes, address->bytes, 16);
+	return 128;
 }
 
 ALWAYS_INLINE bool is_ipv6_link_local(const struct packet *packet, const struct grantd_address *a)

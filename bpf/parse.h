@@ -168,7 +168,6 @@ ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet
 	if (ip->ihl > 5) /* IGMP always carries Router Alert */
 		return ip->protocol == IPPROTO_IGMP ? GRANTD_REASON_LINK_CHATTER : GRANTD_REASON_IPV4_OPTIONS;
 	packet->protocol = ip->protocol;
-	packet->hop_limit = ip->ttl;
 	packet->l4 = packet->l3 + sizeof(*ip);
 	packet->l4_bytes = total - sizeof(*ip);
 
@@ -247,11 +246,8 @@ NOINLINE int walk_extensions(struct __sk_buff *skb, struct packet *packet, __u32
 			if (!fragment_is_sane(packet, end - offset, bits & IPV6_MORE_FRAGMENTS,
 					      after_fragment - sizeof(fragment) - packet->l4))
 				return GRANTD_REASON_MALFORMED;
-			if (packet->fragment == FRAGMENT_LATER) {
-				packet->l4 = offset;
-				packet->l4_bytes = end - offset;
+			if (packet->fragment == FRAGMENT_LATER)
 				return GO_ON;
-			}
 			continue;
 		}
 		if (end - offset < 8 || bpf_skb_load_bytes(skb, offset, head, sizeof(head)))

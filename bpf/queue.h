@@ -109,7 +109,7 @@ NOINLINE int count_delay(__u32 index, __u64 grant_epoch, __u32 waited_us)
 
 ALWAYS_INLINE void take_back(const struct __sk_buff *skb, struct packet *packet, __u32 direction)
 {
-	packet->waited = 1;
+	packet->waited = true;
 	packet->waited_reason = skb->cb[WAIT_WHAT] >> WAIT_REASON_SHIFT;
 	count_delay(GRANTD_BUCKET_INDEX(packet->slot, direction), packet->policy->grant_epoch,
 		    (__u32)(exact_now_ns() / 1000) - skb->cb[WAIT_SINCE]);

@@ -26,13 +26,7 @@ ALWAYS_INLINE __u32 identity_of_address(__u8 uplink_class, __u8 family, const st
 	struct grantd_identity_key key = { .uplink_class = uplink_class, .family = family };
 	struct grantd_identity *found;
 
-	if (family == GRANTD_IPV4) {
-		key.prefixlen = GRANTD_IDENTITY_KEY_FIXED_BITS + 32;
-		__builtin_memcpy(key.address, &address->bytes[12], 4);
-	} else {
-		key.prefixlen = GRANTD_IDENTITY_KEY_FIXED_BITS + 128;
-		__builtin_memcpy(key.address, address->bytes, 16);
-	}
+	key.prefixlen = GRANTD_IDENTITY_KEY_FIXED_BITS + set_trie_address(key.address, family, address);
 	found = bpf_map_lookup_elem(&grantd_identity, &key);
 	return found ? found->identity : GRANTD_IDENTITY_NOBODY;
 }

@@ -33,14 +33,12 @@ NOINLINE __u32 end_of_repeated(struct __sk_buff *skb, __u32 headers)
 	return inner + (gso_type & SKB_GSO_SCTP ? SCTP_HEADER_BYTES : sizeof(struct udphdr));
 }
 
-/* False where it cannot be reckoned. gso_segs may be missing on packets that a guest made itself. */
+/* On top of what the frame is by itself. False where it cannot be reckoned. gso_segs may be missing on packets that a guest made itself. */
 ALWAYS_INLINE bool weigh(struct __sk_buff *skb, struct packet *packet)
 {
 	__u32 headers = packet->l4 + packet->l4_header_bytes, segments;
 	__u64 repeated;
 
-	packet->wire_bytes = skb->len;
-	packet->segments = 1;
 	if (!skb->gso_size || !packet->l4_header_bytes)
 		return true;
 	if (packet->protocol == IPPROTO_UDP)
