@@ -46,6 +46,7 @@ Planner::Planner(const KernelState& kernel, const CompiledPolicy& wanted, const 
 
 Plan Planner::run() {
   recover_numbers();
+  begin_numbers();
   assign_slots();
   assign_identities();
   plan_prefixes();

@@ -86,7 +86,7 @@ void Planner::keep_refused(const RefusedGrant& grant) {
   }
   const bool ends = end_sooner(grant, policy), numbers = renumber(subject, policy);
   if (!ends && !numbers && !loses && !unsettled_) return;
-  if (loses || unsettled_ || differ_in_identities(policy, current->second))
+  if (numbers_repeat_ && (loses || unsettled_ || differ_in_identities(policy, current->second)))
     policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   publish(subject, slot->second, policy, Narrows::Yes, loses ? After::Losses : After::Nothing);
 }
@@ -162,7 +162,7 @@ bool Planner::touches_loser(const CompiledGrant& grant) const {
   return losers_.contains(number_of({IdentityName::Kind::Grant, grant.key}));
 }
 
-// Whoever may reach in again may have lost addresses while the Grant did not name it.
+// Whoever may reach in again may bear a number that was another's when the Grant last named it.
 bool Planner::names_anew(const CompiledGrant& grant, const grantd_policy& current) const {
   const auto rules = kernel_.rule_sets.find(current.rules_id);
   if (rules == kernel_.rule_sets.end()) return true;
@@ -258,10 +258,13 @@ void Planner::plan_grant(const CompiledGrant& grant, std::uint32_t slot) {
   policy.realm_epoch = never_zero(current ? current->realm_epoch : static_cast<std::uint32_t>(node_.next_policy_id));
   // Also where a plan was cut short that had changed a number, and its rules already.
   const bool renumbered = current && differ_in_identities(policy, *current);
-  if (current && (in_doubt || renumbered || names_anew(grant, *current)))
+  // Who lost an address is in its rules under another number: flows of the old one are judged by rules that do not name
+  // it, and those of everybody else go on. Where numbers repeat, the old one may come to be in the rules again.
+  if (current && numbers_repeat_ && (in_doubt || renumbered || names_anew(grant, *current)))
     policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   policy.grant_epoch = current ? current->grant_epoch : 0;
-  if (current && same_bytes(*current, policy)) return;
+  // Rules whose numbers change in place are those of the policy in force, which flows go on to follow.
+  if (current && !in_doubt && same_bytes(*current, policy)) return;
 
   // A slot that had nothing in force may be another Grant's now: its buckets start anew. A Grant
   // that comes out of quarantine gets a fresh burst too, which its owner may well have.

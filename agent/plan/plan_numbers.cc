@@ -151,6 +151,20 @@ std::set<IdentityName> Planner::names_of_refused() const {
   return names;
 }
 
+// Each number is given out once for as long as there are such: flows remember for a day who began them (decision 68).
+// The highest keeps its name, also when nothing bears it any more, and says so. In the plan that gives out the last one
+// none comes again: it has to be written down first.
+void Planner::begin_numbers() {
+  const std::uint32_t named = kernel_.identity_names.empty() ? 0 : kernel_.identity_names.rbegin()->first;
+  const std::uint32_t in_use = numbers_in_use_.empty() ? 0 : *numbers_in_use_.rbegin();
+  const bool names_lost = (named == 0 && !kernel_.published.empty()) || in_use > std::max<std::uint32_t>(named, 1);
+  numbers_repeat_ = named == GRANTD_MAX_IDENTITIES || names_lost;
+  if (!numbers_repeat_) next_identity_ = std::max<std::uint32_t>(named + 1, GRANTD_IDENTITY_FIRST);
+  if (names_lost)
+    add(Close, kLossesSubject,
+        operation::PutIdentityName{GRANTD_MAX_IDENTITIES, {IdentityName::Kind::WasRealm, "unknown"}});
+}
+
 // Not one that is in use without a name, where the names are lost: rules in force still mean its old bearer. Nor one
 // that rests, and so has a name.
 void Planner::number_anew(const IdentityName& name, After after) {

@@ -72,7 +72,7 @@ void Planner::retire_names() {
   std::set<std::uint32_t> used = numbers_in_use_;
   for (const auto& [name, number] : identities_) used.insert(number);
   for (const auto& [number, name] : kernel_.identity_names) {
-    if (used.contains(number)) continue;
+    if (used.contains(number) || number == kernel_.identity_names.rbegin()->first) continue;
     const auto since = kernel_.unused_since.find(number);
     const BootNanoseconds due = (since == kernel_.unused_since.end() ? facts_.now : since->second) + kNumberRests;
     if (facts_.now >= due)

@@ -26,6 +26,7 @@ class Planner {
 
   // plan_numbers.cc: which slot, identity and id stands for which name.
   void recover_numbers();
+  void begin_numbers();
   void assign_slots();
   void assign_identities();
   std::set<IdentityName> names_of_refused() const;
@@ -107,6 +108,7 @@ class Planner {
   std::map<IdentityName, std::uint32_t> identities_;
   std::set<std::uint32_t> numbers_in_use_;
   std::uint32_t next_identity_ = GRANTD_IDENTITY_FIRST;   // that may be free
+  bool numbers_repeat_ = false;                           // a flow may bear one that was somebody else's
   std::map<std::uint32_t, std::uint32_t> renumbered_;     // what was somebody's -> theirs now, or 0
   std::ptrdiff_t resting_ = 0;                            // numbers of Grants that have lost a guest
   std::set<std::uint32_t> losers_;                        // identities that lose addresses

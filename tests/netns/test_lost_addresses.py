@@ -75,6 +75,24 @@ def test_while_its_grant_does_not_name_it(node, lost):
         assert all(flow.both() for flow in flows), "they go on when the peer speaks again"
 
 
+@pytest.mark.parametrize("who", ["guest", "realm"])
+def test_flows_of_others_wait_for_nobody(node, who):
+    """What the guest sends on a connection that is quiet otherwise arrives, whoever else of its Grant goes or loses an address."""
+    world, agent = node.world, node.agent
+    sibling = world.add_guest("sibling")
+    agent.workload(sibling)
+    eventually(lambda: agent.has_active("sibling"), what="the sibling")
+    flows, of_loser = begun_by(node, GRANTEE), begun_by(node, GRANTOR)
+    if who == "guest":
+        before = agent.policy()
+        agent.remove("workload-sibling")
+        eventually(lambda: agent.policy() != before, what="another number of the Grant's guests")
+    else:
+        agent.in_force(lambda: loses(agent, "alice-home"))
+        assert silent(of_loser)
+    assert all(flow.backward() for flow in flows)
+
+
 def tried_again(agent):
     """Each apply is said once, with what failed of it right before. What failed, so that flows may not be in doubt yet, is tried
     again a second later."""

@@ -64,7 +64,8 @@ TEST_P(Narrower, ClosesWhicheverStepFails) {
   for (const std::string& operation : all) {
     pass(std::chrono::seconds(2));
     ASSERT_TRUE(converge(before()).complete());
-    const auto epoch_before = epoch();
+    const BegunFlow bobs = begin(realm("bob"));
+    ASSERT_TRUE(goes_on(bobs));
     ASSERT_TRUE(is_open());
     kernel_.fail(operation);
     const ApplyReport report = converge(after());
@@ -72,7 +73,7 @@ TEST_P(Narrower, ClosesWhicheverStepFails) {
     EXPECT_FALSE(is_open()) << operation;
     EXPECT_THAT(report.closed, ElementsAre(1U)) << operation;
     put_right();
-    EXPECT_GT(epoch(), epoch_before) << "flows that began under the old one wait for their peers";
+    EXPECT_FALSE(goes_on(bobs)) << "flows that began under the old one wait for their peers";
   }
 }
 
@@ -233,15 +234,14 @@ bool opens_more(const Operation& operation) {
 
 TEST_F(NarrowingOfTwo, OfTwoThatLoseTheOneThatCanBeWrittenGoesOn) {
   ASSERT_TRUE(converge(two({"198.51.100.0/24"}, {"198.51.100.0/24"})).complete());
-  const auto epoch_of = [&](std::uint32_t slot) {
-    return applier_.state().policies.at(applier_.state().published.at(slot)).realm_epoch;
-  };
-  const std::uint32_t epoch_before = epoch_of(2);
+  const BegunFlow bobs = begin_flow(applier_.state(), realm("bob"), 2);
+  ASSERT_TRUE(goes_on(bobs));
   DesiredState after = two({"198.51.100.0/24", "203.0.113.0/24"}, {"198.51.100.0/24"});
   after.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
   kernel_.fail_where(opens_more);
   EXPECT_THAT(converge(after).closed, ElementsAre(1U));
-  EXPECT_NE(epoch_of(2), epoch_before);
+  EXPECT_TRUE(applier_.state().published.contains(2));
+  EXPECT_FALSE(goes_on(bobs));
 }
 
 // A new Grant is not in force, and its failure is felt by nobody.
@@ -282,16 +282,17 @@ TEST_F(NarrowingOfTwo, WhereAnAddressCannotBeTakenFromItsRealmItsGrantsClose) {
 // That an address was lost is to be seen until no Grant is left that knows its old owner.
 TEST_F(NarrowingOfTwo, ALossStaysToBeSeenWhileAGrantCanNeitherBePublishedNorClosed) {
   ASSERT_TRUE(converge(two({"198.51.100.0/24"}, {"198.51.100.0/24"})).complete());
-  const std::uint32_t epoch_before = epoch();
+  const BegunFlow bobs[] = {begin(realm("bob")), begin_flow(applier_.state(), realm("bob"), 2)};
+  const std::uint64_t before = published();
   DesiredState after = two({"198.51.100.0/24"}, {"198.51.100.0/24"});
   after.realms[1] = desired::realm("bob", {"fd7a:115c:a1e0:b0b::/64"});
   kernel_.fail("publish");
   EXPECT_THAT(converge(after).closed, IsEmpty());
-  EXPECT_EQ(epoch(), epoch_before);
+  EXPECT_EQ(published(), before);
   kernel_.fail("");
   ASSERT_TRUE(converge(after).complete());
-  for (const auto& [slot, policy_id] : kernel_.state().published)
-    EXPECT_NE(kernel_.state().policies.at(policy_id).realm_epoch, epoch_before) << slot;
+  EXPECT_NE(published(), before);
+  for (const BegunFlow& flow : bobs) EXPECT_FALSE(goes_on(flow)) << flow.slot;
   EXPECT_THAT(names(next(after)), IsEmpty());
 }
 

@@ -12,6 +12,8 @@ using testing::Not;
 
 const IdentityName kBob{IdentityName::Kind::Realm, "bob"}, kWasBob{IdentityName::Kind::WasRealm, "bob"};
 
+constexpr std::chrono::seconds kNumberRest(kNumberRests / GRANTD_NS_PER_SECOND);
+
 class NumbersTest : public PlanTest {
  protected:
   DesiredState with_fewer_addresses(const std::vector<std::string>& destinations = {"198.51.100.0/24:443/TCP"}) {
@@ -20,9 +22,7 @@ class NumbersTest : public PlanTest {
     return desired;
   }
   static std::uint32_t number_of(const KernelState& state, const IdentityName& wanted) {
-    for (const auto& [number, name] : state.identity_names)
-      if (name == wanted) return number;
-    return GRANTD_IDENTITY_NOBODY;
+    return grantd::number_of(state, wanted);
   }
   std::uint32_t number_of(const IdentityName& wanted) { return number_of(kernel_.state(), wanted); }
   std::uint32_t number_of_grant(const std::string& name) {
@@ -39,19 +39,29 @@ class NumbersTest : public PlanTest {
       all.insert(key.identity);
     return all;
   }
+  void give_out_all_but(std::uint32_t left) {
+    ASSERT_TRUE(
+        kernel_.perform(operation::PutIdentityName{GRANTD_MAX_IDENTITIES - left, {IdentityName::Kind::WasRealm, "x"}})
+            .ok());
+    ASSERT_TRUE(applier_.refresh(time_.boot_now).ok());
+  }
+  static DesiredState with_another_realm(DesiredState desired) {
+    desired.realms.push_back(desired::realm("dave", {"203.0.113.0/24"}));
+    return desired;
+  }
   void converge_later(const DesiredState& desired, std::chrono::seconds later) {
     pass(later);
     converge(desired);
   }
 };
 
-TEST_F(NumbersTest, OneThatIsFreeRestsBeforeItIsGivenToAnother) {
+TEST_F(NumbersTest, EachIsGivenOutOnce) {
   converge(with_grant());
-  const std::uint32_t number = number_of_grant("g");
+  const std::uint32_t number = number_of_grant("g"), highest = kernel_.state().identity_names.rbegin()->first;
   DesiredState other = with_grant();
   other.grants[0].name = "h";
   converge(other);
-  EXPECT_NE(number_of_grant("h"), number);
+  EXPECT_EQ(number_of_grant("h"), highest + 1);
   converge_later(other, std::chrono::seconds(2));  // its policy and rules have gone
   converge(other);
   EXPECT_EQ(next(other).next_due, facts_.now + kNumberRests);
@@ -59,9 +69,110 @@ TEST_F(NumbersTest, OneThatIsFreeRestsBeforeItIsGivenToAnother) {
   EXPECT_TRUE(kernel_.state().identity_names.contains(number));
   converge_later(other, std::chrono::seconds(1));
   EXPECT_FALSE(kernel_.state().identity_names.contains(number));
+  other.grants.clear();
+  for (int turn = 0; turn < 3; turn++) converge_later(other, kNumberRest);
+  EXPECT_EQ(kernel_.state().identity_names.rbegin()->first, highest + 1) << "says how many were given out";
+  converge(with_grant());
+  EXPECT_EQ(number_of_grant("g"), highest + 2);
+}
+
+TEST_F(NumbersTest, WhereAllWereGivenOutOneRestsBeforeItIsGivenToAnother) {
+  const auto turn = [&](const DesiredState& desired, std::chrono::seconds later = {}) {
+    converge_later(desired, later);
+    return next(desired).problems.size();
+  };
+  give_out_all_but(4);  // for the realms and the Grant
+  EXPECT_EQ(turn(with_grant()), 0U);
+  EXPECT_EQ(number_of_grant("g"), GRANTD_MAX_IDENTITIES);
+  DesiredState other = with_grant();
+  other.grants[0].name = "h";
+  EXPECT_EQ(turn(other), 0U);
+  const std::uint32_t number = number_of_grant("h");
+  EXPECT_EQ(number, GRANTD_IDENTITY_FIRST + 0U);
   other.grants[0].name = "i";
-  converge(other);
-  EXPECT_EQ(number_of_grant("i"), number);
+  turn(other);
+  EXPECT_NE(number_of_grant("i"), number);
+  turn(other, std::chrono::seconds(2));
+  turn(other, kNumberRest);
+  other.grants[0].name = "j";
+  turn(other);
+  EXPECT_EQ(number_of_grant("j"), number);
+  other.realms.clear();
+  other.grants.clear();
+  for (int again = 0; again < 3; again++) turn(other, kNumberRest);
+  EXPECT_EQ(kernel_.state().identity_names.size(), 1U) << "says that all were given out";
+}
+
+// The last one has to be written down before another comes again.
+TEST_F(NumbersTest, InThePlanThatGivesOutTheLastOneNoneComesAgain) {
+  give_out_all_but(2);
+  const Plan first = next(with_grant());
+  EXPECT_EQ(first.problems.size(), 2U);
+  EXPECT_EQ(first.next_due, facts_.now + kRetireAfter);
+  converge(with_grant());
+  EXPECT_EQ(next(with_grant()).problems.size(), 0U);
+  converge(with_grant());
+  for (const char* name : {"alice", "bob", "carol"}) EXPECT_NE(number_of(realm(name)), 0U) << name;
+  EXPECT_NE(number_of_grant("g"), 0U);
+}
+
+// A flow of the old number would follow rules that name the new bearer.
+TEST_F(NumbersTest, WhereTheyComeAgainALossPutsAllFlowsInDoubt) {
+  give_out_all_but(0);
+  converge(with_grant());
+  const BegunFlow alices = begin(realm("alice"));
+  ASSERT_TRUE(goes_on(alices));
+  converge(with_fewer_addresses());
+  EXPECT_FALSE(goes_on(alices));
+  DesiredState narrow = with_fewer_addresses();
+  narrow.grants[0].ingress_from = {Party::Grantee};
+  converge(narrow);
+  const BegunFlow bobs = begin(realm("bob"));
+  converge(with_fewer_addresses());
+  EXPECT_FALSE(goes_on(bobs)) << "alice has a number that was another's, perhaps";
+}
+
+TEST_F(NumbersTest, WhereTheyComeAgainALossPutsTheFlowsOfARefusedGrantInDoubt) {
+  give_out_all_but(0);
+  converge(with_grant());
+  const BegunFlow alices = begin(realm("alice"));
+  ASSERT_TRUE(goes_on(alices));
+  EXPECT_TRUE(converge(with_fewer_addresses({"realm:dave"})).complete());
+  EXPECT_FALSE(goes_on(alices));
+}
+
+// The rules may name the new number already, in place, and the policy in force follows them.
+TEST_F(NumbersTest, WhereTheyComeAgainALossThatWasCutShortPutsAllFlowsInDoubt) {
+  give_out_all_but(0);
+  converge(with_grant());
+  const std::size_t steps = next(with_fewer_addresses()).steps.size();
+  ASSERT_GT(steps, 4U);
+  for (std::size_t done = 0; done < steps; done++) {
+    converge(with_grant());
+    const BegunFlow alices = begin(realm("alice"));
+    ASSERT_TRUE(goes_on(alices));
+    Plan cut = next(with_fewer_addresses());
+    cut.steps.erase(cut.steps.begin() + static_cast<std::ptrdiff_t>(std::min(done, cut.steps.size())), cut.steps.end());
+    EXPECT_TRUE(applier_.apply(cut, facts_.now).complete());
+    converge(with_fewer_addresses());
+    EXPECT_FALSE(goes_on(alices)) << "cut after " << done << " steps";
+  }
+}
+
+// How many were given out is lost with the names.
+TEST_F(NumbersTest, WhereTheNamesAreLostTheyComeAgain) {
+  converge(with_grant());
+  KernelState state = applier_.state();
+  const BegunFlow alices = begin(realm("alice"));
+  state.identity_names.clear();
+  node_.in_force = in_force(state);
+  Plan lost = plan(state, compile(with_grant(), node_, time_), facts_);
+  const auto* mark = std::get_if<operation::PutIdentityName>(&lost.steps.at(1).operation);
+  ASSERT_TRUE(mark) << operation_name(lost.steps.at(1).operation);
+  EXPECT_EQ(mark->identity, GRANTD_MAX_IDENTITIES) << "before anything bears a new one";
+  record_all(lost, state);
+  EXPECT_FALSE(grantd::goes_on(state, alices));
+  EXPECT_TRUE(state.identity_names.contains(GRANTD_MAX_IDENTITIES));
 }
 
 TEST_F(NumbersTest, AnAgentThatStartsCountsAnew) {
@@ -69,6 +180,7 @@ TEST_F(NumbersTest, AnAgentThatStartsCountsAnew) {
   DesiredState without = with_grant();
   without.grants.clear();
   const std::uint32_t number = number_of_grant("g");
+  converge(with_another_realm(without));
   for (int turn = 0; turn < 3; turn++) converge_later(without, std::chrono::seconds(2));
   pass(std::chrono::seconds(100));
   Applier again(kernel_);
@@ -118,7 +230,10 @@ TEST_F(NumbersTest, AGrantThatLosesAGuestHasAnother) {
   converge(both);
   const IdentityName grant{IdentityName::Kind::Grant, "keystone-system/g"},
       was{IdentityName::Kind::WasGrant, grant.name};
-  const std::uint32_t number = number_of(grant), rules_id = in_force_now().rules_id, before = epoch();
+  const std::uint32_t number = number_of(grant), rules_id = in_force_now().rules_id;
+  const BegunFlow bobs = begin(realm("bob")), siblings = begin(grant);
+  ASSERT_TRUE(goes_on(bobs));
+  ASSERT_TRUE(goes_on(siblings));
   EXPECT_THAT(named(), Contains(number));
   converge(with_grant());
   EXPECT_EQ(number_of(was), number);
@@ -127,7 +242,8 @@ TEST_F(NumbersTest, AGrantThatLosesAGuestHasAnother) {
   EXPECT_THAT(owners(kernel_.state()), testing::AllOf(Not(Contains(number)), Contains(number_of(grant))));
   EXPECT_EQ(in_force_now().identity, number_of(grant));
   EXPECT_EQ(in_force_now().rules_id, rules_id);
-  EXPECT_NE(epoch(), before);
+  EXPECT_FALSE(goes_on(siblings));
+  EXPECT_TRUE(goes_on(bobs)) << "pods come and go";
   EXPECT_EQ(decode_identity_name(encode_identity_name(was)), was);
   EXPECT_EQ(decode_identity_name(encode_identity_name(grant)), grant);
   KernelState read = kernel_.read().value();

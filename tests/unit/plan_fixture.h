@@ -10,11 +10,38 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <vector>
 
 namespace grantd {
+
+// A flow that a peer began under the policy of a slot: its epoch, and the peer's number.
+struct BegunFlow {
+  std::uint32_t slot = 0, epoch = 0, number = 0;
+};
+
+inline std::uint32_t number_of(const KernelState& state, const IdentityName& wanted) {
+  for (const auto& [number, name] : state.identity_names)
+    if (name == wanted) return number;
+  return GRANTD_IDENTITY_NOBODY;
+}
+
+inline BegunFlow begin_flow(const KernelState& state, const IdentityName& peer, std::uint32_t slot = 1) {
+  return {slot, state.policies.at(state.published.at(slot)).realm_epoch, number_of(state, peer)};
+}
+
+// Whether replies pass on it, as the datapath decides: else they wait for the peer to speak again.
+inline bool goes_on(const KernelState& state, const BegunFlow& flow) {
+  const auto published = state.published.find(flow.slot);
+  if (published == state.published.end()) return false;
+  const grantd_policy& policy = state.policies.at(published->second);
+  const auto& rules = state.rule_sets.at(policy.rules_id).identity_rules;
+  return policy.realm_epoch == flow.epoch && std::any_of(rules.begin(), rules.end(), [&](const auto& key) {
+           return key.direction == GRANTD_INGRESS && key.identity == flow.number;
+         });
+}
 
 constexpr BootNanoseconds kHour = 3600 * GRANTD_NS_PER_SECOND;
 
@@ -56,7 +83,9 @@ class PlanTest : public testing::Test {
   std::uint64_t published() const {
     return applier_.state().published.empty() ? 0 : applier_.state().published.begin()->second;
   }
-  std::uint32_t epoch() const { return applier_.state().policies.at(published()).realm_epoch; }
+  static IdentityName realm(const std::string& name) { return {IdentityName::Kind::Realm, name}; }
+  BegunFlow begin(const IdentityName& peer) const { return begin_flow(applier_.state(), peer); }
+  bool goes_on(const BegunFlow& flow) const { return grantd::goes_on(applier_.state(), flow); }
   grantd_policy in_force_now() const { return applier_.state().policies.at(published()); }
   std::vector<std::string> names(const Plan& plan) {
     std::vector<std::string> result;

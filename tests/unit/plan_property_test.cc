@@ -234,11 +234,23 @@ void check_waiting(const KernelState& state, bool queues) {
   if (waiting == 0) RC_ASSERT(state.shaper.classes.empty());
 }
 
+// A node where no number was given out yet, few are left, or some were given out before.
+void give_out_numbers(ModelKernel& kernel, std::mt19937& random) {
+  if (random() % 3 == 0) return;
+  const auto left = static_cast<std::uint32_t>(random() % 2 ? random() % 12 : 0);
+  RC_ASSERT(kernel
+                .perform(operation::PutIdentityName{GRANTD_MAX_IDENTITIES - left,
+                                                    {IdentityName::Kind::WasGrant, "keystone-system/gone"}})
+                .ok());
+}
+
 // A Grant that stays as it is, while others, realms and guests change and whatever is not its own fails.
 RC_GTEST_PROP(Plan, EveryStepOfOthersMayFailAndAGrantGoesOn, ()) {
   std::mt19937 random(*rc::gen::arbitrary<std::uint32_t>());
   ModelKernel kernel;
+  give_out_numbers(kernel, random);
   Applier applier(kernel);
+  RC_ASSERT(applier.refresh(desired::noon().boot_now).ok());
   NodeFacts node = desired::node();
   TimeFacts time = desired::noon();
   PlanFacts facts;
@@ -319,7 +331,9 @@ void check_verified(const ModelKernel& kernel, const CompiledPolicy& compiled, u
 RC_GTEST_PROP(Plan, EveryStepOfEveryHistoryIsSafe, ()) {
   std::mt19937 random(*rc::gen::arbitrary<std::uint32_t>());
   ModelKernel kernel;
+  give_out_numbers(kernel, random);
   auto applier = std::make_unique<Applier>(kernel);
+  RC_ASSERT(applier->refresh(desired::noon().boot_now).ok());
   NodeFacts node = desired::node();
   TimeFacts time = desired::noon();
   PlanFacts facts;

@@ -3,6 +3,7 @@
 
 #include "agent/plan/encode.h"
 #include "tests/unit/desired_samples.h"
+#include "tests/unit/plan_fixture.h"
 
 #include <rapidcheck.h>
 
@@ -38,14 +39,14 @@ inline std::string owner_at(const KernelState& state, std::uint8_t uplink_class,
   return prefix ? owner_of(state, *prefix) : "";
 }
 
-// Under which epoch of a slot who was believed at which address: a flow of then goes on as long as its peer may reach
-// in.
+// Under which epoch of a slot and by which number who was believed at which address: a flow of then goes on as long as
+// that number may reach in.
 class Flows {
  public:
   // No policy in force may go on with flows of somebody who has lost the address meanwhile.
   void check(const KernelState& state) const {
-    for (const auto& [slot, epoch, name, uplink_class, address] : begun_)
-      if (may_reach_in(state, slot, epoch, name)) RC_ASSERT(owner_at(state, uplink_class, address) == name);
+    for (const auto& [slot, epoch, number, name, uplink_class, address] : begun_)
+      if (goes_on(state, {slot, epoch, number})) RC_ASSERT(owner_at(state, uplink_class, address) == name);
   }
   void begin(const KernelState& state) {
     for (const auto& [slot, policy_id] : state.published)
@@ -53,26 +54,16 @@ class Flows {
         for (std::uint8_t uplink_class = 0; uplink_class < 8; uplink_class++) {
           const IpAddress address = desired::address(text);
           const std::string owner = owner_at(state, uplink_class, address);
+          if (owner.empty()) continue;
           const std::uint32_t epoch = state.policies.at(policy_id).realm_epoch;
-          if (!owner.empty() && may_reach_in(state, slot, epoch, owner))
-            begun_.insert({slot, epoch, owner, uplink_class, address});
+          const std::uint32_t number = state.prefixes.at(*prefix_at(state, uplink_class, address));
+          if (goes_on(state, {slot, epoch, number})) begun_.insert({slot, epoch, number, owner, uplink_class, address});
         }
   }
   std::size_t count() const { return begun_.size(); }
 
  private:
-  static bool may_reach_in(const KernelState& state, std::uint32_t slot, std::uint32_t epoch, const std::string& name) {
-    const auto published = state.published.find(slot);
-    if (published == state.published.end()) return false;
-    const grantd_policy& policy = state.policies.at(published->second);
-    if (policy.realm_epoch != epoch) return false;
-    const auto& named = state.rule_sets.at(policy.rules_id).identity_rules;
-    return std::any_of(named.begin(), named.end(), [&](const grantd_idrule_key& key) {
-      const auto found = state.identity_names.find(key.identity);
-      return key.direction == GRANTD_INGRESS && found != state.identity_names.end() && found->second.name == name;
-    });
-  }
-  std::set<std::tuple<std::uint32_t, std::uint32_t, std::string, std::uint8_t, IpAddress>> begun_;
+  std::set<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::string, std::uint8_t, IpAddress>> begun_;
 };
 
 // Packets that bear the stamp of an earlier step: the node may hold one as long as a fragment or a neighbour's answer.
