@@ -159,6 +159,23 @@ TEST_F(NumbersTest, WhereTheyComeAgainALossThatWasCutShortPutsAllFlowsInDoubt) {
   }
 }
 
+TEST_F(NumbersTest, WhoMayReachInAgainGoesOnUnlessAnAddressWasLostMeanwhile) {
+  DesiredState narrow = with_grant();
+  narrow.grants[0].ingress_from = {Party::Grantee};
+  for (const bool loses : {false, true}) {
+    converge(with_grant());
+    const BegunFlow alices = begin(realm("alice"));
+    ASSERT_TRUE(goes_on(alices));
+    converge(narrow);
+    EXPECT_FALSE(goes_on(alices)) << "who is left out is refused by the rules";
+    DesiredState fewer = narrow;
+    fewer.realms[0].addresses.pop_back();
+    if (loses) converge(fewer);
+    converge(with_grant());
+    EXPECT_EQ(goes_on(alices), !loses);
+  }
+}
+
 // How many were given out is lost with the names.
 TEST_F(NumbersTest, WhereTheNamesAreLostTheyComeAgain) {
   converge(with_grant());

@@ -331,23 +331,6 @@ TEST_F(PlanTest, WhatARealmLostWhileItsGrantWasAwayPutsFlowsInDoubt) {
   EXPECT_FALSE(goes_on(bobs));
 }
 
-TEST_F(PlanTest, WhoMayReachInAgainGoesOnUnlessAnAddressWasLostMeanwhile) {
-  DesiredState narrow = with_grant();
-  narrow.grants[0].ingress_from = {Party::Grantee};
-  for (const bool loses : {false, true}) {
-    converge(with_grant());
-    const BegunFlow alices = begin(realm("alice"));
-    ASSERT_TRUE(goes_on(alices));
-    converge(narrow);
-    EXPECT_FALSE(goes_on(alices)) << "who is left out is refused by the rules";
-    DesiredState fewer = narrow;
-    fewer.realms[0].addresses.pop_back();
-    if (loses) converge(fewer);
-    converge(with_grant());
-    EXPECT_EQ(goes_on(alices), !loses);
-  }
-}
-
 TEST_F(PlanTest, APartyForWhomNoNumberIsLeftPutsNothingInDoubtAgainAndAgain) {
   KernelState state = applier_.state();
   for (std::uint32_t number = GRANTD_IDENTITY_FIRST; number <= GRANTD_MAX_IDENTITIES; number++)
