@@ -155,11 +155,12 @@ std::set<IdentityName> Planner::names_of_refused() const {
 // The highest keeps its name, also when nothing bears it any more, and says so. In the plan that gives out the last one
 // none comes again: it has to be written down first.
 void Planner::begin_numbers() {
-  const std::uint32_t named = kernel_.identity_names.empty() ? 0 : kernel_.identity_names.rbegin()->first;
-  const std::uint32_t in_use = numbers_in_use_.empty() ? 0 : *numbers_in_use_.rbegin();
-  const bool names_lost = (named == 0 && !kernel_.published.empty()) || in_use > std::max<std::uint32_t>(named, 1);
-  numbers_repeat_ = named == GRANTD_MAX_IDENTITIES || names_lost;
-  if (!numbers_repeat_) next_identity_ = std::max<std::uint32_t>(named + 1, GRANTD_IDENTITY_FIRST);
+  const auto next =
+      static_cast<std::uint32_t>(std::max<std::uint64_t>(beyond_keys(kernel_.identity_names), GRANTD_IDENTITY_FIRST));
+  const bool names_lost = (kernel_.identity_names.empty() && !kernel_.published.empty()) ||
+                          numbers_in_use_.lower_bound(next) != numbers_in_use_.end();
+  numbers_repeat_ = next > GRANTD_MAX_IDENTITIES || names_lost;
+  if (!numbers_repeat_) next_identity_ = next;
   if (names_lost)
     add(Close, kLossesSubject,
         operation::PutIdentityName{GRANTD_MAX_IDENTITIES, {IdentityName::Kind::WasRealm, "unknown"}});

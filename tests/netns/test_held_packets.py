@@ -96,19 +96,20 @@ def has_come(node, family):
                    source_address=PARTIES["grantor"][family]).forward()
 
 
+def idname(world):
+    return f"{world.pin_root}/maps/grantd_idname_v1"
+
+
 def names(world):
     """Identities by number, and how they are called."""
-    shown = world.node.run("bpftool", "map", "dump", "pinned", f"{world.pin_root}/maps/grantd_idname_v1")
+    shown = world.node.run("bpftool", "map", "dump", "pinned", idname(world))
     return {each["key"]: each["value"]["name"] for each in json.loads(shown)}
 
 
 def give_out_numbers(node):
     """As if the highest had been somebody's: then those that are free come again."""
-    def spelt(data):
-        return [f"{each:02x}" for each in data]
-    realm, name = struct.pack("=I", 1), f"gone{WAS}".encode().ljust(320, b"\0")
-    node.world.node.run("bpftool", "map", "update", "pinned", f"{node.world.pin_root}/maps/grantd_idname_v1",
-                        "key", "hex", *spelt(struct.pack("=I", 8191)), "value", "hex", *spelt(realm + name))
+    key, value = struct.pack("=I", 8191), struct.pack("=I320s", 1, f"gone{WAS}".encode())  # 1: a realm
+    node.world.node.run("bpftool", "map", "update", "pinned", idname(node.world), "key", *map(str, key), "value", *map(str, value))
     node.agent.restart()
 
 

@@ -73,7 +73,12 @@ TEST_F(LostRecordsTest, WhereThePrefixesAreLostAllFlowsAreInDoubt) {
   node_.in_force = in_force(state);
   const BegunFlow flows[] = {begin_flow(state, realm("alice")), begin_flow(state, realm("bob"))};
   for (const BegunFlow& flow : flows) ASSERT_TRUE(grantd::goes_on(state, flow));
-  record_all(plan(state, compile(fewer, node_, time_), facts_), state);
+  const Plan lost = plan(state, compile(fewer, node_, time_), facts_);
+  const auto published = std::count_if(lost.steps.begin(), lost.steps.end(), [](const Step& step) {
+    return std::holds_alternative<operation::PutPolicy>(step.operation);
+  });
+  EXPECT_EQ(published, 1);
+  record_all(lost, state);
   for (const BegunFlow& flow : flows) EXPECT_FALSE(grantd::goes_on(state, flow));
   node_.in_force = in_force(state);
   for (const Step& step : plan(state, compile(fewer, node_, time_), facts_).steps)

@@ -40,14 +40,8 @@ class NumbersTest : public PlanTest {
     return all;
   }
   void give_out_all_but(std::uint32_t left) {
-    ASSERT_TRUE(
-        kernel_.perform(operation::PutIdentityName{GRANTD_MAX_IDENTITIES - left, {IdentityName::Kind::WasRealm, "x"}})
-            .ok());
+    grantd::give_out_all_but(left, kernel_);
     ASSERT_TRUE(applier_.refresh(time_.boot_now).ok());
-  }
-  static DesiredState with_another_realm(DesiredState desired) {
-    desired.realms.push_back(desired::realm("dave", {"203.0.113.0/24"}));
-    return desired;
   }
   void converge_later(const DesiredState& desired, std::chrono::seconds later) {
     pass(later);
@@ -151,9 +145,7 @@ TEST_F(NumbersTest, WhereTheyComeAgainALossThatWasCutShortPutsAllFlowsInDoubt) {
     converge(with_grant());
     const BegunFlow alices = begin(realm("alice"));
     ASSERT_TRUE(goes_on(alices));
-    Plan cut = next(with_fewer_addresses());
-    cut.steps.erase(cut.steps.begin() + static_cast<std::ptrdiff_t>(std::min(done, cut.steps.size())), cut.steps.end());
-    EXPECT_TRUE(applier_.apply(cut, facts_.now).complete());
+    converge_cut_short(with_fewer_addresses(), done);
     converge(with_fewer_addresses());
     EXPECT_FALSE(goes_on(alices)) << "cut after " << done << " steps";
   }
@@ -197,7 +189,9 @@ TEST_F(NumbersTest, AnAgentThatStartsCountsAnew) {
   DesiredState without = with_grant();
   without.grants.clear();
   const std::uint32_t number = number_of_grant("g");
-  converge(with_another_realm(without));
+  DesiredState with_dave = without;  // for a while: the highest number keeps its name
+  with_dave.realms.push_back(desired::realm("dave", {"203.0.113.0/24"}));
+  converge(with_dave);
   for (int turn = 0; turn < 3; turn++) converge_later(without, std::chrono::seconds(2));
   pass(std::chrono::seconds(100));
   Applier again(kernel_);

@@ -43,6 +43,12 @@ inline bool goes_on(const KernelState& state, const BegunFlow& flow) {
          });
 }
 
+// As if so many of the numbers of identities were left that nobody ever had.
+inline void give_out_all_but(std::uint32_t left, model::ModelKernel& kernel) {
+  const IdentityName gone{IdentityName::Kind::WasGrant, "keystone-system/gone"};
+  EXPECT_TRUE(kernel.perform(operation::PutIdentityName{GRANTD_MAX_IDENTITIES - left, gone}).ok());
+}
+
 constexpr BootNanoseconds kHour = 3600 * GRANTD_NS_PER_SECOND;
 
 class PlanTest : public testing::Test {
@@ -53,6 +59,12 @@ class PlanTest : public testing::Test {
     kernel_.now = facts_.now = time_.boot_now;
     node_.in_force = in_force(applier_.state());
     return plan(applier_.state(), compile(desired, node_, time_), facts_);
+  }
+  // The agent is killed after so many steps.
+  void converge_cut_short(const DesiredState& desired, std::size_t done) {
+    Plan cut = next(desired);
+    if (done < cut.steps.size()) cut.steps.resize(done, closing(0, ""));
+    EXPECT_TRUE(applier_.apply(cut, facts_.now).complete());
   }
   ApplyReport converge(const DesiredState& desired) {
     const Plan plan = next(desired);

@@ -237,11 +237,7 @@ void check_waiting(const KernelState& state, bool queues) {
 // A node where no number was given out yet, few are left, or some were given out before.
 void give_out_numbers(ModelKernel& kernel, std::mt19937& random) {
   if (random() % 3 == 0) return;
-  const auto left = static_cast<std::uint32_t>(random() % 2 ? random() % 12 : 0);
-  RC_ASSERT(kernel
-                .perform(operation::PutIdentityName{GRANTD_MAX_IDENTITIES - left,
-                                                    {IdentityName::Kind::WasGrant, "keystone-system/gone"}})
-                .ok());
+  give_out_all_but(static_cast<std::uint32_t>(random() % 2 ? random() % 12 : 0), kernel);
 }
 
 // A Grant that stays as it is, while others, realms and guests change and whatever is not its own fails.

@@ -360,9 +360,7 @@ TEST_F(PlanTest, ALossThatWasCutShortPutsFlowsInDoubtAllTheSame) {
     converge(with_grant());
     const BegunFlow bobs = begin(realm("bob"));
     ASSERT_TRUE(goes_on(bobs));
-    Plan cut = next(fewer);
-    cut.steps.erase(cut.steps.begin() + static_cast<std::ptrdiff_t>(std::min(done, cut.steps.size())), cut.steps.end());
-    EXPECT_TRUE(applier_.apply(cut, facts_.now).complete());
+    converge_cut_short(fewer, done);
     converge(fewer);
     EXPECT_FALSE(goes_on(bobs)) << "cut after " << done << " steps";
     EXPECT_TRUE(next(fewer).steps.empty());
