@@ -72,9 +72,11 @@ bool bears_numbers(const Operation& operation) {
          !std::holds_alternative<operation::RemoveUplink>(operation);
 }
 
-// A number without its name would not rest before it is another's: no address is to bear it.
-void hold_back(const Operation& operation, std::set<std::string>& broken) {
-  if (std::holds_alternative<operation::PutIdentityName>(operation)) broken.insert(kIdentitiesSubject);
+// A number without its name would not rest before it is another's: no address is to bear it, and no policy of the Grant
+// whose guests it stands for.
+void hold_back(const Step& step, std::set<std::string>& broken) {
+  if (std::holds_alternative<operation::PutIdentityName>(step.operation))
+    broken.insert({kIdentitiesSubject, step.subject});
 }
 
 // A number that no record bears is to be in no queue.
@@ -145,7 +147,7 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
         (step.after >= After::Doubt && stays_open) || waits_for_closed(step.operation, report) ||
         (report.nobody_believed && makes_believe_somebody(step.operation))) {
       report.left_out++;
-      hold_back(step.operation, broken);
+      hold_back(step, broken);
       stays_open |= !leave_out(plan, step, now, report);
       continue;
     }
@@ -165,7 +167,7 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
       continue;
     }
     broken.insert(step.subject);
-    hold_back(step.operation, broken);
+    hold_back(step, broken);
     errors_[operation_name(step.operation)]++;
     report.failed.push_back({operation_name(step.operation), step.subject, done.error()});
     if (std::holds_alternative<operation::Attach>(step.operation) && done.error().error_number == ENODEV)

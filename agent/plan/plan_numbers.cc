@@ -157,11 +157,12 @@ std::set<IdentityName> Planner::names_of_refused() const {
 void Planner::begin_numbers() {
   const auto next =
       static_cast<std::uint32_t>(std::max<std::uint64_t>(beyond_keys(kernel_.identity_names), GRANTD_IDENTITY_FIRST));
-  const bool names_lost = (kernel_.identity_names.empty() && !kernel_.published.empty()) ||
-                          numbers_in_use_.lower_bound(next) != numbers_in_use_.end();
-  numbers_repeat_ = next > GRANTD_MAX_IDENTITIES || names_lost;
+  // With the names their count is lost; and rules may bear the last one though its name could not be written.
+  unmarked_ = next <= GRANTD_MAX_IDENTITIES && (numbers_in_use_.contains(GRANTD_MAX_IDENTITIES) ||
+                                                (kernel_.identity_names.empty() && !kernel_.published.empty()));
+  numbers_repeat_ = unmarked_ || next > GRANTD_MAX_IDENTITIES;
   if (!numbers_repeat_) next_identity_ = next;
-  if (names_lost)
+  if (unmarked_)
     add(Close, kLossesSubject,
         operation::PutIdentityName{GRANTD_MAX_IDENTITIES, {IdentityName::Kind::WasRealm, "unknown"}});
 }
@@ -180,7 +181,7 @@ void Planner::number_anew(const IdentityName& name, After after) {
   identities_[name] = number;
   // A Grant's policy says it of its guests, so that waits for the name too.
   add(Fill, name.kind == IdentityName::Kind::Grant ? grant_subject(name.name) : kIdentitiesSubject,
-      operation::PutIdentityName{number, name}, after);
+      operation::PutIdentityName{number, name}, unmarked_ ? After::Losses : after);
   number++;
 }
 

@@ -109,6 +109,7 @@ class Planner {
   std::set<std::uint32_t> numbers_in_use_;
   std::uint32_t next_identity_ = GRANTD_IDENTITY_FIRST;   // that may be free
   bool numbers_repeat_ = false;                           // a flow may bear one that was somebody else's
+  bool unmarked_ = false;                                 // and that is still to be written down
   std::map<std::uint32_t, std::uint32_t> renumbered_;     // what was somebody's -> theirs now, or 0
   std::ptrdiff_t resting_ = 0;                            // numbers of Grants that have lost a guest
   std::set<std::uint32_t> losers_;                        // identities that lose addresses

@@ -145,7 +145,7 @@ TEST_F(NumbersTest, WhereTheyComeAgainALossThatWasCutShortPutsAllFlowsInDoubt) {
     converge(with_grant());
     const BegunFlow alices = begin(realm("alice"));
     ASSERT_TRUE(goes_on(alices));
-    converge_cut_short(with_fewer_addresses(), done);
+    EXPECT_TRUE(converge_cut_short(with_fewer_addresses(), done).complete());
     converge(with_fewer_addresses());
     EXPECT_FALSE(goes_on(alices)) << "cut after " << done << " steps";
   }
@@ -182,6 +182,47 @@ TEST_F(NumbersTest, WhereTheNamesAreLostTheyComeAgain) {
   record_all(lost, state);
   EXPECT_FALSE(grantd::goes_on(state, alices));
   EXPECT_TRUE(state.identity_names.contains(GRANTD_MAX_IDENTITIES));
+}
+
+// The rules may bear it: they are changed in place, and its name may fail.
+TEST_F(NumbersTest, WhereTheLastOneIsInUseWithoutANameTheyComeAgain) {
+  give_out_all_but(1);
+  converge(with_grant());
+  KernelState state = applier_.state();
+  state.identity_names.erase(GRANTD_MAX_IDENTITIES);
+  auto& [rules_id, rules] = *state.rule_sets.begin();
+  rules.identity_rules.push_back({rules_id, GRANTD_MAX_IDENTITIES, GRANTD_INGRESS});
+  DesiredState dave = with_grant();
+  dave.realms.push_back(desired::realm("dave", {"203.0.113.0/24"}));
+  node_.in_force = in_force(state);
+  record_all(plan(state, compile(dave, node_, time_), facts_), state);
+  EXPECT_NE(number_of(state, realm("dave")), 0U);
+  EXPECT_TRUE(state.identity_names.contains(GRANTD_MAX_IDENTITIES));
+}
+
+// It would not rest before it is another's.
+TEST_F(NumbersTest, NoPolicySaysANumberThatHasNoName) {
+  DesiredState both = with_grant();
+  both.workloads.push_back(desired::workload("db", "g", "veth-b", {"10.20.0.3"}));
+  for (const DesiredState& after : {with_grant(), with_grant({"realm:dave"})}) {
+    converge(both);
+    const std::size_t steps = next(after).steps.size();
+    ASSERT_GT(steps, 4U);
+    for (std::size_t done = 0; done < steps; done++) {
+      pass(std::chrono::seconds(2));
+      ASSERT_TRUE(converge(both).complete());
+      kernel_.fail_where([](const Operation& each) {
+        const auto* name = std::get_if<operation::PutIdentityName>(&each);
+        return name && name->name.kind == IdentityName::Kind::WasGrant;
+      });
+      converge_cut_short(after, done);
+      converge(after);
+      for (const auto& [slot, policy_id] : kernel_.state().published)
+        EXPECT_TRUE(kernel_.state().identity_names.contains(kernel_.state().policies.at(policy_id).identity))
+            << "cut after " << done << " steps";
+      kernel_.fail_where({});
+    }
+  }
 }
 
 TEST_F(NumbersTest, AnAgentThatStartsCountsAnew) {

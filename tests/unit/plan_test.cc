@@ -360,7 +360,7 @@ TEST_F(PlanTest, ALossThatWasCutShortPutsFlowsInDoubtAllTheSame) {
     converge(with_grant());
     const BegunFlow bobs = begin(realm("bob"));
     ASSERT_TRUE(goes_on(bobs));
-    converge_cut_short(fewer, done);
+    EXPECT_TRUE(converge_cut_short(fewer, done).complete());
     converge(fewer);
     EXPECT_FALSE(goes_on(bobs)) << "cut after " << done << " steps";
     EXPECT_TRUE(next(fewer).steps.empty());
