@@ -39,6 +39,8 @@ ALWAYS_INLINE bool weigh(struct __sk_buff *skb, struct packet *packet)
 	__u32 headers = packet->l4 + packet->l4_header_bytes, segments;
 	__u64 repeated;
 
+	/* It is that already; but parse_l3 made the verifier forget it, and that of Linux 6.1 walks twice as much then. */
+	packet->wire_bytes = skb->len;
 	if (!skb->gso_size || !packet->l4_header_bytes)
 		return true;
 	if (packet->protocol == IPPROTO_UDP)
