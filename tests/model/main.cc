@@ -67,9 +67,9 @@ int long_run(const Options& options) {
     campaign.jobs = options.jobs;
     campaign.first_world = counts.value("worlds", std::uint64_t{0});
     campaign.first_sequence = counts.value("sequences", std::uint64_t{0});
-    campaign.worlds = std::min<std::uint64_t>(100, worlds - std::min(worlds, campaign.first_world));
+    campaign.worlds = std::min<std::uint64_t>(400, worlds - std::min(worlds, campaign.first_world));
     campaign.sequences =
-        std::min<std::uint64_t>(1000, options.sequences - std::min(options.sequences, campaign.first_sequence));
+        std::min<std::uint64_t>(4000, options.sequences - std::min(options.sequences, campaign.first_sequence));
     if (campaign.worlds == 0 && campaign.sequences == 0) break;
     const Totals totals = run_campaign(campaign);
     if (totals.crashed) return 1;

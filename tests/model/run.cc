@@ -65,7 +65,7 @@ Trial sequence_trial(std::uint64_t seed) {
     } else if (chance < 120) {
       step.kind = Step::Kind::Forget;
       step.pick = random.below(64);
-    } else if (chance < 121) {
+    } else if (chance < 121 && random.below(3) == 0) {  // rare: the verifier takes a second for it
       step.kind = Step::Kind::Restart;
     } else if (chance < 160) {
       step = generator.any();

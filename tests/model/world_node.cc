@@ -87,8 +87,7 @@ void WorldNode::apply(const DesiredState& desired) {
 }
 
 void WorldNode::restart() {
-  node_->restart(small());
-  dry_run_ = must(DryRun::load(node_->pin_root(), stamps_));
+  node_->restart(small());  // the maps are pinned, so the dry run goes on reading the right ones
   look();
 }
 
