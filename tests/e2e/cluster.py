@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PREFIX = "grantd-e2e-"
 NODE_ADDRESS = "192.0.2.10"
-SERVICES, PODS = "10.43.0.0/16", "10.42.0.0/24"  # As k3s has them.
+SERVICES, PODS = "10.43.0.0/16", "10.42.0.0/16"  # As k3s has them.
 
 
 def wait_until(condition, what, seconds=30, pause=0.05):

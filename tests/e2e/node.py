@@ -1,5 +1,5 @@
 """A whole node on top of the API server: controller manager, scheduler, kube-proxy, containerd and a kubelet,
-with real pods behind Debian's CNI plugins. lan0 is the node's uplink; at its other end stands an outsider in a
+with real pods behind the chain of CNI plugins that k3s writes. lan0 is the node's uplink; at its other end stands an outsider in a
 network namespace of its own (`outside`)."""
 
 import contextlib
@@ -9,15 +9,16 @@ import pathlib
 import signal
 import time
 
-from cluster import NODE_ADDRESS, PODS, SERVICES, Cluster, mount_points, run, wait_until
+from cluster import NODE_ADDRESS, PODS, SERVICES, Cluster, build, mount_points, run, wait_until
 from image import write_image
 
 NAME = "node1"
 NODE_LAN, OUTSIDE_LAN = "203.0.113.1", "203.0.113.2"
+BRIDGE = "10.42.0.1/24"  # of the node's pods
 IMAGE = "localhost/busybox:1"
 # What the kubelet, containerd, CNI and grantd write outside of our directory. Tmpfs of our mount namespace covers it.
 WRITTEN = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/run/containerd", "/run/netns",
-           "/var/lib/grantd", "/run/grantd", "/var/lib/rancher", "/run/k3s")
+           "/var/lib/grantd", "/run/grantd", "/var/lib/rancher", "/run/k3s", "/run/flannel")
 # Where k3s has them.
 K3S = pathlib.Path("/var/lib/rancher/k3s")
 CNI_CONFIGURATION, CNI_PLUGINS = K3S / "agent/etc/cni/net.d", K3S / "data/cni"
@@ -35,7 +36,7 @@ class Node(Cluster):
         super().__init__()
         self.socket = CONTAINERD
         self.networks, self.plugins = CNI_CONFIGURATION, CNI_PLUGINS  # where the runtime looks
-        self.network = self.networks / "10-e2e.conflist"
+        self.network = self.networks / "10-flannel.conflist"
 
     def start_node(self):
         run(["mount", "--make-rprivate", "/"])
@@ -51,11 +52,11 @@ class Node(Cluster):
         self._start_proxy()
         wait_until(self._is_ready, f"{NAME} is ready", 60)
 
-    def pod(self, name, namespace="default", command="sleep 1000000", **spec):
+    def pod(self, name, namespace="default", command="sleep 1000000", annotations=None, **spec):
         """Makes a pod and waits until it is ready; its address."""
         container = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sh", "-c", command]}
         self.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace,
-                                                                               "labels": {"app": name}},
+                                                                               "labels": {"app": name}, "annotations": annotations or {}},
                                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], **spec}}))
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=60s")
         return self.get("pod", name, "-n", namespace)["status"]["podIP"]
@@ -155,7 +156,7 @@ class Node(Cluster):
         for name, more in {
             "controller-manager": [
                 "--use-service-account-credentials", f"--service-account-private-key-file={self.pki.key('service-accounts')}",
-                f"--root-ca-file={self.pki.certificate('ca')}", "--allocate-node-cidrs", "--cluster-cidr=10.42.0.0/16",
+                f"--root-ca-file={self.pki.certificate('ca')}", "--allocate-node-cidrs", f"--cluster-cidr={PODS}",
                 "--node-monitor-period=1s", "--node-monitor-grace-period=8s"],
             "scheduler": [],
         }.items():
@@ -166,14 +167,19 @@ class Node(Cluster):
                 f"--cert-dir={self.directory}/{name}", *more])
 
     def write_network(self, **more):
-        """What a runtime or a network plugin writes for itself; `more` for its first plugin."""
+        """What k3s writes there, of version 1.0.0; `more` for the plugin that its first one delegates to, a bridge."""
         fresh = self.network.with_suffix(".fresh")
-        fresh.write_text(json.dumps({"cniVersion": "1.0.0", "name": "e2e", "plugins": [
-            {"type": "ptp", "ipMasq": False,
-             "ipam": {"type": "host-local", "dataDir": f"{self.directory}/ipam", "ranges": [[{"subnet": PODS}]],
-                      "routes": [{"dst": "0.0.0.0/0"}]}, **more},
-            {"type": "portmap", "capabilities": {"portMappings": True}}]}), encoding="utf-8")
+        fresh.write_text(json.dumps({"name": "cbr0", "cniVersion": "1.0.0", "plugins": [
+            {"type": "flannel", "delegate": {"hairpinMode": True, "forceAddress": True, "isDefaultGateway": True, **more}},
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+            {"type": "bandwidth", "capabilities": {"bandwidth": True}}]}), encoding="utf-8")
         fresh.rename(self.network)
+
+    @staticmethod
+    def _write_subnet():
+        """What flannel's daemon tells its plugin. It has nothing else to do for one node."""
+        pathlib.Path("/run/flannel/subnet.env").write_text(
+            f"FLANNEL_NETWORK={PODS}\nFLANNEL_SUBNET={BRIDGE}\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n", encoding="ascii")
 
     def _configure_containerd(self):
         configuration = self.directory / "containerd.toml"
@@ -182,6 +188,8 @@ class Node(Cluster):
             each.mkdir(parents=True)
         for each in pathlib.Path("/usr/lib/cni").iterdir():
             (self.plugins / each.name).symlink_to(each)
+        (self.plugins / "flannel").symlink_to(build("flannel"))
+        self._write_subnet()
         self.write_network()
         configuration.write_text(f"""
 version = 2

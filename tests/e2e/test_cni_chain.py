@@ -72,19 +72,23 @@ def chain(node):
 
 
 @contextlib.contextmanager
-def pods(node, **spaces):
+def pods(node, annotations=None, **spaces):
     """Pods that flood the outsider from their first instant; their addresses."""
     try:
-        yield {name: node.pod(name, space, FLOOD) for name, space in spaces.items()}
+        yield {name: node.pod(name, space, FLOOD, annotations) for name, space in spaces.items()}
     finally:
         for name, space in spaces.items():
             node.kubectl("delete", "pod", name, "-n", space, "--grace-period=0", "--force")
 
 
-def test_a_guest_is_closed_from_its_first_packet_without_an_agent(agent, node, heard):
+@pytest.mark.parametrize("limits", [{}, {f"kubernetes.io/{direction}-bandwidth": "1M" for direction in ("egress", "ingress")}],
+                         ids=["unlimited", "with the bandwidth plugin's limits"])
+def test_a_guest_is_closed_from_its_first_packet_without_an_agent(agent, node, heard, limits):
     agent.grant()
     agent.stop()
-    with pods(node, web=SPACE, plain="default") as addresses:
+    with pods(node, limits, web=SPACE, plain="default") as addresses:
+        # Of each pod one on its link and one on an ifb: this is what stands beside us.
+        assert run(["tc", "qdisc", "show"]).stdout.count("qdisc tbf") == 2 * len(limits)
         wait_until(lambda: heard()[addresses["plain"]] > 20, "the ordinary pod's flood arrives")
         assert heard()[addresses["web"]] == 0
         # Nothing gets in either: an answer that does not come out says nothing of that.
@@ -97,15 +101,15 @@ def test_a_guest_is_closed_from_its_first_packet_without_an_agent(agent, node, h
 
 
 def test_the_runtimes_own_configuration_is_followed(agent, node):
-    assert [each["type"] for each in chain(node)["plugins"]] == ["ptp", "portmap", "grantd-cni"]
+    assert [each["type"] for each in chain(node)["plugins"]] == ["flannel", "portmap", "bandwidth", "grantd-cni"]
     node.write_network(mtu=1300)
-    wait_until(lambda: chain(node)["plugins"][0].get("mtu") == 1300, "it is followed")
+    wait_until(lambda: chain(node)["plugins"][0]["delegate"].get("mtu") == 1300, "it is followed")
     address = node.pod("narrow", "default")
     with_link = run([*agent.inside("default/narrow"), "ip", "-j", "link", "show", "eth0"]).stdout
     assert json.loads(with_link)[0]["mtu"] == 1300 and address
     node.kubectl("delete", "pod", "narrow", "--grace-period=0", "--force")
     node.write_network()
-    wait_until(lambda: "mtu" not in chain(node)["plugins"][0], "it is followed again")
+    wait_until(lambda: "mtu" not in chain(node)["plugins"][0]["delegate"], "it is followed again")
 
 
 def test_what_somebody_takes_out_is_put_back(agent, node, heard):
