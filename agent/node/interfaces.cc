@@ -79,13 +79,15 @@ std::optional<IpAddress> address_of(rtnl_addr* entry) {
   return address;
 }
 
-// A filter goes from a hook of clsact, the hooks themselves go, or all queues of an interface. Other news of queues, of
-// our own classes too, are none.
-bool takes_away(nlmsghdr* message) {
-  if (message->nlmsg_type != RTM_DELQDISC && message->nlmsg_type != RTM_DELTFILTER) return false;
+// A filter goes from a hook of clsact or comes to its first priority, where it may stand before ours, the hooks
+// themselves go, or all queues of an interface. Other news of queues, of our own classes too, are none.
+bool changes_hooks(nlmsghdr* message) {
+  const bool comes = message->nlmsg_type == RTM_NEWTFILTER;
+  if (!comes && message->nlmsg_type != RTM_DELQDISC && message->nlmsg_type != RTM_DELTFILTER) return false;
   if (!nlmsg_valid_hdr(message, sizeof(tcmsg))) return true;
+  const auto* told = static_cast<tcmsg*>(nlmsg_data(message));
   static_assert(TC_H_MAJ(TC_H_ROOT) == TC_H_MAJ(TC_H_CLSACT));
-  return TC_H_MAJ(static_cast<tcmsg*>(nlmsg_data(message))->tcm_parent) == TC_H_MAJ(TC_H_CLSACT);
+  return TC_H_MAJ(told->tcm_parent) == TC_H_MAJ(TC_H_CLSACT) && (!comes || TC_H_MAJ(told->tcm_info) == 1U << 16);
 }
 
 // The index of an interface that has ended: one that goes to another network namespace is told with the name of that.
@@ -100,7 +102,7 @@ std::optional<std::uint32_t> ended(nlmsghdr* message) {
 // What a watch is told and the facts do not hold: a bridge about its ports (a port that comes or goes is told
 // as an interface too), routes to elsewhere, and wireless events, which say that nothing of the interface changed.
 bool matters(nlmsghdr* message) {
-  if (message->nlmsg_type >= RTM_NEWQDISC && message->nlmsg_type <= RTM_GETTFILTER) return takes_away(message);
+  if (message->nlmsg_type >= RTM_NEWQDISC && message->nlmsg_type <= RTM_GETTFILTER) return changes_hooks(message);
   if (message->nlmsg_type == RTM_NEWROUTE || message->nlmsg_type == RTM_DELROUTE)
     return local_prefix_of(message).has_value();
   if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK) return true;

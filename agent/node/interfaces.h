@@ -30,9 +30,9 @@ class InterfaceWatch {
  public:
   static Result<InterfaceWatch> open();
   int fd() const;  // readable when drain() has something to say; owned
-  // Takes all messages. True where one of them is about an interface, an address, a local route, or about a filter of
-  // clsact or a qdisc that is gone, or where some were lost. News of a bridge about its ports, and of radios, are
-  // neither.
+  // Takes all messages. True where one of them is about an interface, an address, a local route, about a filter of
+  // clsact or a qdisc that is gone, or about a filter that came to the first priority there, or where some were lost.
+  // News of a bridge about its ports, and of radios, are none of these.
   bool drain();
   // Indices whose interface has ended, by what was drained; not where it went to another network namespace. Where some
   // were lost, not all.

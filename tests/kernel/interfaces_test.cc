@@ -246,11 +246,16 @@ TEST_F(Watch, TellsWhichEndedAndNotWhichOnlyWentElsewhere) {
   EXPECT_THAT(watch.take_gone(), testing::IsEmpty());
 }
 
-TEST_F(Watch, TellsThatHooksAndQueuesAreGoneAndNothingElseOfThem) {
+TEST_F(Watch, TellsThatHooksAndQueuesAreGoneAndWhatMayStandBeforeOurs) {
   make("kt0", "type veth peer name kt1");
   EXPECT_FALSE(tells("tc qdisc add dev kt0 root pfifo"));
   EXPECT_TRUE(tells("tc qdisc del dev kt0 root"));
   EXPECT_FALSE(tells("tc qdisc add dev kt0 clsact"));
+  const std::string filter = " bpf bytecode '1,6 0 0 0'";
+  ASSERT_TRUE(run("tc filter add dev kt0 ingress prio 3" + filter)) << "the first one makes a chain, which is told too";
+  EXPECT_FALSE(tells("tc filter add dev kt0 ingress prio 2" + filter));
+  EXPECT_TRUE(tells("tc filter add dev kt0 ingress prio 1" + filter));
+  EXPECT_TRUE(tells("tc filter del dev kt0 ingress prio 2"));
   EXPECT_TRUE(tells("tc qdisc del dev kt0 clsact"));
 }
 

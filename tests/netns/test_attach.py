@@ -12,7 +12,7 @@ import sys
 import pytest
 from agent import Agent, Counted
 from traffic import Ping, TcpPair, UdpPair
-from world import PARTIES, World, eventually, run
+from world import HAS_TCX, PARTIES, World, eventually, run
 
 
 def core(node, family):
@@ -85,11 +85,31 @@ def foreign_filter(world, interface, side, verdict, *match):
     world.node.run("tc", "filter", "add", "dev", interface, side, *match, "prio", "1", "bpf", "da", "obj", built, "sec", "tc")
 
 
+@pytest.mark.skipif(not HAS_TCX, reason="no tcx before Linux 6.6")
 def test_a_filter_of_somebody_else_opens_nothing(node):
     """Class 33: tc filters come after our tcx link, whatever they accept."""
     for side in ("ingress", "egress"):
         foreign_filter(node.world, node.guest.interface, side, 0)  # TC_ACT_OK
     core(node, 4)
+
+
+def test_with_clsact_a_filter_before_ours_is_passed_by_at_once(world):
+    """Class 33: at the first priority the newest goes first. The kernel tells of it, so this does not wait for the next look."""
+    guest = world.add_guest("web")
+    agent = Agent(world, "--attach", "clsact")
+    agent.grant()
+    agent.workload(guest)
+    agent.start()
+    ways = [UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]),
+            UdpPair(world.outside, guest, 4, to=guest.addresses[4], source_address=PARTIES["stranger"][4])]
+    assert not any(way.forward(0.3) for way in ways)
+    agent.process.send_signal(signal.SIGSTOP)
+    for side in ("ingress", "egress"):
+        foreign_filter(world, guest.interface, side, 0)  # TC_ACT_OK
+    assert all(way.forward(1.0) for way in ways), "it is in front"
+    agent.process.send_signal(signal.SIGCONT)
+    eventually(lambda: not any(way.forward(0.3) for way in ways), 5, what=lambda: f"ours in front: {agent.said()}")
+    assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()
 
 
 def test_a_guest_that_cannot_be_attached_is_closed_by_its_link(world):

@@ -10,7 +10,7 @@ import time
 import pytest
 from agent import Counted, pins
 from traffic import Flood, Numbered, TcpPair, UdpPair
-from world import PARTIES, eventually, run
+from world import HAS_TCX, PARTIES, eventually, run
 
 
 def flood_of(node, to="stranger"):
@@ -291,6 +291,7 @@ def test_guests_come_and_go_under_a_flood(node):
     eventually(lambda: agent.json("status")["maps"]["grantd_policy"]["entries"] == 1, 5, what="old policies gone")
 
 
+@pytest.mark.skipif(not HAS_TCX, reason="no tcx before Linux 6.6")
 def test_drift_is_mended(node):
     """Classes 33 and 46: somebody takes our program away; SIGHUP does not wait for the next look."""
     link = os.path.join(node.world.pin_root, "links", f"from_guest-{node.world.node.interface_index(node.guest.interface)}")

@@ -37,6 +37,8 @@ REALMS = {
     "alice-home": ["192.0.2.128/25", "2001:db8:a11c::/48"],
     "carol": ["198.51.100.0/25", "2001:db8:ca01::/48"],
 }
+# Links of programs on interfaces, which outlive their pins and moves; what needs them is no test of older kernels.
+HAS_TCX = tuple(int(number) for number in os.uname().release.split(".")[:2]) >= (6, 6)
 DESTINATIONS = {4: "198.51.100.128/25", 6: "2001:db8:de57::/48"}
 TAILNET_GRANTEE = {4: "100.64.7.10", 6: "fd7a:115c:a1e0:b0b::10"}
 NODE = {4: "10.77.0.1", 6: "fd77::1"}
