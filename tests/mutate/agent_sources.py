@@ -2,11 +2,20 @@
 
 import hashlib
 import pathlib
+import queue
 import re
 import subprocess
 
+from killers import Killers
+
 DIRECTORIES = ("agent/compile", "agent/plan")
 SECONDS = 300  # more than the suites take: what hangs is noticed
+CONTROL_EVERY = 40  # mutants of a tree; then it goes through the suites as it is
+
+
+def sources(root):
+    """Their names from the root of a tree."""
+    return [str(path.relative_to(root)) for directory in DIRECTORIES for path in sorted((root / directory).glob("*.cc"))]
 
 
 def without_texts(line):
@@ -14,15 +23,14 @@ def without_texts(line):
     return re.sub(r'"(?:\\.|[^"\\])*"', lambda found: '"' + " " * (len(found[0]) - 2) + '"', line)
 
 
-class AgentSources:
-    """A copy of the tree is built once and changed in one line at a time."""
+class Tree:
+    """A copy of the tree, built once and changed in one line at a time."""
 
-    def __init__(self, root):
-        self.root, self.copy = root, root / "build" / "mutate-agent" / "source"
-        self.build = self.copy / "build" / "release"
-
-    def paths(self):
-        return [path for directory in DIRECTORIES for path in sorted((self.root / directory).glob("*.cc"))]
+    def __init__(self, root, copy, killers):
+        self.root, self.copy, self.killers = root, copy, killers
+        self.build = copy / "build" / "release"
+        self.compiled = {}  # by source, the digest of its object without any change
+        self.count = 0
 
     def prepare(self):
         """Why it cannot begin, or None."""
@@ -30,40 +38,82 @@ class AgentSources:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=self.root, capture_output=True, check=True).stdout
         packed = subprocess.run(["tar", "--null", "-T", "-", "-cf", "-"], cwd=self.root, input=listed, capture_output=True, check=True).stdout
         subprocess.run(["tar", "-xf", "-"], cwd=self.copy, input=packed, check=True)
-        for command in (["cmake", "--preset", "release"], self._make()):
-            if subprocess.run(command, cwd=self.copy, capture_output=True, check=False).returncode != 0:
-                return f"{' '.join(command)} fails without any change"
-        return None if self._verdict() == "survived" else "the suites fail without any change"
+        if not self._ran("cmake", "--preset", "release") or not self._made("unit"):
+            return f"{self.copy} does not build without any change"
+        self.compiled = {file: self._digest(file) for file in sources(self.copy)}
+        return None if self._verdict(None) == "survived" else "the suites fail without any change"
 
     def tried(self, mutant):
+        self.count += 1
+        # A test that fails by chance would notice what is not there.
+        if self.count % CONTROL_EVERY == 0 and (not self._made("unit") or self._verdict(None) != "survived"):
+            raise SystemExit("scripts/mutate: the suites fail without any change beside other jobs")
         path = self.copy / mutant["file"]
         text = path.read_text(encoding="utf-8")
         lines = text.split("\n")
         lines[mutant["line"] - 1] = mutant["text"]
-        compiled = next(self.build.glob(f"{pathlib.Path(mutant['file']).parent}/CMakeFiles/*/{path.name}.o"))
-        before = hashlib.sha256(compiled.read_bytes()).digest()
         try:
             path.write_text("\n".join(lines), encoding="utf-8")
-            if subprocess.run(self._make(), cwd=self.copy, capture_output=True, check=False).returncode != 0:
+            if not self._made("unit"):
                 return "not_compiled"
-            if hashlib.sha256(compiled.read_bytes()).digest() == before:
+            if self._digest(mutant["file"]) == self.compiled[mutant["file"]]:
                 return "same_code"
-            return self._verdict()
+            return self._verdict(mutant["file"])
         finally:
-            path.write_text(text, encoding="utf-8")
-            subprocess.run(self._make(), cwd=self.copy, capture_output=True, check=True)
+            path.write_text(text, encoding="utf-8")  # what it was compiled to is made again with the next one
 
-    @staticmethod
-    def _make():
-        return ["cmake", "--build", "--preset", "release", "--target", "unit", "model"]
+    def _ran(self, *command):
+        return subprocess.run(command, cwd=self.copy, capture_output=True, check=False).returncode == 0
 
-    def _verdict(self):
-        tests = self.build / "tests"
-        for command in ([tests / "unit", "--gtest_fail_fast"],
-                        [tests / "model", "--seed", "5", "--packets", "10000", "--sequences", "60", "--jobs", "5"]):
-            try:
-                if subprocess.run(command, capture_output=True, timeout=SECONDS, check=False).returncode != 0:
-                    return "killed"
-            except subprocess.TimeoutExpired:
-                return "killed"
-        return "survived"
+    def _made(self, target):
+        return self._ran("cmake", "--build", "--preset", "release", "--target", target)
+
+    def _digest(self, file):
+        compiled = next(self.build.glob(f"{pathlib.Path(file).parent}/CMakeFiles/*/{pathlib.Path(file).name}.o"))
+        return hashlib.sha256(compiled.read_bytes()).digest()
+
+    def _notices(self, file, *command):
+        try:
+            ran = subprocess.run([self.build / "tests" / command[0], *command[1:]], capture_output=True, text=True, timeout=SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            return True
+        if ran.returncode != 0 and file:
+            self.killers.noticed(file, ran.stdout)
+        return ran.returncode != 0
+
+    def _verdict(self, file):
+        first = self.killers.filter(file) if file else ""
+        if first and self._notices(file, "unit", "--gtest_fail_fast", f"--gtest_filter={first}"):
+            return "killed"
+        if self._notices(file, "unit", "--gtest_fail_fast"):
+            return "killed"
+        if not self._made("model"):
+            return "not_compiled"
+        return "killed" if self._notices(None, "model", "--seed", "5", "--packets", "10000", "--sequences", "60", "--jobs", "5") else "survived"
+
+
+class AgentSources:
+    """A tree for each job."""
+
+    def __init__(self, root):
+        self.root, self.trees = root, queue.Queue()
+
+    def paths(self):
+        return [self.root / file for file in sources(self.root)]
+
+    def prepare(self, jobs):
+        """Why it cannot begin, or None."""
+        killers = Killers()
+        for number in range(jobs):
+            tree = Tree(self.root, self.root / "build" / "mutate-agent" / str(number), killers)
+            if wrong := tree.prepare():
+                return wrong
+            self.trees.put(tree)
+        return None
+
+    def tried(self, mutant):
+        tree = self.trees.get()
+        try:
+            return tree.tried(mutant)
+        finally:
+            self.trees.put(tree)
