@@ -1,9 +1,10 @@
-"""The tables of docs/assurance.md, out of the counts that scripts/prove and scripts/mutate keep in docs/assurance/.
+"""The tables of docs/assurance.md, out of what scripts/prove, scripts/mutate and vmtest/run keep in docs/assurance/.
 
   /usr/bin/python3 scripts/docs_assurance.py                      writes them
   /usr/bin/python3 scripts/docs_assurance.py --check              fails where the page says otherwise
   /usr/bin/python3 scripts/docs_assurance.py --digest             of the datapath's sources
   /usr/bin/python3 scripts/docs_assurance.py --keep-model STATE   takes over what scripts/prove has counted so far
+  /usr/bin/python3 scripts/docs_assurance.py --kept-model SEED STATE   gives that back, for it to go on from
 """
 
 import hashlib
@@ -36,8 +37,16 @@ def keep_model(state):
     (FIGURES / "model.json").write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
 
 
-def table(header, rows):
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+def kept_model(seed, state):
+    kept = json.loads((FIGURES / "model.json").read_text(encoding="utf-8"))
+    if kept["seed"] != int(seed) or kept["datapath"] != digest():
+        sys.exit(f"docs/assurance/model.json is of seed {kept['seed']} and datapath {kept['datapath']}; "
+                 f"accepted: seed {seed}, datapath {digest()}")
+    pathlib.Path(state).write_text(json.dumps({part: kept[part] for part in ("seed", "datapath", "counts")}) + "\n", encoding="utf-8")
+
+
+def table(header, rows, align="---:"):
+    lines = [header, ["---"] + [align] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
@@ -107,13 +116,40 @@ def survivors_agent(figures):
 def survivors_of(told):
     rows = [[f"`{each['where']}`", f"`{each['from']}`".replace("|", "\\|"), f"`{each['to']}`".replace("|", "\\|"),
              each["why"] or "**not explained yet**"] for each in told["survivors"]]
-    lines = [["where", "was", "became", "why nothing notices"], ["---"] * 4, *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" if rows else "None.\n"
+    return table(["where", "was", "became", "why nothing notices"], rows, "---") if rows else "None.\n"
+
+
+def rows_of(figures, suite):
+    return [row for row in figures["kernels"]["rows"] if row["suite"] == suite]
+
+
+def kernels(figures):
+    rows = []
+    for row in rows_of(figures, "evasion"):
+        states = list(row["classes"].values())
+        asked = len(states) - states.count("needs a cluster")
+        rows.append([row["version"], f"{states.count('green')} of {asked}", f"{row['passed']:,}", row["skipped"], len(row["failed"])])
+    left = {number for row in rows_of(figures, "evasion") for number, state in row["classes"].items() if state == "needs a cluster"}
+    return table(["Linux", "classes green", "tests passed", "skipped", "failed"], rows) + (
+        f"\nNot applicable there, for their tests need a cluster, which runs on this machine's kernel alone: classes "
+        f"{', '.join(sorted(left, key=int))}.\n")
+
+
+def kernels_skipped(figures):
+    rows = sorted({(f"`{name}`", row["version"], why) for row in rows_of(figures, "evasion") for name, why in row["why_skipped"].items()})
+    return table(["skipped", "Linux", "why"], rows, "---") if rows else "Nothing was skipped.\n"
+
+
+def instructions(figures):
+    rows = rows_of(figures, "load")
+    programs = sorted({name for row in rows for name in row["verified_instructions"]})
+    return table(["program", *(row["version"] for row in rows)],
+                 [[f"`{name}`", *(f"{row['verified_instructions'][name]:,}" for row in rows)] for name in programs])
 
 
 def rendered(text):
     figures = {part: json.loads((FIGURES / f"{part}.json").read_text(encoding="utf-8"))
-               for part in ("model", "mutation", "mutation-agent")}
+               for part in ("model", "mutation", "mutation-agent", "kernels")}
     return BLOCK.sub(lambda found: found[1] + globals()[found[2]](figures) + found[3], text)
 
 
@@ -123,6 +159,9 @@ def main():
         return
     if sys.argv[1:2] == ["--keep-model"] and len(sys.argv) == 3:
         keep_model(sys.argv[2])
+        return
+    if sys.argv[1:2] == ["--kept-model"] and len(sys.argv) == 4:
+        kept_model(*sys.argv[2:])
         return
     text = PAGE.read_text(encoding="utf-8")
     if sys.argv[1:] == ["--check"]:

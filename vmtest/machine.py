@@ -98,8 +98,16 @@ def share(tag, source, folder, daemons):
     return ["-chardev", f"socket,id={tag},path={socket}", "-device", f"vhost-user-fs-pci,chardev={tag},tag={tag}"]
 
 
-def run(kernel, script, results, seconds, kvm=False):
-    """Runs the text of a script in it. Gives its exit status; what it writes to /vmtest-results is in `results`."""
+def accelerator(kvm, threads):
+    """Under TCG -cpu max with cx16 panics some kernels; nested KVM does not run them at all."""
+    return ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", f"tcg,thread={threads}", "-cpu", "max,-cx16"]
+
+
+def run(kernel, script, results, seconds, kvm=False, threads="multi"):
+    """Runs the text of a script in it. Gives its exit status; what it writes to /vmtest-results is in `results`.
+
+    threads: of the emulator. With more than one, a kernel that changes its own code while packets run through it, as where
+    programs come to a hook and go, may die of a breakpoint that is gone already: "single" for real traffic."""
     (results / "script").write_text(script, encoding="utf-8")
     console, status = results / "console", results / "status"
     daemons = []
@@ -111,8 +119,7 @@ def run(kernel, script, results, seconds, kvm=False):
                       *share("modules", kernel.directory / "lib/modules" / kernel.version, folder, daemons)]
             subprocess.run([
                 "timeout", "-k", "5", str(seconds), "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",
-                # Under TCG -cpu max with cx16 panics some kernels; nested KVM does not run them at all.
-                *(["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", "max,-cx16"]),
+                *accelerator(kvm, threads),
                 "-smp", "2", "-m", "1536", "-object", "memory-backend-memfd,id=memory,size=1536M,share=on", "-numa", "node,memdev=memory",
                 "-kernel", kernel.image, "-initrd", folder / "initramfs", "-append", "console=ttyS0 panic=-1 oops=panic quiet loglevel=4",
                 "-serial", f"file:{console}", "-serial", f"file:{status}", *shares], check=False, stdin=subprocess.DEVNULL)

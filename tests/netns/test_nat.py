@@ -94,8 +94,6 @@ def test_a_nat_port_in_new_use_inherits_nothing(node):
     """Class 53: one source port for all, first the grantee's, then a stranger's."""
     node.world.node.run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", node.guest.interface, "-p", "udp",
                         "-j", "SNAT", "--to-source", "10.20.0.1:6000-6000")
-    node.world.node.sysctl("netfilter/nf_conntrack_udp_timeout", 1)
-    node.world.node.sysctl("netfilter/nf_conntrack_udp_timeout_stream", 1)
     port = next_port()
     receiver = node.guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind((node.guest.addresses[4], port))

@@ -77,7 +77,7 @@ def test_a_flood_where_only_some_programs_have_the_other_mask(node, tmp_path):
                 set_mask(agent, mask)
                 agent.kill()
                 agent.launch()
-                eventually(lambda: agent.process.poll() is not None, 10, what="an agent that ends half-way")
+                eventually(lambda: agent.process.poll() is not None, 10, what=lambda: f"an agent that ends half-way: {agent.said()}")
                 assert faults.disarm() == 1 and "cannot start" in agent.said().splitlines()[-1]
                 for flood in refused:
                     flood.send_more()
