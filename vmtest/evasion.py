@@ -23,9 +23,9 @@ BEFORE = "before.json"  # outcomes of earlier runs that this one goes on from
 PYTEST = "unshare --mount --pid --fork --kill-child --mount-proc /usr/bin/python3 -B -m pytest -q -p no:cacheprovider"
 
 
-def traffic_tests():
-    """The names of those of tests/netns; those of tests/e2e need a cluster."""
-    return {f"{path.name}::{name}" for path in (ROOT / "tests/netns").glob("test_*.py")
+def traffic_tests(suite):
+    """The names of those of netns, or of e2e, which need a cluster."""
+    return {f"{path.name}::{name}" for path in (ROOT / "tests" / suite).glob("test_*.py")
             for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M)}
 
 
@@ -36,7 +36,7 @@ def tests_of(binary):
 def classes():
     """Number of each class, with the names of its tests that need no cluster, in the order of the page."""
     text = (ROOT / "docs/evasion.md").read_text(encoding="utf-8")
-    here = traffic_tests()
+    here = traffic_tests("netns")
     return {int(number): [name for name in (*map("::".join, TRAFFIC.findall(row)), *PROGRAM.findall(row)) if "::" not in name or name in here]
             for number, row in ROW.findall(text)}
 
@@ -51,7 +51,7 @@ def command(done=()):
     lines, files = [], {}
     for binary in BINARIES:
         if own := ":".join(f"{name}:*/{name}/*" for name in sorted(names & tests_of(binary))):
-            lines.append(f"{BUILD}/tests/{binary} --gtest_filter='{own}' --gtest_output=json:/vmtest-results/evasion-{binary}.json")
+            lines.append(f"{BUILD}/tests/{binary} --gtest_filter='{own}' --gtest_output=xml:/vmtest-results/{binary}.xml")
     for name in sorted(name for name in names if "::" in name):
         files.setdefault(name.split("::")[0], []).append(f"tests/netns/{name}")
     lines += [f"{PYTEST} --junitxml=/vmtest-results/{file}.xml {' '.join(tests)}" for file, tests in files.items()]
@@ -59,23 +59,25 @@ def command(done=()):
     return "failed=0\n" + "".join(f"{line} || failed=1\n" for line in lines) + "[ $failed = 0 ]"
 
 
+def name_of(path, case):
+    """What the page calls a case of that report; one of a suite or a test with parameters has their names about its own."""
+    if path.name.endswith(".py.xml"):
+        return f"{path.name.removesuffix('.xml')}::{case.get('name').partition('[')[0]}"
+    return f"{case.get('classname').rpartition('/')[2]}.{case.get('name').partition('/')[0]}"
+
+
 def outcomes(results):
     """What each case said, by the name that the page has for it: [(name, "passed" | "failed" | "skipped", why)]."""
     before = results / BEFORE
     told = [(name, "skipped", why) for name, why in NOT_EMULATED.items()]
     told += [tuple(each) for each in json.loads(before.read_text(encoding="utf-8"))] if before.exists() else []
-    for path in sorted(results.glob("evasion-*.json")):
-        for suite in json.loads(path.read_text(encoding="utf-8"))["testsuites"]:
-            for case in suite["testsuite"]:
-                name = f"{case['classname'].rpartition('/')[2]}.{case['name'].partition('/')[0]}"
-                what = "failed" if case.get("failures") else "skipped" if case.get("result") == "SKIPPED" else "passed"
-                told.append((name, what, case["skipped"][0]["message"].strip().splitlines()[-1] if what == "skipped" else ""))
-    for path in sorted(results.glob("test_*.py.xml")):
+    for path in sorted(results.glob("*.xml")):
         for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase"):
-            name = f"{path.name.removesuffix('.xml')}::{case.get('name').split('[')[0]}"
-            skip = case.find("skipped")
-            what = "failed" if case.find("failure") is not None or case.find("error") is not None else "skipped" if skip is not None else "passed"
-            told.append((name, what, skip.get("message", "") if skip is not None else ""))
+            failed = case.find("failure") is not None or case.find("error") is not None
+            skipped = case.find("skipped")
+            what = "failed" if failed else "skipped" if skipped is not None else "passed"
+            # GoogleTest says first where it was skipped.
+            told.append((name_of(path, case), what, skipped.get("message").strip().splitlines()[-1] if what == "skipped" else ""))
     return told
 
 

@@ -12,6 +12,9 @@ import kernels
 import machine
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+from docs_assurance import digest  # noqa: E402  pylint: disable=wrong-import-position
+
 KEPT = ROOT / "docs/assurance/kernels.json"
 EPILOG = """examples:
   vmtest/run                         prog and kernel on each kernel
@@ -27,11 +30,9 @@ SUITES = {
     "prog": "build/release/tests/prog --gtest_output=json:/vmtest-results/prog.json",
     "kernel": "build/release/tests/kernel --gtest_output=json:/vmtest-results/kernel.json",
     # What this machine's own kernel may lack.
-    "fair-queues": "unshare --mount --pid --fork --kill-child --mount-proc /usr/bin/python3 -B -m pytest -q -p no:cacheprovider "
-                   "tests/netns/test_shaping.py -k 'told or take_turns'",
+    "fair-queues": f"{evasion.PYTEST} tests/netns/test_shaping.py -k 'told or take_turns'",
     # Limits of bandwidth mean nothing there.
-    "netns": "unshare --mount --pid --fork --kill-child --mount-proc /usr/bin/python3 -B -m pytest -q -p no:cacheprovider "
-             "--deselect tests/netns/test_bandwidth.py tests/netns",
+    "netns": f"{evasion.PYTEST} --deselect tests/netns/test_bandwidth.py tests/netns",
     "evasion": None,  # evasion.command says what it is
 }
 REAL_TRAFFIC = ("fair-queues", "netns", "evasion")
@@ -110,10 +111,9 @@ def print_instructions(rows):
 
 def keep(rows):
     """Rows of a kernel and a suite replace what was kept of them; a suite that did not run here stays as it was."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    from docs_assurance import digest  # pylint: disable=import-outside-toplevel
+    datapath = digest()
     kept = {(row["kernel"], row["suite"]): row for row in json.loads(KEPT.read_text(encoding="utf-8"))["rows"]} if KEPT.exists() else {}
-    kept |= {(row["kernel"], row["suite"]): {**row, "datapath": digest()} for row in rows if "suite" in row}
+    kept |= {(row["kernel"], row["suite"]): {**row, "datapath": datapath} for row in rows if "suite" in row}
     KEPT.write_text(json.dumps({"rows": [kept[each] for each in sorted(kept)]}, indent=1) + "\n", encoding="utf-8")
 
 

@@ -23,6 +23,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "common"))
 import network_namespace  # noqa: E402  pylint: disable=wrong-import-position
 
 CGROUPS = "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup"
+# Links of programs on interfaces, which outlive their pins and moves; what needs them is no test of older kernels.
+HAS_TCX = tuple(int(number) for number in os.uname().release.split(".")[:2]) >= (6, 6)
+# How many times longer than a machine of its own takes: for one that is emulated (vmtest/).
+PATIENCE = float(os.environ.get("GRANTD_TEST_PATIENCE", "1"))
 
 # Who lives where in the outside; documentation ranges, except where a class of address is the point.
 PARTIES = {
@@ -37,14 +41,10 @@ REALMS = {
     "alice-home": ["192.0.2.128/25", "2001:db8:a11c::/48"],
     "carol": ["198.51.100.0/25", "2001:db8:ca01::/48"],
 }
-# Links of programs on interfaces, which outlive their pins and moves; what needs them is no test of older kernels.
-HAS_TCX = tuple(int(number) for number in os.uname().release.split(".")[:2]) >= (6, 6)
 DESTINATIONS = {4: "198.51.100.128/25", 6: "2001:db8:de57::/48"}
 TAILNET_GRANTEE = {4: "100.64.7.10", 6: "fd7a:115c:a1e0:b0b::10"}
 NODE = {4: "10.77.0.1", 6: "fd77::1"}
 OUTSIDE = {4: "10.77.0.2", 6: "fd77::2"}
-# How many times longer than a machine of its own takes: for one that is emulated (vmtest/).
-PATIENCE = float(os.environ.get("GRANTD_TEST_PATIENCE", "1"))
 GATEWAY = {4: "10.20.0.1", 6: "fe80::1"}  # of every guest: the node's side of its link
 
 
