@@ -8,12 +8,18 @@ class Killers:
     """The tests that noticed the last mutants of a file: the next one is likely to be theirs too."""
 
     MOST = 12
+    SUITES = 2  # each loads the programs anew
 
     def __init__(self):
         self.of_file = collections.defaultdict(list)
+        self.last = {}  # by file, the binary that noticed the last one
 
     def filter(self, file):
-        return ":".join(self.of_file[file])
+        suites = list(dict.fromkeys(name.split(".")[0] for name in self.of_file[file]))[:self.SUITES]
+        return ":".join(name for name in self.of_file[file] if name.split(".")[0] in suites)
+
+    def prog_was_last(self, file):
+        return self.last.get(file, "").endswith("/prog")
 
     def noticed(self, file, said):
         for name in re.findall(r"^\[  FAILED  \] (\S+?),?(?: \(\d+ ms\)| where .*)?$", said, re.M):

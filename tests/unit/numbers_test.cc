@@ -422,5 +422,30 @@ TEST_F(NumbersTest, WhereThePrefixesAreLostAllRealmsHaveOthers) {
   EXPECT_THAT(owners(state), Contains(number_of(state, kBob)));
 }
 
+// In the maps 0 is nobody, no policy and no rules.
+TEST_F(NumbersTest, NoneIs0) {
+  grantd_node last = kernel_.state().node;
+  last.next_policy_id = last.next_endpoint_version = ~std::uint64_t{0};
+  last.next_endpoint_id = last.next_rules_id = ~std::uint32_t{0};
+  ASSERT_TRUE(kernel_.perform(operation::PutNode{last}).ok());
+  ASSERT_TRUE(applier_.refresh(time_.boot_now).ok());
+  DesiredState desired = with_grant();
+  desired.grants.push_back(desired::grant("h", {"198.51.100.0/24:80/TCP"}));
+  desired.workloads.push_back(desired::workload("db", "h", "veth-b", {"10.20.0.3"}));
+  converge(desired);
+  const KernelState& state = kernel_.state();
+  std::set<std::uint64_t> policies, rules, guests, versions;
+  for (const auto& [slot, policy_id] : state.published) policies.insert(policy_id);
+  for (const auto& [policy_id, policy] : state.policies) rules.insert(policy.rules_id);
+  for (const auto& [ifindex, endpoint] : state.endpoints) {
+    guests.insert(endpoint.endpoint_id);
+    versions.insert(endpoint.version);
+  }
+  EXPECT_THAT(policies, testing::ElementsAre(1, last.next_policy_id));
+  EXPECT_THAT(rules, testing::ElementsAre(1, last.next_rules_id));
+  EXPECT_THAT(guests, testing::ElementsAre(1, last.next_endpoint_id));
+  EXPECT_THAT(versions, testing::ElementsAre(1, last.next_endpoint_version));
+}
+
 }  // namespace
 }  // namespace grantd
