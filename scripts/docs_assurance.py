@@ -22,12 +22,16 @@ ASKED = {"packets": 10_000_000, "sequences": 100_000}
 ASKED_SCORE = 95
 
 
-def digest():
-    """Of the datapath's sources: which datapath the counts are of."""
+def digest_of(sources):
     total = hashlib.sha256()
-    for path in sorted([*(ROOT / "bpf").glob("*.[hc]"), *(ROOT / "maps/abi").glob("*.h")]):
+    for path in sorted(sources):
         total.update(path.name.encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:16]
+
+
+def digest():
+    """Of the datapath's sources: which datapath the counts are of."""
+    return digest_of([*(ROOT / "bpf").glob("*.[hc]"), *(ROOT / "maps/abi").glob("*.h")])
 
 
 def keep_model(state):

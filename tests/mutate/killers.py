@@ -12,15 +12,14 @@ class Killers:
 
     def __init__(self):
         self.of_file = collections.defaultdict(list)
-        self.last = {}  # by file, the binary that noticed the last one
+        self.test_was_last = {}  # by file, whether a test noticed the last one, and not the model
 
     def filter(self, file):
         suites = list(dict.fromkeys(name.split(".")[0] for name in self.of_file[file]))[:self.SUITES]
         return ":".join(name for name in self.of_file[file] if name.split(".")[0] in suites)
 
-    def prog_was_last(self, file):
-        return self.last.get(file, "").endswith("/prog")
-
     def noticed(self, file, said):
-        for name in re.findall(r"^\[  FAILED  \] (\S+?),?(?: \(\d+ ms\)| where .*)?$", said, re.M):
+        names = re.findall(r"^\[  FAILED  \] (\S+?),?(?: \(\d+ ms\)| where .*)?$", said, re.M)
+        self.test_was_last[file] = bool(names)
+        for name in names:
             self.of_file[file] = [name, *(each for each in self.of_file[file] if each != name)][:self.MOST]
