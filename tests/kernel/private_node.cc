@@ -9,6 +9,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <linux/pkt_cls.h>
 #include <net/if.h>
 #include <sched.h>
@@ -99,7 +100,8 @@ Limits PrivateNode::small_tables() {
 }
 
 PrivateNode::PrivateNode(DesiredState desired, const Limits& limits, const std::vector<std::string>& more)
-    : desired_(std::move(desired)) {
+    : network_before_(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)), desired_(std::move(desired)) {
+  must(network_before_.valid(), "open /proc/self/ns/net");
   must(unshare(CLONE_NEWNS | CLONE_NEWNET) == 0, "unshare");
   must(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "make mounts private");
   char path[] = "/tmp/grantd-kernel-XXXXXX";
@@ -110,6 +112,7 @@ PrivateNode::PrivateNode(DesiredState desired, const Limits& limits, const std::
   make_interfaces(more);
   load(limits);
   apply();
+  living_++;
 }
 
 PrivateNode::~PrivateNode() {
@@ -119,6 +122,7 @@ PrivateNode::~PrivateNode() {
   datapath_.reset();
   umount2(directory_.c_str(), MNT_DETACH);
   rmdir(directory_.c_str());
+  if (--living_ > 0 && setns(network_before_.get(), CLONE_NEWNET) != 0) std::perror("PrivateNode: setns");
 }
 
 std::uint32_t PrivateNode::ifindex(const std::string& interface) const { return if_nametoindex(interface.c_str()); }

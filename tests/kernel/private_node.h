@@ -1,5 +1,6 @@
 // A node of a test's own: a network namespace with interfaces, a BPF file system, and the datapath
-// loaded with two Grants by the agent's own compile, plan and apply. The machine is not touched.
+// loaded with two Grants by the agent's own compile, plan and apply. The machine is not touched. The process stays
+// in the namespace after that, but where another node lives, which is then in its own again.
 #pragma once
 
 #include "agent/apply/applier.h"
@@ -7,6 +8,7 @@
 #include "agent/compile/node_facts.h"
 #include "agent/ctl/explain/question.h"
 #include "agent/shape/policer.h"
+#include "maps/descriptor.h"
 
 #include <memory>
 #include <string>
@@ -59,6 +61,8 @@ class PrivateNode {
   void make_interfaces(const std::vector<std::string>& more);
   void load(const Limits& limits);
 
+  static inline int living_ = 0;
+  Descriptor network_before_;  // namespace
   std::string directory_, pin_root_;
   DesiredState desired_;
   NodeFacts node_;

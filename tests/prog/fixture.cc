@@ -87,6 +87,8 @@ DesiredState state() {
 
 std::unique_ptr<PrivateNode> Prog::node_;
 std::unique_ptr<DryRun> Prog::dry_run_;
+testing::Environment* const Prog::take_down_ =
+    testing::AddGlobalTestEnvironment(new TakeDown);  // GoogleTest's from here
 
 std::ostream& operator<<(std::ostream& out, const Sent& sent) {
   return out << (sent.passes ? "passes" : "drops") << " as " << reason_label(sent.reason);
@@ -98,6 +100,7 @@ void expect(const Sent& sent, grantd_reason reason, const std::string& what) {
 }
 
 void Prog::SetUpTestSuite() {
+  if (node_) return;
   node_ = std::make_unique<PrivateNode>(state());
   node_->facts().pod_cidrs = {must(IpPrefix::parse("10.42.0.0/16"))};
   node_->facts().service_cidrs = {must(IpPrefix::parse("10.43.0.0/16"))};
@@ -108,7 +111,7 @@ void Prog::SetUpTestSuite() {
   dry_run_ = must(DryRun::load(node_->pin_root(), must(stamp_settings(GRANTD_STAMP_MASK_DEFAULT))));
 }
 
-void Prog::TearDownTestSuite() {
+void Prog::TakeDown::TearDown() {
   dry_run_.reset();
   node_.reset();
 }

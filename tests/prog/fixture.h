@@ -42,10 +42,10 @@ struct Sent {
 };
 std::ostream& operator<<(std::ostream& out, const Sent& sent);
 
+// All suites share a node: what takes the time is the way of its programs through the verifier.
 class Prog : public testing::Test {
  protected:
   static void SetUpTestSuite();
-  static void TearDownTestSuite();
   static PrivateNode& node() { return *node_; }
 
   // Through the dry run first, which says why; then through the programs, which must agree and must have
@@ -108,8 +108,13 @@ class Prog : public testing::Test {
  private:
   Sent send(Hook hook, const Bytes& frame, std::uint32_t ifindex, const Context& context);
 
+  struct TakeDown : testing::Environment {
+    void TearDown() override;
+  };
+
   static std::unique_ptr<PrivateNode> node_;
   static std::unique_ptr<DryRun> dry_run_;
+  static testing::Environment* const take_down_;
   static inline std::uint64_t next_policy_ = 1'000'000;
 };
 
