@@ -63,3 +63,11 @@ def test_no_suite_is_passed_over_in_silence():
 
 def test_the_gate_runs_the_tests():
     assert "scripts/test" in pathlib.Path(ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
+def test_what_is_explained_of_mutants_is_one_still():
+    every = {line[5:] for options in ([], ["--agent"]) for line in run(["scripts/mutate", *options, "--list"]).stdout.splitlines()}
+    explained = [line for line in (ROOT / "tests/mutate/explained.txt").read_text(encoding="utf-8").splitlines()
+                 if line and not line.startswith((" ", "#"))]
+    assert len(every) > 1000 and explained
+    assert not set(explained) - every

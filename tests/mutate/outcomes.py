@@ -29,6 +29,10 @@ class Outcomes:
         self.here.parent.mkdir(exist_ok=True)
         self._write(self.here, self.of)
 
+    def forget(self, keys):
+        for key in keys:
+            del self.of[digest_of(key)]
+
     def keep(self, keys):
         self._write(self.kept, {digest: self.of[digest] for digest in map(digest_of, keys) if digest in self.of})
 
