@@ -28,6 +28,7 @@ kernel that cannot be had is a skip, is told with its reason, and is no failure 
 SUITES = {
     "load": "build/release/tests/kernel --gtest_filter='OfAll/Verifier.*' --gtest_output=json:/vmtest-results/load.json",
     "prog": "build/release/tests/prog --gtest_output=json:/vmtest-results/prog.json",
+    "model": "build/release/tests/model --gtest_output=json:/vmtest-results/model.json",
     "kernel": "build/release/tests/kernel --gtest_output=json:/vmtest-results/kernel.json",
     # What this machine's own kernel may lack.
     "fair-queues": f"{evasion.PYTEST} tests/netns/test_shaping.py -k 'told or take_turns'",
@@ -36,7 +37,7 @@ SUITES = {
     "evasion": None,  # evasion.command says what it is
 }
 REAL_TRAFFIC = ("fair-queues", "netns", "evasion")
-SECONDS = {"load": 300, "prog": 900, "kernel": 1500, "fair-queues": 300, "netns": 7200, "evasion": 10800}
+SECONDS = {"load": 300, "prog": 900, "model": 3600, "kernel": 1500, "fair-queues": 300, "netns": 7200, "evasion": 10800}
 
 
 def counts_of_gtest(path):
