@@ -13,7 +13,7 @@
 namespace grantd::test {
 namespace {
 
-// A tenth of the limit, and four times what they are today. A kernel to come may walk more of them.
+// A tenth of the kernel's limit: room for a kernel to come that walks more of them (docs/assurance.md has today's).
 constexpr std::uint32_t kBudget = 100'000;
 
 struct Configuration {
