@@ -1,7 +1,6 @@
 // Guests that are pods: which Grant governs each, and which interface is held for it.
 #include "agent/compile/choose_grant.h"
 #include "agent/compile/compile.h"
-#include "agent/guests/pod_cgroup.h"
 #include "tests/unit/desired_samples.h"
 
 #include <gmock/gmock.h>
@@ -344,14 +343,6 @@ TEST_F(GuestsElsewhereTest, GrantsWithoutAGuestHereAreNotCompiled) {
   desired_.cluster = true;
   node_.pod_interfaces.clear();
   EXPECT_EQ(compiled().grants.size(), 1U) << "its guest is about to start";
-}
-
-TEST(PodCgroup, IsWhereTheKubeletPutsIt) {
-  EXPECT_THAT(pod_cgroup_paths("a-b", GuestPod::Qos::Guaranteed),
-              ElementsAre("kubepods/poda-b", "kubepods.slice/kubepods-poda_b.slice"));
-  EXPECT_THAT(pod_cgroup_paths("a-b", GuestPod::Qos::BestEffort),
-              ElementsAre("kubepods/besteffort/poda-b",
-                          "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda_b.slice"));
 }
 
 }  // namespace
