@@ -1,49 +1,69 @@
-// A token bucket as it must be, seen through a clock that is read before and after: the most and the least that may be
-// in it.
+// A token bucket as it must be, seen through a clock that is read before and after: the most and the least that it may
+// lack of being full.
 #pragma once
 
 #include "agent/compile/compiled_policy.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace grantd::model {
 
 class Bucket {
  public:
   Bucket(double bits_per_second, double burst_bytes, BootNanoseconds now)
-      : bytes_per_ns_(bits_per_second / 8 / 1e9),
+      : fastest_(per_ns(bits_per_second)),
+        slowest_(fastest_),
+        rate_(fastest_),
         burst_(burst_bytes),
-        most_(burst_bytes),
-        least_(burst_bytes),
-        most_at_(now),
-        least_at_(now) {}
+        least_at_(now),
+        most_at_(now) {}
+
+  // Another limit from now on; what was used stays used. Nothing: no limit, and nobody pays.
+  void change(std::optional<double> bits_per_second, double burst_bytes) {
+    limited_ = bits_per_second.has_value();
+    if (!limited_ || (per_ns(*bits_per_second) == rate_ && burst_bytes == burst_)) return;
+    rate_ = per_ns(*bits_per_second);
+    burst_ = burst_bytes;
+    // Until somebody takes from it, time counts at the rate at which somebody last did.
+    fastest_ = std::max(fastest_, rate_);
+    slowest_ = std::min(slowest_, rate_);
+    passed_since_change_ = 0;
+  }
+  bool is_limited() const { return limited_; }
 
   // Bytes that passed, or were refused, between two moments. False: this bucket could not have said so.
   bool passed(double bytes, BootNanoseconds begin, BootNanoseconds end) {
     fill(begin, end);
-    const bool could = most_ + 1 >= bytes;
-    most_ -= bytes;
-    least_ = std::max(0.0, least_ - bytes);
+    const bool could = least_ + bytes <= burst_ + 1;
+    least_ += bytes;
+    most_ = std::min(most_ + bytes, std::max(burst_, most_));
+    passed_since_change_ += bytes;
+    if (passed_since_change_ > lent()) fastest_ = slowest_ = rate_;
     return could;
   }
   bool refused(double bytes, BootNanoseconds begin, BootNanoseconds end) {
     fill(begin, end);
-    return least_ - kBorrowed < bytes;
+    fastest_ = slowest_ = rate_;
+    return most_ + lent() + bytes > burst_ - 1;
   }
 
  private:
-  // What a CPU takes at a time, and what it may leave unused (decision 0005).
-  static constexpr double kBorrowed = 65536;
+  static double per_ns(double bits_per_second) { return bits_per_second / 8 / 1e9; }
+  // What all CPUs may have taken and not used (decision 5).
+  double lent() const { return burst_ / 16; }
 
   void fill(BootNanoseconds begin, BootNanoseconds end) {
-    most_ = std::min(burst_, most_ + bytes_per_ns_ * static_cast<double>(end - most_at_));
-    least_ = std::min(burst_, least_ + bytes_per_ns_ * static_cast<double>(begin - least_at_));
-    most_at_ = begin;
-    least_at_ = end;
+    least_ = std::max(0.0, least_ - fastest_ * static_cast<double>(end - least_at_));
+    most_ = std::max(0.0, most_ - slowest_ * static_cast<double>(begin - most_at_));
+    least_at_ = begin;
+    most_at_ = end;
   }
 
-  double bytes_per_ns_, burst_, most_, least_;
-  BootNanoseconds most_at_, least_at_;
+  double fastest_, slowest_, rate_, burst_;
+  double least_ = 0, most_ = 0, passed_since_change_ = 0;  // bytes
+  BootNanoseconds least_at_, most_at_;
+  bool limited_ = true;
 };
 
 }  // namespace grantd::model

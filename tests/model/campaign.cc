@@ -34,9 +34,18 @@ void work(const Campaign& campaign, unsigned worker, Totals& totals) {
   Duel duel;
   const auto compare = [&](const Trial& trial, const char* kind, std::uint64_t number) {
     totals.steps += trial.steps.size();
-    if (const auto found = play(duel, trial)) {
-      totals.disagreements++;
-      tell(duel, trial, *found, campaign, kind, number);
+    try {
+      if (const auto found = play(duel, trial)) {
+        totals.disagreements++;
+        tell(duel, trial, *found, campaign, kind, number);
+      }
+    } catch (const std::exception& error) {
+      // Neither a verdict nor none: whatever it is, it has to be repeated by somebody.
+      std::printf("seed %llu, %s %llu: %s\n%s\n", static_cast<unsigned long long>(campaign.seed), kind,
+                  static_cast<unsigned long long>(number), error.what(),
+                  row(duel, trial, "seed " + std::to_string(campaign.seed)).c_str());
+      std::fflush(stdout);
+      throw;
     }
     totals.counts = duel.counts();
   };
@@ -85,6 +94,11 @@ Totals run_campaign(const Campaign& campaign) {
     all.disagreements += each[worker].disagreements;
     all.counts.packets += each[worker].counts.packets;
     all.counts.passed += each[worker].counts.passed;
+    for (std::size_t direction = 0; direction < GRANTD_DIRECTIONS; direction++)
+      all.counts.refused_by_bucket[direction] += each[worker].counts.refused_by_bucket[direction];
+    all.counts.ended += each[worker].counts.ended;
+    all.counts.begun += each[worker].counts.begun;
+    all.counts.undecided += each[worker].counts.undecided;
     all.counts.refused_by_test_run += each[worker].counts.refused_by_test_run;
     for (std::size_t reason = 0; reason < all.counts.by_reason.size(); reason++)
       all.counts.by_reason[reason] += each[worker].counts.by_reason[reason];

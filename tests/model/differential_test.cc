@@ -32,12 +32,17 @@ TEST(Differential, Sequences) {
   const Totals totals = run_campaign(campaign);
   expect_agreement(totals);
   EXPECT_EQ(totals.sequences, 1000U);
+  EXPECT_GT(totals.counts.refused_by_bucket[GRANTD_EGRESS], 0U);
+  EXPECT_GT(totals.counts.refused_by_bucket[GRANTD_INGRESS], 0U);
+  EXPECT_GT(totals.counts.ended, 0U) << "no flow was live when time ended its Grant";
+  EXPECT_GT(totals.counts.begun, 0U) << "no Grant began by time alone";
+  EXPECT_LT(totals.counts.undecided, totals.sequences / 20);
   // A comparison that never gets far compares little: every reason that packets alone can have must have been met.
   for (unsigned reason = 0; reason < GRANTD_REASON_LIMIT; reason++) {
     const std::string label = reason_label(reason);
     const bool is_met_by_packets = !label.empty() && label != "fell_through" && label != "policy_missing" &&
                                    label != "table_missing" && label != "flow_table_full" &&
-                                   label != "fragment_table_full" && label != "party_port" && label != "rate_limit";
+                                   label != "fragment_table_full" && label != "party_port";
     if (is_met_by_packets) {
       EXPECT_GT(totals.counts.by_reason[reason], 0U) << label;
     }

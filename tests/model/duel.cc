@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <set>
 #include <stdexcept>
 
@@ -23,30 +24,30 @@ T must(Result<T> result) {
   return std::move(result).value();
 }
 
-// Bits of the mark that are none of the stamp's: they stay as they are.
-constexpr std::uint32_t kForeign = 0x00a5c000;
 bool passes(Reason reason) { return reason != GRANTD_REASON_FELL_THROUGH && reason < GRANTD_REASON_FIRST_DROP; }
 
-WallTime wall_at(BootNanoseconds boot) { return WallTime(std::chrono::nanoseconds(read_clock().wall_of(boot))); }
+bool is_limited(const World& world) {
+  return std::any_of(world.grants.begin(), world.grants.end(),
+                     [](const GrantSpec& grant) { return !grant.bandwidth.empty(); });
+}
 
 }  // namespace
 
 std::string Duel::suffix() const { return "-" + std::to_string(worlds_); }
 
 void Duel::begin(const World& world) {
-  bool limited = worlds_ == 0;
-  for (const GrantSpec& grant : world.grants) limited = limited || !grant.bandwidth.empty();
-  if (limited || limited_) worlds_++;
-  limited_ = limited;
+  if (worlds_ == 0 || limited_ || is_limited(world)) worlds_++;
+  limited_ = false;
   expected_.clear();
   buckets_.clear();
   aged_ = 0;
+  undecided_ = false;
   model_ = Model();
   apply(world);
   forget_everything();
   counted_before_.clear();
-  counted_before_[0] = counted(0);
-  for (const auto& [key, slot] : node_->slots()) counted_before_[slot] = counted(slot);
+  counted_before_[0] = node_->counters(0);
+  for (const auto& [key, slot] : node_->slots()) counted_before_[slot] = node_->counters(slot);
 }
 
 void Duel::forget_everything() {
@@ -68,17 +69,18 @@ Duel::Duel() {
   node_ = std::make_unique<WorldNode>();
 }
 
-void Duel::apply(const World& world) {
+std::optional<Disagreement> Duel::apply(const World& world) {
   world_ = world;
+  limited_ = limited_ || is_limited(world);
+  edges_.clear();
   node_->apply(read_world(world, suffix()));
-  look();
+  return look();
 }
 
-void Duel::look() {
+std::optional<Disagreement> Duel::look() {
   const DatapathMaps& maps = node_->node().maps();
   std::map<std::string, Published> published;
   std::map<std::uint32_t, std::uint32_t> endpoint_ids;
-  const BootNanoseconds now = boot_now();
   for (const Grant& grant : node_->desired().grants) {
     const std::uint32_t slot = node_->slots().at(grant.key());
     Published& each = published[grant.key()];
@@ -86,19 +88,29 @@ void Duel::look() {
     if (const auto policy = must(maps.policy.find(each.policy_id))) each.realm_epoch = policy->realm_epoch;
     each.flow_table = must(maps.flow.find(slot)).value_or(0);
     each.fragment_table = must(maps.frag.find(slot)).value_or(0);
-    for (const auto& [direction, rate] :
-         {std::pair(GRANTD_EGRESS, grant.egress_bps), std::pair(GRANTD_INGRESS, grant.ingress_bps)})
-      if (rate)
-        buckets_.try_emplace({grant.key(), direction}, static_cast<double>(*rate),
-                             static_cast<double>(*grant.egress_burst_bytes), now);
+    limit(grant.key(), GRANTD_EGRESS, grant.egress_bps, grant.egress_burst_bytes);
+    limit(grant.key(), GRANTD_INGRESS, grant.ingress_bps, grant.ingress_burst_bytes);
   }
   for (const auto& [ifindex, endpoint] : must(maps.endpoint.entries())) endpoint_ids[ifindex] = endpoint.endpoint_id;
+  const auto loser = model_.loser_with_its_number(node_->meaning(), node_->numbers());
   model_.apply(node_->meaning(), published, endpoint_ids, node_->numbers());
+  if (!loser) return {};
+  return Disagreement{"'" + *loser + "' has lost an address, and bears the number of before"};
+}
+
+// A bucket is there from a Grant's first limit on, and keeps what was used while there is none.
+void Duel::limit(const std::string& grant, unsigned direction, std::optional<std::uint64_t> bits_per_second,
+                 std::optional<std::uint64_t> burst_bytes) {
+  const auto burst = static_cast<double>(burst_bytes.value_or(0));
+  const auto found = buckets_.find({grant, direction});
+  if (found != buckets_.end())
+    found->second.change(bits_per_second, burst);
+  else if (bits_per_second)
+    buckets_.try_emplace({grant, direction}, static_cast<double>(*bits_per_second), burst, boot_now());
 }
 
 std::optional<Disagreement> Duel::at_uplink(const Opinion& opinion, const Judged& judged, std::uint32_t mark) {
   counts_.packets++;
-  last_reason_ = opinion.reason;
   if (!passes(opinion.reason)) {
     counts_.by_reason[opinion.reason]++;
     Expected& counted = expected_[{0, GRANTD_INGRESS, opinion.reason}];
@@ -115,33 +127,41 @@ std::optional<Disagreement> Duel::at_uplink(const Opinion& opinion, const Judged
 }
 
 std::optional<Disagreement> Duel::send(const Step& step) {
-  Arrival arrival{step.program,      node_->ifindex(step.interface),
-                  step.from_outside, step.mark ? "" : who_of(step.who, suffix()),
-                  step.frame,        step.gso_bytes,
-                  step.gso_segments};
-  if (node_->stamp(arrival.stamped) == 0) arrival.stamped = "";
-  const std::uint32_t mark = step.mark ? *step.mark : node_->stamp(arrival.stamped) | kForeign;
+  const Arrival arrival = arrival_of(step, *node_, suffix());
+  const std::uint32_t mark = mark_of(step, arrival, *node_);
+  keep_off_edges();
   const BootNanoseconds begin = boot_now();
-  const auto judged = node_->send(arrival, mark);
+  const auto judged = judged_ = node_->send(arrival, mark);
   const BootNanoseconds end = boot_now();
   if (!judged) {
     counts_.refused_by_test_run++;
     return {};
   }
-  Opinion opinion = model_.judge(arrival, end, wall_at(end));
+  if (is_at_edge(begin, end)) {
+    counts_.undecided++;
+    undecided_ = true;
+    return {};
+  }
+  Opinion& opinion = opinion_ = model_.judge(arrival, end, wall_at(end));
+  if (fault_) fault_(arrival, opinion);
   if (step.program == Program::FromUplink) return at_uplink(opinion, *judged, mark);
   const bool egress = step.program == Program::FromGuest;
   const unsigned direction = egress ? GRANTD_EGRESS : GRANTD_INGRESS;
   counts_.packets++;
   Disagreement found{"", opinion.reason, judged->reason};
   const auto bucket = buckets_.find({opinion.grant, direction});
-  if (opinion.charged && bucket != buckets_.end()) {
+  if (opinion.charged && bucket != buckets_.end() && bucket->second.is_limited()) {
     const auto bytes = static_cast<double>(opinion.bytes);
-    if (judged->passes && !bucket->second.passed(bytes, begin, end)) found.what = "more passes than the bucket holds";
+    if (judged->passes && !bucket->second.passed(bytes, begin, end)) {
+      found.what = "more passes than the bucket holds";
+      found.model = opinion.reason = GRANTD_REASON_RATE_LIMIT;
+      return found;
+    }
     if (!judged->passes && !bucket->second.refused(bytes, begin, end)) found.what = "the bucket refuses what it holds";
     if (!judged->passes) {
       opinion.reason = GRANTD_REASON_RATE_LIMIT;
       model_.not_sent();
+      counts_.refused_by_bucket[direction]++;
     }
     // Time went on between the dry run, which takes nothing, and the program.
     if (judged->reason != found.model && judged->reason != GRANTD_REASON_RATE_LIMIT) found.what = "reasons differ";
@@ -156,7 +176,7 @@ std::optional<Disagreement> Duel::send(const Step& step) {
   if (!found.what.empty()) return found;
   counts_.passed += judged->passes;
   counts_.by_reason[opinion.reason]++;
-  last_reason_ = opinion.reason;
+  note_edges(step, opinion.reason);
   Expected& counted =
       expected_[{opinion.grant.empty() ? 0 : node_->slots().at(opinion.grant), direction, opinion.reason}];
   counted.packets += opinion.packets;
@@ -164,18 +184,11 @@ std::optional<Disagreement> Duel::send(const Step& step) {
   return {};
 }
 
-// A Grant that governs nobody may have no table.
-std::vector<grantd_counter> Duel::counted(std::uint32_t slot) const {
-  auto all = must(node_->node().maps().counters(slot));
-  all.resize(GRANTD_COUNTERS);
-  return all;
-}
-
 std::optional<Disagreement> Duel::settle() {
   std::set<std::uint32_t> slots = {0};
   for (const auto& [key, slot] : node_->slots()) slots.insert(slot);
   for (const std::uint32_t slot : slots) {
-    const auto counters = counted(slot);
+    const auto counters = node_->counters(slot);
     for (unsigned direction = 0; direction < GRANTD_DIRECTIONS; direction++)
       for (unsigned reason = 0; reason < GRANTD_REASON_LIMIT; reason++) {
         const grantd_counter& now = counters.at(GRANTD_COUNTER_INDEX(direction, reason));
@@ -195,29 +208,20 @@ std::optional<Disagreement> Duel::settle() {
   return {};
 }
 
-// Only a test writes into what BPF writes: the time of what is remembered is set back.
 void Duel::age(BootNanoseconds by) {
   while (!model_.decided_at(boot_now(), by)) by += 11 * GRANTD_NS_PER_SECOND;
+  aged_by_ = 0;
   // Nothing is older than the machine's last start.
   if (aged_ + by >= boot_now()) return;
   aged_ += by;
+  aged_by_ = by;
   model_.age(by);
-  for (const auto& [key, slot] : node_->slots()) {
-    if (const auto flows = must(node_->node().maps().flow_table(slot)))
-      for (auto [flow_key, flow] : must(flows->entries())) {
-        flow.last_seen_ns -= by;
-        if (!flows->put(flow_key, flow)) throw std::runtime_error("a flow cannot be made older");
-      }
-    if (const auto fragments = must(node_->node().maps().fragment_table(slot)))
-      for (auto [fragment_key, fragment] : must(fragments->entries())) {
-        fragment.first_seen_ns -= by;
-        if (!fragments->put(fragment_key, fragment)) throw std::runtime_error("a fragment cannot be made older");
-      }
-  }
+  node_->age(by);
 }
 
 // As if the table had been full: one flow is gone, here and there.
 void Duel::forget(std::size_t pick) {
+  forgotten_.clear();
   for (auto& [key, tables] : model_.tables()) {
     if (tables.flows.empty() || !node_->slots().contains(key)) continue;
     auto chosen = tables.flows.begin();
@@ -231,8 +235,8 @@ void Duel::forget(std::size_t pick) {
     raw.peer_address = flow.peer.mapped();
     raw.local_port = static_cast<std::uint16_t>(flow.local_port);
     raw.peer_port = static_cast<std::uint16_t>(flow.peer_port);
-    if (!must(node_->node().maps().flow_table(node_->slots().at(key)))->erase(raw))
-      throw std::runtime_error("the model knows a flow that the datapath does not");
+    if (!node_->forget(raw)) throw std::runtime_error("the model knows a flow that the datapath does not");
+    forgotten_ = name_of_flow(raw);
     tables.flows.erase(chosen);
     return;
   }
@@ -241,8 +245,7 @@ void Duel::forget(std::size_t pick) {
 std::optional<Disagreement> Duel::play(const Step& step) {
   switch (step.kind) {
     case Step::Kind::Change:
-      apply(step.world);
-      return {};
+      return apply(step.world);
     case Step::Kind::Age:
       age(step.by_ns);
       return {};
@@ -251,7 +254,11 @@ std::optional<Disagreement> Duel::play(const Step& step) {
       return {};
     case Step::Kind::Restart:
       node_->restart();
-      look();
+      return look();
+    case Step::Kind::Near:
+      return bring_near(step.grant + suffix(), step.ends);
+    case Step::Kind::Wait:
+      wait();
       return {};
     default:
       return send(step);

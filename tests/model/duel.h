@@ -2,12 +2,13 @@
 #pragma once
 
 #include "tests/model/bucket.h"
-#include "tests/model/steps.h"
-#include "tests/model/world_node.h"
+#include "tests/model/found.h"
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace grantd::model {
@@ -22,6 +23,11 @@ struct Counts {
   std::uint64_t passed = 0;               // of these
   std::uint64_t refused_by_test_run = 0;  // frames that BPF_PROG_TEST_RUN does not take
   std::array<std::uint64_t, GRANTD_REASON_LIMIT> by_reason{};
+  std::array<std::uint64_t, GRANTD_DIRECTIONS> refused_by_bucket{};
+  // Packets that passed, and not again when time had ended their Grant; that were refused, and passed when it had
+  // begun.
+  std::uint64_t ended = 0, begun = 0;
+  std::uint64_t undecided = 0;  // trials that were given up, as a packet came at the very moment
 };
 
 class Duel {
@@ -38,8 +44,17 @@ class Duel {
   const World& world() const { return world_; }
   const Model& model() const { return model_; }
   std::string suffix() const;
-  // Of the packet last played; the sides agreed.
-  Reason last_reason() const { return last_reason_; }
+  WorldNode& node() { return *node_; }
+  // A packet came at the very moment at which a Grant ends or begins: the sides cannot be compared any more.
+  bool undecided() const { return undecided_; }
+  // Of the step last played: what the model says of a packet, what the datapath says of it (nothing: no frame that a
+  // test run takes), by how much things were aged, which flow was forgotten ("": none).
+  const Opinion& opinion() const { return opinion_; }
+  const std::optional<Judged>& judged() const { return judged_; }
+  BootNanoseconds aged_by() const { return aged_by_; }
+  const std::string& forgotten() const { return forgotten_; }
+  // A fault of the model's that a test wants to see found.
+  void plant(std::function<void(const Arrival&, Opinion&)> fault) { fault_ = std::move(fault); }
 
  private:
   struct Expected {
@@ -47,13 +62,20 @@ class Duel {
   };
   using CounterKey = std::tuple<std::uint32_t, unsigned, unsigned>;  // slot, direction, reason
 
-  void apply(const World& world);
-  void look();  // at what the agent has published
+  std::optional<Disagreement> apply(const World& world);
+  std::optional<Disagreement> look();  // at what the agent has published
+  void limit(const std::string& grant, unsigned direction, std::optional<std::uint64_t> bits_per_second,
+             std::optional<std::uint64_t> burst_bytes);
   std::optional<Disagreement> send(const Step& step);
   std::optional<Disagreement> at_uplink(const Opinion& opinion, const Judged& judged, std::uint32_t mark);
   void age(BootNanoseconds by);
   void forget(std::size_t pick);
-  std::vector<grantd_counter> counted(std::uint32_t slot) const;
+  std::optional<Disagreement> bring_near(const std::string& grant, bool ends);
+  void wait();
+  void keep_off_edges() const;
+  bool is_at_edge(BootNanoseconds begin, BootNanoseconds end) const;
+  void note_edges(const Step& step, Reason reason);
+
   std::unique_ptr<WorldNode> node_;
   Model model_;
   World world_;
@@ -61,10 +83,17 @@ class Duel {
   std::map<std::pair<std::string, unsigned>, Bucket> buckets_;
   std::map<CounterKey, Expected> expected_;
   std::map<std::uint32_t, std::vector<grantd_counter>> counted_before_;  // by slot
-  bool limited_ = false;                                                 // a Grant of this world has a bucket
+  bool limited_ = false;                                                 // a Grant has had a bucket since begin()
   Counts counts_;
-  Reason last_reason_ = GRANTD_REASON_FELL_THROUGH;
-  BootNanoseconds aged_ = 0;  // since begin()
+  Opinion opinion_;
+  std::optional<Judged> judged_;
+  std::string forgotten_;
+  std::function<void(const Arrival&, Opinion&)> fault_;
+  BootNanoseconds aged_ = 0, aged_by_ = 0;  // since begin(), and by the last step
+  std::vector<WallTime> edges_;             // when Grants end or begin, of those that are about to
+  using Frame = std::pair<std::string, Bytes>;
+  std::set<Frame> passed_before_edge_, held_before_edge_;
+  bool undecided_ = false;
 };
 
 }  // namespace grantd::model

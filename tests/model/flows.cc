@@ -86,7 +86,9 @@ Reason Model::flow(Case& one) {
                                one.packet.wire_protocol, one.packet.fragment_id};
     auto& fragments = one.tables(*this).fragments;
     const auto before = fragments.find(fragment);
-    undo_ = Undo{one.grant->key(), fragment, before == fragments.end() ? std::nullopt : std::optional(before->second)};
+    undo_ = Undo{one.grant->key(),
+                 std::pair(fragment, before == fragments.end() ? std::nullopt : std::optional(before->second)),
+                 {}};
     // What follows comes from the same sender, where that one is known.
     fragments[fragment] = {now.policy_id, one.packet.fragment_header_bytes, one.egress ? "" : one.from, one.boot};
     return reason;
@@ -107,6 +109,8 @@ Reason Model::flow(Case& one) {
   if (const auto why = judge_initiator(one, flow.by_guest, key, flow.peer))
     // What may not follow may still begin in its own right.
     return !of_initiator && may_begin(one.packet) ? with_fragment(begin(one, key)) : *why;
+  if (flow.policy_id == now.policy_id && flow.realm_epoch == now.realm_epoch)
+    undo_ = Undo{one.grant->key(), {}, std::pair(key, flow)};
   flow.policy_id = now.policy_id;
   flow.realm_epoch = now.realm_epoch;
   flow.seen = one.boot;
@@ -188,11 +192,14 @@ Reason Model::icmp_error(Case& one) {
 
 void Model::not_sent() {
   if (!undo_) return;
+  if (undo_->flow) tables_[undo_->grant].flows[undo_->flow->first] = undo_->flow->second;
+  if (!undo_->fragment) return;
+  const auto& [key, before] = *undo_->fragment;
   auto& fragments = tables_[undo_->grant].fragments;
-  if (undo_->before)
-    fragments[undo_->key] = *undo_->before;
+  if (before)
+    fragments[key] = *before;
   else
-    fragments.erase(undo_->key);
+    fragments.erase(key);
 }
 
 void Model::age(BootNanoseconds by) {

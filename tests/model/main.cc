@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <optional>
 
 namespace grantd::model {
 namespace {
@@ -26,6 +27,11 @@ json counts_json(const Totals& totals) {
           {"steps", totals.steps},
           {"disagreements", totals.disagreements},
           {"not_taken_by_test_run", totals.counts.refused_by_test_run},
+          {"refused_by_bucket_egress", totals.counts.refused_by_bucket[GRANTD_EGRESS]},
+          {"refused_by_bucket_ingress", totals.counts.refused_by_bucket[GRANTD_INGRESS]},
+          {"ended", totals.counts.ended},
+          {"begun", totals.counts.begun},
+          {"undecided", totals.counts.undecided},
           {"by_reason", reasons}};
 }
 
@@ -43,6 +49,7 @@ struct Options {
   std::uint64_t seed = 1, packets = 0, sequences = 0;
   unsigned jobs = 4;
   std::string resume, datapath;
+  std::optional<std::uint64_t> world, sequence;  // this one alone
 };
 
 // In pieces; after each the counts so far are written, from which a later run goes on.
@@ -85,6 +92,19 @@ int long_run(const Options& options) {
   return done["counts"].value("disagreements", std::uint64_t{0}) == 0 ? 0 : 1;
 }
 
+int replay(const Options& options) {
+  Campaign campaign;
+  campaign.seed = options.seed;
+  campaign.jobs = 1;
+  campaign.worlds = options.world.has_value();
+  campaign.first_world = options.world.value_or(0);
+  campaign.sequences = options.sequence.has_value();
+  campaign.first_sequence = options.sequence.value_or(0);
+  const Totals totals = run_campaign(campaign);
+  std::printf("%s\n", counts_json(totals).dump(1).c_str());
+  return totals.crashed || totals.disagreements ? 1 : 0;
+}
+
 }  // namespace
 }  // namespace grantd::model
 
@@ -95,10 +115,13 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.seed, "of all that is made up; the same seed repeats a run");
   app.add_option("--packets", options.packets, "how many, in worlds of 2,000");
   app.add_option("--sequences", options.sequences, "how many, of 10 to 50 steps");
+  app.add_option("--world", options.world, "this world again, by the number that its disagreement was printed with");
+  app.add_option("--sequence", options.sequence, "this sequence again");
   app.add_option("--jobs", options.jobs, "processes")->check(CLI::Range(1U, 64U));
   app.add_option("--resume", options.resume, "FILE that counts are kept in, and gone on from");
   app.add_option("--datapath", options.datapath, "what the counts are of; kept with them");
   CLI11_PARSE(app, argc, argv);
+  if (options.world || options.sequence) return grantd::model::replay(options);
   if (options.packets == 0 && options.sequences == 0) return RUN_ALL_TESTS();
   return grantd::model::long_run(options);
 }

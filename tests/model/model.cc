@@ -59,6 +59,30 @@ void Model::apply(const Meaning& meaning, const std::map<std::string, Published>
   published_ = published;
 }
 
+std::optional<Who> Model::loser_with_its_number(const Meaning& meaning,
+                                                const std::map<Who, std::uint32_t>& numbers) const {
+  const auto same_number = [&](const Who& who) {
+    const auto before = numbers_.find(who), now = numbers.find(who);
+    return before != numbers_.end() && now != numbers.end() && before->second == now->second;
+  };
+  std::vector<IpAddress> places;
+  for (const Meaning* each : {&meaning_, &meaning}) {
+    for (const Realm& realm : each->desired().realms)
+      for (const RealmAddress& address : realm.addresses) places.push_back(address.prefix.address);
+    for (const Workload& guest : each->desired().workloads)
+      places.insert(places.end(), guest.addresses.begin(), guest.addresses.end());
+  }
+  for (const IpAddress& place : places) {
+    for (const InterfaceFact& interface : meaning_.node().interfaces) {
+      const Who who = meaning_.sender(place, interface.ifindex);
+      if (!who.empty() && meaning.sender(place, interface.ifindex) != who && same_number(who)) return who;
+    }
+    const Who owner = meaning_.owner(place);
+    if (meaning_.grant(owner) && meaning.owner(place) != owner && same_number(owner)) return owner;
+  }
+  return {};
+}
+
 void Model::forget(const Who& who) {
   const Who another = who + ", as it was";
   for (auto& [grant, tables] : tables_) {

@@ -86,10 +86,12 @@ class Model {
   // Whoever has another number than before is another, as far as what is remembered goes.
   void apply(const Meaning& meaning, const std::map<std::string, Published>& published,
              const std::map<std::uint32_t, std::uint32_t>& endpoint_ids, const std::map<Who, std::uint32_t>& numbers);
+  // Who has lost an address since, and has the same number in `numbers`: flows of before cannot be told by it.
+  std::optional<Who> loser_with_its_number(const Meaning& meaning, const std::map<Who, std::uint32_t>& numbers) const;
   Opinion judge(const Arrival& arrival, BootNanoseconds boot, WallTime wall);
 
-  // The packet last judged was not sent after all: its bucket was empty. A flow that it began stays, a first fragment
-  // is not remembered.
+  // The packet last judged was not sent after all: its bucket was empty. A flow that it began, or that was judged again
+  // for it, stays; one that it only follows is as before. A first fragment is not remembered.
   void not_sent();
 
   // As if this long had passed for everything that is remembered.
@@ -128,8 +130,8 @@ class Model {
   std::map<std::string, Tables> tables_;
   struct Undo {
     std::string grant;
-    FragmentKey key;
-    std::optional<Fragment> before;
+    std::optional<std::pair<FragmentKey, std::optional<Fragment>>> fragment;
+    std::optional<std::pair<FlowKey, Flow>> flow;
   };
   std::optional<Undo> undo_;
 };

@@ -32,6 +32,17 @@ Talk Generator::talk() {
   return made;
 }
 
+Talk Generator::likely_talk() {
+  Talk made = talk();
+  const GuestSpec& of = guest(made.guest);
+  made.local = random_.of(of.addresses);
+  made.peer = is_six(made.local) ? "2600::7" : "8.8.8.8";
+  for (const GrantSpec& grant : world_.grants)
+    if (grant.name == of.grant) made.who = "realm:" + grant.grantee;
+  made.local_node = false;
+  return made;
+}
+
 Bytes Generator::tcp(std::uint16_t from, std::uint16_t to) {
   static constexpr std::uint8_t usual[] = {2, 2, 2, 18, 18, 16, 16, 24, 17, 4, 20};
   const std::uint8_t flags = random_.percent(82) ? random_.of(usual) : static_cast<std::uint8_t>(random_.byte());
@@ -201,6 +212,13 @@ Step Generator::bare(const Talk& talk, bool egress) {
   return step;
 }
 
+// The frame between a guest and its gateway.
+Bytes Generator::between(const Talk& talk, bool egress, const Bytes& packet) {
+  const std::string own = guest_mac(talk.guest);
+  return prog::ethernet(egress ? prog::kFarMac : own, egress ? own : prog::kFarMac,
+                        is_six(talk.local) ? 0x86dd : 0x0800, packet);
+}
+
 Step Generator::opening(const Talk& talk, bool egress) {
   Step step = bare(talk, egress);
   const bool six = is_six(talk.local);
@@ -239,9 +257,37 @@ Step Generator::piece(const Talk& talk, bool egress) {
                 prog::ipv6_fragment(next, static_cast<std::uint16_t>(offset << 3 | (more ? 1 : 0)), id) + payload)
           : prog::ipv4({source, destination, next, id, static_cast<std::uint16_t>(offset | (more ? 0x2000 : 0)), {}},
                        payload);
-  step.frame = prog::ethernet(egress ? prog::kFarMac : guest_mac(talk.guest),
-                              egress ? guest_mac(talk.guest) : prog::kFarMac, six ? 0x86dd : 0x0800, packet);
+  step.frame = between(talk, egress, packet);
   if (!egress && random_.percent(10)) step.who = "";
+  return step;
+}
+
+Step Generator::heavy(const Talk& talk, bool egress) {
+  if (random_.percent(15)) return piece(talk, egress);
+  Step step = bare(talk, egress);
+  const bool six = is_six(talk.local), first = random_.percent(25);
+  const std::string &source = egress ? talk.local : talk.peer, &destination = egress ? talk.peer : talk.local;
+  const std::uint16_t from = egress ? talk.local_port : talk.peer_port, to = egress ? talk.peer_port : talk.local_port;
+  const auto size = random_.of<std::size_t>({16, 1400, 3000, 3000});
+  Bytes payload;
+  if (talk.protocol == kTcp)
+    payload = prog::tcp(from, to,
+                        random_.of<std::uint8_t>({prog::kSyn, prog::kAck, prog::kAck, prog::kAck | prog::kFin}), size);
+  if (talk.protocol == kUdp) payload = prog::udp(from, to, size);
+  if (talk.protocol == kSctp) payload = prog::sctp(from, to, random_.percent(50) ? 1 : 0) + zeros(size);
+  if (talk.protocol == kIcmp)
+    payload = prog::icmp(six ? random_.of<std::uint8_t>({128, 129}) : random_.of<std::uint8_t>({8, 0}), 0,
+                         talk.local_port, zeros(size));
+  if (first) payload.resize((payload.size() + 7) / 8 * 8);
+  // Each segment has headers of its own: many small ones weigh far more than the frame.
+  if (!first && random_.percent(60)) step.gso_bytes = static_cast<std::uint32_t>(1 + (size >> (2 + random_.below(9))));
+  const auto id = static_cast<std::uint16_t>(7 + random_.below(2));
+  const std::uint8_t next = wire_protocol(talk.protocol, six);
+  const Bytes packet =
+      six ? prog::ipv6({source, destination, static_cast<std::uint8_t>(first ? 44 : next), 64},
+                       (first ? prog::ipv6_fragment(next, 1, id) : Bytes{}) + payload)
+          : prog::ipv4({source, destination, next, id, static_cast<std::uint16_t>(first ? 0x2000 : 0)}, payload);
+  step.frame = between(talk, egress, packet);
   return step;
 }
 
@@ -252,11 +298,9 @@ Step Generator::complaint(const Talk& talk, bool egress) {
   const Bytes error = prog::icmp(six ? random_.of(sixes) : random_.of(four), 0, 0, quoted(talk, egress));
   // From any router on the way; from the guest to the peer alone.
   const std::string peer = random_.percent(egress ? 10 : 70) ? address(six) : talk.peer;
-  step.frame =
-      prog::ethernet(egress ? prog::kFarMac : guest_mac(talk.guest), egress ? guest_mac(talk.guest) : prog::kFarMac,
-                     six ? 0x86dd : 0x0800,
-                     six ? prog::ipv6({egress ? talk.local : peer, egress ? peer : talk.local, 58, 64}, error)
-                         : prog::ipv4({egress ? talk.local : peer, egress ? peer : talk.local, 1, 3, 0, {}}, error));
+  step.frame = between(talk, egress,
+                       six ? prog::ipv6({egress ? talk.local : peer, egress ? peer : talk.local, 58, 64}, error)
+                           : prog::ipv4({egress ? talk.local : peer, egress ? peer : talk.local, 1, 3, 0, {}}, error));
   return step;
 }
 

@@ -25,6 +25,10 @@ class Random {
   const T& of(const std::vector<T>& all) {
     return all[below(all.size())];
   }
+  template <typename T>
+  T& of(std::vector<T>& all) {
+    return all[below(all.size())];
+  }
   template <typename T, std::size_t N>
   const T& of(const T (&all)[N]) {
     return all[below(N)];

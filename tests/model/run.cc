@@ -15,50 +15,69 @@ Step change(Random& random, World& world) {
   return step;
 }
 
-std::string hex(const Bytes& bytes) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  for (const std::uint8_t byte : bytes) text += {digits[byte >> 4], digits[byte & 15]};
-  return text;
-}
-
-const char* reason_name(Reason reason) {
-  switch (reason) {
-#define GRANTD_MODEL_NAME(number, name, label, verdict, sentence) \
-  case GRANTD_REASON_##name:                                      \
-    return #name;
-    GRANTD_REASONS(GRANTD_MODEL_NAME)
-#undef GRANTD_MODEL_NAME
+// Frames before a Grant ends or begins, shortly before, and after.
+void cross_an_edge(Random& random, const World& world, Generator& generator, const std::vector<Talk>& talks,
+                   std::vector<Step>& steps) {
+  std::vector<Step> frames;
+  for (const Talk& talk : talks)
+    for (const bool egress : {true, false}) frames.push_back(generator.opening(talk, egress));
+  Step near, wait;
+  near.kind = Step::Kind::Near;
+  for (const GuestSpec& guest : world.guests)
+    if (guest.name == talks.front().guest) near.grant = guest.grant;
+  near.ends = random.percent(50);
+  wait.kind = Step::Kind::Wait;
+  for (const Step& between : {near, wait}) {
+    steps.insert(steps.end(), frames.begin(), frames.end());
+    steps.push_back(between);
   }
-  return "";
+  steps.insert(steps.end(), frames.begin(), frames.end());
 }
 
 }  // namespace
 
 Trial packets_trial(std::uint64_t seed, std::size_t packets) {
   Random random(seed);
-  Trial trial{random_world(random), {}};
+  const bool narrow = random.percent(15);
+  const unsigned heavy = narrow ? 20 : 2;
+  Trial trial{narrow ? random_narrow_world(random) : random_world(random), {}};
   Generator generator(random, trial.world);
-  for (std::size_t count = 0; count < packets; count++) trial.steps.push_back(generator.any());
+  for (std::size_t count = 0; count < packets; count++)
+    trial.steps.push_back(
+        random.percent(heavy)
+            ? generator.heavy(random.percent(70) ? generator.likely_talk() : generator.talk(), random.percent(50))
+            : generator.any());
   return trial;
 }
 
 Trial sequence_trial(std::uint64_t seed) {
   Random random(seed);
-  Trial trial{random_world(random), {}};
+  const bool narrow = random.percent(8);
+  Trial trial{narrow ? random_narrow_world(random) : random_world(random), {}};
   World world = trial.world;
   Generator generator(random, trial.world);
   std::vector<Talk> talks;
-  for (std::size_t count = 1 + random.below(3); count > 0; count--) talks.push_back(generator.talk());
-  const std::size_t length = 10 + random.below(40);
+  for (std::size_t count = 1 + random.below(3); count > 0; count--)
+    talks.push_back(narrow && random.percent(80) ? generator.likely_talk() : generator.talk());
+  // A bucket takes many packets to get empty.
+  const std::size_t length = narrow ? 60 + random.below(60) : 10 + random.below(40);
   while (trial.steps.size() < length) {
     const std::size_t chance = random.below(1000);
     Step step;
-    if (chance < 60) {
+    if (narrow && random.percent(60)) {
+      step = generator.heavy(random.of(talks), random.percent(70));
+    } else if (narrow && chance < 15) {
+      change_limit(random, random.of(world.grants));
+      step.kind = Step::Kind::Change;
+      step.world = world;
+    } else if (chance < 60) {
       step = change(random, world);
     } else if (chance < 64 && trial.steps.size() > 2) {
       step.kind = Step::Kind::Change;  // back to how it was
       step.world = world = trial.world;
+    } else if (chance < 67 && !narrow) {
+      cross_an_edge(random, world, generator, talks, trial.steps);
+      continue;
     } else if (chance < 100) {
       step.kind = Step::Kind::Age;
       step.by_ns = random.of<std::uint64_t>({7, 25, 40, 100, 130, 200, 3700, 90000}) * kSecond;
@@ -85,8 +104,10 @@ Trial sequence_trial(std::uint64_t seed) {
 
 std::optional<Found> play(Duel& duel, const Trial& trial) {
   duel.begin(trial.world);
-  for (std::size_t at = 0; at < trial.steps.size(); at++)
+  for (std::size_t at = 0; at < trial.steps.size(); at++) {
     if (auto found = duel.play(trial.steps[at])) return Found{*found, at};
+    if (duel.undecided()) return {};
+  }
   if (auto found = duel.settle()) return Found{*found, trial.steps.size()};
   return {};
 }
@@ -142,28 +163,57 @@ Trial shrink(Duel& duel, Trial trial, const Disagreement& disagreement) {
   return trial;
 }
 
-std::string row(Duel& duel, const Trial& trial, const std::string& name) {
-  std::string text = "    {\"" + name + "\",\n     R\"(" + manifests(trial.world) + ")\",\n     {";
-  static constexpr const char* programs[] = {"FromGuest", "ToGuest", "FromUplink"};
-  duel.begin(trial.world);
-  for (const Step& step : trial.steps) {
-    const auto found = duel.play(step);
-    if (step.kind == Step::Kind::Change) {
-      text += "\n      {R\"(" + manifests(step.world) + ")\"},";
-      continue;
+FoundCase found_case(Duel& duel, const Trial& trial, const std::string& name) {
+  FoundCase made{name, manifests(trial.world), {}, ""};
+  std::vector<std::pair<std::size_t, Counted>> counted;
+  const auto tell = [&](const Disagreement& found) {
+    made.note = "the datapath says " + std::string(reason_label(found.kernel)) + ": " + found.what;
+  };
+  try {
+    duel.begin(trial.world);
+    for (const Step& step : trial.steps) {
+      const auto found = duel.play(step);
+      const Opinion& opinion = duel.opinion();
+      switch (step.kind) {
+        case Step::Kind::Change:
+          made.steps.emplace_back(manifests(step.world));
+          break;
+        case Step::Kind::Age:
+          if (duel.aged_by()) made.steps.push_back(aged(duel.aged_by()));
+          break;
+        case Step::Kind::Forget:
+          if (!duel.forgotten().empty()) made.steps.push_back(forgotten(duel.forgotten()));
+          break;
+        case Step::Kind::Send:
+          if (!duel.judged()) break;
+          made.steps.emplace_back(step);
+          made.steps.back().reason = opinion.reason;
+          if (reason_passes(opinion.reason) &&
+              (step.program == Program::FromUplink || (found && step.program == Program::FromGuest)))
+            made.steps.back().stamp = symbol_of(opinion.stamp, duel.suffix());
+          if (step.program != Program::FromUplink || !reason_passes(opinion.reason))
+            counted.emplace_back(made.steps.size() - 1, Counted{opinion.packets, opinion.bytes});
+          break;
+        default:
+          made.steps.emplace_back(step);
+      }
+      if (found) {
+        tell(*found);
+        return made;
+      }
     }
-    if (step.kind != Step::Kind::Send) {
-      text += "\n      // " + std::string(step.kind == Step::Kind::Age      ? "age " + std::to_string(step.by_ns)
-                                          : step.kind == Step::Kind::Forget ? "forget " + std::to_string(step.pick)
-                                                                            : "restart");
-      continue;
+    if (const auto found = duel.undecided() ? std::nullopt : duel.settle()) {
+      tell(*found);
+      for (const auto& [at, must_be] : counted) made.steps[at].counted = must_be;
     }
-    text += "\n      {Program::" + std::string(programs[static_cast<int>(step.program)]) + ", \"" + step.interface +
-            "\", " + (step.from_outside ? "true" : "false") + ", \"" + step.who + "\", \"" + hex(step.frame) +
-            "\", GRANTD_REASON_" + reason_name(found ? found->model : duel.last_reason()) + "},";
-    if (found) text += "  // the datapath says " + std::string(reason_label(found->kernel)) + ": " + found->what;
+  } catch (const std::exception& error) {
+    made.note = "what comes next ends with: " + std::string(error.what());
   }
-  return text + "}},\n";
+  return made;
+}
+
+std::string row(Duel& duel, const Trial& trial, const std::string& name) {
+  return text_of(found_case(duel, trial, name));
 }
 
 }  // namespace grantd::model

@@ -24,7 +24,8 @@ std::optional<Found> play(Duel& duel, const Trial& trial);
 // The same disagreement with as little as can be.
 Trial shrink(Duel& duel, Trial trial, const Disagreement& disagreement);
 
-// A row for the table in tests/prog/found_test.cc.
+// A row for the table in tests/prog/found_test.cc: as far as the sides agree, and the step where they do not.
+FoundCase found_case(Duel& duel, const Trial& trial, const std::string& name);
 std::string row(Duel& duel, const Trial& trial, const std::string& name);
 
 }  // namespace grantd::model

@@ -10,7 +10,7 @@
 namespace grantd::model {
 
 struct Step {
-  enum class Kind { Send, Change, Age, Forget, Restart };
+  enum class Kind { Send, Change, Age, Forget, Restart, Near, Wait };
   Kind kind = Kind::Send;
 
   // Send: a frame at a program.
@@ -25,6 +25,9 @@ struct Step {
   World world;              // Change: these manifests from now on
   std::uint64_t by_ns = 0;  // Age: as if this long had passed
   std::size_t pick = 0;     // Forget: this one of the flows
+  // Near: this Grant is about to end, or to begin; Wait: until it has.
+  std::string grant;
+  bool ends = false;
 };
 
 // Two ends that speak.
@@ -41,6 +44,8 @@ class Generator {
  public:
   Generator(Random& random, const World& world);
   Talk talk();
+  // One that most worlds allow.
+  Talk likely_talk();
   // A packet of this talk, in this direction, well made or spoiled.
   Step packet(const Talk& talk, bool egress);
   // A packet that may begin this talk, well made.
@@ -49,6 +54,8 @@ class Generator {
   Step piece(const Talk& talk, bool egress);
   // An ICMP error about this talk.
   Step complaint(const Talk& talk, bool egress);
+  // A packet of this talk, well made, that weighs up to half a bucket on the wire; now and then a piece of a datagram.
+  Step heavy(const Talk& talk, bool egress);
   // Any packet at any hook.
   Step any();
 
@@ -60,6 +67,7 @@ class Generator {
   Bytes ip(const Talk& talk, bool egress, Bytes payload);
   Bytes chain(std::uint8_t& first, Bytes payload);
   Step bare(const Talk& talk, bool egress);
+  static Bytes between(const Talk& talk, bool egress, const Bytes& packet);
   Bytes frame(bool egress, const std::string& guest, std::uint16_t type, const Bytes& payload);
   Step neighbour();
   Step arp();

@@ -109,7 +109,7 @@ std::string manifests(const World& world) {
     if (!grant.bandwidth.empty())
       text += ", hard: {keystone.io/egress-bandwidth: " + quoted(grant.bandwidth) +
               ", keystone.io/ingress-bandwidth: " + quoted(grant.bandwidth) +
-              "}, bandwidth: {egressBurst: \"128Ki\", ingressBurst: \"128Ki\"}";
+              "}, bandwidth: {egressBurst: " + quoted(grant.burst) + ", ingressBurst: " + quoted(grant.burst) + "}";
     text += std::string(", networkPolicy: {egressAllowed: ") + (grant.egress_allowed ? "true" : "false") +
             ", allowedDestinations: " + list(grant.destinations);
     if (!grant.from.empty()) text += ", ingress: {from: " + list(grant.from) + "}";
@@ -134,6 +134,12 @@ DesiredState read_manifests_text(const std::string& text, const std::string& suf
 
 DesiredState read_world(const World& world, const std::string& suffix) {
   return read_manifests_text(manifests(world), suffix);
+}
+
+DesiredState with_edge(DesiredState desired, const std::string& grant, bool ends, WallTime when) {
+  for (Grant& each : desired.grants)
+    if (each.name == grant) (ends ? each.valid_until : each.valid_from) = when;
+  return desired;
 }
 
 std::string random_destination(Random& random, const World& world) {
@@ -181,7 +187,7 @@ World random_world(Random& random) {
     }
     grant.from = parties(random);
     grant.time = some_time(random);
-    if (random.percent(10)) grant.bandwidth = random.of({"64k", "1M", "10G"});
+    if (random.percent(10)) change_limit(random, grant);
     world.grants.push_back(grant);
   }
   for (std::size_t at = 0; at < std::size(kGuests); at++) {
@@ -195,10 +201,27 @@ World random_world(Random& random) {
   return world;
 }
 
+World random_narrow_world(Random& random) {
+  World world = random_world(random);
+  for (GrantSpec& grant : world.grants) {
+    grant.egress_allowed = true;
+    grant.destinations.insert(grant.destinations.end(), {"0.0.0.0/0", "::/0"});
+    grant.time = Time::Now;
+    grant.bandwidth = random.of({"8k", "8k", "64k"});
+  }
+  return world;
+}
+
+// The smallest burst that the readers admit is 128Ki.
+void change_limit(Random& random, GrantSpec& grant) {
+  grant.bandwidth = random.of({"", "8k", "64k", "1M", "10G"});
+  grant.burst = random.of({"128Ki", "128Ki", "131073", "200Ki"});
+}
+
 void change_world(Random& random, World& world) {
   GrantSpec& grant = world.grants[random.below(world.grants.size())];
   RealmSpec& realm = world.realms[random.below(world.realms.size())];
-  switch (random.below(9)) {
+  switch (random.below(10)) {
     case 0:
     case 1:
       grant.destinations.push_back(random_destination(random, world));
@@ -222,6 +245,9 @@ void change_world(Random& random, World& world) {
       break;
     case 7:
       grant.egress_allowed = !grant.egress_allowed;
+      break;
+    case 8:
+      change_limit(random, grant);
       break;
     default:
       world.guests[random.below(world.guests.size())].grant = random.of({"g0", "g1", "g2", "none"});

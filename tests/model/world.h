@@ -25,6 +25,7 @@ struct GrantSpec {
   std::vector<std::string> from;  // empty: the default
   Time time = Time::Now;
   std::string bandwidth;  // both ways; "": unlimited
+  std::string burst = "128Ki";
 };
 
 struct GuestSpec {
@@ -59,8 +60,14 @@ DesiredState read_world(const World& world, const std::string& suffix);
 DesiredState read_manifests_text(const std::string& text, const std::string& suffix);
 
 World random_world(Random& random);
+// Every Grant opens nearly everything, and has a limit that few packets reach.
+World random_narrow_world(Random& random);
 // One change that an administrator may make: a destination, a party, a realm's address, the time, a guest's Grant.
 void change_world(Random& random, World& world);
+void change_limit(Random& random, GrantSpec& grant);
+
+// The Grant of this name ends, or begins, then.
+DesiredState with_edge(DesiredState desired, const std::string& grant, bool ends, WallTime when);
 
 std::string random_destination(Random& random, const World& world);
 

@@ -1,5 +1,6 @@
 #include "tests/model/world_node.h"
 
+#include "agent/snapshot/read_snapshot.h"
 #include "agent/snapshot/snapshot.h"
 #include "maps/fixed_text.h"
 #include "tests/model/world.h"
@@ -60,6 +61,8 @@ DesiredState guests_only() {
 
 }  // namespace
 
+WallTime wall_at(BootNanoseconds boot) { return WallTime(std::chrono::nanoseconds(read_clock().wall_of(boot))); }
+
 WorldNode::WorldNode() {
   node_ = std::make_unique<PrivateNode>(guests_only(), small(), std::vector<std::string>{"over0"});
   NodeFacts& facts = node_->facts();
@@ -102,6 +105,56 @@ Who who_of(const std::string& symbol, const std::string& suffix) {
   if (symbol.rfind("realm:", 0) == 0) return symbol.substr(6);
   if (symbol.rfind("grant:", 0) == 0) return "ns/" + symbol.substr(6) + suffix;
   return symbol;
+}
+
+std::string symbol_of(const Who& who, const std::string& suffix) {
+  const std::size_t slash = who.find('/');
+  if (who.empty() || who == kLocalNode) return who;
+  if (slash == std::string::npos) return "realm:" + who;
+  return "grant:" + who.substr(slash + 1, who.size() - slash - 1 - suffix.size());
+}
+
+void WorldNode::age(BootNanoseconds by) {
+  for (const auto& [key, slot] : slots_) {
+    if (const auto flows = must(node_->maps().flow_table(slot)))
+      for (auto [flow_key, flow] : must(flows->entries())) {
+        flow.last_seen_ns -= by;
+        if (!flows->put(flow_key, flow)) throw std::runtime_error("a flow cannot be made older");
+      }
+    if (const auto fragments = must(node_->maps().fragment_table(slot)))
+      for (auto [fragment_key, fragment] : must(fragments->entries())) {
+        fragment.first_seen_ns -= by;
+        if (!fragments->put(fragment_key, fragment)) throw std::runtime_error("a fragment cannot be made older");
+      }
+  }
+}
+
+bool WorldNode::forget(const grantd_flow_key& key) {
+  bool gone = false;
+  for (const auto& [grant, slot] : slots_) {
+    const auto flows = must(node_->maps().flow_table(slot));
+    if (!flows) continue;
+    for (grantd_flow_key each : must(flows->keys())) {
+      const std::uint32_t endpoint_id = each.endpoint_id;
+      if (key.endpoint_id == 0) each.endpoint_id = 0;
+      if (std::memcmp(&each, &key, sizeof(key)) != 0) continue;
+      each.endpoint_id = endpoint_id;
+      gone = static_cast<bool>(flows->erase(each)) || gone;
+    }
+  }
+  return gone;
+}
+
+std::vector<grantd_counter> WorldNode::counters(std::uint32_t slot) const {
+  auto all = must(node_->maps().counters(slot));
+  all.resize(GRANTD_COUNTERS);
+  return all;
+}
+
+Who WorldNode::named(std::uint32_t mark) const {
+  for (const auto& [who, identity] : identities_)
+    if (stamp(who) == (mark & stamps_.mask)) return who;
+  return "";
 }
 
 std::uint32_t WorldNode::stamp(const Who& who) const {

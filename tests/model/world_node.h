@@ -7,10 +7,12 @@
 #include "tests/kernel/private_node.h"
 #include "tests/model/model.h"
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace grantd::model {
 
@@ -20,12 +22,24 @@ struct Judged {
   std::uint32_t mark = 0;                      // afterwards
 };
 
+// So far from the moment at which a Grant ends or begins both sides stand on the same side of it.
+inline constexpr std::chrono::milliseconds kOffEdge{1};
+
+WallTime wall_at(BootNanoseconds boot);
+
 class WorldNode {
  public:
   WorldNode();
   // Throws where a Grant is refused.
   void apply(const DesiredState& desired);
   void restart();  // as an agent that starts again on the same pins
+
+  // Only a test writes into what BPF writes: the time of what is remembered is set back.
+  void age(BootNanoseconds by);
+  // As if the table had been full: the flow of this key is gone; endpoint_id 0: of any endpoint. False: there was none.
+  bool forget(const grantd_flow_key& key);
+  // A Grant that governs nobody may have no table.
+  std::vector<grantd_counter> counters(std::uint32_t slot) const;
 
   // Nothing: BPF_PROG_TEST_RUN takes no such frame. The dry run says why, the program itself judges and remembers.
   std::optional<Judged> send(const Arrival& arrival, std::uint32_t mark);
@@ -38,6 +52,7 @@ class WorldNode {
   const std::map<Who, std::uint32_t>& numbers() const { return identities_; }
   // The mark's bits that say this; 0 for nobody.
   std::uint32_t stamp(const Who& who) const;
+  Who named(std::uint32_t mark) const;
   std::uint32_t stamp_mask() const { return stamps_.mask; }
 
  private:
@@ -51,5 +66,6 @@ class WorldNode {
 
 // "realm:NAME", "grant:NAME" or "" as Who, in a world whose Grants' names end so.
 Who who_of(const std::string& symbol, const std::string& suffix);
+std::string symbol_of(const Who& who, const std::string& suffix);
 
 }  // namespace grantd::model

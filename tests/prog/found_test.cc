@@ -1,41 +1,11 @@
 // Cases on which the datapath and the reference model (tests/model) once disagreed, each as small as it could be made.
 // A run of tests/model prints a disagreement as a row for this table.
-#include "tests/model/world_node.h"
-
-#include "agent/snapshot/snapshot.h"
-#include "tests/model/world.h"
+#include "tests/model/found.h"
 
 #include <gtest/gtest.h>
 
-#include <ostream>
-
 namespace grantd::model {
 namespace {
-
-struct FoundStep {
-  FoundStep(Program at, std::string on, bool outside, std::string from, std::string bytes, Reason must_be)
-      : program(at),
-        interface(std::move(on)),
-        from_outside(outside),
-        who(std::move(from)),
-        frame(std::move(bytes)),
-        reason(must_be) {}
-  explicit(false) FoundStep(std::string text) : manifests(std::move(text)) {}
-
-  Program program = Program::FromGuest;
-  std::string interface;
-  bool from_outside = false;
-  std::string who;    // "", "realm:NAME", "grant:NAME": what the mark says
-  std::string frame;  // hexadecimal
-  Reason reason = GRANTD_REASON_FELL_THROUGH;
-  std::string manifests;  // instead of a frame: these from now on
-};
-
-struct FoundCase {
-  const char* name;
-  const char* manifests;
-  std::vector<FoundStep> steps;
-};
 
 // Alice's node, Bob's Grant to everything, and his guests a and b.
 constexpr const char* kOpen =
@@ -119,43 +89,11 @@ const FoundCase kFound[] = {
      }},
 };
 
-std::uint8_t digit(char letter) { return static_cast<std::uint8_t>(letter <= '9' ? letter - '0' : letter - 'a' + 10); }
-
-Bytes bytes_of(std::string text) {
-  std::erase(text, ' ');
-  Bytes bytes;
-  for (std::size_t at = 0; at + 1 < text.size(); at += 2)
-    bytes.push_back(static_cast<std::uint8_t>(digit(text[at]) << 4 | digit(text[at + 1])));
-  return bytes;
-}
-
 TEST(Found, StaysMended) {
   WorldNode node;
   int number = 0;
-  for (const FoundCase& found : kFound) {
-    SCOPED_TRACE(found.name);
-    // Grants of new names have no memory.
-    const std::string suffix = "-" + std::to_string(++number);
-    node.apply(read_manifests_text(found.manifests, suffix));
-    for (std::size_t at = 0; at < found.steps.size(); at++) {
-      const FoundStep& step = found.steps[at];
-      if (!step.manifests.empty()) {
-        node.apply(read_manifests_text(step.manifests, suffix));
-        continue;
-      }
-      const Arrival arrival{step.program,
-                            node.ifindex(step.interface),
-                            step.from_outside,
-                            who_of(step.who, suffix),
-                            bytes_of(step.frame),
-                            0,
-                            0};
-      const auto judged = node.send(arrival, node.stamp(arrival.stamped));
-      ASSERT_TRUE(judged) << "step " << at << ": no frame that BPF_PROG_TEST_RUN takes";
-      EXPECT_EQ(std::string(reason_label(judged->reason)), reason_label(step.reason)) << "step " << at;
-      EXPECT_EQ(judged->passes, reason_passes(step.reason)) << "step " << at;
-    }
-  }
+  for (const FoundCase& found : kFound)
+    EXPECT_EQ(first_failure(node, found, "-" + std::to_string(++number)), std::nullopt) << found.name;
 }
 
 }  // namespace
