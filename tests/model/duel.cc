@@ -157,7 +157,11 @@ std::optional<Disagreement> Duel::send(const Step& step) {
       found.model = opinion.reason = GRANTD_REASON_RATE_LIMIT;
       return found;
     }
-    if (!judged->passes && !bucket->second.refused(bytes, begin, end)) found.what = "the bucket refuses what it holds";
+    if (!judged->passes && !bucket->second.refused(bytes, begin, end)) {
+      found.what = "the bucket refuses what it holds";
+      found.kernel = GRANTD_REASON_RATE_LIMIT;
+      return found;
+    }
     if (!judged->passes) {
       opinion.reason = GRANTD_REASON_RATE_LIMIT;
       model_.not_sent();

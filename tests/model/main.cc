@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
   CLI::App app{"The datapath against the reference model. Without options: its tests."};
   app.add_option("--seed", options.seed, "of all that is made up; the same seed repeats a run");
   app.add_option("--packets", options.packets, "how many, in worlds of 2,000");
-  app.add_option("--sequences", options.sequences, "how many, of 10 to 50 steps");
+  app.add_option("--sequences", options.sequences, "how many, mostly of 10 to 50 steps");
   app.add_option("--world", options.world, "this world again, by the number that its disagreement was printed with");
   app.add_option("--sequence", options.sequence, "this sequence again");
   app.add_option("--jobs", options.jobs, "processes")->check(CLI::Range(1U, 64U));

@@ -80,6 +80,47 @@ TEST_F(Planted, RowsOfAgreementsPass) {
   EXPECT_TRUE(all_met());
 }
 
+// What is printed is what the compiler reads: this case is written once, and has to come out as it is written.
+#define GRANTD_WRITTEN(...) std::pair(FoundCase __VA_ARGS__, std::string(#__VA_ARGS__))
+
+std::string bare(std::string text) {
+  std::erase_if(text, [](char letter) { return letter == ' ' || letter == '\n'; });
+  for (std::size_t at; (at = text.find(",}")) != std::string::npos;) text.erase(at, 1);
+  if (text.ends_with(',')) text.pop_back();
+  return text;
+}
+
+TEST(Row, IsPrintedAsItIsWritten) {
+  const auto [found, written] =
+      GRANTD_WRITTEN({"all kinds of steps",
+                      "manifests",
+                      {{Program::FromGuest, "veth-a", true, "", "0102", GRANTD_REASON_NEW_FLOW},
+                       {Program::ToGuest, "veth-a", false, "realm:bob", "ff", GRANTD_REASON_NO_FLOW, {.mark = 77}},
+                       {Program::FromUplink,
+                        "uplink0",
+                        true,
+                        "grant:g0",
+                        "",
+                        GRANTD_REASON_ESTABLISHED,
+                        {.gso_bytes = 3, .gso_segments = 2, .stamp = "realm:bob", .counted = {{4, 500}}}},
+                       {"others"},
+                       aged(7000000000),
+                       forgotten("0a"),
+                       restarted(),
+                       near_end("g0"),
+                       near_begin("g1"),
+                       waited()}});
+  std::string text = text_of(found);
+  // Manifests are printed as raw text, of which the preprocessor makes something else.
+  for (const std::string each : {"manifests", "others"}) {
+    const std::string raw = "R\"(" + each + ")\"";
+    const std::size_t at = text.find(raw);
+    ASSERT_NE(at, std::string::npos);
+    text.replace(at, raw.size(), "\"" + each + "\"");
+  }
+  EXPECT_EQ(bare(text), bare(written));
+}
+
 TEST_F(Planted, AReason) {
   expect_small_and_complete(
       [](const Arrival&, Opinion& opinion) {
