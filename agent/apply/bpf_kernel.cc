@@ -162,6 +162,7 @@ Result<void> BpfKernel::attach(const Attachment& attachment) {
   auto attached = attacher_.attach(attachment, program.fd, program.id);
   if (attached || !is_guest_hook(attachment.hook)) {
     // Both sides: from_guest is attached first.
+    if (attached && attachment.hook == Hook::ToGuest) open_.erase(attachment.ifindex);
     if (!attached || attachment.hook != Hook::ToGuest || !closed_.contains(attachment.ifindex)) return attached;
     return open_guest(attachment.ifindex);
   }
@@ -176,8 +177,10 @@ void BpfKernel::close_guest(std::uint32_t ifindex, Error& why) {
   auto marked = mark_interface(attacher_.pin_root(), ifindex);
   if (auto closed = switch_interface(ifindex, false); !closed) {
     why.message += "; THE GUEST IS OPEN: " + closed.error().message;
+    open_.insert(ifindex);
     return;
   }
+  open_.erase(ifindex);
   const bool was_down = marked && !marked.value();
   why.message += was_down ? "; the interface is down already, and is set down again where somebody sets it up before"
                             " it can be attached"
@@ -210,9 +213,13 @@ Result<void> BpfKernel::open_attached(const std::set<Attachment>& attachments) {
     closed_.insert(marked.value().begin(), marked.value().end());
     knows_marked_ = true;
   }
+  const auto is_held = [&](std::uint32_t ifindex) {
+    return attachments.contains({Hook::FromGuest, ifindex, 0}) && attachments.contains({Hook::ToGuest, ifindex, 0});
+  };
+  std::erase_if(open_, is_held);
   const std::set<std::uint32_t> closed = closed_;
   for (const std::uint32_t ifindex : closed)
-    if (attachments.contains({Hook::FromGuest, ifindex, 0}) && attachments.contains({Hook::ToGuest, ifindex, 0}))
+    if (is_held(ifindex))
       if (auto opened = open_guest(ifindex); !opened) return opened;
   return {};
 }

@@ -20,6 +20,8 @@ class BpfKernel final : public Kernel {
   // Before the process ends, and with it each link that has no pin: gives it one, or sets the guest's interface down.
   // What could not be pinned is an error.
   Result<void> leave();
+  // A guest's interface that could neither be attached nor set down, when either was last tried.
+  bool is_open(std::uint32_t ifindex) const { return open_.contains(ifindex); }
   Result<ShaperState> read_shaper(const ShaperState& known) override { return shaper_.refresh(known); }
 
  private:
@@ -36,6 +38,7 @@ class BpfKernel final : public Kernel {
   Shaper& shaper_;
   bool knows_marked_ = false;
   std::set<std::uint32_t> closed_;  // interfaces that we set down, or an agent before
+  std::set<std::uint32_t> open_;    // see is_open
 };
 
 }  // namespace grantd

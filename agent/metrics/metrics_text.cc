@@ -289,6 +289,8 @@ void add_agent(const Snapshot& snapshot, const AgentStatus& status, Families& fa
   add_written(status, families);
   families.one("grantd_drift_repaired_total", kCounter, "Places where the kernel was not as it was left.", {},
                status.drift_repaired);
+  families.one("grantd_open_guests", kGauge, "Guests' interfaces that can neither be attached nor set down.", {},
+               status.open_guests);
   if (status.stamp_collisions)
     families.one("grantd_stamp_collisions", kGauge, "Ways in which marks of others collide with the stamp.", {},
                  *status.stamp_collisions);

@@ -410,6 +410,10 @@ void Agent::converge() {
   times.planned = boot_now();
   gone_.clear();
   const ApplyReport report = carry_out(plan, time, times);
+  status_.open_guests = static_cast<std::uint64_t>(
+      std::count_if(compiled.endpoints.begin(), compiled.endpoints.end(),
+                    [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
+  if (status_.open_guests > 0) retry_ns_ = 0;  // soon, however long it has failed
   keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());

@@ -5,6 +5,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from failing import Faults, build  # noqa: E402
 from node import Node  # noqa: E402
 from world import World  # noqa: E402
 
@@ -26,6 +27,18 @@ def node(world):
 def metered(world):
     """The same, whose agent serves metrics on port 9786."""
     return Node(world, listen="127.0.0.1:9786")
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """What lets calls of the agent fail."""
+    return build(tmp_path_factory.mktemp("failing"))
+
+
+@pytest.fixture
+def faults(library, tmp_path):
+    """For an agent with their environment."""
+    return Faults(library, tmp_path / "page")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
-"""Calls of the real agent that fail at a word of the test: failing_calls.cc is preloaded into it, and both share a page."""
+"""Calls of the real agent that fail, or end it, at a word of the test: failing_calls.cc is preloaded into it, and both share
+a page."""
 
 import errno
 import mmap
@@ -9,8 +10,8 @@ import subprocess
 SOURCE = pathlib.Path(__file__).with_name("failing_calls.cc")
 # The order of failing_calls.cc; the errno that each fails with.
 KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM,
-         "update": errno.ENOMEM, "link": errno.ENOMEM}
-LAYOUT = struct.Struct(f"=QQqQQ{len(KINDS) + 1}Q")
+         "update": errno.ENOMEM, "link": errno.ENOMEM, "ioctl": errno.EPERM}
+LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}Q")
 
 
 def build(directory):
@@ -31,10 +32,11 @@ class Faults:
     def _fields(self):
         return LAYOUT.unpack(self.page[:LAYOUT.size])
 
-    def arm(self, kind, turn, goes_on=False, error=None):
-        """The call number `turn` of that kind fails from here on, and those after it too where that goes on."""
+    def arm(self, kind, turn, goes_on=False, error=None, kills=False):
+        """The call number `turn` of that kind fails from here on, and those after it too where that goes on; or the agent does
+        not come to it, for it is killed."""
         self.disarm()
-        struct.pack_into("=QqQQ", self.page, 8, error or KINDS[kind], turn, goes_on, 0)
+        struct.pack_into("=QqQQQ", self.page, 8, error or KINDS[kind], turn, goes_on, kills, 0)
         struct.pack_into("=Q", self.page, 0, 1 + list(KINDS).index(kind))
 
     def disarm(self):
@@ -42,9 +44,13 @@ class Faults:
         struct.pack_into("=Q", self.page, 0, 0)
         return self.failed()
 
+    def kills(self):
+        """Whether a call has killed the agent since."""
+        return self._fields()[4] and self.failed() > 0
+
     def failed(self):
-        return self._fields()[4]
+        return self._fields()[5]
 
     def calls(self, kind):
         """So many have been made."""
-        return self._fields()[6 + list(KINDS).index(kind)]
+        return self._fields()[7 + list(KINDS).index(kind)]

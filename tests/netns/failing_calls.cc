@@ -1,10 +1,12 @@
-// Preloaded into a real binary: the call of a class whose turn it is fails, as a page shared with the test says
-// (failing.py has the same layout). Calls of all classes are counted there, failing or not.
+// Preloaded into a real binary: the call of a class whose turn it is fails, or ends the process as SIGKILL does, as a
+// page shared with the test says (failing.py has the same layout). Calls of all classes are counted there, failing or
+// not.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,6 +15,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -26,13 +29,14 @@ void* __libc_realloc(void*, size_t);
 
 namespace {
 
-enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kLink, kClasses };
+enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kLink, kIoctl, kClasses };
 
 struct Page {
   std::atomic<std::uint64_t> armed;    // a Class
   std::atomic<std::uint64_t> error;    // an errno
   std::atomic<std::int64_t> left;      // 1: the next one fails
   std::atomic<std::uint64_t> goes_on;  // those after it fail too
+  std::atomic<std::uint64_t> kills;    // the process, before the call
   std::atomic<std::uint64_t> failed;
   std::atomic<std::uint64_t> calls[kClasses];
 };
@@ -60,6 +64,7 @@ bool fails(Class of) {
   const std::int64_t left = --page->left;
   if (left > 0 || (left < 0 && !page->goes_on)) return false;
   page->failed++;
+  if (page->kills) kill(getpid(), SIGKILL);
   errno = static_cast<int>(page->error.load());
   return true;
 }
@@ -128,6 +133,17 @@ ssize_t recv(int file, void* data, size_t size, int flags) {
 ssize_t recvmsg(int file, msghdr* message, int flags) {
   NEXT(recvmsg);
   return is_netlink(file) && fails(kAnswer) ? -1 : next(file, message, flags);
+}
+
+// ---- interfaces ----
+
+int ioctl(int file, unsigned long request, ...) noexcept {
+  NEXT(ioctl);
+  va_list list;
+  va_start(list, request);
+  void* const argument = va_arg(list, void*);
+  va_end(list);
+  return fails(kIoctl) ? -1 : next(file, request, argument);
 }
 
 // ---- files ----

@@ -9,6 +9,9 @@ import time
 
 import pytest
 from agent import OPEN
+from node import Node
+from test_attach import foreign_filter
+from test_metrics import get_metric
 from test_revocation import utc
 from traffic import Flood, Numbered, UdpPair
 from world import PARTIES, eventually, run
@@ -82,6 +85,49 @@ def test_a_file_system_of_pins_that_nobody_may_write_to(node):
         eventually(allowed(node, other).both, what="the guest that came")
         assert newcomer.opened_again() is None and flood.sent > 1000 and flood.arrived() == 0
         agent.shows_open(flood)
+
+
+@pytest.mark.parametrize("first", ["set down", "attached"])
+def test_a_guest_that_can_neither_be_attached_nor_set_down(world, faults, first):
+    """Nothing closes it: this is said aloud, and tried every second until either works."""
+    node = Node(world, "--attach", "clsact", listen="127.0.0.1:9786", environment=faults.environment)
+    agent, other = node.agent, world.add_guest("other")
+    foreign_filter(world, other.interface, "ingress", 0, "protocol", "ip")  # keeps ours out
+
+    def counted():
+        return get_metric(world, "grantd_open_guests")
+
+    def link():
+        return world.node.run("ip", "link", "show", other.interface)
+    with Flood(node.guest, world.outside, STRANGER) as flood, Numbered(other, world.outside, STRANGER, port=7778) as newcomer:
+        eventually(newcomer.come, what="what a guest without programs sends")
+        assert counted() == 0
+        faults.arm("ioctl", 1, goes_on=True)
+        agent.workload(other)
+        says(agent, "guest other", "THE GUEST IS OPEN", "cannot set interface")
+        # Were it tried less and less often, the next try after these were 16 s away.
+        eventually(lambda: agent.said().count("THE GUEST IS OPEN") >= 5, 30, what=lambda: f"five tries: {agent.said()}")
+        assert not newcomer.closed() and counted() == 1 and "state UP" in link()
+        assert get_metric(world, 'grantd_apply_errors_total{operation="attach"}') >= 5
+        newcomer.anew()  # so much has come that some of it found no room
+        if first == "attached":
+            world.node.run("tc", "filter", "del", "dev", other.interface, "ingress")
+            eventually(newcomer.closed, 6, what=lambda: f"a guest that is attached: {agent.said()}")
+            assert "is set down" not in agent.said() and "state UP" in link()
+        assert faults.disarm() >= 5
+        if first == "set down":
+            eventually(newcomer.closed, 6, what=lambda: f"a guest that is set down: {agent.said()}")
+            eventually(lambda: "is set down" in agent.said() and "state DOWN" in link(), what=lambda: agent.said())
+            world.node.run("tc", "filter", "del", "dev", other.interface, "ingress")
+        eventually(lambda: counted() == 0, what="nobody is open")
+        pair = allowed(node, other)
+
+        def attached():
+            world.node.run("ip", "route", "replace", f"{other.addresses[4]}/32", "dev", other.interface, check=False)
+            return agent.has_active("other") and pair.both()
+        eventually(attached, 40, what=lambda: f"the guest that came: {agent.said()}")
+        assert newcomer.opened_again() is None and flood.sent > 1000 and flood.arrived() == 0
+        agent.shows_open(flood, newcomer)
 
 
 def test_a_start_where_nobody_may_write_to_the_pins(node):

@@ -15,6 +15,11 @@ def get(world, path):
     return world.node.run("curl", "-s", "-o", "/dev/stdout", "-w", "\n%{http_code}", f"http://127.0.0.1:9786{path}").rsplit("\n", 1)
 
 
+def get_metric(world, name):
+    """Its value; with labels as the page has them."""
+    return next(float(line.rpartition(" ")[2]) for line in get(world, "/metrics")[0].splitlines() if line.rpartition(" ")[0] == name)
+
+
 def test_metrics_health_and_readiness(world):
     guest = world.add_guest("web")
     agent = Agent(world, listen="127.0.0.1:9786")

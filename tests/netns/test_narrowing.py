@@ -1,7 +1,6 @@
 """A narrower policy that cannot be written closes its Grant, live flows too; a wider one leaves what is in force (class 8)."""
 
 import pytest
-from failing import Faults, build
 from traffic import TcpPair, UdpPair
 from world import PARTIES, eventually
 
@@ -11,17 +10,16 @@ WIDER = [*WIDE, "198.51.100.128/25:6000-6099/UDP"]
 CLOSED = "a Grant is closed, since what narrows it could not be put in force"
 
 
-@pytest.fixture(name="faults")
-def faults_of(node, tmp_path):
+@pytest.fixture(name="node")
+def node_with_faults(node, faults):
     node.agent.kill()
-    made = Faults(build(tmp_path), tmp_path / "page")
-    node.agent.environment = made.environment
+    node.agent.environment = faults.environment
     node.other = node.world.add_guest("other")
     node.agent.grant("g", WIDE)
     node.agent.grant("h", WIDE)
     node.agent.workload(node.other, "h")
     node.agent.start()
-    return made
+    return node
 
 
 def closed(agent, name):

@@ -5,7 +5,6 @@ import os
 import socket
 
 import pytest
-from failing import Faults, build
 from test_broken_node import says
 from traffic import FAMILY, Flood, UdpPair, mark_bytes, next_port, receives, unanswered
 from world import HAS_TCX, PARTIES, PATIENCE, eventually
@@ -60,10 +59,9 @@ def flood_of(node, party, guest, port):
 
 
 @pytest.mark.skipif(not HAS_TCX, reason="counts and cuts short the replacing of links, which programs have since Linux 6.6")
-def test_a_flood_where_only_some_programs_have_the_other_mask(node, tmp_path):
+def test_a_flood_where_only_some_programs_have_the_other_mask(node, faults):
     """The agent ends after the first, the second, ... program that it replaced; those that it has left stay so."""
     world, agent = node.world, node.agent
-    faults = Faults(build(tmp_path), tmp_path / "page")
     agent.environment = faults.environment
     other = world.add_guest("other")
     agent.workload(other)

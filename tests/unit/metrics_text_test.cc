@@ -26,6 +26,7 @@ AgentStatus status() {
   status.apply_durations.add(20'000'000'000);
   status.apply_errors = {{"attach", 2}};
   status.sources = {{"manifests", 4, 1'767'225'600, {}}};
+  status.open_guests = 3;
   status.drift_repaired = 5;
   return status;
 }
@@ -159,6 +160,7 @@ TEST(Metrics, TheAgentsOwn) {
   EXPECT_THAT(text, HasSubstr("grantd_apply_duration_seconds_bucket{le=\"+Inf\"} 3\n"));
   EXPECT_THAT(text, HasSubstr("grantd_apply_errors_total{operation=\"attach\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("grantd_source_errors_total{source=\"manifests\"} 4\n"));
+  EXPECT_THAT(text, HasSubstr("grantd_open_guests 3\n"));
   EXPECT_THAT(text, HasSubstr("grantd_drift_repaired_total 5\n"));
   EXPECT_THAT(text, HasSubstr("attach=\"tcx\"} 1\n"));
 }
