@@ -14,9 +14,9 @@ KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS,
 LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}Q")
 
 
-def build(directory):
-    made = directory / "failing_calls.so"
-    subprocess.run(["c++", "-std=c++20", "-O1", "-shared", "-fPIC", SOURCE, "-o", made, "-ldl"], check=True)
+def build(directory, source=SOURCE):
+    made = directory / f"{source.stem}.so"
+    subprocess.run(["c++", "-std=c++20", "-O1", "-shared", "-fPIC", source, "-o", made, "-ldl"], check=True)
     return made
 
 
