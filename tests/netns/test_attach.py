@@ -74,13 +74,19 @@ char name_of_license[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
-def foreign_filter(world, interface, side, verdict, *match):
-    """A tc filter of somebody else, on a clsact qdisc of their own."""
-    source, built = world.path("foreign.c"), world.path(f"foreign{verdict}.o")
+def foreign_program(world, text):
+    """Its object file."""
+    source, built = world.path("foreign.c"), world.path("foreign.o")
     with open(source, "w", encoding="ascii") as file:
-        file.write(FOREIGN % verdict)
+        file.write(text)
     run("clang", "-target", "bpf", "-O2", "-idirafter", f"/usr/include/{run('gcc', '-print-multiarch').strip()}",
         "-c", source, "-o", built)
+    return built
+
+
+def foreign_filter(world, interface, side, verdict, *match, text=None):
+    """A tc filter of somebody else, on a clsact qdisc of their own."""
+    built = foreign_program(world, text or FOREIGN % verdict)
     world.node.run("tc", "qdisc", "replace", "dev", interface, "clsact")
     world.node.run("tc", "filter", "add", "dev", interface, side, *match, "prio", "1", "bpf", "da", "obj", built, "sec", "tc")
 

@@ -7,8 +7,9 @@ import struct
 
 import frames
 from agent import Counted
+from test_attach import foreign_program
 from traffic import FAMILY, Ping, TcpPair, UdpPair, mark_bytes, next_port, receives
-from world import DESTINATIONS, GATEWAY, NODE, PARTIES, eventually, run
+from world import DESTINATIONS, GATEWAY, NODE, PARTIES, eventually
 
 
 def test_a_second_interface_of_a_guest_is_held_like_the_first(node):
@@ -50,12 +51,8 @@ char name_of_license[] __attribute__((section("license"), used)) = "GPL";
 def test_a_redirect_of_another_program_meets_ours(node):
     """Class 32: past routing and netfilter, from the uplink straight to the guest's interface."""
     world, guest = node.world, node.guest
-    source, built = world.path("redirect.c"), world.path("redirect.o")
-    with open(source, "w", encoding="ascii") as file:
-        file.write(REDIRECT % (", ".join(f"0x{part}" for part in guest.mac.split(":")), socket.htons(0x0800),
-                               world.node.interface_index(guest.interface)))
-    run("clang", "-target", "bpf", "-O2", "-idirafter", f"/usr/include/{run('gcc', '-print-multiarch').strip()}",
-        "-c", source, "-o", built)
+    built = foreign_program(world, REDIRECT % (", ".join(f"0x{part}" for part in guest.mac.split(":")), socket.htons(0x0800),
+                                               world.node.interface_index(guest.interface)))
     world.node.run("tc", "qdisc", "add", "dev", "uplink0", "clsact", check=False)  # without tcx there is ours
     world.node.run("tc", "filter", "add", "dev", "uplink0", "ingress", "bpf", "da", "obj", built, "sec", "tc")
     world.node.sysctl("ipv4/ip_forward", 0)  # what arrives now was redirected

@@ -1,0 +1,121 @@
+"""Another program on a guest's interface that writes other addresses into packets, before ours and after it (class 32)."""
+
+import contextlib
+import signal
+import socket
+
+import pytest
+from agent import Agent, Counted
+from test_attach import foreign_filter
+from traffic import know_neighbours, mark_bytes, next_port, receives
+from world import HAS_TCX, PARTIES, eventually
+
+HOME, STRANGER = PARTIES["grantee"][4], PARTIES["stranger"][4]
+GO_ON = -1  # TC_ACT_UNSPEC: the next filter
+SOURCE, DESTINATION = 26, 30  # in the frame
+
+REWRITE = """
+#include <linux/bpf.h>
+static long (*store)(void *, unsigned, const void *, unsigned, unsigned long) = (void *)9;
+static long (*mend_ip)(void *, unsigned, unsigned long, unsigned long, unsigned long) = (void *)10;
+static long (*mend_udp)(void *, unsigned, unsigned long, unsigned long, unsigned long) = (void *)11;
+static long (*load)(const void *, unsigned, void *, unsigned) = (void *)26;
+__attribute__((section("tc"), used)) int foreign(struct __sk_buff *skb) {
+  unsigned old = 0, other = %d;
+  if (skb->protocol != %d || load(skb, %d, &old, 4) || old != %d) return -1;
+  mend_udp(skb, 40, old, other, 4 | 16);
+  mend_ip(skb, 24, old, other, 4);
+  store(skb, %d, &other, 4, 0);
+  return %d;
+}
+char name_of_license[] __attribute__((section("license"), used)) = "GPL";
+"""
+
+
+def number(address):
+    """As it stands in the packet, in this machine's order."""
+    return socket.htonl(int.from_bytes(socket.inet_aton(address), "big"))
+
+
+def rewrites(world, interface, side, field, old, other, verdict):
+    text = REWRITE % (number(other), socket.htons(0x0800), field, number(old), field, verdict)
+    foreign_filter(world, interface, side, verdict, text=text)
+
+
+class Rewritten:
+    """Datagrams that are sent to an address, and who receives them once they bear the other one."""
+
+    def __init__(self, source, destination, to, bind_to, source_address=""):
+        for each in (source, destination):
+            know_neighbours(each)
+        self.port = next_port()
+        self.receiver = destination.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.receiver.bind((bind_to, self.port))
+        self.sender = source.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sender.bind((source_address, 0))
+        self.to = to
+
+    def arrives(self, seconds=0.3):
+        """From whom."""
+        payload = mark_bytes()
+        with contextlib.suppress(OSError):
+            self.sender.sendto(payload, (self.to, self.port))
+        sender = receives(self.receiver, payload, seconds)
+        return sender and sender[0]
+
+
+def arrives_once_nothing_holds(agent, packets, sender):
+    agent.kill()
+    done = agent.uninstall()
+    assert done.returncode == 0, done.stderr
+    eventually(lambda: packets.arrives() == sender, what="what is rewritten, without us")
+
+
+def started(world, *options):
+    agent = Agent(world, *options)
+    guest, other = world.add_guest("web"), world.add_guest("other")
+    agent.grant()
+    agent.grant("h", [], granteeRealm="carol")
+    agent.workload(guest)
+    agent.workload(other, "h")
+    agent.start()
+    return agent, guest, other
+
+
+@pytest.mark.parametrize("side", ["ingress", "egress"])
+def test_what_is_rewritten_before_ours_is_judged_as_it_goes_on(world, side):
+    """With clsact, and until the agent puts ours in front again: to who it goes, and from who the uplink has it."""
+    agent, guest, _ = started(world, "--attach", "clsact")
+    if side == "ingress":
+        packets, field, old, other, sender = Rewritten(guest, world.outside, HOME, STRANGER), DESTINATION, HOME, STRANGER, guest.addresses[4]
+    else:
+        packets = Rewritten(world.outside, guest, guest.addresses[4], guest.addresses[4], STRANGER)
+        field, old, other, sender = SOURCE, STRANGER, HOME, HOME
+    agent.process.send_signal(signal.SIGSTOP)
+    rewrites(world, guest.interface, side, field, old, other, GO_ON)
+    with Counted(agent, *(("destination",) if side == "ingress" else ("nobody", "ingress")), packets=3):
+        assert not any(packets.arrives() for _ in range(3))
+    arrives_once_nothing_holds(agent, packets, sender)
+
+
+@pytest.mark.skipif(not HAS_TCX, reason="no tcx before Linux 6.6")
+@pytest.mark.parametrize("what", ["to a party", "to another guest", "from a party"])
+def test_what_is_rewritten_after_ours_was_judged_as_it_came(world, what):
+    """And another guest's program meets it with the number of who sent it."""
+    agent, guest, other = started(world)
+    web, inside = guest.addresses[4], other.addresses[4]
+    if what == "from a party":
+        packets, sender = Rewritten(world.outside, guest, web, web, STRANGER), HOME
+        rewrites(world, guest.interface, "egress", SOURCE, STRANGER, HOME, GO_ON)
+        counted = ("nobody", "ingress")
+    elif what == "to a party":
+        packets, sender = Rewritten(guest, world.outside, STRANGER, HOME), web
+        rewrites(world, guest.interface, "ingress", DESTINATION, STRANGER, HOME, GO_ON)
+        counted = ("destination",)
+    else:
+        packets, sender = Rewritten(guest, other, HOME, inside), web
+        rewrites(world, guest.interface, "ingress", DESTINATION, HOME, inside, GO_ON)
+        counted = ("not_a_party", "ingress", "keystone-system/h")
+    with Counted(agent, *counted, packets=3):
+        assert not any(packets.arrives() for _ in range(3))
+    arrives_once_nothing_holds(agent, packets, sender)
