@@ -9,6 +9,7 @@ import time
 
 import pytest
 from agent import Counted, pins
+from test_metrics import get, get_metric
 from traffic import Flood, Numbered, TcpPair, UdpPair
 from world import HAS_TCX, PARTIES, eventually, run
 
@@ -292,13 +293,17 @@ def test_guests_come_and_go_under_a_flood(node):
 
 
 @pytest.mark.skipif(not HAS_TCX, reason="no tcx before Linux 6.6")
-def test_drift_is_mended(node):
+def test_drift_is_mended(metered):
     """Classes 33 and 46: somebody takes our program away; SIGHUP does not wait for the next look."""
+    node, counter = metered, "grantd_drift_repaired_total"
+    eventually(lambda: get(node.world, "/readyz")[1] == "200", what="readiness")
+    before = get_metric(node.world, counter)
     link = os.path.join(node.world.pin_root, "links", f"from_guest-{node.world.node.interface_index(node.guest.interface)}")
     assert os.path.exists(link)
     os.unlink(link)
     node.agent.process.send_signal(signal.SIGHUP)
     eventually(lambda: os.path.exists(link), 5, what="the program back in its place")
+    eventually(lambda: get_metric(node.world, counter) > before, what="a count of what was mended")
     assert eventually(UdpPair(node.guest, node.world.outside, 4, to=PARTIES["grantee"][4]).both)
     forbidden_stays_away(node)
 
