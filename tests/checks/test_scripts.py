@@ -35,7 +35,7 @@ def test_scripts_are_executable_and_strict(script):
 
 
 @pytest.mark.parametrize("script", ["scripts/test", "scripts/bench", "scripts/demo", "scripts/fuzz", "scripts/image", "scripts/prove",
-                                    "scripts/mutate"])
+                                    "scripts/mutate", "scripts/faults"])
 def test_help_answers_without_root_or_build(script):
     if not (ROOT / script).exists():
         pytest.skip(f"{script} is not there yet")

@@ -2,7 +2,9 @@
 a page."""
 
 import errno
+import json
 import mmap
+import os
 import pathlib
 import struct
 import subprocess
@@ -18,6 +20,13 @@ def build(directory, source=SOURCE):
     made = directory / f"{source.stem}.so"
     subprocess.run(["c++", "-std=c++20", "-O1", "-shared", "-fPIC", source, "-o", made, "-ldl"], check=True)
     return made
+
+
+def tell(counts):
+    """For scripts/faults, which keeps them."""
+    if path := os.environ.get("GRANTD_FAULTS_TOLD"):
+        with open(path, "a", encoding="utf-8") as told:
+            told.write(json.dumps(counts) + "\n")
 
 
 class Faults:
