@@ -59,7 +59,7 @@ def test_a_clock_that_is_set_back_leaves_no_grant_with_a_date_open(node, clock, 
 
 
 def test_a_clock_that_is_set_back_and_right_again_moves_no_end(node, clock):
-    agent, length = node.agent, 12 * PATIENCE
+    agent, length = node.agent, 20 * PATIENCE
     pair, end = ends_in(node, length), time.monotonic() + length
     clock.set(-HOUR)
     closes(node, pair, "a Grant with a date, by a clock that was set back")

@@ -1,6 +1,7 @@
 """The call number N of the agent fails, for N = 1, 2, 3, ...: bpf(), what it asks of netlink, what netlink answers, files,
-memory (class 3); or the agent is killed before it. At its first start, at changes of manifests, and when a guest's interface comes. Then it goes on, or says why
-and ends; nobody who was closed is open at any moment, as floods and who sniffs beside them say; and once nothing fails any more, all is as the manifests say.
+memory (class 3); or the agent is killed before it. At its first start, at changes of manifests, and when a guest's interface
+comes. Then it goes on, or says why and ends; nobody who was closed is open at any moment, as floods and who sniffs beside them
+say; and once nothing fails any more, all is as the manifests say.
 
 Some turns of each kind, spread over all. With GRANTD_EVERY_CALL each one, until there is no call for the next to fail; of
 memory, which is asked for ten thousand times, more of them. scripts/faults keeps the counts for docs/assurance.md."""
