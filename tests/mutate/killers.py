@@ -4,6 +4,11 @@ import collections
 import re
 
 
+def failed_tests(said):
+    """The names of GoogleTest's that failed, each once."""
+    return list(dict.fromkeys(re.findall(r"^\[  FAILED  \] (\S+?),?(?: \(\d+ ms\)| where .*)?$", said, re.M)))
+
+
 class Killers:
     """The tests that noticed the last mutants of a file: the next one is likely to be theirs too."""
 
@@ -19,7 +24,7 @@ class Killers:
         return ":".join(name for name in self.of_file[file] if name.split(".")[0] in suites)
 
     def noticed(self, file, said):
-        names = re.findall(r"^\[  FAILED  \] (\S+?),?(?: \(\d+ ms\)| where .*)?$", said, re.M)
+        names = failed_tests(said)
         self.test_was_last[file] = bool(names)
         for name in names:
             self.of_file[file] = [name, *(each for each in self.of_file[file] if each != name)][:self.MOST]
