@@ -24,8 +24,6 @@ T must(Result<T> result) {
   return std::move(result).value();
 }
 
-bool passes(Reason reason) { return reason != GRANTD_REASON_FELL_THROUGH && reason < GRANTD_REASON_FIRST_DROP; }
-
 bool is_limited(const World& world) {
   return std::any_of(world.grants.begin(), world.grants.end(),
                      [](const GrantSpec& grant) { return !grant.bandwidth.empty(); });
@@ -111,7 +109,7 @@ void Duel::limit(const std::string& grant, unsigned direction, std::optional<std
 
 std::optional<Disagreement> Duel::at_uplink(const Opinion& opinion, const Judged& judged, std::uint32_t mark) {
   counts_.packets++;
-  if (!passes(opinion.reason)) {
+  if (!reason_passes(opinion.reason)) {
     counts_.by_reason[opinion.reason]++;
     Expected& counted = expected_[{0, GRANTD_INGRESS, opinion.reason}];
     counted.packets += opinion.packets;
@@ -172,7 +170,7 @@ std::optional<Disagreement> Duel::send(const Step& step) {
   } else if (judged->reason != opinion.reason) {
     found.what = "reasons differ";
   }
-  if (found.what.empty() && judged->passes != passes(opinion.reason))
+  if (found.what.empty() && judged->passes != reason_passes(opinion.reason))
     found.what = "the reasons agree and the verdict is another";
   const std::uint32_t expected = egress ? (mark & ~node_->stamp_mask()) | node_->stamp(opinion.stamp) : mark;
   if (found.what.empty() && judged->passes && judged->mark != expected)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from traffic import tries
-from world import DESTINATIONS, REALMS, eventually
+from world import CGROUPS, DESTINATIONS, REALMS, eventually
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GRANTD = str(ROOT / "build" / "release" / "agent" / "grantd")
@@ -66,7 +66,7 @@ class Agent:
     def host_workload(self, cgroup, grant="g"):
         """A guest of the host network, `host`."""
         self.write("workload-host", manifest("Workload", "host", {"grantName": grant, "addresses": [],
-                                                                  "cgroup": os.path.basename(cgroup)}))
+                                                                  "cgroup": os.path.relpath(cgroup, CGROUPS)}))
 
     def has_active(self, guest):
         return any(each["guest"] == guest and each["state"] == "active" for each in self.json("endpoints")["endpoints"])

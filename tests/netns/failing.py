@@ -9,6 +9,8 @@ import pathlib
 import struct
 import subprocess
 
+from agent import ROOT
+
 SOURCE = pathlib.Path(__file__).with_name("failing_calls.cc")
 # The order of failing_calls.cc; the errno that each fails with.
 KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM,
@@ -18,7 +20,7 @@ LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}Q")
 
 def build(directory, source=SOURCE):
     made = directory / f"{source.stem}.so"
-    subprocess.run(["c++", "-std=c++20", "-O1", "-shared", "-fPIC", source, "-o", made, "-ldl"], check=True)
+    subprocess.run(["c++", "-std=c++20", "-O1", "-shared", "-fPIC", f"-I{ROOT}", source, "-o", made, "-ldl"], check=True)
     return made
 
 

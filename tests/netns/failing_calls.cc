@@ -1,6 +1,8 @@
 // Preloaded into a real binary: the call of a class whose turn it is fails, or ends the process as SIGKILL does, as a
 // page shared with the test says (failing.py has the same layout). Calls of all classes are counted there, failing or
 // not.
+#include "tests/netns/shared_page.h"
+
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -18,7 +20,6 @@
 #include <csignal>
 #include <cstdarg>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 
 extern "C" {
@@ -44,18 +45,7 @@ struct Page {
 Page* page = nullptr;
 __attribute__((tls_model("initial-exec"))) thread_local bool resolving = false;
 
-__attribute__((constructor)) void open_page() {
-  const char* const path = std::getenv("GRANTD_FAILING_CALLS");
-  const int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-  void* const mapped = file < 0 ? MAP_FAILED : mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  if (mapped == MAP_FAILED) {
-    std::fprintf(stderr, "GRANTD_FAILING_CALLS: no such page\n");
-    std::abort();
-  }
-  close(file);
-  unsetenv("LD_PRELOAD");  // what the binary starts is not under test
-  page = static_cast<Page*>(mapped);
-}
+__attribute__((constructor)) void open_page() { page = shared_page<Page>("GRANTD_FAILING_CALLS"); }
 
 bool fails(Class of) {
   if (!page || resolving) return false;

@@ -7,9 +7,9 @@ import socket
 import struct
 import time
 
-from traffic import mark_bytes
+from traffic import SO_RCVBUFFORCE, mark_bytes
 
-SO_RCVBUFFORCE, SO_ATTACH_FILTER = 33, 26  # not in Python's socket module
+SO_ATTACH_FILTER = 26  # not in Python's socket module
 SOL_PACKET, PACKET_STATISTICS, PACKET_IGNORE_OUTGOING = 263, 6, 23
 STRAGGLERS = 0.02  # two frames may overtake each other, from one CPU to another
 

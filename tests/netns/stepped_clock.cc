@@ -1,11 +1,11 @@
 // Preloaded into a real binary: its wall clock is ahead of the machine's by what a page shared with the test says
 // (stepped_clock.py). The kernel tells a process that the clock was set by a timer that can be read then; a FIFO that
 // the test writes to stands for that one, since the clock of the machine is everybody's.
+#include "tests/netns/shared_page.h"
+
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
@@ -22,17 +22,8 @@ char steps[4096];
 std::atomic<int> timer = -1;
 
 __attribute__((constructor)) void open_page() {
-  const char* const path = std::getenv("GRANTD_STEPPED_CLOCK");
-  const int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-  void* const mapped = file < 0 ? MAP_FAILED : mmap(nullptr, 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  if (mapped == MAP_FAILED) {
-    std::fprintf(stderr, "GRANTD_STEPPED_CLOCK: no such page\n");
-    std::abort();
-  }
-  close(file);
-  unsetenv("LD_PRELOAD");  // what the binary starts is not under test
-  std::snprintf(steps, sizeof(steps), "%s.steps", path);
-  ahead = static_cast<std::atomic<std::int64_t>*>(mapped);
+  ahead = shared_page<std::atomic<std::int64_t>>("GRANTD_STEPPED_CLOCK");
+  std::snprintf(steps, sizeof(steps), "%s.steps", std::getenv("GRANTD_STEPPED_CLOCK"));
 }
 
 }  // namespace

@@ -132,8 +132,7 @@ def test_a_cgroup_inside_another_is_under_its_own_grant(node):
     outer = os.path.dirname(os.path.dirname(inner))
     agent.grant("other", destinations=[])
     lives_in(node, outer)
-    agent.write("workload-host", json.dumps({"apiVersion": "keystone.io/v1alpha1", "kind": "Workload", "metadata": {"name": "host"}, "spec": {
-        "grantName": "other", "addresses": [], "cgroup": os.path.relpath(inner, CGROUPS)}}))
+    agent.host_workload(inner, "other")
     destination = PARTIES["destination"][4]
     listens_at(node, destination, 443)
     here, there = (Resident(node.world, node.world.node, each) for each in (outer, inner))
@@ -148,8 +147,7 @@ def test_a_cgroup_inside_another_is_under_its_own_grant(node):
 def test_what_a_guest_of_the_host_network_says_and_hears(node, family, depth):
     """Class 7: held back, and never called safe."""
     agent, outside, cgroup = node.agent, node.world.outside, nested(node.world, "host", depth)
-    agent.write("workload-host", json.dumps({"apiVersion": "keystone.io/v1alpha1", "kind": "Workload", "metadata": {"name": "host"}, "spec": {
-        "grantName": "g", "addresses": [], "cgroup": os.path.relpath(cgroup, CGROUPS)}}))
+    agent.host_workload(cgroup)
     eventually(lambda: agent.json("status")["guests"]["not_enforced"] == 1, what="the guest of the host network")
     own = NODE[family]
     host, port = Resident(node.world, node.world.node, cgroup), next_port()
