@@ -288,6 +288,8 @@ state = "{self.directory}/containerd/state"
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": "iptables",
             "clientConnection": {"kubeconfig": str(self.kubeconfig)}, "hostnameOverride": NAME,
             "clusterCIDR": "10.42.0.0/16", "bindAddress": NODE_ADDRESS,
+            # Also how long it waits after a rewrite of the rules that failed; 30 s is what it would take by itself.
+            "iptables": {"syncPeriod": "2s"},
             # Not of this namespace alone.
             "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         }), encoding="utf-8")

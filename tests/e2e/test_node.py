@@ -11,8 +11,15 @@ def test_pods_reach_each_other_through_a_service(node):
     node.kubectl("expose", "pod", "server", "--port=80", "--target-port=8080")
     address = node.get("service", "server")["spec"]["clusterIP"]
     assert address.startswith("10.43.")
-    wait_until(lambda: "hello" in node.execute("client", f"nc -w 1 {address} 80 </dev/null", check=False).stdout,
-               "an answer through the service")
+    answers = []
+
+    def is_answered():
+        answers.append(node.execute("client", f"timeout 5 nc -w 1 {address} 80 </dev/null", check=False))
+        return "hello" in answers[-1].stdout
+
+    wait_until(is_answered, lambda: f"an answer through the service; of {len(answers)} the last: {answers[-1]}\n"
+               f"{node.kubectl('get', 'endpointslices', '-o', 'wide').stdout}\n"
+               f"{node.log('kube-proxy').read_text(encoding='utf-8')[-3000:]}", 60)
     node.kubectl("delete", "service", "server")
     node.kubectl("delete", "pod", "server", "client", "--grace-period=0", "--force")
 
