@@ -227,6 +227,7 @@ void Agent::read_source() {
   auto desired = source_->load();
   if (!desired) return;
   desired_ = std::move(desired);
+  predecessors_.tell(desired_->grants);
   const bool wrong = std::any_of(desired_->problems.begin(), desired_->problems.end(),
                                  [](const Problem& each) { return each.severity == Severity::Error; });
   if (wrong)
@@ -360,6 +361,19 @@ void Agent::keep_segments(const CompiledPolicy& compiled) {
     log_info("a guest goes on sending large packets, which wait for longer under its limit", {{"because", failure}});
 }
 
+void Agent::settle(const CompiledPolicy& compiled) {
+  std::set<std::string> refused;
+  for (const RefusedGrant& each : compiled.refused) refused.insert(each.key);
+  predecessors_.carried_out(desired_->grants, [&](const std::string& key) { return refused.contains(key); });
+}
+
+// Not while what is in force is a deleted Grant's: the next agent finds that out from what was kept before.
+std::optional<Problem> Agent::keep_source(bool settled) {
+  const bool succeeds =
+      std::any_of(desired_->grants.begin(), desired_->grants.end(), [](const Grant& each) { return each.made_anew; });
+  return succeeds && !settled ? std::nullopt : source_->keep();
+}
+
 // For namespaces that are no guests': what has not been heard of may have been made again, as a guest's.
 bool Agent::may_vouch() const { return settings_.cni_refuse_unknown && api_ && api_->follows_namespaces(); }
 
@@ -414,6 +428,8 @@ void Agent::converge() {
       std::count_if(compiled.endpoints.begin(), compiled.endpoints.end(),
                     [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
   if (status_.open_guests > 0) retry_ns_ = 0;  // soon, however long it has failed
+  const bool settled = report.complete() && report.postponed == 0;
+  if (settled) settle(compiled);
   keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
@@ -422,7 +438,7 @@ void Agent::converge() {
     problems.push_back(std::move(problem));
   if (chain_) problems.insert(problems.end(), chain_->problems().begin(), chain_->problems().end());
   for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
-  if (auto not_kept = source_->keep()) problems.push_back(std::move(*not_kept));
+  if (auto not_kept = keep_source(settled)) problems.push_back(std::move(*not_kept));
   if (auto untold = tell_grantctl(settings_, *desired_, compiled)) problems.push_back(std::move(*untold));
   tell_problems(problems);
   carried_out_once_ = true;

@@ -13,6 +13,7 @@
 #include "agent/run/served_metrics.h"
 #include "agent/settings/settings.h"
 #include "agent/shape/guest_segments.h"
+#include "crd-sync/predecessors.h"
 #include "crd-sync/source.h"
 #include "maps/descriptor.h"
 
@@ -53,6 +54,8 @@ class Agent {
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
   ApplyReport carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times);
+  void settle(const CompiledPolicy& compiled);
+  std::optional<Problem> keep_source(bool settled);
   void keep_segments(const CompiledPolicy& compiled);
   bool may_vouch() const;
   bool hand_over(std::vector<Problem>& problems);  // false: to be tried again
@@ -85,6 +88,7 @@ class Agent {
   bool marks_due_ = true, marks_changed_ = false, chain_due_ = false;
   // Nothing before the source has said everything once: then nothing is planned, and what is pinned goes on.
   std::optional<DesiredState> desired_;
+  Predecessors predecessors_;
   BootNanoseconds alarm_ = 0;  // when to look again though nothing has happened
   NodeFacts node_;
   bool node_read_ = false;

@@ -1,11 +1,15 @@
 """What counts of a version that is refused: its Grant ends (class 8), its guest is closed (classes 1 and 42)."""
 
+import json
+import signal
+
 import pytest
-from agent import Agent, Counted, manifest
+from agent import OPEN, Agent, Counted, grant_spec, manifest
 from test_revocation import live_flows, utc
 from traffic import TcpPair, UdpPair
 from world import PARTIES, eventually
 
+UNREAD = "cannot read the interfaces"
 HOME, STRANGER = PARTIES["grantee"], PARTIES["stranger"]
 MISTAKES = {
     "notice": {"revocation": {"noticePeriodSeconds": "3600"}},
@@ -122,3 +126,47 @@ def test_a_refused_workload_leaves_what_was_in_force(node):
     assert pair.both() and node.agent.has_active("web")
     node.agent.restart()
     assert pair.both()
+
+
+def of_uid(uid, destinations):
+    grant = json.loads(manifest("Grant", "g", grant_spec(destinations), "keystone-system"))
+    grant["metadata"]["uid"] = uid
+    return json.dumps(grant)
+
+
+def start_that_cannot_read_its_node(agent, faults):
+    """Runs, and has read its manifests alone: what netlink answers to all that comes later is an error. How many calls come
+    before depends on what is there: too few, and it ends. To read its node are more than three."""
+    for turn in range(20, 100, 3):
+        before = len(agent.said())
+        faults.arm("answer", turn, goes_on=True)
+        agent.launch()
+        eventually(lambda: agent.process.poll() is not None or UNREAD in agent.said()[before:] or
+                   " applied " in agent.said()[before:], what=lambda: agent.said()[before:])
+        if agent.process.poll() is None and UNREAD in agent.said()[before:]:
+            return
+        assert " applied " not in agent.said()[before:], "there is no such turn"
+    raise AssertionError("there is no such turn")
+
+
+@pytest.mark.parametrize("uid", ("one", "two"))
+def test_what_was_a_deleted_grants_ends_though_its_manifests_are_read_twice_before(node, faults, uid):
+    """The newest version is refused by this node. The control: it is the same Grant's."""
+    agent, pair = node.agent, UdpPair(node.guest, node.world.outside, 4, to=HOME[4])
+    agent.kill()
+    agent.environment, agent.options = faults.environment, ["--max-rules", "100"]
+    agent.write("grant-g", of_uid("one", OPEN))
+    agent.start()
+    assert pair.both()
+    agent.kill(signal.SIGTERM)  # when it has written down whose that is
+    agent.write("grant-g", of_uid(uid, [*OPEN, *(f"198.51.100.{last}:443/TCP" for last in range(200))]))
+    agent.write("realm-wrong", "{")
+    start_that_cannot_read_its_node(agent, faults)
+    assert pair.both(), "what is pinned goes on"
+    before = agent.said().count(UNREAD)
+    agent.write("realm-wrong", "[")
+    # One look may have begun before.
+    eventually(lambda: agent.said().count(UNREAD) >= before + 2, what="it looks again")
+    faults.disarm()
+    eventually(lambda: " applied " in agent.said().rsplit(UNREAD, 1)[1], what=agent.said)
+    assert pair.both() if uid == "one" else pair.silent(), agent.said()
