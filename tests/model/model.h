@@ -99,6 +99,7 @@ class Model {
   // An age at which nothing is so near to being forgotten that the time of the test itself would decide.
   bool decided_at(BootNanoseconds now, BootNanoseconds by) const;
   std::map<std::string, Tables>& tables() { return tables_; }
+  const std::map<std::string, Tables>& tables() const { return tables_; }
   const Meaning& meaning() const { return meaning_; }
   const Published& published(const std::string& grant) const { return published_.at(grant); }
 

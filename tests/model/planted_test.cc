@@ -2,10 +2,12 @@
 // purpose.
 #include "tests/model/run.h"
 
+#include "agent/node/clock.h"
 #include "agent/snapshot/snapshot.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 namespace grantd::model {
@@ -27,30 +29,42 @@ class Planted : public testing::Test {
     return first_failure(duel().node(), found, "-row" + std::to_string(++number));
   }
 
-  // The first sequences, or worlds, on which the faulty model disagrees, made small; and the row that is made of it.
-  static void expect_small_and_complete(const Fault& fault, bool sequences, std::size_t most_steps,
-                                        const std::vector<std::string>& printed) {
+  static bool is_small(const World& world) {
+    const auto one_at_most = [](const auto& all, auto list) {
+      return std::all_of(all.begin(), all.end(), [&](const auto& each) { return (each.*list).size() <= 1; });
+    };
+    return world.guests.size() <= 1 && one_at_most(world.guests, &GuestSpec::addresses) && world.grants.size() <= 1 &&
+           one_at_most(world.grants, &GrantSpec::destinations) && world.realms.size() <= 2 &&
+           one_at_most(world.realms, &RealmSpec::addresses);
+  }
+
+  // The first sequence, or world, on which the faulty model disagrees, made small; and the row that is made of it.
+  static Trial expect_small_and_complete(const Fault& fault, bool sequences, std::size_t most_steps,
+                                         const std::vector<std::string>& printed) {
     duel().plant(fault);
-    for (std::uint64_t seed = 1; seed < 60; seed++) {
+    for (std::uint64_t seed = 1; seed < 200; seed++) {
       const Trial trial = sequences ? sequence_trial(seed) : packets_trial(seed, 150);
       const auto found = play(duel(), trial);
       if (!found) continue;
       Trial cut = trial;
       cut.steps.resize(std::min(cut.steps.size(), found->step + 1));
       const Trial small = shrink(duel(), cut, found->disagreement);
-      EXPECT_LE(small.steps.size(), most_steps);
-      EXPECT_LE(small.world.guests.size(), 1U);
       const FoundCase row = found_case(duel(), small, "planted");
       const std::string text = text_of(row);
+      EXPECT_LE(small.steps.size(), most_steps) << text;
+      EXPECT_TRUE(is_small(small.world)) << text;
+      for (const Step& step : small.steps) EXPECT_TRUE(is_small(step.world)) << text;
       EXPECT_NE(row.note, "");
       for (const std::string& each : printed) EXPECT_NE(text.find(each), std::string::npos) << each << "\n" << text;
       // The row says what the faulty model does, and the datapath, which is right, is blamed at the last step.
       const auto blamed = failure(row);
-      ASSERT_TRUE(blamed) << text;
-      EXPECT_EQ(blamed->rfind("step " + std::to_string(row.steps.size() - 1) + ": ", 0), 0U) << *blamed << "\n" << text;
-      return;
+      EXPECT_TRUE(blamed && blamed->starts_with("step " + std::to_string(row.steps.size() - 1) + ": "))
+          << blamed.value_or("") << "\n"
+          << text;
+      return small;
     }
-    FAIL() << "no disagreement";
+    ADD_FAILURE() << "no disagreement";
+    return {};
   }
 };
 
@@ -135,6 +149,61 @@ TEST_F(Planted, AMemory) {
         if (opinion.reason == GRANTD_REASON_ESTABLISHED) opinion.reason = GRANTD_REASON_NO_FLOW;
       },
       true, 3, {"GRANTD_REASON_NO_FLOW", "the datapath says established"});
+}
+
+// Of the flows of a packet's Grant: whether there is one like that.
+bool remembers(const Model& model, const Opinion& opinion, const std::function<bool(const Flow&)>& like) {
+  const auto tables = model.tables().find(opinion.grant);
+  return tables != model.tables().end() && std::any_of(tables->second.flows.begin(), tables->second.flows.end(),
+                                                       [&](const auto& each) { return like(each.second); });
+}
+
+TEST_F(Planted, ALaterPolicy) {
+  const Trial small = expect_small_and_complete(
+      [](const Arrival&, Opinion& opinion) {
+        const Model& model = duel().model();
+        if (opinion.reason == GRANTD_REASON_NEW_FLOW && remembers(model, opinion, [&](const Flow& flow) {
+              return flow.policy_id != model.published(opinion.grant).policy_id;
+            }))
+          opinion.reason = GRANTD_REASON_NO_FLOW;
+      },
+      true, 3, {"{R\"(", "GRANTD_REASON_NO_FLOW", "the datapath says new_flow"});
+  ASSERT_EQ(small.steps.size(), 3U);
+  EXPECT_EQ(small.steps[1].kind, Step::Kind::Change);
+  EXPECT_EQ(small.steps[1].world.grants.size(), 1U);
+}
+
+// Where only the later world is needed, that is what the row begins with.
+TEST_F(Planted, AWorldChangedTo) {
+  duel().plant([](const Arrival&, Opinion& opinion) {
+    if (opinion.reason == GRANTD_REASON_NEW_FLOW) opinion.reason = GRANTD_REASON_NO_FLOW;
+  });
+  Random random(1);
+  Step change;
+  change.kind = Step::Kind::Change;
+  change.world = random_narrow_world(random);
+  Generator generator(random, change.world);
+  Trial trial{change.world, {change, generator.opening(generator.likely_talk(), true)}};
+  for (GuestSpec& guest : trial.world.guests) guest.grant = "none";
+  const auto found = play(duel(), trial);
+  ASSERT_TRUE(found);
+  const Trial small = shrink(duel(), trial, found->disagreement);
+  EXPECT_EQ(small.steps.size(), 1U);
+  EXPECT_TRUE(is_small(small.world)) << manifests(small.world);
+}
+
+TEST_F(Planted, ATime) {
+  constexpr std::uint64_t kSecond = GRANTD_NS_PER_SECOND;
+  const Trial small = expect_small_and_complete(
+      [](const Arrival&, Opinion& opinion) {
+        if (opinion.reason == GRANTD_REASON_NEW_FLOW &&
+            remembers(duel().model(), opinion, [](const Flow& flow) { return boot_now() - flow.seen > 30 * kSecond; }))
+          opinion.reason = GRANTD_REASON_NO_FLOW;
+      },
+      true, 3, {"aged(", "GRANTD_REASON_NO_FLOW", "the datapath says new_flow"});
+  ASSERT_EQ(small.steps.size(), 3U);
+  EXPECT_EQ(small.steps[1].kind, Step::Kind::Age);
+  EXPECT_LE(small.steps[1].by_ns, 60 * kSecond);
 }
 
 TEST_F(Planted, AMark) {

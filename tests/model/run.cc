@@ -112,57 +112,6 @@ std::optional<Found> play(Duel& duel, const Trial& trial) {
   return {};
 }
 
-Trial shrink(Duel& duel, Trial trial, const Disagreement& disagreement) {
-  const auto still = [&](const Trial& smaller) {
-    try {
-      const auto found = play(duel, smaller);
-      return found && found->disagreement.model == disagreement.model &&
-             found->disagreement.kernel == disagreement.kernel;
-    } catch (const std::exception&) {
-      return false;  // a world that is refused
-    }
-  };
-  for (std::size_t piece = trial.steps.size() / 2; piece > 0; piece /= 2)
-    for (std::size_t at = 0; at < trial.steps.size();) {
-      Trial smaller = trial;
-      const auto begin = smaller.steps.begin() + static_cast<std::ptrdiff_t>(at);
-      smaller.steps.erase(begin, begin + static_cast<std::ptrdiff_t>(std::min(piece, smaller.steps.size() - at)));
-      if (still(smaller))
-        trial = smaller;
-      else
-        at += piece;
-    }
-  const auto without = [&](auto list_of) {
-    for (std::size_t at = 0; at < list_of(trial).size();) {
-      Trial smaller = trial;
-      auto& list = list_of(smaller);
-      list.erase(list.begin() + static_cast<std::ptrdiff_t>(at));
-      if (still(smaller))
-        trial = smaller;
-      else
-        at++;
-    }
-  };
-  without([](Trial & one) -> auto& { return one.world.guests; });
-  without([](Trial & one) -> auto& { return one.world.grants; });
-  without([](Trial & one) -> auto& { return one.world.realms; });
-  for (std::size_t at = 0; at < trial.world.grants.size(); at++)
-    without([at](Trial & one) -> auto& { return one.world.grants[at].destinations; });
-  for (std::size_t at = 0; at < trial.world.guests.size(); at++)
-    without([at](Trial & one) -> auto& { return one.world.guests[at].addresses; });
-  for (std::size_t at = 0; at < trial.world.realms.size(); at++)
-    without([at](Trial & one) -> auto& { return one.world.realms[at].addresses; });
-  for (std::size_t at = 0; at < trial.steps.size(); at++) {
-    Trial smaller = trial;
-    while (smaller.steps[at].frame.size() > 34) {
-      smaller.steps[at].frame.resize(smaller.steps[at].frame.size() - 4);
-      if (!still(smaller)) break;
-      trial = smaller;
-    }
-  }
-  return trial;
-}
-
 FoundCase found_case(Duel& duel, const Trial& trial, const std::string& name) {
   FoundCase made{name, manifests(trial.world), {}, ""};
   std::vector<std::pair<std::size_t, Counted>> counted;
