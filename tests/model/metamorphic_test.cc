@@ -1,23 +1,57 @@
-// What must hold between two worlds, whatever the model thinks of either.
+// What must hold between two worlds, whatever the model thinks of either. GRANTD_MODEL_SEED and GRANTD_MODEL_WORLDS ask
+// for other worlds than these and for more of them, GRANTD_MODEL_WORLD for one alone.
 #include "tests/model/run.h"
+#include "tests/model/twin.h"
 
 #include "agent/snapshot/snapshot.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
 
 namespace grantd::model {
 namespace {
 
-constexpr int kWorlds = 6;
+constexpr std::uint64_t kWorlds = 6;
 constexpr std::size_t kPackets = 300;
+
+std::optional<std::uint64_t> asked(const char* variable) {
+  const char* const text = std::getenv(variable);
+  if (!text) return {};
+  std::uint64_t number = 0;
+  const char* const end = text + std::strlen(text);
+  if (const auto read = std::from_chars(text, end, number); read.ptr != end || read.ec != std::errc{})
+    throw std::runtime_error(std::string(variable) + " is '" + text + "'; accepted: a number");
+  return number;
+}
 
 class Metamorphic : public testing::Test {
  protected:
   static Duel& duel() {
     static Duel instance;  // where the process ends, so do its namespaces
     return instance;
+  }
+  // In worlds that are made up one by one. Returns whether they were so many that all that matters must have been met.
+  static bool in_each_world(std::uint64_t seed, const std::function<void(Random&)>& relation) {
+    seed = asked("GRANTD_MODEL_SEED").value_or(seed);
+    const auto alone = asked("GRANTD_MODEL_WORLD");
+    const std::uint64_t first = alone.value_or(0), count = alone ? 1 : asked("GRANTD_MODEL_WORLDS").value_or(kWorlds);
+    for (std::uint64_t number = first; number < first + count; number++) {
+      SCOPED_TRACE("GRANTD_MODEL_SEED=" + std::to_string(seed) + " GRANTD_MODEL_WORLD=" + std::to_string(number));
+      Random random(Random(seed).next() + number);
+      try {
+        relation(random);
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << error.what();  // where the trace still stands
+      }
+    }
+    return count >= kWorlds;
   }
   // What the datapath itself says of a packet; whether the model agrees is the differential test's to ask.
   struct Said {
@@ -78,9 +112,8 @@ class Metamorphic : public testing::Test {
 };
 
 TEST_F(Metamorphic, AddingADestinationRemovesNone) {
-  Random random(1);
   std::size_t added = 0;
-  for (int round = 0; round < kWorlds; round++) {
+  const bool enough = in_each_world(1, [&](Random& random) {
     const World before = world_of(random);
     World after = before;
     for (GrantSpec& grant : after.grants) {
@@ -97,13 +130,13 @@ TEST_F(Metamorphic, AddingADestinationRemovesNone) {
       } else {
         added += is[at].passes;
       }
-  }
+  });
+  if (!enough) return;
   EXPECT_GT(added, 0U) << "no destination that was added opened anything";
 }
 
 TEST_F(Metamorphic, TheOrderOfManifestsNeverMatters) {
-  Random random(2);
-  for (int round = 0; round < kWorlds; round++) {
+  in_each_world(2, [](Random& random) {
     const World world = world_of(random);
     World other = world;
     shuffle(random, other.realms);
@@ -114,7 +147,7 @@ TEST_F(Metamorphic, TheOrderOfManifestsNeverMatters) {
     Generator generator(random, world);
     for (std::size_t count = 0; count < kPackets; count++) trial.steps.push_back(generator.any());
     expect_same(said(world, trial.steps), said(other, trial.steps));
-  }
+  });
 }
 
 // A destination, and the same in other words.
@@ -140,12 +173,11 @@ const std::vector<Spelling> kSpellings = {
 };
 
 TEST_F(Metamorphic, EquivalentSpellingsGiveOneVerdict) {
-  Random random(3);
-  for (const Spelling& spelling : kSpellings) {
-    SCOPED_TRACE(spelling.kind);
-    ASSERT_NE(spelling.one, spelling.other);
-    std::size_t opened = 0;
-    for (int round = 0; round < 2; round++) {
+  std::map<std::string, std::size_t> opened;
+  const bool enough = in_each_world(3, [&](Random& random) {
+    for (const Spelling& spelling : kSpellings) {
+      SCOPED_TRACE(spelling.kind);
+      ASSERT_NE(spelling.one, spelling.other);
       World closed = world_of(random);
       for (GrantSpec& grant : closed.grants) {
         grant.destinations.clear();
@@ -159,16 +191,16 @@ TEST_F(Metamorphic, EquivalentSpellingsGiveOneVerdict) {
       const auto steps = openings(random, one);
       const auto without = said(closed, steps), first = said(one, steps);
       expect_same(first, said(other, steps));
-      opened += passing(first) - passing(without);
+      opened[spelling.kind] += passing(first) - passing(without);
     }
-    EXPECT_GT(opened, 0U) << "no packet met what is spelled";
-  }
+  });
+  if (!enough) return;
+  for (const auto& [kind, count] : opened) EXPECT_GT(count, 0U) << "no packet met what is spelled: " << kind;
 }
 
 TEST_F(Metamorphic, NarrowedAndWidenedAgainIsAsBefore) {
-  Random random(4);
   std::size_t refused = 0, refused_of_live_flows = 0;
-  for (int round = 0; round < kWorlds; round++) {
+  const bool enough = in_each_world(4, [&](Random& random) {
     const World world = world_of(random);
     World narrow = world;
     for (GrantSpec& grant : narrow.grants) {
@@ -203,77 +235,91 @@ TEST_F(Metamorphic, NarrowedAndWidenedAgainIsAsBefore) {
         }
       }
     }
-  }
+  });
+  if (!enough) return;
   EXPECT_GT(refused, 0U) << "the narrow world allows as much";
   EXPECT_GT(refused_of_live_flows, 0U) << "no live flow met the narrow world";
 }
 
-// The twin of an IPv4 address: the same 32 bits behind a prefix that stands for nothing else.
-std::string twin(const std::string& address) {
-  const auto bytes = IpAddress::parse(address).value().bytes;
-  char text[40];
-  std::snprintf(text, sizeof(text), "2600:4::%02x%02x:%02x%02x", bytes[0], bytes[1], bytes[2], bytes[3]);
-  return IpAddress::parse(text).value().text();
+// Worlds that say the same of one family each.
+std::pair<World, World> twins(Random& random, World four) {
+  static const std::vector<std::string> realms = {"61.1.0.0/16", "61.1.2.0/24", "61.2.0.0/16", "61.3.3.0/24"};
+  static const std::vector<std::string> places = {"62.1.0.0/16", "62.1.1.0/24", "62.1.1.7/32", "61.1.0.0/16",
+                                                  "62.2.0.0/15"};
+  static const std::vector<std::string> ports = {":443/TCP", ":5000-5010/UDP", "", ":ICMP", ":443"};
+  World six = four;
+  for (std::size_t at = 0; at < four.realms.size(); at++) {
+    four.realms[at].addresses = {realms[at]};
+    six.realms[at].addresses = {twin_of_prefix(realms[at])};
+    four.realms[at].uplinks = six.realms[at].uplinks = {"lan"};
+  }
+  for (std::size_t at = 0; at < four.grants.size(); at++) {
+    four.grants[at].destinations.clear();
+    six.grants[at].destinations.clear();
+    for (const std::string& place : places) {
+      if (random.percent(50)) continue;
+      const std::string& port = random.of(ports);
+      four.grants[at].destinations.push_back(place + port);
+      six.grants[at].destinations.push_back(port.empty() ? twin_of_prefix(place)
+                                                         : "[" + twin_of_prefix(place) + "]" + port);
+    }
+  }
+  for (std::size_t at = 0; at < four.guests.size(); at++) {
+    const std::string own = "63.0.0." + std::to_string(at + 1);
+    four.guests[at].addresses = {own};
+    six.guests[at].addresses = {twin_of_address(own)};
+  }
+  return {four, six};
 }
 
-std::string twin_of_prefix(const std::string& prefix) {
-  const std::size_t slash = prefix.find('/');
-  return twin(prefix.substr(0, slash)) + "/" + std::to_string(96 + std::stoi(prefix.substr(slash + 1)));
-}
-
-TEST_F(Metamorphic, AFamilysTwinAgrees) {
-  Random random(5);
-  std::size_t passed = 0, dropped = 0;
-  for (int round = 0; round < kWorlds; round++) {
-    World four = world_of(random);
-    // Prefixes that neither family treats in a special way.
-    static const std::vector<std::string> realms = {"61.1.0.0/16", "61.1.2.0/24", "61.2.0.0/16", "61.3.3.0/24"};
-    static const std::vector<std::string> places = {"62.1.0.0/16", "62.1.1.0/24", "62.1.1.7/32", "61.1.0.0/16",
-                                                    "62.2.0.0/15"};
-    static const std::vector<std::string> ports = {":443/TCP", ":5000-5010/UDP", "", ":ICMP", ":443"};
-    World six = four;
-    for (std::size_t at = 0; at < four.realms.size(); at++) {
-      four.realms[at].addresses = {realms[at]};
-      six.realms[at].addresses = {twin_of_prefix(realms[at])};
-      four.realms[at].uplinks = six.realms[at].uplinks = {"lan"};
-    }
-    for (std::size_t at = 0; at < four.grants.size(); at++) {
-      four.grants[at].destinations.clear();
-      six.grants[at].destinations.clear();
-      for (const std::string& place : places) {
-        if (random.percent(50)) continue;
-        const std::string& port = random.of(ports);
-        four.grants[at].destinations.push_back(place + port);
-        six.grants[at].destinations.push_back(port.empty() ? twin_of_prefix(place)
-                                                           : "[" + twin_of_prefix(place) + "]" + port);
-      }
-    }
-    for (std::size_t at = 0; at < four.guests.size(); at++) {
-      const std::string own = "63.0.0." + std::to_string(at + 1);
-      four.guests[at].addresses = {own};
-      six.guests[at].addresses = {twin(own)};
-    }
-    Generator for_four(random, four), for_six(random, six);
-    std::vector<Step> steps4, steps6;
-    while (steps4.size() < kPackets) {
-      Talk talk = for_four.talk();
-      if (talk.local != "63.0.0.1" && talk.local != "63.0.0.2" && talk.local != "63.0.0.3") continue;
+// Packets of IPv4 that have a twin: in rows about one talk each, so that they meet flows and fragments.
+std::vector<Step> packets_with_twins(Random& random, const World& four, std::size_t count) {
+  Generator generator(random, four);
+  std::vector<Step> steps;
+  Talk talk;
+  while (steps.size() < count) {
+    if (steps.empty() || random.percent(10)) {
+      talk = generator.talk();
       const std::string tail = std::to_string(random.below(4)) + "." + std::to_string(random.below(9));
       talk.peer = random.of<std::string>({"61.1.", "61.2.", "61.3.", "62.1.", "62.2.", "62.3."}) + tail;
       if (random.percent(20)) talk.peer = random.of<std::string>({"63.0.0.1", "63.0.0.2", "63.0.0.3", "62.1.1.7"});
-      const bool egress = random.percent(60);
-      steps4.push_back(for_four.opening(talk, egress));
-      talk.local = twin(talk.local);
-      talk.peer = twin(talk.peer);
-      steps6.push_back(for_six.opening(talk, egress));
     }
+    const bool egress = random.percent(60);
+    const std::size_t chance = random.below(100);
+    Step step = chance < 40   ? generator.opening(talk, egress)
+                : chance < 60 ? generator.piece(talk, egress)
+                : chance < 80 ? generator.complaint(talk, egress)
+                              : generator.packet(talk, egress);
+    if (!egress && random.percent(10)) {
+      step.program = Program::FromUplink;
+      step.interface = "uplink0";
+    }
+    if (twin_of_frame(step.frame)) steps.push_back(step);
+  }
+  return steps;
+}
+
+TEST_F(Metamorphic, AFamilysTwinAgrees) {
+  std::size_t passed = 0, dropped = 0;
+  std::array<std::size_t, GRANTD_REASON_LIMIT> met{};
+  const bool enough = in_each_world(5, [&](Random& random) {
+    const auto [four, six] = twins(random, world_of(random));
+    const auto steps4 = packets_with_twins(random, four, 3 * kPackets);
+    auto steps6 = steps4;
+    for (Step& step : steps6) step.frame = *twin_of_frame(step.frame);
     const auto one = said(four, steps4);
     expect_same(one, said(six, steps6));
     passed += passing(one);
     dropped += one.size() - passing(one);
-  }
+    for (const Said& each : one) met[each.reason]++;
+  });
+  if (!enough) return;
   EXPECT_GT(passed, 100U);
   EXPECT_GT(dropped, 100U);
+  for (const Reason reason : {GRANTD_REASON_ESTABLISHED, GRANTD_REASON_FRAGMENT, GRANTD_REASON_FRAGMENT_ORPHAN,
+                              GRANTD_REASON_ICMP_ERROR, GRANTD_REASON_ICMP_ERROR_UNRELATED}) {
+    EXPECT_GT(met[reason], 0U) << reason_label(reason);
+  }
 }
 
 }  // namespace
