@@ -106,6 +106,8 @@ ALWAYS_INLINE __u32 closing_after(const struct packet *packet, __u32 flags)
 
 ALWAYS_INLINE bool may_begin(const struct packet *packet)
 {
+	if (packet->late)
+		return false;
 	switch (packet->protocol) {
 	case IPPROTO_TCP:
 		/* A segment with ACK and neither SYN nor RST re-creates a flow that was lost. */
@@ -250,24 +252,23 @@ ALWAYS_INLINE bool follows(const struct packet *packet, const struct grantd_flow
 
 /* Of a packet that has waited in a queue it was said who sent it when it came. It follows what stands; it begins
  * nothing and settles no doubt: the address may be somebody else's by now. */
-ALWAYS_INLINE bool comes_late(const struct __sk_buff *skb, const struct packet *packet, const struct grantd_flow *flow)
+ALWAYS_INLINE bool comes_late(const struct packet *packet, const struct grantd_flow *flow)
 {
-	if (!has_waited(skb, GRANTD_INGRESS))
+	if (!packet->late)
 		return false;
 	return !flow || (is_syn(packet) && flow->initiator != GRANTD_INITIATOR_PEER) ||
 	       (flow->initiator == GRANTD_INITIATOR_PEER && (flow->peer_identity != packet->identity ||
 							     flow->realm_epoch != packet->policy->realm_epoch));
 }
 
-ALWAYS_INLINE enum grantd_reason follow_flow(const struct __sk_buff *skb, struct packet *packet, __u32 direction,
-					     struct flow_search *search)
+ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direction, struct flow_search *search)
 {
 	struct grantd_flow *flow = search->flow;
 	__u32 side = side_of(direction);
 
 	if (!search->table)
 		return GRANTD_REASON_TABLE_MISSING;
-	if (direction == GRANTD_INGRESS && comes_late(skb, packet, flow))
+	if (comes_late(packet, flow))
 		return GRANTD_REASON_AWAITING_PEER;
 	if (!flow || (is_syn(packet) && flow->initiator != side))
 		return begin_flow(search->table, packet, &search->key, side);

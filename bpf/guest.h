@@ -140,7 +140,7 @@ ALWAYS_INLINE enum grantd_reason admit(struct __sk_buff *skb, struct packet *pac
 				       struct flow_search *search)
 {
 	if (may_have_flow(packet))
-		return follow_flow(skb, packet, direction, search);
+		return follow_flow(packet, direction, search);
 	if (packet->fragment == FRAGMENT_LATER)
 		return follow_first_fragment(packet, direction);
 	if (is_icmp_error(packet))

@@ -33,13 +33,11 @@ ALWAYS_INLINE void identify(struct __sk_buff *skb, struct packet *packet)
 	/* Nobody: whoever may open sockets in another namespace may set marks. */
 	if (!skb->ingress_ifindex && (skb->sk ? is_of_another_namespace(skb) : is_port(skb)))
 		return;
+	if (skb->ingress_ifindex && recall_sender(skb, packet))
+		return;
 	packet->identity = identity_of_stamp(skb->mark);
-	if (packet->identity != GRANTD_IDENTITY_NOBODY)
+	if (packet->identity != GRANTD_IDENTITY_NOBODY || skb->ingress_ifindex)
 		return;
-	if (skb->ingress_ifindex) {
-		recall_sender(skb, packet);
-		return;
-	}
 	packet->identity = GRANTD_IDENTITY_LOCAL_NODE;
 	packet->without_socket = !skb->sk;
 }

@@ -60,6 +60,7 @@ struct packet {
 	__u32 fragment_id;
 	__u8 source_mac[ETH_ALEN];
 	__u8 without_socket; /* came in through no interface, and no socket sent it */
+	bool late; /* has waited in a queue on the way to the guest */
 
 	/* of a limited Grant: bpf/queue.h */
 	__u32 queue_class; /* 0: does not wait */

@@ -36,19 +36,25 @@ ALWAYS_INLINE const struct grantd_shaper *find_shaper(void)
  * the secret says it; a guest that knew it would only go to the bucket without waiting. */
 ALWAYS_INLINE bool has_waited(const struct __sk_buff *skb, __u32 direction)
 {
-	const struct grantd_shaper *shaper = find_shaper();
+	const struct grantd_shaper *shaper;
 
-	return shaper && shaper->secret && skb->cb[WAIT_SECRET] == shaper->secret &&
+	if (!skb->cb[WAIT_SECRET])
+		return false;
+	shaper = find_shaper();
+	return shaper && skb->cb[WAIT_SECRET] == shaper->secret &&
 	       (direction == GRANTD_EGRESS || skb->ingress_ifindex == shaper->release_ifindex);
 }
 
-/* The sender, where it is the local node: no stamp says so, and the packet came in through our interface. */
-ALWAYS_INLINE void recall_sender(const struct __sk_buff *skb, struct packet *packet)
+/* The sender of what has waited, as it was said when it came: the mark may be somebody's whom the first judgement did not
+ * believe, and the local node has none. */
+ALWAYS_INLINE bool recall_sender(const struct __sk_buff *skb, struct packet *packet)
 {
 	if (!has_waited(skb, GRANTD_INGRESS))
-		return;
+		return false;
+	packet->late = true;
 	packet->identity = skb->cb[WAIT_WHAT] >> WAIT_IDENTITY_SHIFT;
 	packet->without_socket = !!(skb->cb[WAIT_WHAT] & WAIT_WITHOUT_SOCKET);
+	return true;
 }
 
 NOINLINE struct grantd_usage *usage_of(__u32 endpoint_id, __u32 direction)

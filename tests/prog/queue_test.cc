@@ -89,6 +89,18 @@ class Queue : public Prog {
   std::uint64_t counted(grantd_direction direction, grantd_reason reason) {
     return counter(slot_, direction, reason).packets;
   }
+  // What a packet to a guest of this slot is counted as.
+  std::string counted_as(const Bytes& frame, const __sk_buff& context, std::uint32_t slot) {
+    const auto all = [&] { return node().maps().counters(slot).value(); };
+    const auto before = all();
+    ask(Hook::ToGuest, frame, context);
+    const auto after = all();
+    for (int reason = 0; reason < GRANTD_REASON_LIMIT; reason++) {
+      const std::size_t index = GRANTD_COUNTER_INDEX(GRANTD_INGRESS, reason);
+      if (after[index].packets != before[index].packets) return reason_label(static_cast<grantd_reason>(reason));
+    }
+    return "none";
+  }
 
   grantd_endpoint slow_{};
   grantd_shaper shaper_{};
@@ -293,14 +305,7 @@ TEST_F(Queue, WithoutTheSecretOrByAnotherWayNothingHasWaited) {
 // No stamp says of the local node that it sent what comes through our own interface.
 TEST_F(Queue, WhoSentItIsRecalled) {
   const auto reason_of = [&](const __sk_buff& context, std::uint8_t flags, std::size_t payload = 0) {
-    std::uint64_t before[GRANTD_REASON_LIMIT];
-    for (int reason = 0; reason < GRANTD_REASON_LIMIT; reason++)
-      before[reason] = counted(GRANTD_INGRESS, static_cast<grantd_reason>(reason));
-    ask(Hook::ToGuest, frame_in(kNode4, kSlow4, kTcp, tcp(9, port_, flags, payload)), context);
-    for (int reason = 0; reason < GRANTD_REASON_LIMIT; reason++)
-      if (counted(GRANTD_INGRESS, static_cast<grantd_reason>(reason)) != before[reason])
-        return std::string(reason_label(static_cast<grantd_reason>(reason)));
-    return std::string("none");
+    return counted_as(frame_in(kNode4, kSlow4, kTcp, tcp(9, port_, flags, payload)), context, slot_);
   };
   __sk_buff from_node{};
   from_node.ifindex = slow_.ifindex;
@@ -362,6 +367,29 @@ TEST_F(Queue, WhatComesLateBeginsNothing) {
   EXPECT_EQ(late(kSyn | kAck, "carol"), TC_ACT_UNSPEC) << "also under another policy";
   EXPECT_EQ(late(kSyn, "bob"), TC_ACT_SHOT);
   EXPECT_EQ(awaiting(), before + 4);
+}
+
+// Who sent it was said when it came: the mark is no witness of what the first judgement did not believe it.
+TEST_F(Queue, WhoWasNobodyIsNobodyWhenItComesBack) {
+  const grantd_endpoint web = endpoint_of("web");
+  const auto comes = [&](const char* from, std::uint8_t flags, std::uint32_t identity, bool late = true) {
+    __sk_buff context = late ? back(GRANTD_INGRESS, 0, GRANTD_REASON_ESTABLISHED, identity) : first(GRANTD_INGRESS);
+    context.ifindex = web.ifindex;
+    return counted_as(frame_in(from, kWeb4, kTcp, tcp(443, port_, flags)), context, web.slot);
+  };
+  const std::uint32_t bob = identity_of("bob");
+  expect(to_guest(frame_in(kBob4, kWeb4, kTcp, tcp(443, port_, kSyn)), "bob"), GRANTD_REASON_NEW_FLOW);
+  EXPECT_EQ(comes(kBob4, kAck, bob), "established");
+  EXPECT_EQ(comes(kBob4, kAck, GRANTD_IDENTITY_NOBODY), "awaiting_peer");
+  // A flow of the guest's own, which the policy in force refuses: in its own right bob may begin one, but not late.
+  const auto rules = node().maps().policy.find(policy_id("slow")).value()->rules_id;
+  const auto narrowed = [&] { return republish([&](grantd_policy& policy) { policy.rules_id = rules; }); };
+  expect(from_guest(frame_out(kWeb4, kOpen4, kTcp, tcp(port_, 443, kSyn))), GRANTD_REASON_NEW_FLOW);
+  const auto before = narrowed();
+  for (const std::uint32_t identity : {std::uint32_t{GRANTD_IDENTITY_NOBODY}, bob})
+    EXPECT_EQ(comes(kOpen4, kAck, identity), "destination") << identity;
+  EXPECT_EQ(comes(kOpen4, kAck, bob, false), "new_flow");
+  restore(before);
 }
 
 // ---- how long packets waited ----
