@@ -41,6 +41,9 @@ ALWAYS_INLINE enum grantd_reason pay(struct packet *packet, __u32 direction, enu
 		credit->grant_epoch = policy->grant_epoch;
 		credit->bytes = 0;
 	}
+	/* What a higher limit lent is more than this one's burst leaves room for. */
+	if (credit->bytes > limit->quantum_bytes)
+		credit->bytes = limit->quantum_bytes;
 	if (credit->bytes < bytes) {
 		need = bytes - credit->bytes;
 		taken = draw(bpf_map_lookup_elem(&grantd_bucket, &index), limit, policy->grant_epoch, need,

@@ -4,6 +4,7 @@
 #include "agent/node/clock.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 namespace grantd::prog {
 namespace {
@@ -128,27 +129,50 @@ TEST_F(Charge, AnotherRateConvertsWhatIsOwed) {
   EXPECT_LE(passed(GRANTD_EGRESS) - before, bound) << "a change of rate fills no bucket";
 }
 
+class Borrowed : public Charge {
+ protected:
+  // On one CPU, which borrows 64 KiB at eight times the rate and spends 1 KiB of it.
+  void SetUp() override {
+    Charge::SetUp();
+    ASSERT_EQ(sched_getaffinity(0, sizeof(all_), &all_), 0);
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(static_cast<std::size_t>(sched_getcpu()), &here);
+    ASSERT_EQ(sched_setaffinity(0, sizeof(here), &here), 0);
+    policy_ = *node().maps().policy.find(policy_id("slow")).value();
+    grantd_limit& limit = policy_.limit[GRANTD_EGRESS];
+    const grantd_limit lower = limit;
+    limit.rate_bps *= 8;
+    limit.cost_per_byte = limit.cost_per_byte / 8 + 1;
+    limit.burst_ns /= 8;
+    limit.quantum_bytes = 64 << 10;
+    publish();
+    ASSERT_TRUE(run(Hook::FromGuest, datagram(1000), interface_of("slow"), {}).passes) << "borrows all the quantum";
+    limit = lower;
+  }
+  void TearDown() override { ASSERT_EQ(sched_setaffinity(0, sizeof(all_), &all_), 0); }
+  void publish() {
+    ASSERT_TRUE(node().maps().policy.put(++next_, policy_).ok());
+    node().datapath().publish(slot_of("slow"), next_);
+  }
+
+  cpu_set_t all_{};
+  grantd_policy policy_{};
+};
+
 // What a CPU has borrowed belongs to the Grant that borrowed it, not to the next one in its slot.
-TEST_F(Charge, ANewGrantInTheSlotInheritsNoCredit) {
-  cpu_set_t all, here;
-  ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
-  CPU_ZERO(&here);
-  CPU_SET(static_cast<std::size_t>(sched_getcpu()), &here);
-  ASSERT_EQ(sched_setaffinity(0, sizeof(here), &here), 0);
-  const auto slot = slot_of("slow");
-  auto policy = *node().maps().policy.find(node().maps().grant.find(slot).value()->policy_id).value();
-  const auto publish = [&] {
-    policy.grant_epoch = next_++;
-    ASSERT_TRUE(node().maps().policy.put(next_, policy).ok());
-    node().datapath().publish(slot, next_);
-  };
-  policy.limit[GRANTD_EGRESS].quantum_bytes = 64 << 10;
-  publish();
-  ASSERT_TRUE(run(Hook::FromGuest, datagram(1000), interface_of("slow"), {}).passes) << "borrows all the quantum";
+TEST_F(Borrowed, ANewGrantInTheSlotInheritsNone) {
+  policy_.grant_epoch = next_;
   publish();
   full_at_ = boot_now();
   expect_bounded(datagram(1000), GRANTD_REASON_ESTABLISHED);
-  ASSERT_EQ(sched_setaffinity(0, sizeof(all), &all), 0);
+}
+
+TEST_F(Borrowed, UnderALowerLimitIsNoMoreThanThatLends) {
+  usleep(50'000);  // the bucket is full again, and the CPU has its credit all the same
+  publish();
+  full_at_ = boot_now();
+  expect_bounded(datagram(1000), GRANTD_REASON_ESTABLISHED);
 }
 
 TEST_F(Charge, AnIcmpErrorPaysToo) {
