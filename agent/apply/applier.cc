@@ -53,7 +53,8 @@ std::size_t differences(const KernelState& one, const KernelState& other) {
          differences(one.identity_names, other.identity_names) + differences(one.guests, other.guests) +
          differences(one.tables, other.tables) + differences(one.attachments, other.attachments) +
          differences(one.queues, other.queues) + differences(one.devices, other.devices) +
-         differences(one.shaper.classes, other.shaper.classes);
+         differences(one.shaper.classes, other.shaper.classes) + !same(one.shaper_record, other.shaper_record) +
+         !same(one.node, other.node) + !same(one.bounds, other.bounds);
 }
 
 bool believes_somebody(const grantd_uplink& uplink) { return uplink.uplink_class != GRANTD_UPLINK_UNTRUSTED; }
@@ -123,15 +124,16 @@ Result<std::size_t> Applier::refresh(BootNanoseconds now) {
   return drift;
 }
 
-Result<void> Applier::refresh_attachments() {
+Result<std::size_t> Applier::refresh_attachments() {
   auto read = kernel_.read_attachments();
   if (!read) return read.error();
   state_.attachments = std::move(read.value().first);
   state_.behind = std::move(read.value().behind);
   auto shaper = kernel_.read_shaper(state_.shaper);
   if (!shaper) return shaper.error();
+  const std::size_t drift = differences(state_.shaper.classes, shaper.value().classes);
   state_.shaper = std::move(shaper).value();
-  return {};
+  return drift;
 }
 
 ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::function<bool()>& postpone) {

@@ -38,8 +38,9 @@ class Applier {
   // Takes what the kernel has as the state. Returns in how many places it was not as believed;
   // 0 for the first time.
   Result<std::size_t> refresh(BootNanoseconds now);
-  // The same for attachments alone, after interfaces came or went; what vanished with them is no drift.
-  Result<void> refresh_attachments();
+  // The same for attachments and queues alone, after interfaces came or went. What vanished with these is no drift, so
+  // it returns in how many places the queues were not as believed.
+  Result<std::size_t> refresh_attachments();
   // Steps in order. After one that fails, later ones of the same subject are left out; they stay
   // due, because the state that plan() starts from does not have them. Where one of those would have narrowed what is
   // in force, its slot or its guest is closed. Where one would have put a tunnel's program in place, no uplink believes

@@ -85,7 +85,11 @@ Result<void> read_queue_records(const DatapathMaps& maps, KernelState& state) {
   if (shaper.value()) state.shaper_record = *shaper.value();
   auto devices = maps.device.keys();
   if (!devices) return devices.error();
-  state.devices = {devices.value().begin(), devices.value().end()};
+  for (const __u32 ifindex : devices.value()) {
+    auto device = maps.device.find(ifindex);
+    if (!device) return device.error();
+    if (device.value() == ifindex) state.devices.insert(ifindex);  // else packets come back to another
+  }
   return maps.queue.for_each([&](__u32 id, const grantd_queue& queue) { state.queues[id] = queue; });
 }
 

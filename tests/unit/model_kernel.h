@@ -90,6 +90,7 @@ class ModelKernel : public Kernel {
   }
 
   const KernelState& state() const { return state_; }
+  KernelState& as_somebody_else() { return state_; }  // who changes what is not his
   const std::map<std::uint32_t, operation::PutRules>& all_rules() const { return rules_; }
   const operation::PutRules& rules(std::uint32_t rules_id) const { return rules_.at(rules_id); }
   const std::vector<std::string>& violations() const { return violations_; }
