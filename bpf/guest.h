@@ -247,8 +247,9 @@ int from_guest(struct __sk_buff *skb)
 	struct packet packet = {};
 	enum grantd_reason reason = admit_frame(skb, &packet, GRANTD_EGRESS);
 
+	/* The tag also where it has no identity: without a mark nothing of a guest's goes on (decision 69). */
 	if (passes(reason))
-		skb->mark = stamped(skb->mark, packet.guest_identity);
+		skb->mark = stamped(skb->mark, packet.guest_identity) | stamp_tag;
 	return leave(skb, &packet, GRANTD_EGRESS, reason);
 }
 

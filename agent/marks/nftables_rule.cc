@@ -1,5 +1,6 @@
 #include "agent/marks/nftables_rule.h"
 
+#include "agent/gate/gate.h"
 #include "agent/marks/mark_value.h"
 #include "agent/marks/xt_extensions.h"
 
@@ -224,12 +225,8 @@ void nftables_rule_marks(nlmsghdr* message, MarkFacts& facts) {
   const auto* header = static_cast<nfgenmsg*>(nlmsg_data(message));
   std::array<nlattr*, NFTA_RULE_MAX + 1> rule{};
   if (nlmsg_parse(message, sizeof(nfgenmsg), rule.data(), NFTA_RULE_MAX, nullptr) < 0) return;
-  const auto text = [&](int type) {
-    nlattr* attribute = rule[static_cast<std::size_t>(type)];
-    if (!attribute) return std::string();
-    const auto* characters = static_cast<const char*>(nla_data(attribute));
-    return std::string(characters, strnlen(characters, static_cast<std::size_t>(nla_len(attribute))));
-  };
+  const auto text = [&](int type) { return attribute_text(rule[static_cast<std::size_t>(type)]); };
+  if (is_gate_table(text(NFTA_RULE_TABLE))) return;  // ours
   Rule followed(
       "nftables " + family_name(header->nfgen_family) + " " + text(NFTA_RULE_TABLE) + " " + text(NFTA_RULE_CHAIN),
       facts);

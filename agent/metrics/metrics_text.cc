@@ -289,6 +289,9 @@ void add_agent(const Snapshot& snapshot, const AgentStatus& status, Families& fa
   add_written(status, families);
   families.one("grantd_drift_repaired_total", kCounter, "Places where the kernel was not as it was left.", {},
                status.drift_repaired);
+  families.one("grantd_unjudged_packets_total", kCounter,
+               "Packets of guests that came past the programs and were dropped by nftables.", {},
+               status.unjudged_packets);
   families.one("grantd_open_guests", kGauge, "Guests' interfaces that can neither be attached nor set down.", {},
                status.open_guests);
   if (status.stamp_collisions)

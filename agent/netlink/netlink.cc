@@ -4,7 +4,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <array>
 #include <cerrno>
+#include <cstring>
 
 namespace grantd {
 
@@ -48,6 +50,9 @@ Error netlink_error(const std::string& what, int code) {
     case NLE_NOMEM:
       error_number = ENOMEM;
       break;
+    case NLE_PROTO_MISMATCH:
+      error_number = EPROTONOSUPPORT;
+      break;
     case NLE_AGAIN:
       error_number = EAGAIN;
       break;
@@ -82,6 +87,42 @@ Result<void> ask_netlink(nl_sock* socket, nl_msg* request, const std::function<v
   while (!answer.complete)
     if (const int code = nl_recvmsgs(socket, callbacks.get()); code < 0) return netlink_error("netlink", code);
   return {};
+}
+
+std::string attribute_text(const nlattr* attribute) {
+  if (!attribute) return {};
+  const auto* characters = static_cast<const char*>(nla_data(attribute));
+  return {characters, strnlen(characters, static_cast<std::size_t>(nla_len(attribute)))};
+}
+
+Result<NetlinkSocket> listen_to_netlink(int protocol, const std::vector<int>& groups) {
+  NetlinkSocket socket(nl_socket_alloc());
+  if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
+  nl_socket_disable_seq_check(socket.get());
+  if (const int code = nl_connect(socket.get(), protocol); code < 0) return netlink_error("netlink", code);
+  for (const int group : groups)
+    if (const int code = nl_socket_add_membership(socket.get(), group); code < 0) return netlink_error("netlink", code);
+  if (const int code = nl_socket_set_nonblocking(socket.get()); code < 0) return netlink_error("netlink", code);
+  nl_socket_set_buffer_size(socket.get(), 1 << 20, 0);
+  return socket;
+}
+
+bool drain_netlink(nl_sock* socket, const std::function<void(nlmsghdr*)>& take) {
+  bool lost = false;
+  alignas(nlmsghdr) std::array<char, 65536> buffer;
+  while (true) {
+    const auto received = recv(nl_socket_get_fd(socket), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (received < 0 && errno == EINTR) continue;
+    if (received < 0 && errno == ENOBUFS) {
+      lost = true;
+      continue;
+    }
+    if (received <= 0) return lost;
+    int left = static_cast<int>(received);
+    for (auto* message = reinterpret_cast<nlmsghdr*>(buffer.data()); nlmsg_ok(message, left);
+         message = nlmsg_next(message, &left))
+      take(message);
+  }
 }
 
 }  // namespace grantd

@@ -211,19 +211,11 @@ Result<std::vector<InterfaceFact>> read_interfaces() {
 }
 
 Result<InterfaceWatch> InterfaceWatch::open() {
-  NetlinkSocket socket(nl_socket_alloc());
-  if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
-  nl_socket_disable_seq_check(socket.get());
-  if (const int code = nl_connect(socket.get(), NETLINK_ROUTE); code < 0) return netlink_error("netlink", code);
-  if (const int code = nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-                                                 RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_TC, 0);
-      code < 0)
-    return netlink_error("cannot watch interfaces", code);
-  if (const int code = nl_socket_set_nonblocking(socket.get()); code < 0)
-    return netlink_error("cannot watch interfaces", code);
-  nl_socket_set_buffer_size(socket.get(), 1 << 20, 0);
+  auto socket = listen_to_netlink(NETLINK_ROUTE, {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+                                                  RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_TC});
+  if (!socket) return Error{"cannot watch interfaces: " + socket.error().message, socket.error().error_number};
   InterfaceWatch watch;
-  watch.socket_ = std::move(socket);
+  watch.socket_ = std::move(socket).value();
   return watch;
 }
 
@@ -231,22 +223,11 @@ int InterfaceWatch::fd() const { return nl_socket_get_fd(socket_.get()); }
 
 bool InterfaceWatch::drain() {
   bool changed = false;
-  alignas(nlmsghdr) std::array<char, 65536> buffer;
-  while (true) {
-    const auto received = recv(fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (received < 0 && errno == EINTR) continue;
-    if (received < 0 && errno == ENOBUFS) {
-      changed = true;  // some were lost, so everything may have changed
-      continue;
-    }
-    if (received <= 0) return changed;
-    int left = static_cast<int>(received);
-    for (auto* message = reinterpret_cast<nlmsghdr*>(buffer.data()); nlmsg_ok(message, left);
-         message = nlmsg_next(message, &left)) {
-      changed = changed || matters(message);
-      if (const auto index = ended(message)) gone_.insert(*index);
-    }
-  }
+  const bool lost = drain_netlink(socket_.get(), [&](nlmsghdr* message) {
+    changed = changed || matters(message);
+    if (const auto index = ended(message)) gone_.insert(*index);
+  });
+  return changed || lost;
 }
 
 }  // namespace grantd

@@ -138,6 +138,11 @@ Result<void> Agent::open_sources() {
 }
 
 Result<void> Agent::watch_sources() {
+  if (auto watch = GateWatch::open(); watch) {  // where there is none the gate says so, over and over
+    gate_watch_ = std::move(watch).value();
+    auto watched = loop_.watch(gate_watch_->fd(), [this] { gate_due_ |= gate_watch_->drain(); });
+    if (!watched) return watched;
+  }
   if (auto watched = loop_.watch(marks_->fd(), [this] { judge_marks(); }); !watched) return watched;
   if (auto watched = loop_.watch(time_->fd(), [this] { clock_changed_ |= time_->drain(); }); !watched) return watched;
   if (auto watched = loop_.watch(interfaces_->fd(), [this] { interfaces_changed_ |= interfaces_->drain(); }); !watched)
@@ -165,10 +170,9 @@ Result<void> Agent::run() {
     auto woken = loop_.wait();
     if (!woken) return woken.error();
     if (woken.value() == EventLoop::Woken::Stop) break;
-    if (woken.value() == EventLoop::Woken::Reload) {
-      source_changed_ = interfaces_changed_ = marks_due_ = chain_due_ = true;
-      drift_due_ = 0;
-    }
+    if (woken.value() != EventLoop::Woken::Reload) continue;
+    source_changed_ = interfaces_changed_ = marks_due_ = chain_due_ = true;
+    drift_due_ = 0;
   }
   log_info("grantd stops; what is attached goes on enforcing");
   return {};
@@ -177,7 +181,7 @@ Result<void> Agent::run() {
 // An API server says much that changes nothing here.
 bool Agent::is_due() const {
   return source_changed_ || interfaces_changed_ || records_changed_ || clock_changed_ || marks_changed_ || chain_due_ ||
-         boot_now() >= alarm_ || (desired_ && vouches_ != may_vouch()) ||
+         gate_due_ || boot_now() >= alarm_ || (desired_ && vouches_ != may_vouch()) ||
          (report_ && applied_once_ && report_->is_due(boot_now()));
 }
 
@@ -198,11 +202,13 @@ void Agent::read_node() {
               {{"error", read ? routes.error().message : read.error().message}});
   }
   const std::set<Attachment> before = applier_->state().attachments;
-  if (auto refreshed = applier_->refresh_attachments(); !refreshed) {
-    log_error("cannot read the attachments", {{"error", refreshed.error().message}});
+  auto queues_lost = applier_->refresh_attachments();
+  if (!queues_lost) {
+    log_error("cannot read the attachments", {{"error", queues_lost.error().message}});
     interfaces_changed_ = true;  // what was taken away is not attached again before this is read
   }
-  count_lost(before);
+  tell_of_lost(attacher_->take_lost_pins() + lost_programs(before, applier_->state().attachments, node_.interfaces) +
+               (queues_lost ? queues_lost.value() : 0));
   const ShaperState& queues = applier_->state().shaper;  // our own interfaces are nobody's uplink
   std::erase_if(node_.interfaces, [&](const InterfaceFact& each) {
     return each.ifindex == queues.queue_ifindex || each.ifindex == queues.release_ifindex;
@@ -210,16 +216,11 @@ void Agent::read_node() {
   keep_macs(applier_->state(), node_.interfaces);
 }
 
-// Programs that somebody took away; those that went with their interface are no drift.
-void Agent::count_lost(const std::set<Attachment>& before) {
-  std::uint64_t lost = attacher_->take_lost_pins();
-  for (const Attachment& each : before)
-    for (const InterfaceFact& interface : node_.interfaces)
-      if (interface.ifindex == each.ifindex && !applier_->state().attachments.contains(each)) lost++;
-  if (lost == 0) return;
+void Agent::tell_of_lost(std::uint64_t lost) {
   status_.drift_repaired += lost;
-  log_warning("programs or their pins are not where they were left; putting them there again",
-              {{"count", std::to_string(lost)}});
+  if (lost > 0)
+    log_warning("programs, their pins or queues are not where they were left; putting them there again",
+                {{"count", std::to_string(lost)}});
 }
 
 void Agent::read_source() {
@@ -228,8 +229,8 @@ void Agent::read_source() {
   if (!desired) return;
   desired_ = std::move(desired);
   predecessors_.tell(desired_->grants);
-  const bool wrong = std::any_of(desired_->problems.begin(), desired_->problems.end(),
-                                 [](const Problem& each) { return each.severity == Severity::Error; });
+  const bool wrong =
+      std::ranges::any_of(desired_->problems, [](const Problem& each) { return each.severity == Severity::Error; });
   if (wrong)
     status_.sources[0].errors++;
   else
@@ -265,7 +266,7 @@ void Agent::check_drift() {
   const BootNanoseconds now = boot_now();
   if (now < drift_due_) return;
   drift_due_ = now + kDriftEvery;
-  marks_due_ = chain_due_ = true;
+  marks_due_ = chain_due_ = gate_due_ = true;
   interfaces_changed_ = true;  // a guest's end changes in another namespace, without a word here
   if (!carried_out_once_) return;
   auto pins = datapath_->mend_pins();
@@ -354,6 +355,11 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
   return report;
 }
 
+bool Agent::gate_guests(std::vector<Problem>& problems) {
+  const bool look = std::exchange(gate_due_, false);
+  return node_read_ && keep_gate(gate_, look, applier_->state(), node_.interfaces, status_, problems);
+}
+
 // A comfort, after everything that enforces.
 void Agent::keep_segments(const CompiledPolicy& compiled) {
   const auto wanted = wanted_segments(compiled, shaper_.shaper->mode() == GRANTD_SHAPER_HTB);
@@ -362,9 +368,9 @@ void Agent::keep_segments(const CompiledPolicy& compiled) {
 }
 
 void Agent::settle(const CompiledPolicy& compiled) {
-  std::set<std::string> refused;
-  for (const RefusedGrant& each : compiled.refused) refused.insert(each.key);
-  predecessors_.carried_out(desired_->grants, [&](const std::string& key) { return refused.contains(key); });
+  predecessors_.carried_out(desired_->grants, [&](const std::string& key) {
+    return std::ranges::any_of(compiled.refused, [&](const RefusedGrant& each) { return each.key == key; });
+  });
 }
 
 // Not while what is in force is a deleted Grant's: the next agent finds that out from what was kept before.
@@ -409,6 +415,7 @@ void Agent::converge() {
   // To a node of which nothing is known every guest's interface would be gone.
   if (!desired_ || !node_read_) {
     if (api_ && !desired_) close_ended_grants(*api_, *applier_);
+    gate_guests(problems);
     for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
     tell_problems(problems);
     publish_metrics();
@@ -424,12 +431,12 @@ void Agent::converge() {
   times.planned = boot_now();
   gone_.clear();
   const ApplyReport report = carry_out(plan, time, times);
-  status_.open_guests = static_cast<std::uint64_t>(
-      std::count_if(compiled.endpoints.begin(), compiled.endpoints.end(),
-                    [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
+  status_.open_guests = static_cast<std::uint64_t>(std::ranges::count_if(
+      compiled.endpoints, [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
   if (status_.open_guests > 0) retry_ns_ = 0;  // soon, however long it has failed
   const bool settled = report.complete() && report.postponed == 0;
   if (settled) settle(compiled);
+  const bool gated = gate_guests(problems);
   keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
@@ -445,7 +452,8 @@ void Agent::converge() {
   applied_once_ = applied_once_ || report.complete();
   report_to_cluster(compiled, plan, time, news || report.done > 0);
   publish_status(compiled);
-  const BootNanoseconds due = next_due(compiled, time, plan, report.complete() && told && !interfaces_changed_);
+  const BootNanoseconds due =
+      next_due(compiled, time, plan, report.complete() && told && gated && !interfaces_changed_);
   set_alarm(report.postponed > 0 ? boot_now() : due);
   if (std::exchange(marks_due_, false)) marks_->look();  // after everything that enforces
 }

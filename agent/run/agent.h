@@ -10,6 +10,8 @@
 #include "agent/run/cluster_report.h"
 #include "agent/run/event_loop.h"
 #include "agent/run/keep_chain.h"
+#include "agent/run/keep_gate.h"
+#include "agent/run/lost_programs.h"
 #include "agent/run/served_metrics.h"
 #include "agent/settings/settings.h"
 #include "agent/shape/guest_segments.h"
@@ -33,7 +35,8 @@ class Agent {
   Result<void> leave() { return kernel_->leave(); }
 
  private:
-  explicit Agent(const Settings& settings) : settings_(settings), metrics_(settings.listen, settings.pin_root) {}
+  explicit Agent(const Settings& settings)
+      : settings_(settings), gate_(settings.pin_root), metrics_(settings.listen, settings.pin_root) {}
   Result<void> load_datapath();
   Result<void> open_sources();
   Result<void> watch_sources();
@@ -49,13 +52,15 @@ class Agent {
   void read_changes();
   void read_node();
   void read_source();
-  void count_lost(const std::set<Attachment>& before);
+  void tell_of_lost(std::uint64_t lost);
   void check_drift();
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
   ApplyReport carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times);
   void settle(const CompiledPolicy& compiled);
   std::optional<Problem> keep_source(bool settled);
+  // After the programs, whose marks it asks for. False: to be tried again.
+  bool gate_guests(std::vector<Problem>& problems);
   void keep_segments(const CompiledPolicy& compiled);
   bool may_vouch() const;
   bool hand_over(std::vector<Problem>& problems);  // false: to be tried again
@@ -72,6 +77,8 @@ class Agent {
   std::unique_ptr<Datapath> datapath_;
   std::unique_ptr<Attacher> attacher_;
   ChosenShaper shaper_;
+  Gate gate_;
+  std::optional<GateWatch> gate_watch_;  // nothing where the kernel has no nf_tables
   GuestSegments segments_;
   std::unique_ptr<BpfKernel> kernel_;
   std::unique_ptr<Applier> applier_;
@@ -85,7 +92,7 @@ class Agent {
   std::unique_ptr<MarkWatch> marks_;
 
   bool source_changed_ = true, interfaces_changed_ = true, records_changed_ = true, clock_changed_ = true;
-  bool marks_due_ = true, marks_changed_ = false, chain_due_ = false;
+  bool marks_due_ = true, marks_changed_ = false, chain_due_ = false, gate_due_ = true;
   // Nothing before the source has said everything once: then nothing is planned, and what is pinned goes on.
   std::optional<DesiredState> desired_;
   Predecessors predecessors_;

@@ -112,7 +112,8 @@ def test_with_clsact_a_filter_before_ours_is_passed_by_at_once(world):
     agent.process.send_signal(signal.SIGSTOP)
     for side in ("ingress", "egress"):
         foreign_filter(world, guest.interface, side, 0)  # TC_ACT_OK
-    assert all(way.forward(1.0) for way in ways), "it is in front"
+    assert not ways[0].forward(0.3), "the gate drops what ours has not marked"
+    assert ways[1].forward(1.0), "it is in front"
     agent.process.send_signal(signal.SIGCONT)
     eventually(lambda: not any(way.forward(0.3) for way in ways), 5, what=lambda: f"ours in front: {agent.said()}")
     assert UdpPair(guest, world.outside, 4, to=PARTIES["grantee"][4]).both()

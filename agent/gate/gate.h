@@ -1,0 +1,78 @@
+// What a guest sends goes on only if from_guest has judged it (decision 69). A guest that may configure its own network
+// can have the kernel pass a packet by all that stands at tc, and so can whoever gets before our program; none of them
+// can give a packet a mark on its way over the link, and whatever from_guest lets pass has one. So nftables drop,
+// before anything else sees it, what comes from a guest's interface with the mark 0: routed, bridged, and ARP.
+#pragma once
+
+#include "agent/netlink/netlink.h"
+#include "maps/result.h"
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace grantd {
+
+inline constexpr const char* kGateTable = "grantd";
+// The table of any agent.
+bool is_gate_table(std::string_view name);
+
+// By index and name: another one may come to an index while no agent runs.
+struct GatedInterface {
+  std::uint32_t ifindex = 0;
+  std::string name;
+  auto operator<=>(const GatedInterface&) const = default;
+};
+
+class Gate {
+ public:
+  // One table for each pin root, in each family, in the network namespace of the caller.
+  explicit Gate(const std::string& pin_root);
+
+  // These interfaces are behind it and no others. Only what changed is done, unless `look`: then what
+  // somebody else has changed is mended too. Where it fails nothing has changed, and the next call looks.
+  Result<void> keep(const std::set<GatedInterface>& interfaces, bool look);
+  // What is not there is no error.
+  Result<void> remove();
+
+  using Counts = std::map<GatedInterface, std::uint64_t>;
+  // Packets that it has dropped, as of the last look.
+  const Counts& dropped() const { return dropped_; }
+  // Times that somebody had changed it, or taken it away.
+  std::uint64_t mended() const { return mended_; }
+
+ private:
+  struct Standing {
+    bool whole = true;  // but for the interfaces it is as it was put
+    std::set<GatedInterface> interfaces;
+    Counts packets;
+  };
+  Result<Standing> read(nl_sock* socket) const;
+  Result<void> read_family(nl_sock* socket, std::uint8_t family, Standing& standing) const;
+  void count(const Counts& packets);
+  Result<void> put_anew(nl_sock* socket, const std::set<GatedInterface>& interfaces);
+  Result<void> change(nl_sock* socket, const std::set<GatedInterface>& interfaces);
+
+  std::string table_;
+  std::set<GatedInterface> behind_;  // as far as it is known
+  bool known_ = false;
+  bool put_ = false;           // by us, since this began
+  Counts dropped_, counters_;  // counters_: as the kernel had them at the last look
+  std::uint64_t mended_ = 0;
+};
+
+// Hears of changes to it.
+class GateWatch {
+ public:
+  static Result<GateWatch> open();
+  int fd() const { return nl_socket_get_fd(socket_.get()); }  // readable when drain() has something to say; owned
+  // Takes all messages. True where one of them is about a table of ours, or where some were lost.
+  bool drain();
+
+ private:
+  NetlinkSocket socket_;
+};
+
+}  // namespace grantd

@@ -1,0 +1,177 @@
+"""The gate behind the programs (decision 69): what a guest sends past from_guest is dropped all the same (classes 33 and 35)."""
+
+import json
+import signal
+import socket
+
+import pytest
+from agent import Agent, Counted
+from sniffing import Sniffer
+from test_attach import foreign_filter
+from test_metrics import get_metric
+from traffic import UdpPair, know_neighbours, next_port
+from world import PARTIES, World, eventually
+
+BURST = 200
+# The kernel marks what comes out of an ifb as not to be classified again, over the link to the node too; only a second action
+# takes that mark away. So half of all packets, by SKF_AD_RANDOM, take the way through it, and a quarter arrives marked.
+HALF = "5,32 0 0 4294963256,84 0 0 1,21 0 1 1,6 0 0 4294967295,6 0 0 0"
+LOCAL_EXPERIMENT = 0x88b5
+
+
+def skip_classification(guest):
+    space = guest.namespace
+    space.ip("link add ifb9 type ifb", "link set ifb9 up")
+    space.run("tc", "qdisc", "add", "dev", "eth0", "clsact")
+    space.run("tc", "filter", "add", "dev", "eth0", "egress", "protocol", "all", "bpf", "bytecode", HALF, "action", "mirred", "egress",
+              "redirect", "dev", "ifb9")
+
+
+def arrivals(source, destination, family, to, port=None):
+    """Of so many datagrams."""
+    for each in (source, destination):
+        know_neighbours(each)
+    kind = socket.AF_INET if family == 4 else socket.AF_INET6
+    goal = (to, port or next_port())
+    receiver = destination.socket(kind, socket.SOCK_DGRAM)
+    receiver.bind(goal)
+    receiver.settimeout(0.3)
+    sender = source.socket(kind, socket.SOCK_DGRAM)
+    for _ in range(BURST):
+        sender.sendto(b"x", goal)
+    count = 0
+    try:
+        while receiver.recv(64):
+            count += 1
+    except TimeoutError:
+        return count
+
+
+def tables(world):
+    listed = json.loads(world.node.run("nft", "-j", "list", "tables"))["nftables"]
+    return {(each["table"]["family"], each["table"]["name"]) for each in listed if "table" in each and
+            each["table"]["name"].startswith("grantd")}
+
+
+def delete_tables(world):
+    for family, name in tables(world):
+        world.node.run("nft", "delete", "table", family, name)
+
+
+def members(world, family="inet"):
+    name = next(name for of, name in tables(world) if of == family)
+    return json.loads(world.node.run("nft", "-j", "list", "set", family, name, "guests"))["nftables"][-1]["set"].get("elem", [])
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_the_guest_lets_skip_the_programs_is_dropped(metered, family):
+    node, stranger, home = metered, PARTIES["stranger"][family], PARTIES["grantee"][family]
+    world, agent = node.world, node.agent
+    skip_classification(node.guest)
+    with Counted(agent, "destination"):
+        assert arrivals(node.guest, world.outside, family, stranger) == 0
+    assert arrivals(node.guest, world.outside, family, home) > BURST / 2, "the control"
+    agent.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "the kernel passes by the programs" in agent.said(), what=agent.said)
+    assert eventually(lambda: get_metric(world, "grantd_unjudged_packets_total") > BURST / 20)
+    assert get_metric(world, "grantd_drift_repaired_total") == 0
+
+    agent.process.send_signal(signal.SIGSTOP)
+    delete_tables(world)
+    assert arrivals(node.guest, world.outside, family, stranger) > BURST / 20, "the kernel does pass them by"
+    agent.process.send_signal(signal.SIGCONT)
+    eventually(lambda: len(tables(world)) == 3, what=agent.said)
+    assert arrivals(node.guest, world.outside, family, stranger) == 0
+    assert eventually(lambda: get_metric(world, "grantd_drift_repaired_total") > 0)
+
+    agent.kill()
+    assert arrivals(node.guest, world.outside, family, stranger) == 0, "it holds without an agent"
+    assert agent.uninstall().returncode == 0
+    assert not tables(world)
+    assert arrivals(node.guest, world.outside, family, stranger) > BURST / 20
+
+
+def test_what_skips_the_programs_reaches_nobody_on_a_bridge():
+    """Nor does a frame that is no IP."""
+    with World() as world:
+        guest, pod = world.add_guest("one"), world.add_guest("two")
+        world.node.ip("link add br0 type bridge", "link set br0 up", "addr add 10.20.0.1/24 dev br0",
+                      *[line for each in (guest, pod) for line in
+                        (f"addr flush dev {each.interface}", f"link set {each.interface} master br0")])
+        for each in (guest, pod):
+            each.namespace.ip("route flush dev eth0", "route add 10.20.0.0/24 dev eth0", "route add default via 10.20.0.1 dev eth0 onlink")
+        skip_classification(guest)
+        agent = Agent(world)
+        agent.grant()
+        agent.workload(guest)
+
+        def frames():
+            """That arrive of so many."""
+            sniffer = Sniffer(pod.namespace, [b"no IP at all"])
+            sender = guest.namespace.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            sender.bind(("eth0", LOCAL_EXPERIMENT))
+            for _ in range(BURST):
+                sender.send(b"\xff" * 6 + bytes.fromhex(guest.mac.replace(":", "")) + LOCAL_EXPERIMENT.to_bytes(2, "big") +
+                            b"no IP at all".ljust(46, b"\0"))
+            return sniffer.arrived()
+
+        assert arrivals(guest, pod, 4, pod.addresses[4]) > BURST / 20 and frames() > BURST / 20, "without an agent"
+        agent.start()
+        assert arrivals(guest, pod, 4, pod.addresses[4]) == 0 and frames() == 0
+        assert arrivals(guest, world.outside, 4, PARTIES["stranger"][4]) == 0
+        assert arrivals(guest, world.outside, 4, PARTIES["grantee"][4]) > BURST / 2, "the control"
+        agent.process.send_signal(signal.SIGSTOP)  # it hears of what follows
+        delete_tables(world)
+        assert arrivals(guest, pod, 4, pod.addresses[4]) > BURST / 20 and frames() > BURST / 20
+        agent.process.send_signal(signal.SIGCONT)
+
+
+def test_the_gate_is_mended_and_follows_the_guests(metered):
+    """Whatever somebody changes in it, at once. Others' tables are nobody's business."""
+    world, agent = metered.world, metered.agent
+    world.node.run("nft", "add", "table", "inet", "somebody")
+    names = dict(tables(world))
+    assert set(names) == {"inet", "bridge", "arp"}
+    changes = {
+        "a rule before ours": ("insert", "rule", "inet", names["inet"], "unjudged", "accept"),
+        "no rule": ("flush", "chain", "bridge", names["bridge"], "unjudged"),
+        "nobody behind it": ("flush", "set", "inet", names["inet"], "guests"),
+        "asleep": ("add", "table", "arp", names["arp"], "{ flags dormant; }"),
+        "nothing": ("flush", "ruleset"),
+    }
+
+    def state():
+        return [world.node.run("nft", "-s", "list", "table", family, name) for family, name in sorted(tables(world))]
+    whole = state()
+    assert all("what from_guest has not judged" in each and metered.guest.interface in each for each in whole), whole
+    for what, change in changes.items():
+        before = get_metric(world, "grantd_drift_repaired_total")
+        agent.process.send_signal(signal.SIGSTOP)
+        world.node.run("nft", *change)
+        assert state() != whole, what
+        agent.process.send_signal(signal.SIGCONT)
+        eventually(lambda: state() == whole, what=lambda what=what: f"{what}: {state()}")
+        assert eventually(lambda before=before: get_metric(world, "grantd_drift_repaired_total") > before), what
+
+    other = world.add_guest("other")
+    agent.workload(other)
+    eventually(lambda: agent.has_active("other"), what=agent.said)
+    both = len(members(world))
+    assert both == 2 and UdpPair(other, world.outside, 4, to=PARTIES["grantee"][4]).both()
+    world.remove_guest(other)
+    eventually(lambda: len(members(world)) == 1, what=lambda: members(world))
+
+
+def test_who_accepts_all_before_ours_opens_nothing_outwards(world):
+    """With clsact, while the agent sleeps: the newest filter of the first priority goes first."""
+    guest = world.add_guest("web")
+    agent = Agent(world, "--attach", "clsact")
+    agent.grant()
+    agent.workload(guest)
+    agent.start()
+    agent.process.send_signal(signal.SIGSTOP)
+    foreign_filter(world, guest.interface, "ingress", 0)  # TC_ACT_OK
+    assert arrivals(guest, world.outside, 4, PARTIES["stranger"][4]) == 0
+    delete_tables(world)
+    assert arrivals(guest, world.outside, 4, PARTIES["stranger"][4]) == BURST, "it does accept all"
+    agent.process.send_signal(signal.SIGCONT)
