@@ -32,13 +32,21 @@ ALWAYS_INLINE __u64 idle_of(__u8 protocol, __u32 flags)
 	}
 }
 
+/* Whether the element is still this key's. Once its flow is evicted it is used for another one, while programs still read
+ * it; the tag is written first. So this is asked after all that was read to judge by, and those reads are volatile, which
+ * keeps them in order (decision 70). */
+ALWAYS_INLINE bool is_still(const volatile struct grantd_flow *flow, __u64 tag)
+{
+	return flow->key_tag == tag;
+}
+
 /* NULL where there is none, where it has been idle too long, and where the element that we
  * found is just being used again for another key. */
-ALWAYS_INLINE struct grantd_flow *find_flow(void *table, const struct grantd_flow_key *key, __u64 now_ns)
+ALWAYS_INLINE struct grantd_flow *find_flow(void *table, const struct grantd_flow_key *key, __u64 tag, __u64 now_ns)
 {
 	struct grantd_flow *flow = bpf_map_lookup_elem(table, key);
 
-	if (!flow || ((volatile struct grantd_flow *)flow)->key_tag != tag_of(key))
+	if (!flow || !is_still(flow, tag))
 		return NULL;
 	if (now_ns > flow->last_seen_ns && now_ns - flow->last_seen_ns > idle_of(key->protocol, flow->flags))
 		return NULL;
@@ -67,7 +75,8 @@ ALWAYS_INLINE void key_of(const struct packet *packet, __u32 direction, struct g
 
 struct flow_search {
 	void *table;		  /* NULL: the Grant has none */
-	struct grantd_flow *flow; /* NULL: there is none */
+	struct grantd_flow *flow; /* in the table; NULL: there is none */
+	__u64 tag;		  /* the key's */
 	struct grantd_flow_key key;
 };
 
@@ -78,7 +87,8 @@ ALWAYS_INLINE void search_flow(const struct packet *packet, __u32 direction, str
 	if (!search->table)
 		return;
 	key_of(packet, direction, &search->key);
-	search->flow = find_flow(search->table, &search->key, packet->now_ns);
+	search->tag = tag_of(&search->key);
+	search->flow = find_flow(search->table, &search->key, search->tag, packet->now_ns);
 }
 
 /* A SYN without ACK is an initiator's, whatever flow there is. */
@@ -200,23 +210,26 @@ NOINLINE int begin_flow(void *table, struct packet *packet, struct grantd_flow_k
 
 /* The flow is there, but was admitted by another policy, or its peer's identity was in doubt:
  * judged again by its initiator and its peer's identity. */
-NOINLINE int judge_again(void *table, struct packet *packet, struct grantd_flow_key *key, __u32 side,
-			 struct grantd_flow *found)
+NOINLINE int judge_again(struct flow_search *search, struct packet *packet, __u32 side)
 {
-	__u32 initiator = found->initiator, identity = found->peer_identity, flags = found->flags;
+	const volatile struct grantd_flow *flow = search->flow;
+	__u32 initiator = flow->initiator, identity = flow->peer_identity, flags = flow->flags;
+	__u32 realm_epoch = flow->realm_epoch;
 	enum grantd_reason reason;
 
+	if (!is_still(flow, search->tag))
+		return begin_flow(search->table, packet, &search->key, side);
 	/* Only the peer itself can say that it is still who it was. */
 	if (initiator == GRANTD_INITIATOR_PEER && side == GRANTD_INITIATOR_GUEST &&
-	    found->realm_epoch != packet->policy->realm_epoch)
+	    realm_epoch != packet->policy->realm_epoch)
 		return GRANTD_REASON_AWAITING_PEER;
-	reason = judge(packet, key, initiator, identity);
+	reason = judge(packet, &search->key, initiator, identity);
 	if (!reason)
-		return put_flow(table, packet, key, initiator, identity, closing_after(packet, flags),
+		return put_flow(search->table, packet, &search->key, initiator, identity, closing_after(packet, flags),
 				GRANTD_REASON_ESTABLISHED);
 	/* What may not follow may still begin in its own right. */
 	if (side != initiator && may_begin(packet))
-		return begin_flow(table, packet, key, side);
+		return begin_flow(search->table, packet, &search->key, side);
 	return reason;
 }
 
@@ -225,69 +238,92 @@ ALWAYS_INLINE __u32 side_of(__u32 direction)
 	return direction == GRANTD_EGRESS ? GRANTD_INITIATOR_GUEST : GRANTD_INITIATOR_PEER;
 }
 
-/* What a packet that follows leaves in its flow. */
+/* What a packet that follows leaves in its flow. Where the element is another flow's by now, that is none the worse for
+ * it: it was seen just now too, and of its flags only the one that shortens the idle time is touched. */
 ALWAYS_INLINE void touch(const struct packet *packet, struct grantd_flow *flow)
 {
+	__u32 flags = flow->flags, after = closing_after(packet, flags);
+
 	if (dry_run)
 		return;
 	if (packet->now_ns > flow->last_seen_ns + GRANTD_LAST_SEEN_STEP_NS)
 		flow->last_seen_ns = packet->now_ns;
-	if (closing_after(packet, flow->flags) != flow->flags)
-		flow->flags = closing_after(packet, flow->flags);
+	if (after == flags)
+		return;
+	if (after & GRANTD_FLOW_CLOSING)
+		__sync_fetch_and_or(&flow->flags, GRANTD_FLOW_CLOSING);
+	else
+		__sync_fetch_and_and(&flow->flags, ~GRANTD_FLOW_CLOSING);
 }
 
 /* The policy in force admitted this very flow and is not over: no more is to be asked. Whoever doubted the peer's
  * identity has set realm_epoch to 0; otherwise it is the policy's. */
-ALWAYS_INLINE bool follows(const struct packet *packet, const struct grantd_flow *flow, __u32 direction)
+ALWAYS_INLINE bool follows(const struct packet *packet, const volatile struct grantd_flow *flow, __u32 direction)
 {
-	__u32 side = side_of(direction);
+	__u32 side = side_of(direction), initiator = flow->initiator;
 
 	if (flow->policy_id != packet->policy_id || packet->now_ns + GRANTD_CLOCK_SLACK_NS >= flow->not_after_ns)
 		return false;
-	if (flow->initiator != side && is_syn(packet))
+	if (initiator != side && is_syn(packet))
 		return false;
-	return flow->initiator == GRANTD_INITIATOR_GUEST ||
+	return initiator == GRANTD_INITIATOR_GUEST ||
 	       (flow->realm_epoch && (side == GRANTD_INITIATOR_GUEST || flow->peer_identity == packet->identity));
 }
 
-/* Of a packet that has waited in a queue it was said who sent it when it came. It follows what stands; it begins
- * nothing and settles no doubt: the address may be somebody else's by now. */
-ALWAYS_INLINE bool comes_late(const struct packet *packet, const struct grantd_flow *flow)
+/* What a flow is to a packet. */
+enum way {
+	WAY_BEGIN, /* nothing to follow */
+	WAY_FOLLOW,
+	WAY_AGAIN,    /* admitted by another policy */
+	WAY_IN_DOUBT, /* is it still the same peer? */
+	WAY_ANOTHERS, /* another sender at the same address and port, for example on a NAT port in new use */
+};
+
+ALWAYS_INLINE enum way way_by(const volatile struct grantd_flow *flow, const struct packet *packet, __u32 side)
 {
-	if (!packet->late)
-		return false;
-	return !flow || (is_syn(packet) && flow->initiator != GRANTD_INITIATOR_PEER) ||
-	       (flow->initiator == GRANTD_INITIATOR_PEER && (flow->peer_identity != packet->identity ||
-							     flow->realm_epoch != packet->policy->realm_epoch));
+	__u32 initiator = flow->initiator;
+
+	if (is_syn(packet) && initiator != side)
+		return WAY_BEGIN;
+	if (initiator == GRANTD_INITIATOR_PEER) {
+		if (side == GRANTD_INITIATOR_PEER && flow->peer_identity != packet->identity)
+			return WAY_ANOTHERS;
+		if (flow->realm_epoch != packet->policy->realm_epoch)
+			return WAY_IN_DOUBT;
+	}
+	return flow->policy_id == packet->policy_id ? WAY_FOLLOW : WAY_AGAIN;
 }
 
 ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direction, struct flow_search *search)
 {
 	struct grantd_flow *flow = search->flow;
 	__u32 side = side_of(direction);
+	enum way way = WAY_BEGIN;
 
 	if (!search->table)
 		return GRANTD_REASON_TABLE_MISSING;
-	if (comes_late(packet, flow))
-		return GRANTD_REASON_AWAITING_PEER;
-	if (!flow || (is_syn(packet) && flow->initiator != side))
-		return begin_flow(search->table, packet, &search->key, side);
-	if (flow->initiator == GRANTD_INITIATOR_PEER) {
-		if (side == GRANTD_INITIATOR_PEER && flow->peer_identity != packet->identity) {
-			/* Another sender at the same address and port, for example on a NAT port in
-			 * new use: it inherits nothing, and replies wait for the rightful peer. */
-			if (!dry_run)
-				flow->realm_epoch = 0;
-			return begin_flow(search->table, packet, &search->key, side);
-		}
-		if (flow->realm_epoch != packet->policy->realm_epoch)
-			return judge_again(search->table, packet, &search->key, side, flow);
+	if (flow) {
+		way = way_by(flow, packet, side);
+		if (!is_still(flow, search->tag))
+			way = WAY_BEGIN;
 	}
-	if (flow->policy_id != packet->policy_id)
-		return judge_again(search->table, packet, &search->key, side, flow);
-	packet->peer_identity = flow->peer_identity;
-	touch(packet, flow);
-	return GRANTD_REASON_ESTABLISHED;
+	if (flow && way == WAY_FOLLOW) {
+		packet->peer_identity = flow->peer_identity;
+		touch(packet, flow);
+		return GRANTD_REASON_ESTABLISHED;
+	}
+	if (way == WAY_AGAIN)
+		return judge_again(search, packet, side);
+	/* Of a packet that has waited in a queue it was said who sent it when it came. It follows what stands; it begins
+	 * nothing and settles no doubt: the address may be somebody else's by now. */
+	if (packet->late)
+		return GRANTD_REASON_AWAITING_PEER;
+	if (way == WAY_IN_DOUBT)
+		return judge_again(search, packet, side);
+	/* It inherits nothing, and replies wait for the rightful peer. */
+	if (flow && way == WAY_ANOTHERS && !dry_run && is_still(flow, search->tag))
+		flow->realm_epoch = 0;
+	return begin_flow(search->table, packet, &search->key, side);
 }
 
 #endif

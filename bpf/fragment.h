@@ -27,21 +27,28 @@ ALWAYS_INLINE __u64 fragment_tag(const struct grantd_frag_key *key)
 NOINLINE int follow_first_fragment(struct packet *packet, __u32 direction)
 {
 	void *table = bpf_map_lookup_elem(&grantd_frag, &packet->slot);
+	const volatile struct grantd_frag *first;
+	struct grantd_frag seen;
 	struct grantd_frag_key key;
-	struct grantd_frag *first;
 
 	if (!table)
 		return GRANTD_REASON_TABLE_MISSING;
 	fragment_key(packet, direction, &key);
 	first = bpf_map_lookup_elem(table, &key);
-	if (!first || ((volatile struct grantd_frag *)first)->key_tag != fragment_tag(&key) ||
-	    first->policy_id != packet->policy_id ||
-	    /* Another CPU may have read the clock a little later than this one. */
-	    (packet->now_ns > first->first_seen_ns &&
-	     packet->now_ns - first->first_seen_ns > GRANTD_FRAGMENT_LIFETIME_NS) ||
-	    (first->identity && first->identity != packet->identity))
+	if (!first)
 		return GRANTD_REASON_FRAGMENT_ORPHAN;
-	if (packet->fragment_bytes_before < first->header_bytes)
+	seen.policy_id = first->policy_id;
+	seen.first_seen_ns = first->first_seen_ns;
+	seen.header_bytes = first->header_bytes;
+	seen.identity = first->identity;
+	seen.key_tag = first->key_tag; /* last: decision 70 */
+	if (seen.key_tag != fragment_tag(&key) || seen.policy_id != packet->policy_id ||
+	    /* Another CPU may have read the clock a little later than this one. */
+	    (packet->now_ns > seen.first_seen_ns &&
+	     packet->now_ns - seen.first_seen_ns > GRANTD_FRAGMENT_LIFETIME_NS) ||
+	    (seen.identity && seen.identity != packet->identity))
+		return GRANTD_REASON_FRAGMENT_ORPHAN;
+	if (packet->fragment_bytes_before < seen.header_bytes)
 		return GRANTD_REASON_FRAGMENT_HEADER;
 	return GRANTD_REASON_FRAGMENT;
 }

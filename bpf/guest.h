@@ -117,13 +117,17 @@ ALWAYS_INLINE bool may_have_flow(const struct packet *packet)
 ALWAYS_INLINE enum grantd_reason follow_at_once(const struct __sk_buff *skb, struct packet *packet, __u32 direction,
 						struct flow_search *search)
 {
-	struct grantd_flow *flow = search->flow;
+	const volatile struct grantd_flow *flow = search->flow;
+	bool limited;
 
 	if (dry_run || !flow || packet->fragment != FRAGMENT_NONE || packet->group_frame ||
 	    !follows(packet, flow, direction))
 		return GO_ON;
 	packet->guest_identity = flow->guest_identity;
-	if (flow->flags & (GRANTD_FLOW_LIMITED_EGRESS << direction)) {
+	limited = flow->flags & (GRANTD_FLOW_LIMITED_EGRESS << direction);
+	if (!is_still(flow, search->tag))
+		return GO_ON;
+	if (limited) {
 		enum grantd_reason reason = take_policy(packet);
 
 		if (reason)
@@ -132,7 +136,7 @@ ALWAYS_INLINE enum grantd_reason follow_at_once(const struct __sk_buff *skb, str
 		if (!passes(reason))
 			return reason;
 	}
-	touch(packet, flow);
+	touch(packet, search->flow);
 	return GRANTD_REASON_ESTABLISHED;
 }
 

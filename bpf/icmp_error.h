@@ -68,7 +68,8 @@ NOINLINE int admit_icmp_error(struct __sk_buff *skb, struct packet *packet, __u3
 	void *table = bpf_map_lookup_elem(&grantd_flow, &packet->slot);
 	struct packet quoted = {};
 	struct grantd_flow_key key;
-	struct grantd_flow *flow;
+	const volatile struct grantd_flow *flow;
+	__u64 tag;
 	enum grantd_reason reason = sane_peer(packet, direction == GRANTD_EGRESS ? &packet->destination : &packet->source);
 
 	if (!table)
@@ -88,9 +89,11 @@ NOINLINE int admit_icmp_error(struct __sk_buff *skb, struct packet *packet, __u3
 		return GRANTD_REASON_ICMP_ERROR_UNRELATED;
 	quoted.endpoint_id = packet->endpoint_id;
 	key_of(&quoted, direction == GRANTD_EGRESS ? GRANTD_INGRESS : GRANTD_EGRESS, &key);
-	flow = find_flow(table, &key, packet->now_ns);
+	tag = tag_of(&key);
+	flow = find_flow(table, &key, tag, packet->now_ns);
 	if (!flow || flow->policy_id != packet->policy_id ||
-	    (flow->initiator == GRANTD_INITIATOR_PEER && flow->realm_epoch != packet->policy->realm_epoch))
+	    (flow->initiator == GRANTD_INITIATOR_PEER && flow->realm_epoch != packet->policy->realm_epoch) ||
+	    !is_still(flow, tag))
 		return GRANTD_REASON_ICMP_ERROR_UNRELATED;
 	return GRANTD_REASON_ICMP_ERROR;
 }
