@@ -25,6 +25,7 @@ ALWAYS_INLINE bool parse_quoted(struct __sk_buff *skb, const struct packet *pack
 		quoted->protocol = ip.protocol;
 		at += sizeof(ip);
 	} else {
+		struct extensions walked = {};
 		struct ipv6hdr ip;
 
 		if (packet->l4_bytes < sizeof(struct icmp_header) + sizeof(ip) + sizeof(ports) ||
@@ -32,23 +33,14 @@ ALWAYS_INLINE bool parse_quoted(struct __sk_buff *skb, const struct packet *pack
 			return false;
 		__builtin_memcpy(&quoted->source, &ip.saddr, sizeof(quoted->source));
 		__builtin_memcpy(&quoted->destination, &ip.daddr, sizeof(quoted->destination));
-		quoted->protocol = ip.nexthdr;
-		at += sizeof(ip);
-		/* Of a datagram in fragments the first one says that the path's MTU is less. */
-		if (quoted->protocol == IPPROTO_FRAGMENT) {
-			struct ipv6_fragment_header fragment;
-
-			if (packet->l4_bytes < sizeof(struct icmp_header) + sizeof(ip) + sizeof(fragment) + sizeof(ports) ||
-			    bpf_skb_load_bytes(skb, at, &fragment, sizeof(fragment)) ||
-			    (fragment.offset & bpf_htons(IPV6_OFFSET)))
-				return false;
-			quoted->protocol = fragment.next;
-			at += sizeof(fragment);
-		}
-		if (quoted->protocol == IPPROTO_ICMP)
+		/* The end of the packet need not be there: whole words of eight bytes are, as the headers are of. */
+		walked.at = at + sizeof(ip);
+		walked.end = walked.at + ((packet->l4 + packet->l4_bytes - walked.at) & ~7U);
+		if (walk_extensions(skb, &walked, ip.nexthdr) || walked.fragment == FRAGMENT_LATER ||
+		    walked.end - walked.at < sizeof(ports))
 			return false;
-		if (quoted->protocol == IPPROTO_ICMPV6)
-			quoted->protocol = IPPROTO_ICMP;
+		quoted->protocol = walked.protocol;
+		at = walked.at;
 	}
 	if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)))
 		return false;

@@ -50,9 +50,9 @@ ALWAYS_INLINE const void *header_at(struct __sk_buff *skb, __u32 offset, void *b
 	return bpf_skb_load_bytes(skb, offset, buffer, bytes) ? NULL : buffer;
 }
 
-ALWAYS_INLINE enum grantd_reason too_short(const struct packet *packet)
+ALWAYS_INLINE enum grantd_reason too_short(__u8 fragment)
 {
-	return packet->fragment == FRAGMENT_FIRST ? GRANTD_REASON_FRAGMENT_HEADER : GRANTD_REASON_TOO_SHORT;
+	return fragment == FRAGMENT_FIRST ? GRANTD_REASON_FRAGMENT_HEADER : GRANTD_REASON_TOO_SHORT;
 }
 
 ALWAYS_INLINE enum grantd_reason parse_tcp(struct __sk_buff *skb, struct packet *packet)
@@ -61,12 +61,12 @@ ALWAYS_INLINE enum grantd_reason parse_tcp(struct __sk_buff *skb, struct packet 
 	const struct tcphdr *tcp = header_at(skb, packet->l4, &buffer, sizeof(buffer));
 
 	if (!tcp || packet->l4_bytes < sizeof(*tcp))
-		return too_short(packet);
+		return too_short(packet->fragment);
 	packet->l4_header_bytes = tcp->doff * 4U;
 	if (packet->l4_header_bytes < sizeof(*tcp))
 		return GRANTD_REASON_MALFORMED;
 	if (packet->l4_header_bytes > packet->l4_bytes)
-		return too_short(packet);
+		return too_short(packet->fragment);
 	packet->source_port = bpf_ntohs(tcp->source);
 	packet->destination_port = bpf_ntohs(tcp->dest);
 	packet->tcp_flags = ((const __u8 *)tcp)[13] & 0x3f;
@@ -80,7 +80,7 @@ ALWAYS_INLINE enum grantd_reason parse_udp(struct __sk_buff *skb, struct packet 
 	__u32 length;
 
 	if (!udp || packet->l4_bytes < sizeof(*udp))
-		return too_short(packet);
+		return too_short(packet->fragment);
 	length = bpf_ntohs(udp->len);
 	/* The length of a fragmented datagram is that of the whole. */
 	if (length < sizeof(*udp) || (packet->fragment != FRAGMENT_FIRST && length > packet->l4_bytes))
@@ -104,7 +104,7 @@ ALWAYS_INLINE enum grantd_reason parse_sctp(struct __sk_buff *skb, struct packet
 	} sctp;
 
 	if (packet->l4_bytes < sizeof(sctp) || bpf_skb_load_bytes(skb, packet->l4, &sctp, sizeof(sctp)))
-		return too_short(packet);
+		return too_short(packet->fragment);
 	packet->l4_header_bytes = sizeof(sctp);
 	packet->source_port = bpf_ntohs(sctp.source);
 	packet->destination_port = bpf_ntohs(sctp.destination);
@@ -117,7 +117,7 @@ ALWAYS_INLINE enum grantd_reason parse_icmp(struct __sk_buff *skb, struct packet
 	struct icmp_header icmp;
 
 	if (packet->l4_bytes < sizeof(icmp) || bpf_skb_load_bytes(skb, packet->l4, &icmp, sizeof(icmp)))
-		return too_short(packet);
+		return too_short(packet->fragment);
 	packet->l4_header_bytes = sizeof(icmp);
 	packet->icmp_type = icmp.type;
 	packet->icmp_code = icmp.code;
@@ -146,9 +146,9 @@ ALWAYS_INLINE enum grantd_reason parse_l4(struct __sk_buff *skb, struct packet *
 /* Offset and payload of a fragment agree: all but the last carry multiples of eight bytes
  * (RFC 791 3.2, RFC 8200 4.5), and none reaches past the largest packet. `header` counts towards that: IPv4's
  * header, the extension headers before IPv6's fragment header. */
-ALWAYS_INLINE bool fragment_is_sane(const struct packet *packet, __u32 bytes, bool more, __u32 header)
+ALWAYS_INLINE bool fragment_is_sane(__u32 bytes_before, __u32 bytes, bool more, __u32 header)
 {
-	return bytes > 0 && !(more && (bytes & 7)) && header + packet->fragment_bytes_before + bytes <= MAX_PACKET_BYTES;
+	return bytes > 0 && !(more && (bytes & 7)) && header + bytes_before + bytes <= MAX_PACKET_BYTES;
 }
 
 ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet *packet)
@@ -179,7 +179,7 @@ ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet
 		packet->fragment_bytes_before = (flags & IPV4_OFFSET) * 8;
 		packet->fragment_protocol = ip->protocol;
 		packet->fragment_id = bpf_ntohs(ip->id);
-		if (!fragment_is_sane(packet, packet->l4_bytes, flags & IPV4_MORE_FRAGMENTS, sizeof(*ip)))
+		if (!fragment_is_sane(packet->fragment_bytes_before, packet->l4_bytes, flags & IPV4_MORE_FRAGMENTS, sizeof(*ip)))
 			return GRANTD_REASON_MALFORMED;
 		if (packet->fragment == FRAGMENT_LATER)
 			return GO_ON;
@@ -187,11 +187,28 @@ ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet
 	return parse_l4(skb, packet);
 }
 
-/* Walks at most six extension headers of an allow list. Not on the path of an ordinary packet. */
-NOINLINE int walk_extensions(struct __sk_buff *skb, struct packet *packet, __u32 next)
-{
-	__u32 offset = packet->l4, end = packet->l4 + packet->l4_bytes, after_fragment = 0;
+/* What stands between an IPv6 header and L4. */
+struct extensions {
+	__u32 at; /* the first of them; afterwards what they lead to */
+	__u32 end;
+	__u32 fragment_id;
+	__u16 fragment_bytes_before;
+	__u16 fragment_header_skip;
+	__u8 fragment;
+	__u8 fragment_protocol;
+	__u8 protocol;
+	__u8 pad;
+};
 
+/* Walks at most six extension headers of an allow list. Not on the path of an ordinary packet. Global, as parse_l3 is. */
+__attribute__((noinline)) int walk_extensions(struct __sk_buff *skb, struct extensions *walked, __u32 next)
+{
+	__u32 offset, begin, end, after_fragment = 0;
+
+	if (!walked)
+		return GRANTD_REASON_MALFORMED;
+	offset = begin = walked->at;
+	end = walked->end;
 	/* Unrolled: before Linux 6.3 a verifier refuses a loop whose last instruction runs on into its first. */
 #pragma clang loop unroll(full)
 	for (int i = 0; i <= GRANTD_IPV6_EXTENSION_HEADERS; i++) {
@@ -213,14 +230,13 @@ NOINLINE int walk_extensions(struct __sk_buff *skb, struct packet *packet, __u32
 		case EXTENSION_SHIM6:
 			return GRANTD_REASON_EXTENSION_HEADER;
 		default:
-			packet->protocol = next == IPPROTO_ICMPV6 ? IPPROTO_ICMP : next;
+			walked->protocol = next == IPPROTO_ICMPV6 ? IPPROTO_ICMP : next;
 			/* ICMP's own number is IPv4's; so is IGMP. */
 			if (next == IPPROTO_ICMP)
 				return GRANTD_REASON_PROTOCOL;
-			packet->l4 = offset;
-			packet->l4_bytes = end - offset;
+			walked->at = offset;
 			if (after_fragment)
-				packet->fragment_header_skip = offset - after_fragment;
+				walked->fragment_header_skip = offset - after_fragment;
 			return GO_ON;
 		}
 		if (i == GRANTD_IPV6_EXTENSION_HEADERS)
@@ -239,25 +255,42 @@ NOINLINE int walk_extensions(struct __sk_buff *skb, struct packet *packet, __u32
 			next = fragment.next;
 			if (!(bits & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS)))
 				continue;
-			packet->fragment = bits & IPV6_OFFSET ? FRAGMENT_LATER : FRAGMENT_FIRST;
-			packet->fragment_bytes_before = bits & IPV6_OFFSET;
-			packet->fragment_protocol = next;
-			packet->fragment_id = bpf_ntohl(fragment.id);
-			if (!fragment_is_sane(packet, end - offset, bits & IPV6_MORE_FRAGMENTS,
-					      after_fragment - sizeof(fragment) - packet->l4))
+			walked->fragment = bits & IPV6_OFFSET ? FRAGMENT_LATER : FRAGMENT_FIRST;
+			walked->fragment_bytes_before = bits & IPV6_OFFSET;
+			walked->fragment_protocol = next;
+			walked->fragment_id = bpf_ntohl(fragment.id);
+			if (!fragment_is_sane(walked->fragment_bytes_before, end - offset, bits & IPV6_MORE_FRAGMENTS,
+					      after_fragment - sizeof(fragment) - begin))
 				return GRANTD_REASON_MALFORMED;
-			if (packet->fragment == FRAGMENT_LATER)
+			if (walked->fragment == FRAGMENT_LATER)
 				return GO_ON;
 			continue;
 		}
 		if (end - offset < 8 || bpf_skb_load_bytes(skb, offset, head, sizeof(head)))
-			return too_short(packet);
+			return too_short(walked->fragment);
 		offset += 8 + head[1] * 8U;
 		if (offset > end)
-			return too_short(packet);
+			return too_short(walked->fragment);
 		next = head[0];
 	}
 	return GRANTD_REASON_EXTENSION_HEADER;
+}
+
+ALWAYS_INLINE enum grantd_reason parse_extensions(struct __sk_buff *skb, struct packet *packet, __u32 next)
+{
+	__u32 end = packet->l4 + packet->l4_bytes;
+	struct extensions walked = { .at = packet->l4, .end = end };
+	enum grantd_reason reason = walk_extensions(skb, &walked, next);
+
+	packet->l4 = walked.at;
+	packet->l4_bytes = end - walked.at;
+	packet->protocol = walked.protocol;
+	packet->fragment = walked.fragment;
+	packet->fragment_protocol = walked.fragment_protocol;
+	packet->fragment_bytes_before = walked.fragment_bytes_before;
+	packet->fragment_header_skip = walked.fragment_header_skip;
+	packet->fragment_id = walked.fragment_id;
+	return reason;
 }
 
 ALWAYS_INLINE bool is_v4_mapped(const struct grantd_address *address)
@@ -286,7 +319,7 @@ ALWAYS_INLINE enum grantd_reason parse_ipv6(struct __sk_buff *skb, struct packet
 	if (ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP) {
 		packet->protocol = ip->nexthdr;
 	} else {
-		enum grantd_reason reason = walk_extensions(skb, packet, ip->nexthdr);
+		enum grantd_reason reason = parse_extensions(skb, packet, ip->nexthdr);
 
 		if (reason || packet->fragment == FRAGMENT_LATER)
 			return reason;

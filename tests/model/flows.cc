@@ -143,7 +143,7 @@ Reason Model::icmp_error(Case& one) {
   if (packet.first_fragment()) return GRANTD_REASON_ICMP_ERROR_UNRELATED;
   if (packet.ip_bytes > GRANTD_ICMP_ERROR_MAX_BYTES) return GRANTD_REASON_ICMP_ERROR_SIZE;
   const Reason unrelated = GRANTD_REASON_ICMP_ERROR_UNRELATED;
-  // What is quoted: an IP header without options, with no extension but that of a first fragment, and the first eight
+  // What is quoted: an IP header without options, the extension headers that a packet may have, and the first eight
   // bytes of L4.
   const bool six = packet.source.family == Family::IPv6;
   const std::size_t inner = packet.l4 + 8;
@@ -152,29 +152,35 @@ Reason Model::icmp_error(Case& one) {
   if (byte_at(frame, inner) != 0x45 && !six) return unrelated;
   if (six && byte_at(frame, inner) >> 4 != 6) return unrelated;
   if (!six && (two_bytes(frame, inner + 6) & 0x1fff)) return unrelated;  // a later fragment has no ports
-  unsigned wire = byte_at(frame, inner + (six ? 6 : 9));
-  if (six && wire == 44) {
-    wire = byte_at(frame, l4);
-    if (two_bytes(frame, l4 + 2) >> 3) return unrelated;
-    l4 += 8;
+  unsigned protocol = byte_at(frame, inner + (six ? 6 : 9));
+  if (six) {
+    Packet quoted;
+    quoted.end = l4 + (packet.end - l4) / 8 * 8;  // it may be cut off anywhere; all headers are of eights
+    if (walk_extensions(frame, protocol, l4, quoted) || quoted.later_fragment()) return unrelated;
+    protocol = quoted.protocol;
+    l4 = quoted.l4;
     if (l4 + 8 > packet.end) return unrelated;
   }
   const IpAddress source = address_at(frame, inner + (six ? 8 : 12), packet.source.family),
                   destination = address_at(frame, inner + (six ? 24 : 16), packet.source.family);
   // To the guest comes what speaks of a packet that the guest sent; from the guest what it received.
   const bool sent_by_guest = !one.egress;
-  FlowKey key{
-      one.endpoint_id, wire, false, sent_by_guest ? source : destination, sent_by_guest ? destination : source, 0, 0};
+  FlowKey key{one.endpoint_id,
+              protocol,
+              false,
+              sent_by_guest ? source : destination,
+              sent_by_guest ? destination : source,
+              0,
+              0};
   if (key.local != one.local()) return unrelated;
   if (one.egress && key.peer != packet.destination) return unrelated;
-  if (wire == (six ? 58U : 1U)) {
+  if (protocol == kIcmp) {
     const unsigned type = byte_at(frame, l4);
     const bool request = type == (six ? 128U : 8U), reply = type == (six ? 129U : 0U);
     if (!request && !reply) return unrelated;
-    key.protocol = kIcmp;
     key.local_port = two_bytes(frame, l4 + 4);
     key.echo_of_peer = request != sent_by_guest;
-  } else if (wire == kTcp || wire == kUdp || wire == kSctp) {
+  } else if (protocol == kTcp || protocol == kUdp || protocol == kSctp) {
     const unsigned from_port = two_bytes(frame, l4), to_port = two_bytes(frame, l4 + 2);
     key.local_port = sent_by_guest ? from_port : to_port;
     key.peer_port = sent_by_guest ? to_port : from_port;

@@ -93,8 +93,29 @@ MaybeReason read_ipv6(const Bytes& frame, Packet& packet) {
   packet.destination = address_at(frame, ip + 24, Family::IPv6);
   packet.hop_limit = byte_at(frame, ip + 7);
   if (v4_mapped(packet.source) || v4_mapped(packet.destination)) return GRANTD_REASON_MARTIAN;
-  unsigned next = byte_at(frame, ip + 6);
-  std::size_t at = ip + 40;
+  return walk_extensions(frame, byte_at(frame, ip + 6), ip + 40, packet);
+}
+
+IcmpKind icmp_kind(unsigned type, Family family) {
+  if (family == Family::IPv4) {
+    if (type == 8) return IcmpKind::EchoRequest;
+    if (type == 0) return IcmpKind::EchoReply;
+    if (type == 3 || type == 11 || type == 12) return IcmpKind::Error;
+    return type == 5 ? IcmpKind::Redirect : IcmpKind::Other;
+  }
+  if (type == 128) return IcmpKind::EchoRequest;
+  if (type == 129) return IcmpKind::EchoReply;
+  if (type >= 1 && type <= 4) return IcmpKind::Error;
+  if (type >= 133 && type <= 136) return IcmpKind::Neighbour;
+  if (type == 137) return IcmpKind::Redirect;
+  if (type == 130 || type == 131 || type == 132 || type == 143) return IcmpKind::Chatter;  // MLD
+  return IcmpKind::Other;
+}
+
+}  // namespace
+
+MaybeReason walk_extensions(const Bytes& frame, unsigned next, std::size_t begin, Packet& packet) {
+  std::size_t at = begin;
   std::size_t behind_fragment = 0;  // where the payload of the fragment header begins
   for (int headers = 0;; headers++) {
     if (next == kNextRouting) return GRANTD_REASON_ROUTING_HEADER;
@@ -110,7 +131,7 @@ MaybeReason read_ipv6(const Bytes& frame, Packet& packet) {
       packet.more_fragments = two_bytes(frame, at + 2) & 1;
       packet.fragment_id = two_bytes(frame, at + 4) << 16 | two_bytes(frame, at + 6);
       // Extension headers before it are part of the whole packet's payload (RFC 8200 4.5).
-      const std::size_t unfragmentable = at - (ip + 40);
+      const std::size_t unfragmentable = at - begin;
       at += 8;
       behind_fragment = at;
       if (const auto why = fragment_contradicts(packet, packet.end - at, unfragmentable)) return why;
@@ -131,24 +152,6 @@ MaybeReason read_ipv6(const Bytes& frame, Packet& packet) {
   packet.fragment_header_bytes = behind_fragment == 0 ? 0 : at - behind_fragment;
   return l4_protocol(next, Family::IPv6, packet);
 }
-
-IcmpKind icmp_kind(unsigned type, Family family) {
-  if (family == Family::IPv4) {
-    if (type == 8) return IcmpKind::EchoRequest;
-    if (type == 0) return IcmpKind::EchoReply;
-    if (type == 3 || type == 11 || type == 12) return IcmpKind::Error;
-    return type == 5 ? IcmpKind::Redirect : IcmpKind::Other;
-  }
-  if (type == 128) return IcmpKind::EchoRequest;
-  if (type == 129) return IcmpKind::EchoReply;
-  if (type >= 1 && type <= 4) return IcmpKind::Error;
-  if (type >= 133 && type <= 136) return IcmpKind::Neighbour;
-  if (type == 137) return IcmpKind::Redirect;
-  if (type == 130 || type == 131 || type == 132 || type == 143) return IcmpKind::Chatter;  // MLD
-  return IcmpKind::Other;
-}
-
-}  // namespace
 
 MaybeReason read_ip(const Bytes& frame, Packet& packet) {
   for (std::size_t i = 0; i < 6; i++) {

@@ -58,6 +58,9 @@ unsigned ethertype(const Bytes& frame);
 // Reads the IP packet behind the Ethernet header. Returns why it is refused, where it is.
 MaybeReason read_ip(const Bytes& frame, Packet& packet);
 
+// Walks IPv6's extension headers up to packet.end. The first begins there and is of that number.
+MaybeReason walk_extensions(const Bytes& frame, unsigned next, std::size_t begin, Packet& packet);
+
 // Ports, flags, type of the L4 header at packet.l4. Whole packets and first fragments only.
 MaybeReason read_l4(const Bytes& frame, Packet& packet);
 

@@ -82,6 +82,7 @@ Bytes Generator::quoted(const Talk& talk, bool egress) {
             inner;
     next = 44;
   }
+  if (six && random_.percent(15)) inner = chain(next, inner);
   Bytes packet =
       six ? prog::ipv6({source, destination, next, 60}, inner)
           : prog::ipv4(

@@ -2,6 +2,7 @@
 #include "tests/prog/fixture.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace grantd::prog {
 namespace {
@@ -113,6 +114,60 @@ TEST_F(Quote, FirstFragments) {
       if (each.protocol != kIcmp6 || at == 48)
         expect(about(spoiled(fragment(1), at, static_cast<std::uint8_t>(fragment(1)[at] ^ 1))),
                GRANTD_REASON_ICMP_ERROR_UNRELATED, std::string(each.name) + ", byte " + std::to_string(at));
+  }
+}
+
+// What rule 1 lets out, an error about it finds the flow of.
+TEST_F(Quote, ExtensionHeadersAsThePacketItselfMayHaveThem) {
+  constexpr std::uint8_t kHopByHop = 0, kRouting = 43, kFragment = 44, kOptions = 60;
+  struct Case {
+    const char* name;
+    std::vector<std::uint8_t> chain;
+    bool walked;
+    std::uint16_t offset_and_more = 0;  // of fragments
+    std::size_t bytes = 8;              // of each header of options
+  };
+  const Case cases[] = {
+      {"options", {kOptions}, true},
+      {"long options", {kOptions}, true, 0, 264},
+      {"hop-by-hop", {kHopByHop}, true},
+      {"hop-by-hop, options", {kHopByHop, kOptions}, true},
+      {"six", {kHopByHop, kOptions, kOptions, kFragment, kOptions, kOptions}, true},
+      {"seven", {kHopByHop, kOptions, kOptions, kFragment, kOptions, kOptions, kOptions}, false},
+      {"hop-by-hop behind options", {kOptions, kHopByHop}, false},
+      {"routing", {kOptions, kRouting}, false},
+      {"mobility", {kOptions, 135}, false},
+      {"a first fragment with options", {kFragment, kOptions}, true, 1},
+      {"options before a first fragment", {kOptions, kFragment}, true, 1},
+      {"a later fragment", {kOptions, kFragment}, false, 8},
+      {"two headers of fragments", {kFragment, kOptions, kFragment}, false},
+  };
+  for (const std::uint8_t protocol : {kTcp, kUdp, kSctp, kIcmp6}) {
+    port_ = fresh_port();
+    const Bytes first = protocol == kTcp    ? tcp(port_, 80, kSyn)
+                        : protocol == kUdp  ? udp(port_, 53)
+                        : protocol == kSctp ? sctp(port_, 80)
+                                            : icmp(128, 0, port_);
+    expect(from_guest(frame_out(kWeb6, kBob6, protocol, first)), GRANTD_REASON_NEW_FLOW);
+    for (const Case& each : cases) {
+      Bytes quoted(first.begin(), first.begin() + 8);
+      std::uint8_t next = protocol;
+      for (auto kind = each.chain.rbegin(); kind != each.chain.rend(); ++kind) {
+        quoted =
+            (*kind == kFragment ? ipv6_fragment(next, each.offset_and_more, 7) : extension(next, each.bytes)) + quoted;
+        next = *kind;
+      }
+      const std::string what = std::string(each.name) + " before " + std::to_string(protocol);
+      quoted = quote6(next, quoted);
+      expect(about(quoted), each.walked ? GRANTD_REASON_ICMP_ERROR : GRANTD_REASON_ICMP_ERROR_UNRELATED, what);
+      // Where a router cuts it short is its own business.
+      for (std::size_t more = 1; more < 8; more++)
+        expect(about(quoted + zeros(more)), each.walked ? GRANTD_REASON_ICMP_ERROR : GRANTD_REASON_ICMP_ERROR_UNRELATED,
+               what + ", and " + std::to_string(more) + " bytes");
+      for (std::size_t less = 1; less <= quoted.size() - 40; less += 3)
+        expect(about(cut(quoted, quoted.size() - less)), GRANTD_REASON_ICMP_ERROR_UNRELATED,
+               what + ", less " + std::to_string(less));
+    }
   }
 }
 
