@@ -37,7 +37,7 @@ ALWAYS_INLINE bool may_be_piece(__u8 next_header)
 ALWAYS_INLINE struct sender sender_of(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex, l3 = ETH_HLEN;
-	__u16 ethertype = bpf_ntohs(skb->protocol);
+	__u16 ethertype = bpf_ntohs(skb->protocol); /* the kernel took it from the frame */
 	struct grantd_address source = {};
 	union uplink_record uplink = {};
 	struct grantd_uplink *found;
@@ -52,16 +52,8 @@ ALWAYS_INLINE struct sender sender_of(struct __sk_buff *skb)
 	if (uplink.fields.ifindex != ifindex || uplink.fields.uplink_class == GRANTD_UPLINK_DESTINATION)
 		return sender;
 	believed = !skb->vlan_present && uplink.fields.uplink_class != GRANTD_UPLINK_UNTRUSTED;
-	if (uplink.fields.layer3 && !dry_run) {
+	if (uplink.fields.layer3 && !dry_run)
 		l3 = 0;
-	} else {
-		__be16 buffer;
-		const __be16 *type = header_at(skb, ETH_HLEN - 2, &buffer, sizeof(buffer));
-
-		if (!type)
-			return sender;
-		ethertype = bpf_ntohs(*type);
-	}
 	if (ethertype == ETH_P_IP) {
 		__u32 address_buffer;
 		__be16 offset_buffer;
