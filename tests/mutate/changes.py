@@ -6,9 +6,10 @@ SWAPS = [(r" == ", " != "), (r" != ", " == "), (r" < ", " <= "), (r" <= ", " < "
          (r" &&(?= |$)", " ||"), (r" \|\|(?= |$)", " &&"), (r" \+ ", " - "), (r" - ", " + "), (r" & ", " | "), (r" \| ", " & "),
          (r" << ", " >> "), (r"(?<=[(\s])!(?=[\w(])", ""), (r"\breturn true;", "return false;"),
          (r"\breturn false;", "return true;"), (r"\breturn GO_ON;", "return GRANTD_REASON_MALFORMED;"),
-         (r"\breturn (GRANTD_REASON_\w+);", None), (r"\bif \((.*)\)(?=$|\s*\{)", "never"),
+         (r"\breturn (GRANTD_REASON_\w+);", None), (r"\bif \(", "never"),
          (r"(?<![\w.])(0x[\da-fA-F]+|\d(?:'?\d)*)([uUlL]*)\b", "more"),
-         (r"^\s+[\w>.\[\]*&-]+ [|&]?= [^;]*;$", "gone"),
+         (r"^\s+[\w>.\[\]*&-]+ (?:[-+|&^]|<<|>>)?= [^;]*;$", "gone"), (r"\b(?:continue|break|return);", ";"),
+         (r"^\s+[\w>.\[\]*&()-]+(?:\+\+|--);$", "gone"),
          (r" \? ", "other arm"), (r"\breturn (?!true;|false;|GO_ON;|GRANTD_REASON_\w+;|0;|\{\};)[^;]+;", "return nothing")]
 PASSES = {"ESTABLISHED", "NEW_FLOW", "FRAGMENT", "ICMP_ERROR", "HOUSEKEEPING"}
 
@@ -38,12 +39,23 @@ def with_other_arm(line, found):
     return f"{line[:found.end()]}{line[middle + 3:end]} : {line[found.end():middle]}{line[end:]}"
 
 
-def replacement(rule, new, found, nothing):
+def never(line, found):
+    """Without its condition, but with what is declared before that; the line as it is where it goes on in the next one."""
+    end = end_of_part(line, found.end(), ())
+    if end is None:
+        return line
+    before = end_of_part(line, found.end(), (";",))
+    condition = f"{line[found.end():before]}; false" if before < end else "0"
+    return f"{line[:found.end()]}{condition}{line[end:]}"
+
+
+WHOLE_LINE = {"other arm": with_other_arm, "never": never}
+
+
+def replacement(new, found, nothing):
     if new is None:
         other = "MALFORMED" if found[1].removeprefix("GRANTD_REASON_") in PASSES else "ESTABLISHED"
         return f"return GRANTD_REASON_{other};"
-    if new == "never":
-        return "if (0)"
     if new == "more":
         return one_more(found)
     if new == "gone":
@@ -99,8 +111,10 @@ def mutants_of(path, name):
                    "to": changed.strip(), "text": changed}
         for rule, new in SWAPS:
             for found in re.finditer(rule, without_texts(line)):
-                changed = (with_other_arm(line, found) if new == "other arm" else
-                           line[:found.start()] + replacement(rule, new, found, nothing) + line[found.end():])
+                if new in WHOLE_LINE:
+                    changed = WHOLE_LINE[new](line, found)
+                else:
+                    changed = line[:found.start()] + replacement(new, found, nothing) + line[found.end():]
                 if changed != line:
                     yield {"file": name, "line": number + 1, "lines": 1, "from": line.strip(), "to": changed.strip(), "text": changed}
 
