@@ -334,12 +334,14 @@ Result<void> Gate::put_anew(nl_sock* socket, const std::set<GatedInterface>& int
 }
 
 Result<void> Gate::change(nl_sock* socket, const std::set<GatedInterface>& interfaces) {
-  NftablesBatch batch;
   for (const std::uint8_t family : kFamilies) {
+    NftablesBatch batch;
     add_elements(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE, table_, family, only_in(interfaces, behind_));
     add_elements(batch, NFT_MSG_DELSETELEM, 0, table_, family, only_in(behind_, interfaces));
+    if (batch.empty()) return {};
+    if (auto sent = batch.send(socket); !sent) return sent;
   }
-  return batch.empty() ? Result<void>() : batch.send(socket);
+  return {};
 }
 
 Result<GateWatch> GateWatch::open() {

@@ -60,6 +60,9 @@ Result<void> NftablesBatch::send(nl_sock* socket) {
   if (!complete_) return no_netlink_memory();
   mark(NFNL_MSG_BATCH_END);
   const int file = nl_socket_get_fd(socket);
+  // A batch is one message to the kernel, which takes none that is longer than the buffer.
+  const int room = static_cast<int>(2 * bytes_.size());
+  setsockopt(file, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   if (sendto(file, bytes_.data(), bytes_.size(), 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof(kernel)) < 0)

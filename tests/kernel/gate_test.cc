@@ -1,0 +1,65 @@
+// The tables of nftables behind the programs. What they do to packets: tests/netns/test_gate.py.
+#include "agent/gate/gate.h"
+#include "tests/kernel/sandbox.h"
+
+#include <gtest/gtest.h>
+
+namespace grantd::test {
+namespace {
+
+constexpr const char* kNetns = "kt-gate";
+
+class GateTest : public testing::Test {
+ protected:
+  GateTest() { EXPECT_TRUE(run(std::string("ip netns add ") + kNetns)); }
+  ~GateTest() override { run(std::string("ip netns del ") + kNetns); }
+
+  static std::set<GatedInterface> guests(std::uint32_t first, std::uint32_t count) {
+    std::set<GatedInterface> all;
+    for (std::uint32_t ifindex = first; ifindex < first + count; ifindex++)
+      all.insert({ifindex, "veth" + std::to_string(ifindex)});
+    return all;
+  }
+  // What a gate of its own reads back is what is wanted, and nothing of it has to be mended.
+  static void expect_behind(const std::set<GatedInterface>& wanted) {
+    Gate another("/sys/fs/bpf/gate-test");
+    EXPECT_TRUE(another.keep(wanted, true).ok());
+    EXPECT_TRUE(another.keep(wanted, true).ok());
+    EXPECT_EQ(another.mended(), 0U);
+    EXPECT_EQ(another.dropped().size(), wanted.size());
+  }
+};
+
+TEST_F(GateTest, HoldsMoreThanOneMessageOrOneBufferTakes) {
+  in_netns(kNetns, [] {
+    Gate gate("/sys/fs/bpf/gate-test");
+    for (const auto& wanted : {guests(10, 1), guests(10, 9000), guests(4000, 9000), guests(1, 0), guests(10, 9000)}) {
+      const auto kept = gate.keep(wanted, false);
+      ASSERT_TRUE(kept.ok()) << kept.error().message;
+      expect_behind(wanted);
+    }
+    EXPECT_EQ(gate.mended(), 0U);
+    ASSERT_TRUE(gate.remove().ok());
+    EXPECT_TRUE(gate.remove().ok()) << "what is not there is no error";
+  });
+}
+
+TEST_F(GateTest, TellsOfItsOwnTablesAlone) {
+  in_netns(kNetns, [] {
+    auto watch = GateWatch::open();
+    ASSERT_TRUE(watch.ok());
+    EXPECT_TRUE(run("nft add table inet somebody"));
+    EXPECT_FALSE(watch.value().drain());
+    Gate gate("/sys/fs/bpf/gate-test");
+    ASSERT_TRUE(gate.keep(guests(10, 1), false).ok());
+    EXPECT_TRUE(watch.value().drain());
+    EXPECT_FALSE(watch.value().drain());
+    EXPECT_TRUE(run("nft flush ruleset"));
+    EXPECT_TRUE(watch.value().drain());
+    ASSERT_TRUE(gate.keep(guests(10, 1), true).ok());
+    EXPECT_EQ(gate.mended(), 1U);
+  });
+}
+
+}  // namespace
+}  // namespace grantd::test
