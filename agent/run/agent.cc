@@ -207,8 +207,9 @@ void Agent::read_node() {
     log_error("cannot read the attachments", {{"error", queues_lost.error().message}});
     interfaces_changed_ = true;  // what was taken away is not attached again before this is read
   }
-  tell_of_lost(attacher_->take_lost_pins() + lost_programs(before, applier_->state().attachments, node_.interfaces) +
-               (queues_lost ? queues_lost.value() : 0));
+  tell_of_lost("programs or their pins",
+               attacher_->take_lost_pins() + lost_programs(before, applier_->state().attachments, node_.interfaces));
+  tell_of_lost("classes of the queues", queues_lost ? queues_lost.value() : 0);
   const ShaperState& queues = applier_->state().shaper;  // our own interfaces are nobody's uplink
   std::erase_if(node_.interfaces, [&](const InterfaceFact& each) {
     return each.ifindex == queues.queue_ifindex || each.ifindex == queues.release_ifindex;
@@ -216,11 +217,10 @@ void Agent::read_node() {
   keep_macs(applier_->state(), node_.interfaces);
 }
 
-void Agent::tell_of_lost(std::uint64_t lost) {
+void Agent::tell_of_lost(const std::string& what, std::uint64_t lost) {
   status_.drift_repaired += lost;
   if (lost > 0)
-    log_warning("programs, their pins or queues are not where they were left; putting them there again",
-                {{"count", std::to_string(lost)}});
+    log_warning(what + " are not where they were left; putting them there again", {{"count", std::to_string(lost)}});
 }
 
 void Agent::read_source() {

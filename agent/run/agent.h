@@ -52,7 +52,7 @@ class Agent {
   void read_changes();
   void read_node();
   void read_source();
-  void tell_of_lost(std::uint64_t lost);
+  void tell_of_lost(const std::string& what, std::uint64_t lost);
   void check_drift();
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
