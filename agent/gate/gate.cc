@@ -158,12 +158,6 @@ void add_table(NftablesBatch& batch, const std::string& table, std::uint8_t fami
   });
 }
 
-template <std::size_t size>
-bool parse(nlmsghdr* message, int type, std::array<nlattr*, size>& attributes) {
-  return message->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | type) && nlmsg_valid_hdr(message, sizeof(nfgenmsg)) &&
-         nlmsg_parse(message, sizeof(nfgenmsg), attributes.data(), static_cast<int>(size) - 1, nullptr) >= 0;
-}
-
 // What is not there has no answer.
 Result<void> ask(nl_sock* socket, int type, std::uint8_t family, int flags, const std::function<void(nl_msg*)>& fill,
                  const std::function<void(nlmsghdr*)>& take) {
@@ -215,7 +209,7 @@ Result<void> Gate::keep(const std::set<GatedInterface>& interfaces, bool look) {
   if (known_ && !look && interfaces == behind_) return {};
   auto socket = connect_netlink(NETLINK_NETFILTER);
   if (!socket) return socket.error();
-  bool anew = !known_ && !put_;
+  bool anew = false;
   if (look || !known_) {
     known_ = false;
     auto standing = read(socket.value().get());
@@ -266,7 +260,7 @@ Result<void> Gate::read_family(nl_sock* socket, std::uint8_t family, Standing& s
       socket, NFT_MSG_GETTABLE, family, 0, [&](nl_msg* message) { put_text(message, NFTA_TABLE_NAME, table_); },
       [&](nlmsghdr* answer) {
         std::array<nlattr*, NFTA_TABLE_MAX + 1> found{};
-        if (!parse(answer, NFT_MSG_NEWTABLE, found)) return;
+        if (!parse_nftables(answer, NFT_MSG_NEWTABLE, found)) return;
         table = !found[NFTA_TABLE_FLAGS] || nla_get_u32(found[NFTA_TABLE_FLAGS]) == 0;  // else it may be dormant
       });
   if (!asked) return asked;
@@ -274,7 +268,7 @@ Result<void> Gate::read_family(nl_sock* socket, std::uint8_t family, Standing& s
       socket, NFT_MSG_GETRULE, family, NLM_F_DUMP, [&](nl_msg* message) { put_text(message, NFTA_RULE_TABLE, table_); },
       [&](nlmsghdr* answer) {
         std::array<nlattr*, NFTA_RULE_MAX + 1> found{};
-        if (!parse(answer, NFT_MSG_NEWRULE, found) || attribute_text(found[NFTA_RULE_TABLE]) != table_ ||
+        if (!parse_nftables(answer, NFT_MSG_NEWRULE, found) || attribute_text(found[NFTA_RULE_TABLE]) != table_ ||
             attribute_text(found[NFTA_RULE_CHAIN]) != kChain)
           return;
         rules++;
@@ -294,7 +288,7 @@ Result<void> Gate::read_family(nl_sock* socket, std::uint8_t family, Standing& s
       },
       [&](nlmsghdr* answer) {
         std::array<nlattr*, NFTA_SET_ELEM_LIST_MAX + 1> found{};
-        if (!parse(answer, NFT_MSG_NEWSETELEM, found) || !found[NFTA_SET_ELEM_LIST_ELEMENTS]) return;
+        if (!parse_nftables(answer, NFT_MSG_NEWSETELEM, found) || !found[NFTA_SET_ELEM_LIST_ELEMENTS]) return;
         nlattr* each = nullptr;
         int left = 0;
         nla_for_each_nested(each, found[NFTA_SET_ELEM_LIST_ELEMENTS], left) {

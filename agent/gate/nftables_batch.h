@@ -2,7 +2,7 @@
 // net/netfilter/nf_tables_api.c).
 #pragma once
 
-#include "agent/netlink/netlink.h"
+#include "agent/netlink/nftables.h"
 
 #include <cstdint>
 #include <string>
@@ -27,9 +27,6 @@ class Nested {
   nl_msg* message_;
   nlattr* start_;
 };
-
-// A request of `type` (enum nf_tables_msg_types) about a family (NFPROTO_INET, ...). Null where there is no memory.
-NetlinkMessage nftables_request(int type, std::uint8_t family, int flags = 0);
 
 class NftablesBatch {
  public:

@@ -1,9 +1,8 @@
 #include "agent/marks/nftables_rule.h"
 #include "agent/marks/read_marks.h"
-#include "agent/netlink/netlink.h"
+#include "agent/netlink/nftables.h"
 
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -20,10 +19,8 @@ Result<void> list_rules(MarkFacts& facts) {
   auto socket = connect_netlink(NETLINK_NETFILTER);
   if (!socket) return socket.error();
   setsockopt(nl_socket_get_fd(socket.value().get()), SOL_SOCKET, SO_RCVTIMEO, &kLongestWait, sizeof(kLongestWait));
-  const NetlinkMessage request(nlmsg_alloc_simple(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE, NLM_F_DUMP));
-  nfgenmsg header{};  // all families
-  header.version = NFNETLINK_V0;
-  if (!request || nlmsg_append(request.get(), &header, sizeof(header), NLMSG_ALIGNTO) < 0) return no_netlink_memory();
+  const NetlinkMessage request = nftables_request(NFT_MSG_GETRULE, NFPROTO_UNSPEC, NLM_F_DUMP);
+  if (!request) return no_netlink_memory();
   return ask_netlink(socket.value().get(), request.get(),
                      [&](nlmsghdr* answer) { nftables_rule_marks(answer, facts); });
 }

@@ -3,6 +3,7 @@
 #include "agent/gate/gate.h"
 #include "agent/marks/mark_value.h"
 #include "agent/marks/xt_extensions.h"
+#include "agent/netlink/nftables.h"
 
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
@@ -219,12 +220,9 @@ std::string family_name(unsigned int family) {
 }  // namespace
 
 void nftables_rule_marks(nlmsghdr* message, MarkFacts& facts) {
-  if (message->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE) ||
-      !nlmsg_valid_hdr(message, sizeof(nfgenmsg)))
-    return;
-  const auto* header = static_cast<nfgenmsg*>(nlmsg_data(message));
   std::array<nlattr*, NFTA_RULE_MAX + 1> rule{};
-  if (nlmsg_parse(message, sizeof(nfgenmsg), rule.data(), NFTA_RULE_MAX, nullptr) < 0) return;
+  if (!parse_nftables(message, NFT_MSG_NEWRULE, rule)) return;
+  const auto* header = static_cast<nfgenmsg*>(nlmsg_data(message));
   const auto text = [&](int type) { return attribute_text(rule[static_cast<std::size_t>(type)]); };
   if (is_gate_table(text(NFTA_RULE_TABLE))) return;  // ours
   Rule followed(

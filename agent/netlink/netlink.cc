@@ -96,14 +96,14 @@ std::string attribute_text(const nlattr* attribute) {
 }
 
 Result<NetlinkSocket> listen_to_netlink(int protocol, const std::vector<int>& groups) {
-  NetlinkSocket socket(nl_socket_alloc());
-  if (!socket) return Error{"netlink: no memory for a socket", ENOMEM};
-  nl_socket_disable_seq_check(socket.get());
-  if (const int code = nl_connect(socket.get(), protocol); code < 0) return netlink_error("netlink", code);
+  auto socket = connect_netlink(protocol);
+  if (!socket) return socket;
+  nl_sock* const listener = socket.value().get();
+  nl_socket_disable_seq_check(listener);
   for (const int group : groups)
-    if (const int code = nl_socket_add_membership(socket.get(), group); code < 0) return netlink_error("netlink", code);
-  if (const int code = nl_socket_set_nonblocking(socket.get()); code < 0) return netlink_error("netlink", code);
-  nl_socket_set_buffer_size(socket.get(), 1 << 20, 0);
+    if (const int code = nl_socket_add_membership(listener, group); code < 0) return netlink_error("netlink", code);
+  if (const int code = nl_socket_set_nonblocking(listener); code < 0) return netlink_error("netlink", code);
+  nl_socket_set_buffer_size(listener, 1 << 20, 0);
   return socket;
 }
 
