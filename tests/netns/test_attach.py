@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from agent import Agent, Counted
+from node import Node
 from traffic import Ping, TcpPair, UdpPair
 from world import HAS_TCX, PARTIES, World, eventually, run
 
@@ -101,11 +102,8 @@ def test_a_filter_of_somebody_else_opens_nothing(node):
 
 def test_with_clsact_a_filter_before_ours_is_passed_by_at_once(world):
     """Class 33: at the first priority the newest goes first. The kernel tells of it, so this does not wait for the next look."""
-    guest = world.add_guest("web")
-    agent = Agent(world, "--attach", "clsact")
-    agent.grant()
-    agent.workload(guest)
-    agent.start()
+    node = Node(world, "--attach", "clsact")
+    agent, guest = node.agent, node.guest
     ways = [UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]),
             UdpPair(world.outside, guest, 4, to=guest.addresses[4], source_address=PARTIES["stranger"][4])]
     assert not any(way.forward(0.3) for way in ways)
@@ -274,16 +272,20 @@ def test_our_allow_goes_on_to_the_next_program(node):
     assert pair.backward(), "the other side is not concerned"
 
 
+def ports_of_a_bridge(world, *guests):
+    """Of br0, which is their gateway."""
+    world.node.ip("link add br0 type bridge", "link set br0 up", "addr add 10.20.0.1/24 dev br0",
+                  *[line for guest in guests for line in
+                    (f"addr flush dev {guest.interface}", f"link set {guest.interface} master br0")])
+    for guest in guests:
+        guest.namespace.ip("route flush dev eth0", "route add 10.20.0.0/24 dev eth0", "route add default via 10.20.0.1 dev eth0 onlink")
+
+
 def test_a_bridge_as_the_guests_gateway():
     """Guests as ports of a bridge: still each behind its own programs."""
     with World() as world:
         first, second = world.add_guest("one"), world.add_guest("two")
-        world.node.ip("link add br0 type bridge", "link set br0 up", f"addr add 10.20.0.1/24 dev br0",
-                      *[line for guest in (first, second) for line in
-                        (f"addr flush dev {guest.interface}", f"link set {guest.interface} master br0")])
-        for guest in (first, second):
-            guest.namespace.ip("route flush dev eth0", f"route add 10.20.0.0/24 dev eth0",
-                               "route add default via 10.20.0.1 dev eth0 onlink")
+        ports_of_a_bridge(world, first, second)
         agent = Agent(world)
         agent.grant()
         agent.grant("h", [], granteeRealm="carol")

@@ -6,8 +6,9 @@ import socket
 
 import pytest
 from agent import Agent, Counted
+from node import Node
 from sniffing import Sniffer
-from test_attach import foreign_filter
+from test_attach import foreign_filter, ports_of_a_bridge
 from test_metrics import get_metric
 from traffic import UdpPair, know_neighbours, next_port
 from world import PARTIES, World, eventually
@@ -95,11 +96,7 @@ def test_what_skips_the_programs_reaches_nobody_on_a_bridge():
     """Nor does a frame that is no IP."""
     with World() as world:
         guest, pod = world.add_guest("one"), world.add_guest("two")
-        world.node.ip("link add br0 type bridge", "link set br0 up", "addr add 10.20.0.1/24 dev br0",
-                      *[line for each in (guest, pod) for line in
-                        (f"addr flush dev {each.interface}", f"link set {each.interface} master br0")])
-        for each in (guest, pod):
-            each.namespace.ip("route flush dev eth0", "route add 10.20.0.0/24 dev eth0", "route add default via 10.20.0.1 dev eth0 onlink")
+        ports_of_a_bridge(world, guest, pod)
         skip_classification(guest)
         agent = Agent(world)
         agent.grant()
@@ -164,11 +161,8 @@ def test_the_gate_is_mended_and_follows_the_guests(metered):
 
 def test_who_accepts_all_before_ours_opens_nothing_outwards(world):
     """With clsact, while the agent sleeps: the newest filter of the first priority goes first."""
-    guest = world.add_guest("web")
-    agent = Agent(world, "--attach", "clsact")
-    agent.grant()
-    agent.workload(guest)
-    agent.start()
+    node = Node(world, "--attach", "clsact")
+    agent, guest = node.agent, node.guest
     agent.process.send_signal(signal.SIGSTOP)
     foreign_filter(world, guest.interface, "ingress", 0)  # TC_ACT_OK
     assert arrivals(guest, world.outside, 4, PARTIES["stranger"][4]) == 0
