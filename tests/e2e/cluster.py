@@ -6,6 +6,7 @@ of it (node.py). It lives in namespaces of its own, which `scripts/test e2e` mak
 so nothing of it can be reached from outside or outlive the command.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -37,14 +38,25 @@ def wait_until(condition, what, seconds=30, pause=0.05):
 
 
 def dead_clusters():
-    """Directories of clusters whose process is gone. One without a lock is being made or removed."""
+    """Directories of clusters whose process is gone, each ours to remove: suites that begin at once see the same ones. One
+    without a lock is being made or removed."""
     for directory in pathlib.Path(tempfile.gettempdir()).glob(PREFIX + "*"):
-        try:
-            with open(directory / "lock", "rb") as lock:
+        with contextlib.ExitStack() as held:
+            try:
+                lock = held.enter_context(open(directory / "lock", "rb"))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue
-        yield directory
+            except OSError:
+                continue
+            if os.fstat(lock.fileno()).st_nlink > 0:  # Else it was removed meanwhile.
+                yield directory
+
+
+def hold(directory):
+    """Says that the cluster lives, as long as what it returns is open. It is there only when it is held."""
+    lock = open(directory / "lock.fresh", "wb")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    (directory / "lock.fresh").rename(directory / "lock")
+    return lock
 
 
 def build(name="kubernetes"):
@@ -65,8 +77,7 @@ class Cluster:
             "a test cluster needs namespaces of its own: scripts/test e2e"
         self.binary = build()
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX))
-        self.lock = open(self.directory / "lock", "wb")  # Held while we live.
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.lock = hold(self.directory)
         for dead in dead_clusters():
             self.remove(dead)
         self.processes = {}

@@ -62,15 +62,15 @@ class Namespace:
 
     def __init__(self, name):
         self.name = name
+        self.open_sockets = []
+        run("ip", "netns", "add", name)
         try:
-            self._make()
+            self._set_up()
         except BaseException:
-            run("ip", "netns", "del", name, check=False)
+            self.close()
             raise
 
-    def _make(self):
-        run("ip", "netns", "add", self.name)
-        self.open_sockets = []
+    def _set_up(self):
         # DAD would make addresses unusable for a second; ping sockets need no privilege.
         for path, value in {"ipv6/conf/default/accept_dad": 0, "ipv6/conf/all/accept_dad": 0,
                             "ipv6/conf/default/accept_ra": 0, "ipv4/conf/all/rp_filter": 0,
@@ -146,7 +146,8 @@ class Guest:
 
 class World:
     def __init__(self):
-        self.tag = f"g{os.getpid():x}{uuid.uuid4().hex[:4]}"
+        # What a killed run left has another name, whatever the number of its process was.
+        self.tag = f"g{uuid.uuid4().hex[:12]}"
         self.namespaces, self.guests, self.processes, self.cgroups = [], {}, [], []
         self.directory = tempfile.mkdtemp(prefix=f"grantd-{self.tag}-")
         self.pin_root = os.path.join(self.directory, "bpf", "grantd")
