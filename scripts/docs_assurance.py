@@ -109,6 +109,7 @@ def mutation_of(told, command):
         [f"mutants that `{command}` makes", f"{told['mutants']:,}"],
         [f"tried so far, drawn by chance (seed {told['seed']})" if told["seed"] is not None else "tried so far",
          f"{told['tried']:,}"],
+        ["of these, since any of the sources has changed (the others, since their own file has)", f"{told['tried_on_these_sources']:,}"],
         ["not compiled, or the code of the original", f"{told['not_compiled'] + told['same_code']:,}"],
         ["refused by the verifier", f"{told['refused_by_verifier']:,}"],
         ["noticed by the suites", f"{told['killed']:,}"],

@@ -1,4 +1,4 @@
-"""What became of each mutant that was ever tried, as long as the sources are the same."""
+"""What became of each mutant that was ever tried, as long as the file that it changes is the same."""
 
 import hashlib
 import json
@@ -6,44 +6,50 @@ import json
 OUTCOMES = ("killed", "survived", "refused", "same_code", "not_compiled")
 
 
-def digest_of(key):
-    return hashlib.sha256(key.encode()).hexdigest()[:12]
-
-
 class Outcomes:
-    """By a digest of the change's text. What this machine tried stands in build/, what others kept in docs/assurance/."""
+    """By a digest of the change's text and of the file that it is made to. What this machine tried stands in build/, what
+    others kept in docs/assurance/; of each, on which sources it was tried."""
 
     def __init__(self, root, name, sources):
-        self.sources = sources  # a digest of them
+        self.sources = sources  # a digest of all of them
         self.here, self.kept = root / "build" / name, root / "docs" / "assurance" / name
-        self.of = self._read(self.kept) | self._read(self.here)
+        self.of = self._read(self.kept) | self._read(self.here)  # by digest: (outcome, sources)
 
-    def __contains__(self, key):
-        return digest_of(key) in self.of
+    def __contains__(self, mutant):
+        return mutant["digest"] in self.of
 
-    def __getitem__(self, key):
-        return self.of[digest_of(key)]
+    def __getitem__(self, mutant):
+        return self.of[mutant["digest"]][0]
 
-    def add(self, key, outcome):
-        self.of[digest_of(key)] = outcome
+    def is_of_these_sources(self, mutant):
+        return self.of[mutant["digest"]][1] == self.sources
+
+    def add(self, mutant, outcome):
+        self.of[mutant["digest"]] = outcome, self.sources
         self.here.parent.mkdir(exist_ok=True)
         self._write(self.here, self.of)
 
-    def forget(self, keys):
-        for key in keys:
-            del self.of[digest_of(key)]
+    def forget(self, mutants):
+        for mutant in mutants:
+            del self.of[mutant["digest"]]
 
-    def keep(self, keys):
-        self._write(self.kept, {digest: self.of[digest] for digest in map(digest_of, keys) if digest in self.of})
+    def keep(self, mutants):
+        self._write(self.kept, {mutant["digest"]: self.of[mutant["digest"]] for mutant in mutants if mutant in self})
 
-    def _read(self, path):
+    @staticmethod
+    def _read(path):
         held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if held.get("sources") != self.sources:
-            return {}
-        return {digest: outcome for outcome, digests in held["outcomes"].items() for digest in digests}
+        return {digest: (outcome, sources) for sources, outcomes in held.items()
+                for outcome, digests in outcomes.items() for digest in digests}
 
-    def _write(self, path, of):
-        outcomes = {outcome: sorted(digest for digest, became in of.items() if became == outcome) for outcome in OUTCOMES}
+    @staticmethod
+    def _write(path, of):
+        outcomes = {sources: {outcome: sorted(digest for digest, became in of.items() if became == (outcome, sources))
+                              for outcome in OUTCOMES} for sources in sorted({sources for _, sources in of.values()})}
         new = path.with_suffix(".new")
-        new.write_text(json.dumps({"sources": self.sources, "outcomes": outcomes}, indent=1) + "\n", encoding="utf-8")
+        new.write_text(json.dumps(outcomes, indent=1) + "\n", encoding="utf-8")
         new.replace(path)
+
+
+def digest_of(key, text):
+    return hashlib.sha256(f"{key}\0{text}".encode()).hexdigest()[:12]
