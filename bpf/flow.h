@@ -6,16 +6,57 @@
 #include "bpf/judge.h"
 #include "bpf/queue.h"
 
-ALWAYS_INLINE __u64 tag_of(const struct grantd_flow_key *key)
+/* Of the key alone. A sum of products with secret numbers: who does not know them finds no two keys of one seal. Words
+ * that a guest or its peer may choose go in by 32 bits, so that no difference of two is a multiple of a high power of two. */
+ALWAYS_INLINE __u64 seal_of_key(const struct grantd_flow_key *key)
 {
-	__u64 ports = (__u64)key->local_port << 16 | key->peer_port;
-	__u64 who = (__u64)key->endpoint_id << 32 | key->protocol << 8 | key->echo_initiator;
-	__u64 peer_low = (__u64)word(&key->peer_address, 2) << 32 | word(&key->peer_address, 3);
-	__u64 peer_high = (__u64)word(&key->peer_address, 0) << 32 | word(&key->peer_address, 1);
-	__u64 local = (__u64)word(&key->local_address, 1) << 32 | word(&key->local_address, 3);
+	const volatile __u64 *by = seal_numbers;
 
-	return ((peer_low ^ ports) * 0x9e3779b97f4a7c15ULL) ^ ((peer_high ^ who) * 0xc2b2ae3d27d4eb4fULL) ^
-	       (local * 0x165667b19e3779f9ULL);
+	return by[0] * word(&key->peer_address, 0) + by[1] * word(&key->peer_address, 1) +
+	       by[2] * word(&key->peer_address, 2) + by[3] * word(&key->peer_address, 3) +
+	       by[4] * ((__u32)key->local_port << 16 | key->peer_port) +
+	       by[5] * ((__u64)key->endpoint_id << 32 | key->protocol << 8 | key->echo_initiator) +
+	       by[6] * ((__u64)word(&key->local_address, 0) << 32 | word(&key->local_address, 1)) +
+	       by[7] * ((__u64)word(&key->local_address, 2) << 32 | word(&key->local_address, 3));
+}
+
+#define FLOW_LIMITED (GRANTD_FLOW_LIMITED_EGRESS | GRANTD_FLOW_LIMITED_INGRESS)
+
+/* What a flow's record says of it, for good: all but when it was seen, and whether it is closing. */
+struct flow_facts {
+	__u64 policy_id;
+	__u64 not_after_ns;
+	__u32 peer_identity;
+	__u32 realm_epoch;
+	__u32 initiator;
+	__u32 limited; /* of GRANTD_FLOW_LIMITED_* */
+	__u32 guest_identity;
+};
+
+/* Nobody outside chooses these words. */
+ALWAYS_INLINE __u64 seal_of(const struct grantd_flow_key *key, const struct flow_facts *facts)
+{
+	const volatile __u64 *by = seal_numbers;
+
+	return seal_of_key(key) + by[8] * facts->policy_id + by[9] * facts->not_after_ns +
+	       by[10] * ((__u64)facts->peer_identity << 32 | facts->realm_epoch) +
+	       by[11] * ((__u64)facts->guest_identity << 32 | facts->initiator << 8 | facts->limited);
+}
+
+/* False where the record is another flow's, or half another's: once its flow is evicted the element is used for another
+ * one at once, also while it is read, and written in whatever order. So what is judged by is what was read here, and
+ * the record is not asked again (decision 70). */
+ALWAYS_INLINE bool read_flow(const volatile struct grantd_flow *flow, const struct grantd_flow_key *key,
+			     struct flow_facts *facts)
+{
+	facts->policy_id = flow->policy_id;
+	facts->not_after_ns = flow->not_after_ns;
+	facts->peer_identity = flow->peer_identity;
+	facts->realm_epoch = flow->realm_epoch;
+	facts->initiator = flow->initiator;
+	facts->limited = flow->flags & FLOW_LIMITED;
+	facts->guest_identity = flow->guest_identity;
+	return flow->seal == seal_of(key, facts);
 }
 
 ALWAYS_INLINE __u64 idle_of(__u8 protocol, __u32 flags)
@@ -32,21 +73,12 @@ ALWAYS_INLINE __u64 idle_of(__u8 protocol, __u32 flags)
 	}
 }
 
-/* Whether the element is still this key's. Once its flow is evicted it is used for another one, while programs still read
- * it; the tag is written first. So this is asked after all that was read to judge by, and those reads are volatile, which
- * keeps them in order (decision 70). */
-ALWAYS_INLINE bool is_still(const volatile struct grantd_flow *flow, __u64 tag)
-{
-	return flow->key_tag == tag;
-}
-
-/* NULL where there is none, where it has been idle too long, and where the element that we
- * found is just being used again for another key. */
-ALWAYS_INLINE struct grantd_flow *find_flow(void *table, const struct grantd_flow_key *key, __u64 tag, __u64 now_ns)
+/* NULL where there is none, and where it has been idle too long. What it says is to be read by read_flow(). */
+ALWAYS_INLINE struct grantd_flow *find_flow(void *table, const struct grantd_flow_key *key, __u64 now_ns)
 {
 	struct grantd_flow *flow = bpf_map_lookup_elem(table, key);
 
-	if (!flow || !is_still(flow, tag))
+	if (!flow)
 		return NULL;
 	if (now_ns > flow->last_seen_ns && now_ns - flow->last_seen_ns > idle_of(key->protocol, flow->flags))
 		return NULL;
@@ -76,7 +108,6 @@ ALWAYS_INLINE void key_of(const struct packet *packet, __u32 direction, struct g
 struct flow_search {
 	void *table;		  /* NULL: the Grant has none */
 	struct grantd_flow *flow; /* in the table; NULL: there is none */
-	__u64 tag;		  /* the key's */
 	struct grantd_flow_key key;
 };
 
@@ -87,8 +118,7 @@ ALWAYS_INLINE void search_flow(const struct packet *packet, __u32 direction, str
 	if (!search->table)
 		return;
 	key_of(packet, direction, &search->key);
-	search->tag = tag_of(&search->key);
-	search->flow = find_flow(search->table, &search->key, search->tag, packet->now_ns);
+	search->flow = find_flow(search->table, &search->key, packet->now_ns);
 }
 
 /* A SYN without ACK is an initiator's, whatever flow there is. */
@@ -168,27 +198,57 @@ ALWAYS_INLINE enum grantd_reason judge(struct packet *packet, const struct grant
 }
 
 /* Replaces the whole entry: fields that belong together are never changed one by one. */
+ALWAYS_INLINE long write_flow(void *table, const struct grantd_flow_key *key, const struct flow_facts *facts,
+			      __u64 last_seen_ns, __u32 flags, __u64 how)
+{
+	struct grantd_flow flow = {
+		.seal = seal_of(key, facts),
+		.policy_id = facts->policy_id,
+		.not_after_ns = facts->not_after_ns,
+		.last_seen_ns = last_seen_ns,
+		.peer_identity = facts->peer_identity,
+		.realm_epoch = facts->realm_epoch,
+		.initiator = facts->initiator,
+		.flags = (flags & GRANTD_FLOW_CLOSING) | facts->limited,
+		.guest_identity = facts->guest_identity,
+	};
+
+	return bpf_map_update_elem(table, key, &flow, how);
+}
+
 ALWAYS_INLINE enum grantd_reason put_flow(void *table, struct packet *packet, const struct grantd_flow_key *key,
 					  __u32 initiator, __u32 identity, __u32 flags, enum grantd_reason done)
 {
 	const struct grantd_policy *policy = packet->policy;
-	struct grantd_flow flow = {
-		.key_tag = tag_of(key),
+	struct flow_facts facts = {
 		.policy_id = packet->policy_id,
 		.not_after_ns = policy->not_after_ns,
-		.last_seen_ns = packet->now_ns,
 		.peer_identity = identity,
 		.realm_epoch = policy->realm_epoch,
 		.initiator = initiator,
-		.flags = (flags & GRANTD_FLOW_CLOSING) |
-			 (policy->limit[GRANTD_EGRESS].rate_bps ? GRANTD_FLOW_LIMITED_EGRESS : 0) |
-			 (policy->limit[GRANTD_INGRESS].rate_bps ? GRANTD_FLOW_LIMITED_INGRESS : 0),
+		.limited = (policy->limit[GRANTD_EGRESS].rate_bps ? GRANTD_FLOW_LIMITED_EGRESS : 0) |
+			   (policy->limit[GRANTD_INGRESS].rate_bps ? GRANTD_FLOW_LIMITED_INGRESS : 0),
 		.guest_identity = policy->identity,
 	};
 
 	if (dry_run)
 		return done;
-	return bpf_map_update_elem(table, key, &flow, BPF_ANY) ? GRANTD_REASON_FLOW_TABLE_FULL : done;
+	return write_flow(table, key, &facts, packet->now_ns, flags, BPF_ANY) ? GRANTD_REASON_FLOW_TABLE_FULL : done;
+}
+
+/* Somebody else sends from the peer's address: replies wait for the rightful one. Where that cannot be written the flow
+ * goes. */
+NOINLINE int doubt(struct flow_search *search)
+{
+	struct grantd_flow *flow = search->flow;
+	struct flow_facts facts;
+
+	if (!flow || !search->table || !read_flow(flow, &search->key, &facts) || !facts.realm_epoch)
+		return 0;
+	facts.realm_epoch = 0;
+	if (write_flow(search->table, &search->key, &facts, flow->last_seen_ns, flow->flags, BPF_EXIST))
+		bpf_map_delete_elem(search->table, &search->key);
+	return 0;
 }
 
 /* There is no flow that this packet may follow: it is judged as an initiator's, or drops. */
@@ -208,29 +268,27 @@ NOINLINE int begin_flow(void *table, struct packet *packet, struct grantd_flow_k
 	return put_flow(table, packet, key, side, identity, closing_after(packet, 0), GRANTD_REASON_NEW_FLOW);
 }
 
-/* The flow is there, but was admitted by another policy, or its peer's identity was in doubt:
- * judged again by its initiator and its peer's identity. */
+/* The flow is there, but was admitted by another policy, or its peer's identity was in doubt: judged again by its initiator
+ * and its peer's identity. GO_ON where the packet is to begin one in its own right, if it may. */
 NOINLINE int judge_again(struct flow_search *search, struct packet *packet, __u32 side)
 {
-	const volatile struct grantd_flow *flow = search->flow;
-	__u32 initiator = flow->initiator, identity = flow->peer_identity, flags = flow->flags;
-	__u32 realm_epoch = flow->realm_epoch;
+	struct grantd_flow *flow = search->flow;
+	struct flow_facts facts;
+	__u32 flags = flow->flags;
 	enum grantd_reason reason;
 
-	if (!is_still(flow, search->tag))
-		return begin_flow(search->table, packet, &search->key, side);
+	if (!read_flow(flow, &search->key, &facts))
+		return GO_ON;
 	/* Only the peer itself can say that it is still who it was. */
-	if (initiator == GRANTD_INITIATOR_PEER && side == GRANTD_INITIATOR_GUEST &&
-	    realm_epoch != packet->policy->realm_epoch)
+	if (facts.initiator == GRANTD_INITIATOR_PEER && side == GRANTD_INITIATOR_GUEST &&
+	    facts.realm_epoch != packet->policy->realm_epoch)
 		return GRANTD_REASON_AWAITING_PEER;
-	reason = judge(packet, &search->key, initiator, identity);
+	reason = judge(packet, &search->key, facts.initiator, facts.peer_identity);
 	if (!reason)
-		return put_flow(search->table, packet, &search->key, initiator, identity, closing_after(packet, flags),
-				GRANTD_REASON_ESTABLISHED);
-	/* What may not follow may still begin in its own right. */
-	if (side != initiator && may_begin(packet))
-		return begin_flow(search->table, packet, &search->key, side);
-	return reason;
+		return put_flow(search->table, packet, &search->key, facts.initiator, facts.peer_identity,
+				closing_after(packet, flags), GRANTD_REASON_ESTABLISHED);
+	/* What may not follow may still begin. */
+	return side != facts.initiator && may_begin(packet) ? GO_ON : reason;
 }
 
 ALWAYS_INLINE __u32 side_of(__u32 direction)
@@ -257,17 +315,29 @@ ALWAYS_INLINE void touch(const struct packet *packet, struct grantd_flow *flow)
 }
 
 /* The policy in force admitted this very flow and is not over: no more is to be asked. Whoever doubted the peer's
- * identity has set realm_epoch to 0; otherwise it is the policy's. */
-ALWAYS_INLINE bool follows(const struct packet *packet, const volatile struct grantd_flow *flow, __u32 direction)
+ * identity has set realm_epoch to 0; otherwise it is the policy's. What read_flow() does, field by field: there are no
+ * registers for all of them, and each that is kept on the stack costs. */
+ALWAYS_INLINE bool follows(struct packet *packet, const struct flow_search *search, __u32 direction, __u32 *limited)
 {
-	__u32 side = side_of(direction), initiator = flow->initiator;
+	const volatile struct grantd_flow *flow = search->flow;
+	const volatile __u64 *by = seal_numbers;
+	__u64 policy_id = flow->policy_id, not_after_ns = flow->not_after_ns, sum;
+	__u32 side = side_of(direction), peer_identity, realm_epoch, initiator;
+	bool in_doubt;
 
-	if (flow->policy_id != packet->policy_id || packet->now_ns + GRANTD_CLOCK_SLACK_NS >= flow->not_after_ns)
+	if (policy_id != packet->policy_id || packet->now_ns + GRANTD_CLOCK_SLACK_NS >= not_after_ns)
 		return false;
-	if (initiator != side && is_syn(packet))
-		return false;
-	return initiator == GRANTD_INITIATOR_GUEST ||
-	       (flow->realm_epoch && (side == GRANTD_INITIATOR_GUEST || flow->peer_identity == packet->identity));
+	sum = seal_of_key(&search->key) + by[8] * policy_id + by[9] * not_after_ns;
+	peer_identity = flow->peer_identity;
+	realm_epoch = flow->realm_epoch;
+	sum += by[10] * ((__u64)peer_identity << 32 | realm_epoch);
+	in_doubt = !realm_epoch || (side == GRANTD_INITIATOR_PEER && peer_identity != packet->identity);
+	initiator = flow->initiator;
+	*limited = flow->flags & FLOW_LIMITED;
+	packet->guest_identity = flow->guest_identity;
+	sum += by[11] * ((__u64)packet->guest_identity << 32 | initiator << 8 | *limited);
+	return flow->seal == sum && !(initiator != side && is_syn(packet)) &&
+	       !(initiator == GRANTD_INITIATOR_PEER && in_doubt);
 }
 
 /* What a flow is to a packet. */
@@ -279,50 +349,52 @@ enum way {
 	WAY_ANOTHERS, /* another sender at the same address and port, for example on a NAT port in new use */
 };
 
-ALWAYS_INLINE enum way way_by(const volatile struct grantd_flow *flow, const struct packet *packet, __u32 side)
+NOINLINE int way_of(const struct flow_search *search, struct packet *packet, __u32 side)
 {
-	__u32 initiator = flow->initiator;
+	struct flow_facts facts;
 
-	if (is_syn(packet) && initiator != side)
+	if (!search->flow || !packet->policy || !read_flow(search->flow, &search->key, &facts))
 		return WAY_BEGIN;
-	if (initiator == GRANTD_INITIATOR_PEER) {
-		if (side == GRANTD_INITIATOR_PEER && flow->peer_identity != packet->identity)
+	if (is_syn(packet) && facts.initiator != side)
+		return WAY_BEGIN;
+	if (facts.initiator == GRANTD_INITIATOR_PEER) {
+		if (side == GRANTD_INITIATOR_PEER && facts.peer_identity != packet->identity)
 			return WAY_ANOTHERS;
-		if (flow->realm_epoch != packet->policy->realm_epoch)
+		if (facts.realm_epoch != packet->policy->realm_epoch)
 			return WAY_IN_DOUBT;
 	}
-	return flow->policy_id == packet->policy_id ? WAY_FOLLOW : WAY_AGAIN;
+	if (facts.policy_id != packet->policy_id)
+		return WAY_AGAIN;
+	packet->peer_identity = facts.peer_identity;
+	return WAY_FOLLOW;
 }
 
 ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direction, struct flow_search *search)
 {
 	struct grantd_flow *flow = search->flow;
 	__u32 side = side_of(direction);
-	enum way way = WAY_BEGIN;
+	enum grantd_reason reason;
+	enum way way;
 
 	if (!search->table)
 		return GRANTD_REASON_TABLE_MISSING;
-	if (flow) {
-		way = way_by(flow, packet, side);
-		if (!is_still(flow, search->tag))
-			way = WAY_BEGIN;
-	}
+	way = way_of(search, packet, side);
 	if (flow && way == WAY_FOLLOW) {
-		packet->peer_identity = flow->peer_identity;
 		touch(packet, flow);
 		return GRANTD_REASON_ESTABLISHED;
 	}
-	if (way == WAY_AGAIN)
-		return judge_again(search, packet, side);
 	/* Of a packet that has waited in a queue it was said who sent it when it came. It follows what stands; it begins
 	 * nothing and settles no doubt: the address may be somebody else's by now. */
-	if (packet->late)
+	if (packet->late && way != WAY_AGAIN)
 		return GRANTD_REASON_AWAITING_PEER;
-	if (way == WAY_IN_DOUBT)
-		return judge_again(search, packet, side);
+	if (way == WAY_AGAIN || way == WAY_IN_DOUBT) {
+		reason = judge_again(search, packet, side);
+		if (reason)
+			return reason;
+	}
 	/* It inherits nothing, and replies wait for the rightful peer. */
-	if (flow && way == WAY_ANOTHERS && !dry_run && is_still(flow, search->tag))
-		flow->realm_epoch = 0;
+	if (way == WAY_ANOTHERS && !dry_run)
+		doubt(search);
 	return begin_flow(search->table, packet, &search->key, side);
 }
 

@@ -15,13 +15,16 @@ ALWAYS_INLINE void fragment_key(const struct packet *packet, __u32 direction, st
 	key->direction = direction;
 }
 
-ALWAYS_INLINE __u64 fragment_tag(const struct grantd_frag_key *key)
+/* As a flow's: of the key, of which either end may be chosen by whoever sends, and of all that the record says. */
+ALWAYS_INLINE __u64 seal_of_fragment(const struct grantd_frag_key *key, const struct grantd_frag *first)
 {
-	__u64 who = (__u64)key->endpoint_id << 32 | key->id;
-	__u64 ends = (__u64)word(&key->source, 3) << 32 | word(&key->destination, 3);
+	const volatile __u64 *by = seal_numbers;
 
-	return (who * 0x9e3779b97f4a7c15ULL) ^
-	       ((ends ^ word(&key->source, 1) ^ (key->protocol << 1 | key->direction)) * 0xc2b2ae3d27d4eb4fULL);
+	return by[0] * word(&key->source, 0) + by[1] * word(&key->source, 1) + by[2] * word(&key->source, 2) +
+	       by[3] * word(&key->source, 3) + by[4] * word(&key->destination, 0) + by[5] * word(&key->destination, 1) +
+	       by[6] * word(&key->destination, 2) + by[7] * word(&key->destination, 3) + by[8] * key->id +
+	       by[9] * ((__u64)key->endpoint_id << 32 | key->protocol << 8 | key->direction) + by[10] * first->policy_id +
+	       by[11] * first->first_seen_ns + by[12] * ((__u64)first->identity << 32 | first->header_bytes);
 }
 
 NOINLINE int follow_first_fragment(struct packet *packet, __u32 direction)
@@ -41,8 +44,7 @@ NOINLINE int follow_first_fragment(struct packet *packet, __u32 direction)
 	seen.first_seen_ns = first->first_seen_ns;
 	seen.header_bytes = first->header_bytes;
 	seen.identity = first->identity;
-	seen.key_tag = first->key_tag; /* last: decision 70 */
-	if (seen.key_tag != fragment_tag(&key) || seen.policy_id != packet->policy_id ||
+	if (first->seal != seal_of_fragment(&key, &seen) || seen.policy_id != packet->policy_id ||
 	    /* Another CPU may have read the clock a little later than this one. */
 	    (packet->now_ns > seen.first_seen_ns &&
 	     packet->now_ns - seen.first_seen_ns > GRANTD_FRAGMENT_LIFETIME_NS) ||
@@ -65,11 +67,11 @@ NOINLINE int remember_first_fragment(struct packet *packet, __u32 direction)
 	if (dry_run)
 		return GO_ON;
 	fragment_key(packet, direction, &key);
-	first.key_tag = fragment_tag(&key);
 	first.policy_id = packet->policy_id;
 	first.first_seen_ns = packet->now_ns;
 	first.header_bytes = packet->fragment_header_skip + packet->l4_header_bytes;
 	first.identity = packet->identity;
+	first.seal = seal_of_fragment(&key, &first);
 	return bpf_map_update_elem(table, &key, &first, BPF_ANY) ? GRANTD_REASON_FRAGMENT_TABLE_FULL : GO_ON;
 }
 

@@ -117,17 +117,12 @@ ALWAYS_INLINE bool may_have_flow(const struct packet *packet)
 ALWAYS_INLINE enum grantd_reason follow_at_once(const struct __sk_buff *skb, struct packet *packet, __u32 direction,
 						struct flow_search *search)
 {
-	const volatile struct grantd_flow *flow = search->flow;
-	bool limited;
+	__u32 limited;
 
-	if (dry_run || !flow || packet->fragment != FRAGMENT_NONE || packet->group_frame ||
-	    !follows(packet, flow, direction))
+	if (dry_run || !search->flow || packet->fragment != FRAGMENT_NONE || packet->group_frame ||
+	    !follows(packet, search, direction, &limited))
 		return GO_ON;
-	packet->guest_identity = flow->guest_identity;
-	limited = flow->flags & (GRANTD_FLOW_LIMITED_EGRESS << direction);
-	if (!is_still(flow, search->tag))
-		return GO_ON;
-	if (limited) {
+	if (limited & (GRANTD_FLOW_LIMITED_EGRESS << direction)) {
 		enum grantd_reason reason = take_policy(packet);
 
 		if (reason)

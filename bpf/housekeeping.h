@@ -179,6 +179,9 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 		return GRANTD_REASON_TOO_SHORT;
 	}
 	if (direction == GRANTD_EGRESS) {
+		/* A bridge floods what stands behind the message too; all are longer than the least that Ethernet sends. */
+		if (packet->l4 + packet->l4_bytes != skb->len)
+			return GRANTD_REASON_MALFORMED;
 		if (packet->icmp_type == ICMP6_ROUTER_ADVERTISEMENT)
 			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
 		if (is_unspecified(&packet->source)) { /* DAD, or RS before there is an address */

@@ -60,8 +60,8 @@ NOINLINE int admit_icmp_error(struct __sk_buff *skb, struct packet *packet, __u3
 	void *table = bpf_map_lookup_elem(&grantd_flow, &packet->slot);
 	struct packet quoted = {};
 	struct grantd_flow_key key;
-	const volatile struct grantd_flow *flow;
-	__u64 tag;
+	const struct grantd_flow *flow;
+	struct flow_facts facts;
 	enum grantd_reason reason = sane_peer(packet, direction == GRANTD_EGRESS ? &packet->destination : &packet->source);
 
 	if (!table)
@@ -70,7 +70,9 @@ NOINLINE int admit_icmp_error(struct __sk_buff *skb, struct packet *packet, __u3
 		return reason;
 	if (packet->fragment != FRAGMENT_NONE)
 		return GRANTD_REASON_ICMP_ERROR_UNRELATED;
-	if (packet->l4 - packet->l3 + packet->l4_bytes > GRANTD_ICMP_ERROR_MAX_BYTES)
+	/* A bridge hands on what stands behind it too. */
+	if (packet->l4 - packet->l3 + packet->l4_bytes > GRANTD_ICMP_ERROR_MAX_BYTES ||
+	    (direction == GRANTD_EGRESS && packet->l4 + packet->l4_bytes != skb->len))
 		return GRANTD_REASON_ICMP_ERROR_SIZE;
 	if (!parse_quoted(skb, packet, &quoted))
 		return GRANTD_REASON_ICMP_ERROR_UNRELATED;
@@ -81,11 +83,9 @@ NOINLINE int admit_icmp_error(struct __sk_buff *skb, struct packet *packet, __u3
 		return GRANTD_REASON_ICMP_ERROR_UNRELATED;
 	quoted.endpoint_id = packet->endpoint_id;
 	key_of(&quoted, direction == GRANTD_EGRESS ? GRANTD_INGRESS : GRANTD_EGRESS, &key);
-	tag = tag_of(&key);
-	flow = find_flow(table, &key, tag, packet->now_ns);
-	if (!flow || flow->policy_id != packet->policy_id ||
-	    (flow->initiator == GRANTD_INITIATOR_PEER && flow->realm_epoch != packet->policy->realm_epoch) ||
-	    !is_still(flow, tag))
+	flow = find_flow(table, &key, packet->now_ns);
+	if (!flow || !read_flow(flow, &key, &facts) || facts.policy_id != packet->policy_id ||
+	    (facts.initiator == GRANTD_INITIATOR_PEER && facts.realm_epoch != packet->policy->realm_epoch))
 		return GRANTD_REASON_ICMP_ERROR_UNRELATED;
 	return GRANTD_REASON_ICMP_ERROR;
 }

@@ -105,6 +105,14 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } grantd_device SEC(".maps");
 
+/* No program reads it: the numbers that follow from it stand in each. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct grantd_seal);
+} grantd_seal SEC(".maps");
+
 /* ---- names for people: the agent writes, no program reads ---- */
 
 struct {
@@ -251,6 +259,7 @@ const struct {
 
 /* Judge as always, and leave nothing behind: no flow, counter, token or event. */
 const volatile bool dry_run = false;
+const volatile __u64 seal_numbers[GRANTD_SEAL_NUMBERS]; /* secret; odd */
 const volatile __u32 stamp_mask = GRANTD_STAMP_MASK_DEFAULT;
 const volatile __u32 stamp_identity_mask = (1U << GRANTD_STAMP_IDENTITY_BITS) - 1;
 const volatile __u32 stamp_identity_shift = 0;

@@ -60,18 +60,18 @@ struct packet {
 	__u32 fragment_id;
 	__u8 source_mac[ETH_ALEN];
 	__u8 without_socket; /* came in through no interface, and no socket sent it */
-	bool late; /* has waited in a queue on the way to the guest */
+	bool late : 1; /* has waited in a queue on the way to the guest */
+	bool waited : 1; /* has come back from a queue: bpf/queue.h */
 
 	/* of a limited Grant: bpf/queue.h */
 	__u32 queue_class; /* 0: does not wait */
 	__u32 queue_ifindex;
-	bool waited; /* it has come back */
 	__u8 waited_reason;
 
 	/* for explain */
+	__u8 decided_by_identity;
 	__u16 decided_by_source;
 	__u32 peer_identity;
-	__u8 decided_by_identity;
 };
 
 #define TCP_FIN 0x01

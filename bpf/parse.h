@@ -151,6 +151,12 @@ ALWAYS_INLINE bool fragment_is_sane(__u32 bytes_before, __u32 bytes, bool more, 
 	return bytes > 0 && !(more && (bytes & 7)) && header + bytes_before + bytes <= MAX_PACKET_BYTES;
 }
 
+/* What is larger than its header can say, and is still to be cut into segments, says 0 (net/ipv6/ip6_offload.c). */
+ALWAYS_INLINE __u32 length_of_big_tcp(const struct __sk_buff *skb, __u32 from)
+{
+	return skb->gso_size && skb->len - from > MAX_PACKET_BYTES ? skb->len - from : 0;
+}
+
 ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet *packet)
 {
 	struct iphdr buffer;
@@ -163,6 +169,8 @@ ALWAYS_INLINE enum grantd_reason parse_ipv4(struct __sk_buff *skb, struct packet
 	set_ipv4(&packet->source, ip->saddr);
 	set_ipv4(&packet->destination, ip->daddr);
 	total = bpf_ntohs(ip->tot_len);
+	if (!total)
+		total = length_of_big_tcp(skb, packet->l3);
 	if (ip->version != 4 || ip->ihl < 5 || total < ip->ihl * 4U || total > skb->len - packet->l3)
 		return GRANTD_REASON_MALFORMED;
 	if (ip->ihl > 5) /* IGMP always carries Router Alert */
@@ -310,6 +318,8 @@ ALWAYS_INLINE enum grantd_reason parse_ipv6(struct __sk_buff *skb, struct packet
 	__builtin_memcpy(&packet->destination, &ip->daddr, sizeof(packet->destination));
 	packet->l4 = packet->l3 + sizeof(*ip);
 	packet->l4_bytes = bpf_ntohs(ip->payload_len);
+	if (!packet->l4_bytes)
+		packet->l4_bytes = length_of_big_tcp(skb, packet->l4);
 	packet->hop_limit = ip->hop_limit;
 	if (ip->version != 6 || packet->l4_bytes > skb->len - packet->l4)
 		return GRANTD_REASON_MALFORMED;

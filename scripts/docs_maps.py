@@ -16,7 +16,7 @@ from world import PARTIES, World, eventually  # noqa: E402  pylint: disable=wron
 PAGE = ROOT / "docs" / "maps.md"
 BLOCK = re.compile(r"(<!-- example (grantd_\w+) -->\n).*?(<!-- end -->)", re.S)
 # What differs from run to run.
-VARIES = re.compile(r"(_ns|_seconds|_us|_ifindex|^secret|^(allowed|queued|returned|refused)_(bytes|packets)|^pid|^tick|key_tag|version|version_again|boot_to_wall_ns|_port|wire_bytes|^bytes|^packets)$")
+VARIES = re.compile(r"(_ns|_seconds|_us|_ifindex|^secret|^(allowed|queued|returned|refused)_(bytes|packets)|^pid|^tick|seal|version|version_again|boot_to_wall_ns|_port|wire_bytes|^bytes|^packets)$")
 BPFTOOL = shutil.which("bpftool") or "/usr/sbin/bpftool"
 
 

@@ -4,14 +4,17 @@
 #include "agent/apply/past_stamps.h"
 #include "agent/attach/attacher.h"
 #include "agent/attach/pin_lock.h"
+#include "maps/seal_numbers.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdarg>
@@ -123,8 +126,8 @@ Result<std::unique_ptr<Datapath>> Datapath::load(const DatapathOptions& options)
   auto lock = lock_pin_root(options.pin_root);
   if (!lock) return lock.error();
   datapath->lock_ = std::move(lock).value();
-  for (auto step : {&Datapath::open_skeleton, &Datapath::size_maps, &Datapath::load_programs, &Datapath::pin_programs,
-                    &Datapath::open_maps})
+  for (auto step : {&Datapath::open_skeleton, &Datapath::take_secret, &Datapath::size_maps, &Datapath::load_programs,
+                    &Datapath::pin_programs, &Datapath::open_maps, &Datapath::keep_secret})
     if (auto done = (datapath.get()->*step)(); !done) return done.error();
   return datapath;
 }
@@ -147,6 +150,27 @@ Result<void> Datapath::open_skeleton() {
   }
   return {};
 }
+
+// What is sealed by an earlier agent's secret goes on with it. Without one nothing is sealed yet.
+Result<void> Datapath::take_secret() {
+  const std::string path = map_pin(options_.pin_root, "grantd_seal");
+  auto pinned = pinned_map(path);
+  if (!pinned) return pinned.error();
+  grantd_seal seal{};
+  const __u32 only = 0;
+  if (pinned.value() && pinned.value()->info.value_size == sizeof(seal) &&
+      bpf_map_lookup_elem(pinned.value()->descriptor.get(), &only, &seal) != 0)
+    return system_error("cannot read " + path, errno);
+  while (seal.secret == 0)
+    if (getrandom(&seal.secret, sizeof(seal.secret), 0) != static_cast<ssize_t>(sizeof(seal.secret)))
+      return system_error("cannot make a secret", errno);
+  secret_ = seal.secret;
+  const SealNumbers numbers = seal_numbers(secret_);
+  std::copy(numbers.begin(), numbers.end(), std::begin(skeleton_->rodata->seal_numbers));
+  return {};
+}
+
+Result<void> Datapath::keep_secret() { return maps_.seal.put(0, {secret_}); }
 
 // A map that is pinned keeps its size: what is in it must not be lost.
 Result<void> Datapath::size_maps() {
@@ -270,10 +294,11 @@ Result<void> Datapath::place_tables(const TypedMap<__u32, __u32>& outer, const T
     std::vector<Descriptor> tables;
     std::vector<__u32> keys, descriptors;
     for (std::size_t index = begin; index < slots.size() && index < begin + kBatch; index++) {
+      const std::string pin = table_pin(options_.pin_root, outer.raw().name(), slots[index]);
+      unlink(
+          pin.c_str());  // of a table that is replaced, or that did not find its place: its memory may be all there is
       auto table = make_table(shape, slots[index]);
       if (!table) return table.error();
-      const std::string pin = table_pin(options_.pin_root, outer.raw().name(), slots[index]);
-      unlink(pin.c_str());  // of a table that is replaced
       if (bpf_obj_pin(table.value().get(), pin.c_str()) != 0) return system_error("cannot pin " + pin, errno);
       keys.push_back(slots[index]);
       descriptors.push_back(static_cast<__u32>(table.value().get()));

@@ -58,6 +58,8 @@ class Datapath {
  private:
   Datapath() = default;
   Result<void> open_skeleton();
+  Result<void> take_secret();
+  Result<void> keep_secret();
   Result<void> size_maps();
   Result<void> load_programs();
   Result<void> pin_programs();
@@ -71,6 +73,7 @@ class Datapath {
   Limits limits_;
   Descriptor lock_;  // of the pin root, as long as this lives
   ::grantd_bpf* skeleton_ = nullptr;
+  std::uint64_t secret_ = 0;  // that flows are sealed by
   DatapathMaps maps_;
   std::map<Hook, LoadedProgram> programs_;
   std::uint64_t* grants_ = nullptr;  // grantd_grant, mapped

@@ -32,7 +32,7 @@ GRANTD_ASSERT_OFFSET(grantd_flow_key, local_port, 40);
 /* not_after_ns, guest_identity and the limits are the admitting policy's: while that is in force, a packet of the
  * flow needs no look at the policy itself, which is written once. */
 struct grantd_flow {
-	__u64 key_tag;	     /* of the key, so that an evicted element in new use is not mistaken */
+	__u64 seal;	     /* of the key and of all that never changes here (decision 70) */
 	__u64 policy_id;     /* that admitted it; another one in force: judged again */
 	__u64 not_after_ns;  /* CLOCK_BOOTTIME */
 	__u64 last_seen_ns;  /* CLOCK_BOOTTIME, in steps of GRANTD_LAST_SEEN_STEP_NS */
@@ -58,12 +58,21 @@ struct grantd_frag_key {
 GRANTD_ASSERT_SIZE(grantd_frag_key, 44);
 
 struct grantd_frag {
-	__u64 key_tag;
+	__u64 seal; /* of the key and of all else */
 	__u64 policy_id;
 	__u64 first_seen_ns; /* CLOCK_BOOTTIME */
 	__u32 header_bytes;  /* of L4, which no later fragment may touch */
 	__u32 identity;	     /* that the later ones must carry too; 0: any */
 };
 GRANTD_ASSERT_SIZE(grantd_frag, 32);
+
+/* grantd_seal: ARRAY of one. By which seals are made, and forged by nobody who only sends packets. Written by the
+ * agent, once, and as old as the tables. */
+struct grantd_seal {
+	__u64 secret; /* never 0 */
+};
+GRANTD_ASSERT_SIZE(grantd_seal, 8);
+
+#define GRANTD_SEAL_NUMBERS 16 /* that follow from the secret: maps/seal_numbers.h */
 
 #endif

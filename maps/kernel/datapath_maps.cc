@@ -10,11 +10,11 @@ namespace grantd {
 
 const std::vector<std::string>& map_names() {
   static const std::vector<std::string> names = {
-      "grantd_grant",  "grantd_policy",  "grantd_endpoint", "grantd_hostguest", "grantd_identity", "grantd_rule",
-      "grantd_idrule", "grantd_uplink",  "grantd_shaper",   "grantd_queue",     "grantd_device",   "grantd_slotname",
-      "grantd_idname", "grantd_guest",   "grantd_source",   "grantd_node",      "grantd_bound",    "grantd_flow",
-      "grantd_frag",   "grantd_counter", "grantd_bucket",   "grantd_credit",    "grantd_clock",    "grantd_usage",
-      "grantd_delay",  "grantd_event"};
+      "grantd_grant",    "grantd_policy", "grantd_endpoint", "grantd_hostguest", "grantd_identity", "grantd_rule",
+      "grantd_idrule",   "grantd_uplink", "grantd_shaper",   "grantd_queue",     "grantd_device",   "grantd_seal",
+      "grantd_slotname", "grantd_idname", "grantd_guest",    "grantd_source",    "grantd_node",     "grantd_bound",
+      "grantd_flow",     "grantd_frag",   "grantd_counter",  "grantd_bucket",    "grantd_credit",   "grantd_clock",
+      "grantd_usage",    "grantd_delay",  "grantd_event"};
   return names;
 }
 
@@ -118,8 +118,8 @@ Result<DatapathMaps> DatapathMaps::open(const std::string& pin_root, const Opene
       open_one(opener, "grantd_bucket", maps.bucket),     open_one(opener, "grantd_credit", maps.credit),
       open_one(opener, "grantd_clock", maps.clock),       open_one(opener, "grantd_bound", maps.bound),
       open_one(opener, "grantd_shaper", maps.shaper),     open_one(opener, "grantd_queue", maps.queue),
-      open_one(opener, "grantd_device", maps.device),     open_one(opener, "grantd_usage", maps.usage),
-      open_one(opener, "grantd_delay", maps.delay),
+      open_one(opener, "grantd_seal", maps.seal),         open_one(opener, "grantd_device", maps.device),
+      open_one(opener, "grantd_usage", maps.usage),       open_one(opener, "grantd_delay", maps.delay),
   };
   for (const auto& step : steps)
     if (!step) return step.error();

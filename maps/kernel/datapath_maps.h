@@ -13,6 +13,7 @@
 #include "maps/abi/policy.h"
 #include "maps/abi/queue.h"
 #include "maps/kernel/typed_map.h"
+#include "maps/pin_root.h"
 
 #include <functional>
 #include <optional>
@@ -20,8 +21,6 @@
 #include <vector>
 
 namespace grantd {
-
-inline constexpr const char* kDefaultPinRoot = "/sys/fs/bpf/grantd";
 
 // Every map by name, in the order of docs/maps.md.
 const std::vector<std::string>& map_names();
@@ -46,6 +45,7 @@ struct DatapathMaps {
   TypedMap<__u32, grantd_shaper> shaper;
   TypedMap<__u32, grantd_queue> queue;
   TypedMap<__u32, __u32> device;  // takes no batches
+  TypedMap<__u32, grantd_seal> seal;
   TypedMap<__u32, grantd_slotname> slotname;
   TypedMap<__u32, grantd_idname> idname;
   TypedMap<__u32, grantd_guest> guest;

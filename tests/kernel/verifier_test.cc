@@ -34,6 +34,7 @@ TEST_P(Verifier, TakesEveryProgramWithinTheBudget) {
   skeleton->rodata->stamp_identity_mask = stamp.value().identity_mask;
   skeleton->rodata->stamp_identity_shift = stamp.value().identity_shift;
   skeleton->rodata->stamp_tag = stamp.value().tag;
+  for (auto& number : skeleton->rodata->seal_numbers) number = 0x9e3779b97f4a7c15ULL;
   ASSERT_EQ(grantd_bpf__load(skeleton.get()), 0);
   int programs = 0;
   bpf_program* program = nullptr;

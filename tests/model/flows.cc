@@ -141,7 +141,9 @@ Reason Model::icmp_error(Case& one) {
   const Bytes& frame = one.arrival.frame;
   if (const auto why = impossible_peer(one)) return *why;
   if (packet.first_fragment()) return GRANTD_REASON_ICMP_ERROR_UNRELATED;
-  if (packet.ip_bytes > GRANTD_ICMP_ERROR_MAX_BYTES) return GRANTD_REASON_ICMP_ERROR_SIZE;
+  // What stands behind it is part of what arrives on a bridge.
+  if (packet.ip_bytes > GRANTD_ICMP_ERROR_MAX_BYTES || (one.egress && packet.end != frame.size()))
+    return GRANTD_REASON_ICMP_ERROR_SIZE;
   const Reason unrelated = GRANTD_REASON_ICMP_ERROR_UNRELATED;
   // What is quoted: an IP header without options, the extension headers that a packet may have, and the first eight
   // bytes of L4.

@@ -192,7 +192,8 @@ Reason Model::decide(Case& one, Opinion& opinion) {
     return GRANTD_REASON_MALFORMED;
   // Each segment of a packet that is still to be cut up has headers of its own on the wire.
   if (one.arrival.gso_bytes != 0 && one.packet.protocol != 0) {
-    const std::size_t headers = one.packet.l4 + one.packet.l4_header_bytes;
+    // Of SCTP each segment repeats the common header (RFC 9260 3), and no chunk's.
+    const std::size_t headers = one.packet.l4 + (one.packet.protocol == kSctp ? 12 : one.packet.l4_header_bytes);
     const std::size_t payload = frame.size() - headers;
     // The number that the frame comes with may be missing or a lie: the larger one counts.
     const std::uint64_t segments = std::max<std::uint64_t>(

@@ -56,6 +56,8 @@ Reason Model::neighbour(const Case& one) const {
   if (packet.hop_limit != 255 || packet.icmp_code != 0 || packet.first_fragment() || packet.l4 != kEthernetBytes + 40)
     return GRANTD_REASON_MALFORMED;
   if (packet.end - packet.l4 < fixed_bytes(packet.icmp_type)) return GRANTD_REASON_TOO_SHORT;
+  // Nothing behind it that a neighbour could read.
+  if (one.egress && packet.end != one.arrival.frame.size()) return GRANTD_REASON_MALFORMED;
   const auto why = one.egress ? neighbour_from_guest(one) : neighbour_to_guest(one);
   return why ? *why : GRANTD_REASON_HOUSEKEEPING;
 }

@@ -302,6 +302,7 @@ Step Generator::complaint(const Talk& talk, bool egress) {
   step.frame = between(talk, egress,
                        six ? prog::ipv6({egress ? talk.local : peer, egress ? peer : talk.local, 58, 64}, error)
                            : prog::ipv4({egress ? talk.local : peer, egress ? peer : talk.local, 1, 3, 0, {}}, error));
+  if (random_.percent(5)) step.frame.push_back(random_.byte());
   return step;
 }
 
@@ -376,6 +377,7 @@ Step Generator::neighbour() {
   }
   step.frame = frame(egress, name, 0x86dd,
                      prog::ipv6({any(), to, next, static_cast<std::uint8_t>(random_.percent(95) ? 255 : 64)}, message));
+  if (random_.percent(5)) step.frame.push_back(random_.byte());
   if (random_.percent(8)) spoil(step.frame);
   return step;
 }

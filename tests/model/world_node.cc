@@ -4,6 +4,7 @@
 #include "agent/snapshot/snapshot.h"
 #include "maps/fixed_text.h"
 #include "tests/model/world.h"
+#include "tests/prog/seal.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -115,6 +116,7 @@ std::string symbol_of(const Who& who, const std::string& suffix) {
 }
 
 void WorldNode::age(BootNanoseconds by) {
+  const SealNumbers numbers = seal_numbers(must(node_->maps().seal.find(0)).value().secret);
   for (const auto& [key, slot] : slots_) {
     if (const auto flows = must(node_->maps().flow_table(slot)))
       for (auto [flow_key, flow] : must(flows->entries())) {
@@ -124,6 +126,7 @@ void WorldNode::age(BootNanoseconds by) {
     if (const auto fragments = must(node_->maps().fragment_table(slot)))
       for (auto [fragment_key, fragment] : must(fragments->entries())) {
         fragment.first_seen_ns -= by;
+        fragment.seal = prog::seal_of(numbers, fragment_key, fragment);
         if (!fragments->put(fragment_key, fragment)) throw std::runtime_error("a fragment cannot be made older");
       }
   }

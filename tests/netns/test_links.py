@@ -1,6 +1,7 @@
 """Kinds of links: a guest without Ethernet, a tunnel from outside, a namespace inside the guest, a qdisc taken away."""
 
 import fcntl
+import json
 import os
 import select
 import socket
@@ -14,18 +15,19 @@ from test_attach import foreign_filter
 from traffic import UdpPair, mark_bytes, next_port, receives
 from world import GATEWAY, NODE, PARTIES, World, eventually, run
 
-TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+TUNSETIFF, IFF_TUN, IFF_NO_PI, IFF_VNET_HDR = 0x400454CA, 0x0001, 0x1000, 0x4000
 
 
 class Tun:
     """A guest behind a tun device of the node: whoever holds the file is the guest."""
 
-    def __init__(self, world, name, address):
+    def __init__(self, world, name, address, flags=0):
         self.address = address
         with world.node.entered():
             self.file = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
-            fcntl.ioctl(self.file, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
-        world.node.ip(f"link set {name} up", f"addr add {GATEWAY[4]}/32 dev {name}", f"route add {address}/32 dev {name}")
+            fcntl.ioctl(self.file, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI | flags))
+        gateway = GATEWAY[6 if ":" in address else 4]
+        world.node.ip(f"link set {name} up", f"addr add {gateway} dev {name}", f"route add {address} dev {name}")
 
     def send(self, to, port, payload, source=None):
         source = source or self.address
@@ -39,15 +41,19 @@ class Tun:
         return False
 
 
+    def governed_by(self, agent):
+        agent.grant()
+        agent.write("workload-tun", json.dumps({"apiVersion": "keystone.io/v1alpha1", "kind": "Workload", "metadata": {"name": "tun"},
+                                                "spec": {"grantName": "g", "interface": "tun-guest", "addresses": [self.address]}}))
+        agent.start()
+
+
 def test_a_guest_without_ethernet():
     with World() as world:
         guest = Tun(world, "tun-guest", "10.20.9.2")
         try:
             agent = Agent(world)
-            agent.grant()
-            agent.write("workload-tun", '{"apiVersion": "keystone.io/v1alpha1", "kind": "Workload", "metadata": {"name": "tun"}, '
-                        '"spec": {"grantName": "g", "interface": "tun-guest", "addresses": ["10.20.9.2"]}}')
-            agent.start()
+            guest.governed_by(agent)
 
             def arrives(party, seconds, source=None):
                 port, payload = next_port(), mark_bytes()

@@ -1,21 +1,30 @@
 """Segmentation offload: a Grant pays for what goes on the wire, to the byte, and no offload opens anything (class 37)."""
 
+import contextlib
+import os
 import select
 import socket
 import struct
 import threading
 import time
 
+import frames
 import pytest
 from agent import Agent
-from traffic import SO_RCVBUFFORCE, TcpPair
-from world import GATEWAY, PARTIES, eventually
+from test_links import IFF_VNET_HDR, Tun
+from traffic import FAMILY, SO_RCVBUFFORCE, TcpPair
+from world import GATEWAY, PARTIES, World, eventually
 
 SENT_BY_THIS_END = 4  # PACKET_OUTGOING
 AMOUNT = 2_000_000
 VXLAN_PORT, INNER = 4789, {"guest": "10.99.0.1", "outside": "10.99.0.2"}
 SOL_UDP, UDP_SEGMENT = 17, 103
 HOME = PARTIES["grantee"]
+NEEDS_CHECKSUM, GSO_UDP = 1, 3  # linux/virtio_net.h
+# linux/rtnetlink.h, linux/if_link.h
+RTM_NEWLINK, NLM_F_REQUEST, NLM_F_ACK = 16, 1, 4
+GSO_MAX_SIZE, GRO_MAX_SIZE, GSO_IPV4_MAX_SIZE, GRO_IPV4_MAX_SIZE = 41, 58, 63, 64
+BIG = 180_000
 
 
 class Wire:
@@ -66,11 +75,15 @@ class OffloadNode:
         self.agent.start()
 
     def passed(self, direction):
-        """Bytes that the Grant has been charged with."""
-        text = self.world.node.run("curl", "-s", "http://127.0.0.1:9786/metrics")
-        of = f'grant="keystone-system/g",grantor="alice-home",grantee="bob-home",direction="{direction}"'
-        values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-        return float(values.get(f"grantd_bytes_total{{{of}}}", 0))
+        return charged(self.world, direction)
+
+
+def charged(world, direction):
+    """Bytes that the Grant has been charged with."""
+    text = world.node.run("curl", "-s", "http://127.0.0.1:9786/metrics")
+    of = f'grant="keystone-system/g",grantor="alice-home",grantee="bob-home",direction="{direction}"'
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return float(values.get(f"grantd_bytes_total{{{of}}}", 0))
 
 
 def send(sender, receiver, amount):
@@ -145,6 +158,65 @@ def test_a_tunnel_pays_for_the_headers_of_all_its_segments(world, family, inner)
     assert wire.frames > (1000 if inner == "tcp" else 5900)
     assert wire.largest <= 1514
     assert left.largest > 3000, "the tunnel's packets are cut at the uplink"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_a_tun_leaves_to_be_cut_into_fragments_is_charged_as_these(family):
+    """Nobody but who writes to a tun or a tap asks for that any more. The UDP header is cut as data is, and each fragment of
+    IPv6 has a header besides."""
+    with World() as world:
+        guest = Tun(world, "tun-guest", {4: "10.20.9.2", 6: "fd00:20::9:2"}[family], IFF_VNET_HDR)
+        try:
+            guest.governed_by(Agent(world, listen="127.0.0.1:9786"))
+            sniffer = world.outside.packet_socket("eth0", timeout=0.5)
+            payload, gso_size = b"letter" * 4, 8
+            datagram = frames.udp(guest.address, HOME[family], 5555, 9400, payload)
+            packet = (frames.ipv4 if family == 4 else frames.ipv6)(guest.address, HOME[family], datagram)
+            header = struct.pack("<BBHHHH", NEEDS_CHECKSUM, GSO_UDP, len(packet) - len(payload), gso_size, len(packet) - len(datagram), 6)
+            before = charged(world, "egress")
+            os.write(guest.file, header + packet)
+            source, pieces = socket.inet_pton(FAMILY[family], guest.address), []
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    frame = sniffer.recv(1 << 16)
+                    if source == frame[26:30] if family == 4 else source == frame[22:38]:
+                        pieces.append(len(frame) - 14)
+            assert len(pieces) == len(datagram) / gso_size, "it was cut at the uplink"
+            assert charged(world, "egress") - before == sum(pieces)
+        finally:
+            os.close(guest.file)
+
+
+def allow_big_tcp(namespace, interface):
+    """iproute2 of Debian 12 knows no such sizes of IPv4."""
+    body = struct.pack("=BxHiII", 0, 0, namespace.interface_index(interface), 0, 0)
+    body += b"".join(struct.pack("=HHI", 8, attribute, BIG) for attribute in (GSO_MAX_SIZE, GRO_MAX_SIZE, GSO_IPV4_MAX_SIZE, GRO_IPV4_MAX_SIZE))
+    with namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW) as rtnetlink:
+        rtnetlink.send(struct.pack("=IHHII", 16 + len(body), RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, 1, 0) + body)
+        assert struct.unpack_from("=i", rtnetlink.recv(4096), 16)[0] == 0
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_packets_larger_than_their_header_can_say_pass(world, family):
+    node = OffloadNode(world, True)
+    for namespace, interface in ((node.guest.namespace, "eth0"), (world.node, node.guest.interface)):
+        allow_big_tcp(namespace, interface)
+    # The option by which IPv6 says how large it is makes each segment too large for the node's routing.
+    node.guest.namespace.ip("link set eth0 mtu 1480")
+    pair = TcpPair(node.guest, world.outside, family, to=HOME[family])
+    assert pair.both()
+    sniffer, largest = node.guest.namespace.packet_socket("eth0", timeout=0.5), 0
+    pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 23)
+    pair.server.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
+    before, wire = node.passed("egress"), Wire(world.outside, pair.port)
+    send(pair.client, pair.server, 20 * AMOUNT)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            largest = max(largest, len(sniffer.recv(1 << 18)))
+    assert largest > 1 << 16, "it was as large as this is about"
+    eventually(lambda: node.passed("egress") - before == wire.bytes, what="the bytes charged being those on the wire")
+    wire.end()
+    assert not node.agent.drops("malformed") and not node.agent.drops("too_short")
 
 
 @pytest.mark.parametrize("offload", [True, False])

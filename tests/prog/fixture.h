@@ -5,6 +5,7 @@
 #include "agent/ctl/explain/dry_run.h"
 #include "tests/kernel/private_node.h"
 #include "tests/prog/packet.h"
+#include "tests/prog/seal.h"
 
 #include <gtest/gtest.h>
 
@@ -97,6 +98,11 @@ class Prog : public testing::Test {
   }
   grantd_endpoint endpoint_of(const std::string& guest) {
     return *node().maps().endpoint.find(interface_of(guest)).value();
+  }
+  // Of a record that a test changes.
+  template <typename Key, typename Record>
+  std::uint64_t seal(const Key& key, const Record& record) {
+    return seal_of(seal_numbers(node().maps().seal.find(0).value()->secret), key, record);
   }
   void put_endpoint(const grantd_endpoint& endpoint) {
     ASSERT_TRUE(node().maps().endpoint.put(endpoint.ifindex, endpoint).ok());

@@ -1,9 +1,10 @@
-// What stands in a flow's record, and what is read of it: the tag, times and marks (rules 3 and 4).
+// What stands in a flow's record, and what is read of it: its seal, times and marks (rules 3 and 4).
 #include "agent/node/clock.h"
 #include "tests/prog/fixture.h"
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 namespace grantd::prog {
 namespace {
@@ -27,6 +28,7 @@ class FlowRecord : public Prog {
   void change(Change apply) {
     auto [key, flow] = record();
     apply(flow);
+    flow.seal = seal(key, flow);
     ASSERT_TRUE(table().put(key, flow).ok());
   }
   Bytes out(std::uint8_t protocol, const Bytes& l4) { return frame_out(kWeb4, kBob4, protocol, l4); }
@@ -41,55 +43,100 @@ class FlowRecord : public Prog {
   std::uint16_t port_ = 0;
 };
 
-// Tables outlive the agent: one that reckons tags in another way finds none of the flows that it takes over.
-std::uint64_t tag_in_use(const grantd_flow_key& key) {
-  const auto word = [](const grantd_address& address, int index) {
-    std::uint32_t value = 0;
-    std::memcpy(&value, address.bytes + 4 * index, 4);
-    return std::uint64_t{value};
-  };
-  const std::uint64_t ports = std::uint64_t{key.local_port} * 0x10000 + key.peer_port;
-  const std::uint64_t who = std::uint64_t{key.endpoint_id} * 0x100000000 + key.protocol * 0x100U + key.echo_initiator;
-  const std::uint64_t low = word(key.peer_address, 2) * 0x100000000 + word(key.peer_address, 3);
-  const std::uint64_t high = word(key.peer_address, 0) * 0x100000000 + word(key.peer_address, 1);
-  const std::uint64_t local = word(key.local_address, 1) * 0x100000000 + word(key.local_address, 3);
-  return ((low ^ ports) * 0x9e3779b97f4a7c15ULL) ^ ((high ^ who) * 0xc2b2ae3d27d4eb4fULL) ^
-         (local * 0x165667b19e3779f9ULL);
-}
-
-TEST_F(FlowRecord, ItsTagIsTheOneThatEarlierAgentsMade) {
+// Tables outlive the agent: one that seals in another way finds none of the flows that it takes over.
+TEST_F(FlowRecord, ItsSealIsTheOneThatEarlierAgentsMade) {
   const char *local6 = "fd00:20:1234:5678:9abc:def0:8765:4321", *peer6 = "2001:db8:b0b:f123:9456:789a:bcde:f012";
   const grantd_endpoint web = endpoint_of("web");
   grantd_endpoint more = web;
   const Bytes bytes = address(local6);
   std::copy(bytes.begin(), bytes.end(), more.ipv6[3].bytes);
   put_endpoint(more);
-  const auto expect_tag = [&] {
+  const auto expect_seal = [&] {
     const auto [key, flow] = record();
-    EXPECT_EQ(flow.key_tag, tag_in_use(key)) << int{key.protocol};
+    EXPECT_EQ(flow.seal, seal(key, flow)) << int{key.protocol};
   };
   const auto begins = [&](const Bytes& frame) { expect(from_guest(frame), GRANTD_REASON_NEW_FLOW); };
   begins(out(kTcp, tcp(port_, 443, kSyn)));
-  expect_tag();
+  expect_seal();
   port_ = fresh_port();
   begins(frame_out(local6, peer6, kUdp, udp(port_, 0xf234)));
-  expect_tag();
+  expect_seal();
   port_ = fresh_port();
   begins(out(kIcmp4, icmp(8, 0, port_)));
-  expect_tag();
+  expect_seal();
   port_ = fresh_port();
   expect(to_guest(frame_in(peer6, local6, kIcmp6, icmp(128, 0, port_)), "bob"), GRANTD_REASON_NEW_FLOW);
-  expect_tag();
+  expect_seal();
   put_endpoint(web);
 }
 
-TEST_F(FlowRecord, UnderAnotherTagItIsNotThisFlow) {
+// As where the element is just written for another flow, in whatever order.
+TEST_F(FlowRecord, HalfAnothersItIsNobodys) {
+  const auto limits = republish([&](grantd_policy& policy) {
+    policy.limit[GRANTD_EGRESS] = node().maps().policy.find(policy_id("slow")).value()->limit[GRANTD_EGRESS];
+  });
   begin_tcp();
-  EXPECT_TRUE(passes_in(kTcp, tcp(80, port_, kAck)));
-  change([](grantd_flow& flow) { flow.key_tag ^= 1; });
-  EXPECT_FALSE(passes_in(kTcp, tcp(80, port_, kAck)));
-  change([](grantd_flow& flow) { flow.key_tag ^= 1; });
-  EXPECT_TRUE(passes_in(kTcp, tcp(80, port_, kAck)));
+  const auto [key, whole] = record();
+  const auto follows = [&, key = key, whole = whole](auto change) {
+    grantd_flow flow = whole;
+    change(flow);
+    EXPECT_TRUE(table().put(key, flow).ok());
+    const bool passes = passes_in(kTcp, tcp(80, port_, kAck));
+    EXPECT_TRUE(table().put(key, whole).ok());
+    return passes;
+  };
+  EXPECT_TRUE(follows([](grantd_flow&) {}));
+  EXPECT_FALSE(follows([](grantd_flow& flow) { flow.seal ^= 1; }));
+  EXPECT_FALSE(follows([](grantd_flow& flow) { flow.policy_id ^= 1; }));
+  EXPECT_FALSE(follows([](grantd_flow& flow) { flow.not_after_ns -= 1; }));
+  EXPECT_FALSE(follows([](grantd_flow& flow) { flow.peer_identity ^= 1; }));
+  EXPECT_FALSE(follows([](grantd_flow& flow) { flow.realm_epoch ^= 1; }));
+  EXPECT_FALSE(follows([](grantd_flow& flow) { flow.initiator ^= 3; }));
+  EXPECT_FALSE(follows([](grantd_flow& flow) { flow.guest_identity ^= 1; }));
+  EXPECT_FALSE(follows([](grantd_flow& flow) { flow.flags ^= GRANTD_FLOW_LIMITED_EGRESS; }));
+  EXPECT_FALSE(follows([](grantd_flow& flow) { flow.flags ^= GRANTD_FLOW_LIMITED_INGRESS; }));
+  EXPECT_TRUE(follows([](grantd_flow& flow) { flow.flags ^= GRANTD_FLOW_CLOSING; })) << "what changes is not sealed";
+  EXPECT_TRUE(follows([](grantd_flow& flow) { flow.last_seen_ns += 1; }));
+  restore(limits);
+}
+
+// A sum of the words, or one by numbers that anybody knows, has the same value for keys that a guest can reckon.
+TEST_F(FlowRecord, NoTwoKeysOfAGuestsChoiceHaveOneSeal) {
+  begin_tcp();
+  const auto [key, flow] = record();
+  std::set<std::uint64_t> seals = {flow.seal};
+  std::size_t keys = 1;
+  const auto other = [&, key = key, flow = flow](auto change) {
+    grantd_flow_key changed = key;
+    change(changed);
+    seals.insert(seal(changed, flow));
+    keys++;
+  };
+  for (std::size_t byte = 0; byte < 16; byte++)
+    for (unsigned bit = 0; bit < 8; bit++)
+      other([&](grantd_flow_key& changed) {
+        changed.peer_address.bytes[byte] ^= static_cast<std::uint8_t>(1U << bit);
+        changed.local_port ^= static_cast<std::uint16_t>(1U << bit);
+      });
+  for (unsigned bit = 0; bit < 16; bit++) {
+    other([&](grantd_flow_key& changed) { changed.peer_port ^= static_cast<std::uint16_t>(1U << bit); });
+    other([&](grantd_flow_key& changed) { changed.local_port ^= static_cast<std::uint16_t>(1U << bit); });
+    other([&](grantd_flow_key& changed) {
+      changed.local_port ^= static_cast<std::uint16_t>(1U << bit);
+      changed.peer_port ^= static_cast<std::uint16_t>(1U << bit);
+    });
+  }
+  for (const std::uint8_t protocol : {kUdp, kSctp, kIcmp4})
+    other([&](grantd_flow_key& changed) { changed.protocol = protocol; });
+  EXPECT_EQ(seals.size(), keys);
+}
+
+TEST_F(FlowRecord, ItsNumbersAreSecretAndKept) {
+  const std::uint64_t secret = node().maps().seal.find(0).value()->secret;
+  EXPECT_NE(secret, 0U);
+  for (const std::uint64_t number : seal_numbers(secret)) EXPECT_EQ(number % 2, 1U);
+  const PrivateNode another;
+  EXPECT_NE(another.maps().seal.find(0).value()->secret, secret);
 }
 
 TEST_F(FlowRecord, SaysWhoBeganItUnderWhichPolicy) {

@@ -33,6 +33,7 @@ class FragmentRecord : public Prog {
   void change(Change apply) {
     auto [key, first] = record();
     apply(first);
+    first.seal = seal(key, first);
     ASSERT_TRUE(table().put(key, first).ok());
   }
   static Bytes first_of_udp(std::size_t bytes) {
@@ -44,18 +45,6 @@ class FragmentRecord : public Prog {
   std::uint16_t id_ = 0;
 };
 
-std::uint64_t tag_in_use(const grantd_frag_key& key) {
-  const auto word = [](const grantd_address& address, int index) {
-    std::uint32_t value = 0;
-    std::memcpy(&value, address.bytes + 4 * index, 4);
-    return std::uint64_t{value};
-  };
-  const std::uint64_t who = key.endpoint_id * 0x100000000ULL + key.id;
-  const std::uint64_t ends = word(key.source, 3) * 0x100000000ULL + word(key.destination, 3);
-  const std::uint64_t what = key.protocol * 2U + key.direction;
-  return (who * 0x9e3779b97f4a7c15ULL) ^ ((ends ^ word(key.source, 1) ^ what) * 0xc2b2ae3d27d4eb4fULL);
-}
-
 TEST_F(FragmentRecord, SaysWhatWasAdmitted) {
   const auto now = boot_now();
   begin();
@@ -64,7 +53,7 @@ TEST_F(FragmentRecord, SaysWhatWasAdmitted) {
   EXPECT_EQ(key.protocol, kTcp);
   EXPECT_EQ(key.direction, GRANTD_EGRESS);
   EXPECT_EQ(key.pad, 0);
-  EXPECT_EQ(first.key_tag, tag_in_use(key));
+  EXPECT_EQ(first.seal, seal(key, first));
   EXPECT_EQ(first.policy_id, policy_id());
   EXPECT_LE(first.first_seen_ns - now, boot_now() - now);
   EXPECT_EQ(first.header_bytes, 20U);
@@ -87,7 +76,7 @@ TEST_F(FragmentRecord, OfIpv6FromAPeer) {
   const auto [key, first] = record();
   EXPECT_EQ(key.direction, GRANTD_INGRESS);
   EXPECT_EQ(key.protocol, 60) << "as on the wire";
-  EXPECT_EQ(first.key_tag, tag_in_use(key));
+  EXPECT_EQ(first.seal, seal(key, first));
   EXPECT_EQ(first.header_bytes, 16U) << "with what stands before UDP";
   EXPECT_EQ(first.identity, identity_of("bob"));
   expect(in(8, zeros(16)), GRANTD_REASON_FRAGMENT_HEADER);
@@ -95,11 +84,22 @@ TEST_F(FragmentRecord, OfIpv6FromAPeer) {
   put_endpoint(web);
 }
 
-TEST_F(FragmentRecord, UnderAnotherTagItIsNotThisOne) {
+TEST_F(FragmentRecord, HalfAnothersItIsNobodys) {
   begin();
-  expect(later(), GRANTD_REASON_FRAGMENT);
-  change([](grantd_frag& first) { first.key_tag ^= 1; });
-  expect(later(), GRANTD_REASON_FRAGMENT_ORPHAN);
+  const auto [key, whole] = record();
+  const auto expect_after = [&, key = key, whole = whole](auto change, grantd_reason reason, const char* what) {
+    grantd_frag first = whole;
+    change(first);
+    ASSERT_TRUE(table().put(key, first).ok());
+    expect(later(), reason, what);
+  };
+  const auto orphan = GRANTD_REASON_FRAGMENT_ORPHAN;
+  expect_after([](grantd_frag&) {}, GRANTD_REASON_FRAGMENT, "whole");
+  expect_after([](grantd_frag& first) { first.seal ^= 1; }, orphan, "seal");
+  expect_after([](grantd_frag& first) { first.policy_id ^= 1; }, orphan, "policy_id");
+  expect_after([](grantd_frag& first) { first.first_seen_ns -= 1; }, orphan, "first_seen_ns");
+  expect_after([](grantd_frag& first) { first.header_bytes -= 1; }, orphan, "header_bytes");
+  expect_after([](grantd_frag& first) { first.identity ^= 1; }, orphan, "identity");
 }
 
 TEST_F(FragmentRecord, IsForgottenInTime) {

@@ -185,6 +185,14 @@ TEST_F(Housekeeping, NeighbourDiscoveryEndsWithItsMessage) {
       expect(out(neighbour(type, kWeb6), bytes, kAllNodes), GRANTD_REASON_TOO_SHORT, std::to_string(bytes));
   }
   expect(out(neighbour(133, ""), 8, kAllRouters), kKeeps, "a router solicitation has no body");
+  for (const std::uint8_t type : Bytes{133, 135, 136}) {
+    const Bytes message = neighbour(type, type == 133 ? "" : kWeb6),
+                frame = ethernet(kFarMac, kGuestMac, 0x86dd,
+                                 ipv6({kWeb6, type == 133 ? kAllRouters : kAllNodes, kIcmp6, 255}, message));
+    expect(from_guest(frame), kKeeps);
+    expect(from_guest(frame + Bytes{0}), kMalformed, "nothing stands behind it that a neighbour could read");
+    expect(from_guest(frame + zeros(8)), kMalformed, "nor where an option would");
+  }
   expect(in(neighbour(134, ""), 16), kKeeps);
   expect(in(neighbour(134, ""), 15), GRANTD_REASON_TOO_SHORT);
   expect(in(neighbour(134, ""), 8), GRANTD_REASON_TOO_SHORT);

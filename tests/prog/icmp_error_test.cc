@@ -71,6 +71,9 @@ TEST_F(IcmpError, FromTheGuestGoesToTheFlowsPeerAlone) {
     expect(complain(to, received), GRANTD_REASON_ICMP_ERROR_UNRELATED, to);
   expect(complain(kStranger4, ipv4({kStranger4, kWeb4, kTcp, 0, 0, {}}, tcp(80, port_, kSyn))),
          GRANTD_REASON_ICMP_ERROR_UNRELATED, "a quote that was made up");
+  const Bytes frame = frame_out(kWeb4, kBob4, kIcmp4, icmp(3, 3, 0, received));
+  expect(from_guest(frame), GRANTD_REASON_ICMP_ERROR);
+  expect(from_guest(frame + zeros(1)), GRANTD_REASON_ICMP_ERROR_SIZE, "what stands behind it is no part of it");
   expect(complain(kBob4, quote4()), GRANTD_REASON_ICMP_ERROR_UNRELATED, "about its own packet");
 }
 

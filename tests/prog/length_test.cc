@@ -157,5 +157,37 @@ TEST_F(Length, OfWhatSegmentationMakes) {
   }
 }
 
+// Each segment repeats SCTP's common header, and not the chunk's.
+TEST_F(Length, OfWhatSegmentationMakesOfSctp) {
+  const auto port = fresh_port();
+  expect(from_guest(ip4(kSctp, sctp(port, 80))), GRANTD_REASON_NEW_FLOW);
+  Context offload;
+  offload.gso_size = 100;
+  offload.gso_segs = 10;
+  const Bytes frame = ip4(kSctp, sctp(port, 80, 0) + zeros(984));  // of ten segments of 100 bytes of chunks
+  const auto before = counter(slot_of("bob"), GRANTD_EGRESS, GRANTD_REASON_ESTABLISHED);
+  ASSERT_TRUE(run(Hook::FromGuest, frame, interface_of("web"), offload).passes);
+  const auto after = counter(slot_of("bob"), GRANTD_EGRESS, GRANTD_REASON_ESTABLISHED);
+  EXPECT_EQ(after.packets - before.packets, 10U);
+  EXPECT_EQ(after.bytes - before.bytes, frame.size() + std::size_t{9} * (14 + 20 + 12));
+}
+
+// Only what is larger than its header can say may say nothing.
+TEST_F(Length, OfWhatSaysThatItHasNone) {
+  Bytes four = ip4(kTcp, tcp(fresh_port(), 80, kSyn, 1000)), six = ip6(kTcp, tcp(fresh_port(), 80, kSyn, 1000));
+  four[16] = four[17] = six[18] = six[19] = 0;
+  for (const std::uint32_t size : {0U, 100U}) {
+    const auto why = [&](const Bytes& frame, grantd_reason reason) {
+      Context offload;
+      offload.gso_size = size;
+      const auto before = counter(slot_of("bob"), GRANTD_EGRESS, reason).packets;
+      EXPECT_FALSE(run(Hook::FromGuest, frame, interface_of("web"), offload).passes);
+      return counter(slot_of("bob"), GRANTD_EGRESS, reason).packets - before;
+    };
+    EXPECT_EQ(why(four, GRANTD_REASON_MALFORMED), 1U) << size;
+    EXPECT_EQ(why(six, GRANTD_REASON_TOO_SHORT), 1U) << size;
+  }
+}
+
 }  // namespace
 }  // namespace grantd::prog

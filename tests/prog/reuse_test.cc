@@ -120,10 +120,12 @@ TEST_F(Reuse, OfAFlowThatIsRefusedForOneThatIsNot) {
                                icmp(3, 1, 0, ipv4({kWeb4, kOpen4, kTcp, 0, 0, {}}, tcp(port, 443, kAck))));
   for (const std::uint64_t policy : {policy_id(), before}) {
     admitted.second.policy_id = policy;
+    admitted.second.seal = seal(admitted.first, admitted.second);
     EXPECT_EQ(race(table.raw().fd(), refused, admitted, Hook::FromGuest, {out}, GRANTD_REASON_ESTABLISHED, look), 0U);
     EXPECT_EQ(begun, 0U) << "judged again by another's record, it is admitted for good";
   }
   admitted.second.policy_id = policy_id();
+  admitted.second.seal = seal(admitted.first, admitted.second);
   EXPECT_EQ(race(table.raw().fd(), refused, admitted, Hook::ToGuest, {error}, GRANTD_REASON_ICMP_ERROR), 0U);
   restore(before);
 }
@@ -137,6 +139,7 @@ TEST_F(Reuse, LeavesTheNextFlowItsLimit) {
   const auto ends = begun();
   auto limited = begun();
   limited.second.flags |= GRANTD_FLOW_LIMITED_EGRESS;
+  limited.second.seal = seal(limited.first, limited.second);
   const FlowTable table = flows();
   std::uint64_t freed = 0;
   const auto look = [&] {
@@ -164,6 +167,7 @@ TEST_F(Reuse, OfAFragmentThatNothingFollowsForOneThatIsFollowed) {
   auto orphaned = first();
   const auto followed = first();
   orphaned.second.policy_id = 1;
+  orphaned.second.seal = seal(orphaned.first, orphaned.second);
   const Bytes later = fragment(static_cast<std::uint16_t>(orphaned.first.id), 4, zeros(16));
   EXPECT_EQ(race(table.raw().fd(), orphaned, followed, Hook::FromGuest, {later}, GRANTD_REASON_FRAGMENT), 0U);
 }

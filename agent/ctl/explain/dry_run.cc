@@ -1,6 +1,7 @@
 #include "agent/ctl/explain/dry_run.h"
 
 #include "maps/kernel/datapath_maps.h"
+#include "maps/seal_numbers.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -48,6 +49,12 @@ Result<void> DryRun::open(const std::string& pin_root, const StampSettings& stam
     if (const int error = bpf_map__reuse_fd(map, pinned.get()); error != 0)
       return system_error("map " + name + ": cannot be used", -error);
   }
+  grantd_seal seal{};
+  const __u32 only = 0;
+  if (bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.grantd_seal), &only, &seal) != 0)
+    return system_error("cannot read " + map_pin(pin_root, "grantd_seal"), errno);
+  const SealNumbers numbers = seal_numbers(seal.secret);
+  std::copy(numbers.begin(), numbers.end(), std::begin(skeleton_->rodata->seal_numbers));
   if (const int error = grantd_bpf__load(skeleton_); error != 0)
     return system_error("cannot load the datapath for a dry run", -error);
   return {};
