@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 #include <utility>
 
 namespace grantd {
@@ -124,6 +125,9 @@ void DirectoryWatch::take_event(const inotify_event& event, const char* name) {
   if (!overflow && known == names_.end()) return;  // of a watch that is no more
   const bool awaited = !overflow && *name && known->second.contains(name);
   if (!overflow && !awaited && !known->second.contains("")) return;
+  // What is written under another name until it is whole (replace_file) tells of itself when it takes its own; ours
+  // would wake us for ever where the disk is full.
+  if (!overflow && !awaited && std::string_view(name).ends_with(".new")) return;
   if (!changing_since_) {
     changing_since_ = Clock::now();
     quiet_ = kQuietAfterChange;

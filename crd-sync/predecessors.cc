@@ -12,10 +12,13 @@ void Predecessors::tell(std::vector<Grant>& grants) {
   }
 }
 
-void Predecessors::carried_out(std::vector<Grant>& grants, const std::function<bool(const std::string&)>& is_refused) {
+void Predecessors::carried_out(std::vector<Grant>& grants, const IsSo& is_refused, const IsSo& is_due) {
   std::map<std::string, std::optional<std::string>> uids;
+  for (const auto& [key, uid] : uids_)  // a deleted one, too
+    if (is_due(key)) uids.emplace(key, uid);
   for (Grant& grant : grants) {
     const std::string key = grant.key();
+    if (is_due(key)) continue;
     grant.made_anew = grant.made_anew && is_refused(key);
     uids.emplace(key, grant.made_anew ? std::nullopt : std::optional(grant.head.uid));
   }

@@ -16,8 +16,10 @@ class Predecessors {
  public:
   // Sets made_anew of Grants that a source has just handed over.
   void tell(std::vector<Grant>& grants);
-  // All that they ask for is in force. One that is refused and was made anew has never been: what was there has ended.
-  void carried_out(std::vector<Grant>& grants, const std::function<bool(const std::string& key)>& is_refused);
+  // What they ask for is in force, but for those of which something is due still. One that is refused and was made anew
+  // has never been: what was there has ended.
+  using IsSo = std::function<bool(const std::string& key)>;
+  void carried_out(std::vector<Grant>& grants, const IsSo& is_refused, const IsSo& is_due);
 
  private:
   std::map<std::string, std::optional<std::string>> uids_;  // by key(); nothing: of another Grant than is known

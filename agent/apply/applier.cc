@@ -73,13 +73,6 @@ bool bears_numbers(const Operation& operation) {
          !std::holds_alternative<operation::RemoveUplink>(operation);
 }
 
-// A number without its name would not rest before it is another's: no address is to bear it, and no policy of the Grant
-// whose guests it stands for.
-void hold_back(const Step& step, std::set<std::string>& broken) {
-  if (std::holds_alternative<operation::PutIdentityName>(step.operation))
-    broken.insert({kIdentitiesSubject, step.subject});
-}
-
 // A number that no record bears is to be in no queue.
 bool waits_for_closed(const Operation& operation, const ApplyReport& report) {
   const auto* queue = std::get_if<operation::PutQueue>(&operation);
@@ -92,6 +85,37 @@ bool begins_guest(const Operation& operation) {
   const auto* attach = std::get_if<operation::Attach>(&operation);
   return attach && attach->attachment.hook == Hook::FromGuest;
 }
+
+// The interface of a guest that a program comes to; 0 for anything else.
+std::uint32_t guest_interface(const Operation& operation) {
+  const auto* attach = std::get_if<operation::Attach>(&operation);
+  return attach && is_guest_hook(attach->attachment.hook) ? attach->attachment.ifindex : 0;
+}
+
+// What failed before, as far as it keeps others from their turn.
+class Broken {
+ public:
+  bool has(const std::string& subject) const { return subjects_.contains(subject); }
+  // Without its programs an interface is open: they come whatever else of its guest fails, which may have several.
+  bool has(const Step& step) const {
+    const std::uint32_t ifindex = guest_interface(step.operation);
+    return ifindex ? interfaces_.contains(ifindex) : has(step.subject);
+  }
+  void add(const Step& step) {
+    subjects_.insert(step.subject);
+    if (const std::uint32_t ifindex = guest_interface(step.operation)) interfaces_.insert(ifindex);
+  }
+  // A number without its name would not rest before it is another's: no address is to bear it, and no policy of the
+  // Grant whose guests it stands for.
+  void hold_back(const Step& step) {
+    if (std::holds_alternative<operation::PutIdentityName>(step.operation))
+      subjects_.insert({kIdentitiesSubject, step.subject});
+  }
+
+ private:
+  std::set<std::string> subjects_;
+  std::set<std::uint32_t> interfaces_;
+};
 
 template <typename Key>
 const grantd_endpoint* record_of(const std::map<Key, grantd_endpoint>& records, Key key) {
@@ -139,25 +163,27 @@ Result<std::size_t> Applier::refresh_attachments() {
 ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::function<bool()>& postpone) {
   const auto begin = std::chrono::steady_clock::now();
   ApplyReport report;
-  std::set<std::string> broken;
+  Broken broken;
   bool stays_open = false;  // what was to be closed
   bool attaches = true;
   for (const Step& step : plan.steps) {
     // Numbers that could not be written down are not given out: a restart would give them out again.
-    if (broken.contains(step.subject) || (broken.contains(kNodeSubject) && bears_numbers(step.operation)) ||
-        (step.after >= After::Losses && broken.contains(kLossesSubject)) ||
-        (step.after >= After::Doubt && stays_open) || waits_for_closed(step.operation, report) ||
+    if (broken.has(step) || (broken.has(kNodeSubject) && bears_numbers(step.operation)) ||
+        (step.after >= After::Losses && broken.has(kLossesSubject)) || (step.after >= After::Doubt && stays_open) ||
+        waits_for_closed(step.operation, report) ||
         (report.nobody_believed && makes_believe_somebody(step.operation))) {
       report.left_out++;
-      hold_back(step, broken);
+      report.due.insert(step.subject);
+      broken.hold_back(step);
       stays_open |= !leave_out(plan, step, now, report);
       continue;
     }
     if (begins_guest(step.operation)) {
       attaches = attaches && !(postpone && postpone());
       if (!attaches) {
-        broken.insert(step.subject);
+        broken.add(step);
         report.left_out++;
+        report.due.insert(step.subject);
         report.postponed++;
         continue;
       }
@@ -168,8 +194,9 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
       if (!step.afterwards) report.in_force = std::chrono::steady_clock::now() - begin;
       continue;
     }
-    broken.insert(step.subject);
-    hold_back(step, broken);
+    broken.add(step);
+    report.due.insert(step.subject);
+    broken.hold_back(step);
     errors_[operation_name(step.operation)]++;
     report.failed.push_back({operation_name(step.operation), step.subject, done.error()});
     if (std::holds_alternative<operation::Attach>(step.operation) && done.error().error_number == ENODEV)
@@ -190,7 +217,16 @@ Result<void> Applier::perform(const Operation& operation, BootNanoseconds now) {
   }
   auto done = kernel_.perform(operation);
   if (done) record(operation, now, state_);
+  if (const auto* make = std::get_if<operation::MakeTables>(&operation); !done && make && make->slots.size() > 1)
+    return make_as_many_as_fit(*make, now);
   return done;
+}
+
+// Where there is no memory for all of them, Grants have theirs that there is memory for.
+Result<void> Applier::make_as_many_as_fit(const operation::MakeTables& make, BootNanoseconds now) {
+  for (const std::uint32_t slot : make.slots)
+    if (auto done = perform(operation::MakeTables{{slot}, make.flows}, now); !done) return done;
+  return {};
 }
 
 Result<operation::RenumberRules> Applier::with_what_stands_there(operation::RenumberRules renumber) {

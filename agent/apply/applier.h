@@ -23,6 +23,7 @@ struct ApplyReport {
   std::size_t done = 0, left_out = 0;
   std::size_t postponed = 0;  // new guests, of what is left out
   std::vector<FailedStep> failed;
+  std::set<std::string> due;                 // subjects of all that was not done
   std::vector<std::uint32_t> closed;         // slots, for what narrows them could not be done
   std::vector<std::uint32_t> closed_guests;  // endpoint_id of those whose records could not be narrowed
   bool nobody_believed = false;              // on no uplink, for a tunnel's program could not be attached
@@ -56,6 +57,7 @@ class Applier {
  private:
   // And takes it into the state.
   Result<void> perform(const Operation& operation, BootNanoseconds now);
+  Result<void> make_as_many_as_fit(const operation::MakeTables& make, BootNanoseconds now);
   Result<operation::RenumberRules> with_what_stands_there(operation::RenumberRules renumber);
   // False where it should have been closed and stays open.
   bool leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);

@@ -41,6 +41,27 @@ std::string cgroup_root() {
   return root.valid() && is_cgroup2(root.get()) ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
 }
 
+namespace {
+
+// Until `go_on` says no. open_by_handle_at() would need the right to read every file of the machine, which the agent
+// has not.
+template <typename GoOn>
+void each_cgroup(GoOn go_on) {
+  std::vector<std::string> left = {cgroup_root()};
+  while (!left.empty()) {
+    const std::string path = std::move(left.back());
+    left.pop_back();
+    Descriptor cgroup(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!go_on(cgroup)) return;
+    // One that is gone since it was listed has nothing below it.
+    std::error_code failed;
+    for (std::filesystem::directory_iterator each(path, failed), end; !failed && each != end; each.increment(failed))
+      if (std::error_code unknown; each->is_directory(unknown)) left.push_back(each->path());
+  }
+}
+
+}  // namespace
+
 std::optional<std::uint64_t> cgroup_id(const std::string& path) {
   const std::string whole = cgroup_root() + "/" + path;
   const Descriptor cgroup(open(whole.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -48,19 +69,24 @@ std::optional<std::uint64_t> cgroup_id(const std::string& path) {
 }
 
 Result<Descriptor> open_cgroup(std::uint64_t id) {
-  // open_by_handle_at() needs the right to read every file of the machine, which the agent has not.
-  std::vector<std::string> left = {cgroup_root()};
-  while (!left.empty()) {
-    const std::string path = std::move(left.back());
-    left.pop_back();
-    Descriptor cgroup(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (id_of(cgroup) == id) return cgroup;
-    // One that is gone since it was listed has nothing below it.
-    std::error_code failed;
-    for (std::filesystem::directory_iterator each(path, failed), end; !failed && each != end; each.increment(failed))
-      if (std::error_code unknown; each->is_directory(unknown)) left.push_back(each->path());
-  }
-  return Error{"cannot open cgroup " + std::to_string(id) + ": there is none below " + cgroup_root(), ESTALE};
+  Descriptor found;
+  each_cgroup([&](Descriptor& cgroup) {
+    if (id_of(cgroup) != id) return true;
+    found = std::move(cgroup);
+    return false;
+  });
+  if (!found.valid())
+    return Error{"cannot open cgroup " + std::to_string(id) + ": there is none below " + cgroup_root(), ESTALE};
+  return found;
+}
+
+std::set<std::uint64_t> cgroup_ids() {
+  std::set<std::uint64_t> ids;
+  each_cgroup([&](const Descriptor& cgroup) {
+    if (const auto id = id_of(cgroup)) ids.insert(*id);
+    return true;
+  });
+  return ids;
 }
 
 }  // namespace grantd

@@ -177,7 +177,9 @@ Result<void> attach_filter(std::uint32_t ifindex, bool egress, int program_fd, s
   }
   const bool in_place = !old.empty() && old.front().first;
   ClsactFilter wanted{ifindex, egress, in_place ? old.front().handle : free_handle(old), program_id, true};
-  if (auto put = replace_filter(wanted, program_fd); !put) return put;
+  // What stands already is left alone: the kernel would tell whoever listens, us too, of a change.
+  if (!in_place || old.front().program_id != program_id)
+    if (auto put = replace_filter(wanted, program_fd); !put) return put;
 
   auto kind = hook_kind(socket.value().get(), ifindex);
   if (!kind) return kind.error();

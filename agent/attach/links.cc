@@ -193,6 +193,14 @@ Result<std::vector<std::uint32_t>> tcx_links(Hook hook, std::uint32_t ifindex) {
   return there ? std::move(there).value().links : Result<std::vector<std::uint32_t>>(there.error());
 }
 
+Result<std::vector<std::uint32_t>> cgroup_programs(Hook hook, const Descriptor& cgroup) {
+  std::array<std::uint32_t, 64> programs{};  // as many as the kernel lets stand there
+  __u32 count = programs.size();
+  if (bpf_prog_query(cgroup.get(), cgroup_type(hook), 0, nullptr, programs.data(), &count) != 0)
+    return system_error(std::string("cannot ask for the programs of ") + hook_name(hook) + " on a cgroup", errno);
+  return std::vector<std::uint32_t>(programs.begin(), programs.begin() + count);
+}
+
 Result<Descriptor> load_guard(Hook hook, std::uint32_t stamp_mask) {
   constexpr int kNext = -1, kDrop = 2;  // TCX_NEXT, TCX_DROP
   constexpr auto kMark = static_cast<std::int16_t>(offsetof(__sk_buff, mark));

@@ -47,6 +47,8 @@ Result<OnTcx> on_tcx(Hook hook, std::uint32_t ifindex);
 Result<std::vector<std::uint32_t>> tcx_links(Hook hook, std::uint32_t ifindex);
 // Program ids on a tcx hook, in the order in which they run. Without tcx: none.
 Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex);
+// Program ids on a hook of a cgroup.
+Result<std::vector<std::uint32_t>> cgroup_programs(Hook hook, const Descriptor& cgroup);
 // Holds the place of ours until it comes: drops everything, or on an uplink lets everything pass as nobody's, by taking
 // the bits of `stamp_mask` from its mark: a packet out of a tunnel bears the stamp of the outer one. Bears the name of
 // ours, by which a filter is recognised.

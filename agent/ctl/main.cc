@@ -28,8 +28,9 @@ grantctl reads the pinned maps; it needs root and no running agent.)";
 
 constexpr const char* kVerifyFooter =
     R"(The manifests are read and made into rules anew, and compared with every policy, rule, guest, address and uplink in
-the maps; queues with the limits in force. Whether the records hang together, and whether every program is the first on
-its interface, is asked of the kernel. Needs no running agent. Of a cluster, whose objects the API server has, give what it says:
+the maps; queues with the limits in force. Of the kernel it is asked whether the records hang together, every program is the
+first on its interface or stands on its cgroup, and all guests are behind the gate of nftables. Needs no running agent. Of a cluster,
+whose objects the API server has, give what it says:
 
   kubectl get realms,grants --all-namespaces --output yaml > grants.yaml
   grantctl verify --manifests grants.yaml
@@ -122,6 +123,7 @@ int main(int count, char** words) {
   app.set_version_flag("--version", std::string("grantctl ") + GRANTD_VERSION);
   app.add_option("--pin-root", options.pin_root, "Where the maps are pinned")
       ->envname("GRANTD_PIN_ROOT")
+      ->transform(plain_pin_root)
       ->capture_default_str();
   app.add_option("--state-dir", options.state_dir, "Where the agent keeps what it was told, and has refused")
       ->envname("GRANTD_STATE_DIR")

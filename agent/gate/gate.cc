@@ -1,7 +1,7 @@
 #include "agent/gate/gate.h"
 
 #include "agent/gate/nftables_batch.h"
-#include "maps/kernel/datapath_maps.h"
+#include "maps/pin_root.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
@@ -192,8 +192,7 @@ bool is_not_there(const Error& error) {
 }
 
 std::string table_of(const std::string& pin_root) {
-  if (pin_root == kDefaultPinRoot) return kGateTable;
-  return kGateTable + ("-" + std::to_string(std::hash<std::string>()(pin_root) % 1'000'000'000));
+  return pin_root == kDefaultPinRoot ? kGateTable : kGateTable + ("-" + digest_of_pin_root(pin_root));
 }
 
 }  // namespace
@@ -203,28 +202,52 @@ bool is_gate_table(std::string_view name) {
   return name == usual || (name.starts_with(usual) && name[usual.size()] == '-');
 }
 
-Gate::Gate(const std::string& pin_root) : table_(table_of(pin_root)) {}
+Gate::Gate(const std::string& pin_root)
+    : table_(table_of(pin_root)), families_{Family(kFamilies[0]), Family(kFamilies[1]), Family(kFamilies[2])} {}
+
+bool Gate::may_pass(const Error& error) {
+  return !is_not_there(error) && error.error_number != EINVAL && error.error_number != EPERM;
+}
 
 Result<void> Gate::keep(const std::set<GatedInterface>& interfaces, bool look) {
-  if (known_ && !look && interfaces == behind_) return {};
+  const auto is_kept = [&](const Family& each) { return each.known && interfaces == each.behind; };
+  if (!look && std::ranges::all_of(families_, is_kept)) return {};
   auto socket = connect_netlink(NETLINK_NETFILTER);
   if (!socket) return socket.error();
+  const std::uint64_t before = mended_;
+  Result<void> first;
+  for (Family& family : families_)
+    if (auto kept = keep_family(socket.value().get(), family, interfaces, look); !kept && first) first = kept;
+  mended_ = std::min(mended_, before + 1);  // one time, in however many families
+  return first;
+}
+
+// What is as it should be is left alone: each change wakes whoever watches, us too.
+Result<void> Gate::keep_family(nl_sock* socket, Family& family, const std::set<GatedInterface>& interfaces, bool look) {
   bool anew = false;
-  if (look || !known_) {
-    known_ = false;
-    auto standing = read(socket.value().get());
+  if (look || !family.known) {
+    family.known = false;
+    auto standing = read(socket, family.number);
     if (!standing) return standing.error();
-    count(standing.value().packets);
-    if (put_ && (!standing.value().whole || standing.value().interfaces != behind_)) mended_++;
+    count(family, standing.value().packets);
+    if (family.put && (!standing.value().whole || standing.value().interfaces != family.behind)) mended_++;
     anew = !standing.value().whole;
-    behind_ = std::move(standing.value().interfaces);
-    known_ = true;
+    family.behind = std::move(standing.value().interfaces);
   }
-  auto done = anew ? put_anew(socket.value().get(), interfaces) : change(socket.value().get(), interfaces);
-  known_ = done.ok();
-  if (!done) return done;
-  put_ = true;
-  behind_ = interfaces;
+  NftablesBatch batch;
+  if (anew) {
+    add_table(batch, table_, family.number, {interfaces.begin(), interfaces.end()});
+    family.counters.clear();
+  } else {
+    add_elements(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE, table_, family.number, only_in(interfaces, family.behind));
+    add_elements(batch, NFT_MSG_DELSETELEM, 0, table_, family.number, only_in(family.behind, interfaces));
+  }
+  if (!batch.empty()) {
+    family.known = false;
+    if (auto sent = batch.send(socket); !sent) return sent;
+  }
+  family.known = family.put = true;
+  family.behind = interfaces;
   return {};
 }
 
@@ -239,20 +262,23 @@ Result<void> Gate::remove() {
   return {};
 }
 
-Result<Gate::Standing> Gate::read(nl_sock* socket) const {
-  Standing standing;
-  bool first = true;
-  for (const std::uint8_t family : kFamilies) {
-    Standing one;
-    if (auto done = read_family(socket, family, one); !done) return done.error();
-    standing.whole = standing.whole && one.whole && (first || one.interfaces == standing.interfaces);
-    if (std::exchange(first, false)) standing.interfaces = one.interfaces;
-    for (const auto& [interface, packets] : one.packets) standing.packets[interface] += packets;
+Result<std::optional<std::set<GatedInterface>>> Gate::standing() const {
+  auto socket = connect_netlink(NETLINK_NETFILTER);
+  if (!socket) return socket.error();
+  std::optional<std::set<GatedInterface>> all;
+  for (const Family& family : families_) {
+    auto found = read(socket.value().get(), family.number);
+    if (!found) return found.error();
+    if (!found.value().whole) return std::optional<std::set<GatedInterface>>();
+    std::set<GatedInterface>& interfaces = found.value().interfaces;
+    // Who is missing in one is behind none.
+    if (all) std::erase_if(*all, [&](const GatedInterface& each) { return !interfaces.contains(each); });
+    if (!all) all = std::move(interfaces);
   }
-  return standing;
+  return all;
 }
 
-Result<void> Gate::read_family(nl_sock* socket, std::uint8_t family, Standing& standing) const {
+Result<Gate::Standing> Gate::read(nl_sock* socket, std::uint8_t family) const {
   bool table = false, rule = false;
   std::size_t rules = 0;
   const auto expected = comment();
@@ -263,7 +289,7 @@ Result<void> Gate::read_family(nl_sock* socket, std::uint8_t family, Standing& s
         if (!parse_nftables(answer, NFT_MSG_NEWTABLE, found)) return;
         table = !found[NFTA_TABLE_FLAGS] || nla_get_u32(found[NFTA_TABLE_FLAGS]) == 0;  // else it may be dormant
       });
-  if (!asked) return asked;
+  if (!asked) return asked.error();
   asked = ask(
       socket, NFT_MSG_GETRULE, family, NLM_F_DUMP, [&](nl_msg* message) { put_text(message, NFTA_RULE_TABLE, table_); },
       [&](nlmsghdr* answer) {
@@ -276,11 +302,12 @@ Result<void> Gate::read_family(nl_sock* socket, std::uint8_t family, Standing& s
         rule = said && nla_len(said) == static_cast<int>(expected.size()) &&
                expected == std::string(static_cast<const char*>(nla_data(said)), expected.size());
       });
-  if (!asked) return asked;
+  if (!asked) return asked.error();
   // One before ours might accept.
+  Standing standing;
   standing.whole = table && rule && rules == 1;
-  if (!table) return {};
-  return ask(
+  if (!table) return standing;
+  asked = ask(
       socket, NFT_MSG_GETSETELEM, family, NLM_F_DUMP,
       [&](nl_msg* message) {
         put_text(message, NFTA_SET_ELEM_LIST_TABLE, table_);
@@ -304,38 +331,17 @@ Result<void> Gate::read_family(nl_sock* socket, std::uint8_t family, Standing& s
           standing.packets[*interface] += packets_of(element[NFTA_SET_ELEM_EXPR]);
         }
       });
+  if (!asked) return asked.error();
+  return standing;
 }
 
 // Counters begin anew where somebody has made the table anew.
-void Gate::count(const Counts& packets) {
+void Gate::count(Family& family, const Counts& packets) {
   for (const auto& [interface, now] : packets) {
-    const std::uint64_t before = counters_[interface];
+    const std::uint64_t before = family.counters[interface];
     dropped_[interface] += now >= before ? now - before : now;
   }
-  counters_ = packets;
-}
-
-// A kernel may lack one family and not the others.
-Result<void> Gate::put_anew(nl_sock* socket, const std::set<GatedInterface>& interfaces) {
-  Result<void> first;
-  for (const std::uint8_t family : kFamilies) {
-    NftablesBatch batch;
-    add_table(batch, table_, family, {interfaces.begin(), interfaces.end()});
-    if (auto sent = batch.send(socket); !sent && first) first = sent;
-  }
-  counters_.clear();
-  return first;
-}
-
-Result<void> Gate::change(nl_sock* socket, const std::set<GatedInterface>& interfaces) {
-  for (const std::uint8_t family : kFamilies) {
-    NftablesBatch batch;
-    add_elements(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE, table_, family, only_in(interfaces, behind_));
-    add_elements(batch, NFT_MSG_DELSETELEM, 0, table_, family, only_in(behind_, interfaces));
-    if (batch.empty()) return {};
-    if (auto sent = batch.send(socket); !sent) return sent;
-  }
-  return {};
+  family.counters = packets;
 }
 
 Result<GateWatch> GateWatch::open() {

@@ -7,8 +7,10 @@
 #include "agent/netlink/netlink.h"
 #include "maps/result.h"
 
+#include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -31,11 +33,16 @@ class Gate {
   // One table for each pin root, in each family, in the network namespace of the caller.
   explicit Gate(const std::string& pin_root);
 
-  // These interfaces are behind it and no others. Only what changed is done, unless `look`: then what
-  // somebody else has changed is mended too. Where it fails nothing has changed, and the next call looks.
+  // These interfaces are behind it and no others, in each family by itself. Only what changed is done, unless `look`:
+  // then what somebody else has changed is mended too. Where a family fails the others are kept all the same; the first
+  // error is returned, and the next call looks.
   Result<void> keep(const std::set<GatedInterface>& interfaces, bool look);
+  // Whether to try again soon may help: not where the kernel lacks a family, or refuses the right.
+  static bool may_pass(const Error& error);
   // What is not there is no error.
   Result<void> remove();
+  // Which interfaces the kernel has behind it; nothing where somebody has changed it or taken it away.
+  Result<std::optional<std::set<GatedInterface>>> standing() const;
 
   using Counts = std::map<GatedInterface, std::uint64_t>;
   // Packets that it has dropped, as of the last look.
@@ -45,21 +52,25 @@ class Gate {
 
  private:
   struct Standing {
-    bool whole = true;  // but for the interfaces it is as it was put
+    bool whole = false;  // but for the interfaces it is as it was put
     std::set<GatedInterface> interfaces;
     Counts packets;
   };
-  Result<Standing> read(nl_sock* socket) const;
-  Result<void> read_family(nl_sock* socket, std::uint8_t family, Standing& standing) const;
-  void count(const Counts& packets);
-  Result<void> put_anew(nl_sock* socket, const std::set<GatedInterface>& interfaces);
-  Result<void> change(nl_sock* socket, const std::set<GatedInterface>& interfaces);
+  // What is known of one family's table.
+  struct Family {
+    explicit Family(std::uint8_t of) : number(of) {}
+    std::uint8_t number;
+    bool known = false, put = false;  // put: by us, since this began
+    std::set<GatedInterface> behind;
+    Counts counters;  // as the kernel had them at the last look
+  };
+  Result<Standing> read(nl_sock* socket, std::uint8_t family) const;
+  Result<void> keep_family(nl_sock* socket, Family& family, const std::set<GatedInterface>& interfaces, bool look);
+  void count(Family& family, const Counts& packets);
 
   std::string table_;
-  std::set<GatedInterface> behind_;  // as far as it is known
-  bool known_ = false;
-  bool put_ = false;           // by us, since this began
-  Counts dropped_, counters_;  // counters_: as the kernel had them at the last look
+  std::array<Family, 3> families_;
+  Counts dropped_;
   std::uint64_t mended_ = 0;
 };
 

@@ -11,6 +11,9 @@ enum class Hook : std::uint8_t { FromGuest, ToGuest, FromUplink, Connect4, Conne
 
 // Those of a guest's interface, in the order in which they are attached.
 inline constexpr Hook kGuestHooks[] = {Hook::FromGuest, Hook::ToGuest};
+// Those of a guest's cgroup: of every guest's, and besides of one on the host network.
+inline constexpr Hook kConnectHooks[] = {Hook::Connect4, Hook::Connect6};
+inline constexpr Hook kSocketHooks[] = {Hook::SkbEgress, Hook::SkbIngress};
 constexpr bool is_guest_hook(Hook hook) { return hook == Hook::FromGuest || hook == Hook::ToGuest; }
 
 struct Attachment {

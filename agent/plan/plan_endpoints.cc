@@ -26,9 +26,6 @@ std::string name_subject(const std::string& subject) { return "name of " + subje
 // Of a record that was there before, for whose sake no attachment is left out.
 std::string record_subject(std::uint32_t ifindex) { return "old record of " + interface_subject(ifindex); }
 
-constexpr Hook kConnectHooks[] = {Hook::Connect4, Hook::Connect6};
-constexpr Hook kSocketHooks[] = {Hook::SkbEgress, Hook::SkbIngress};
-
 }  // namespace
 
 void Planner::attach(const Attachment& attachment, const std::string& subject, Narrows narrows) {

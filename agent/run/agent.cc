@@ -367,17 +367,18 @@ void Agent::keep_segments(const CompiledPolicy& compiled) {
     log_info("a guest goes on sending large packets, which wait for longer under its limit", {{"because", failure}});
 }
 
-void Agent::settle(const CompiledPolicy& compiled) {
-  predecessors_.carried_out(desired_->grants, [&](const std::string& key) {
-    return std::ranges::any_of(compiled.refused, [&](const RefusedGrant& each) { return each.key == key; });
-  });
-}
-
 // Not while what is in force is a deleted Grant's: the next agent finds that out from what was kept before.
-std::optional<Problem> Agent::keep_source(bool settled) {
+std::optional<Problem> Agent::keep_source(const CompiledPolicy& compiled, const ApplyReport& report) {
+  const auto is_due = [&](const std::string& key) { return report.due.contains(grant_subject(key)); };
+  predecessors_.carried_out(
+      desired_->grants,
+      [&](const std::string& key) {
+        return std::ranges::any_of(compiled.refused, [&](const RefusedGrant& each) { return each.key == key; });
+      },
+      is_due);
   const bool succeeds =
-      std::any_of(desired_->grants.begin(), desired_->grants.end(), [](const Grant& each) { return each.made_anew; });
-  return succeeds && !settled ? std::nullopt : source_->keep();
+      std::ranges::any_of(desired_->grants, [&](const Grant& each) { return each.made_anew && is_due(each.key()); });
+  return succeeds ? std::nullopt : source_->keep();
 }
 
 // For namespaces that are no guests': what has not been heard of may have been made again, as a guest's.
@@ -434,8 +435,6 @@ void Agent::converge() {
   status_.open_guests = static_cast<std::uint64_t>(std::ranges::count_if(
       compiled.endpoints, [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
   if (status_.open_guests > 0) retry_ns_ = 0;  // soon, however long it has failed
-  const bool settled = report.complete() && report.postponed == 0;
-  if (settled) settle(compiled);
   const bool gated = gate_guests(problems);
   keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
@@ -445,7 +444,7 @@ void Agent::converge() {
     problems.push_back(std::move(problem));
   if (chain_) problems.insert(problems.end(), chain_->problems().begin(), chain_->problems().end());
   for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
-  if (auto not_kept = keep_source(settled)) problems.push_back(std::move(*not_kept));
+  if (auto not_kept = keep_source(compiled, report)) problems.push_back(std::move(*not_kept));
   if (auto untold = tell_grantctl(settings_, *desired_, compiled)) problems.push_back(std::move(*untold));
   tell_problems(problems);
   carried_out_once_ = true;

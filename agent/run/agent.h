@@ -57,8 +57,7 @@ class Agent {
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
   ApplyReport carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times);
-  void settle(const CompiledPolicy& compiled);
-  std::optional<Problem> keep_source(bool settled);
+  std::optional<Problem> keep_source(const CompiledPolicy& compiled, const ApplyReport& report);
   // After the programs, whose marks it asks for. False: to be tried again.
   bool gate_guests(std::vector<Problem>& problems);
   void keep_segments(const CompiledPolicy& compiled);

@@ -11,8 +11,8 @@
 
 namespace grantd {
 
-// Puts there what the kernel says that the programs stand on; `look` as Gate::keep() has it. False where that failed,
-// which is one of the problems then, and is to be tried again.
+// Puts there what the kernel says that the programs stand on; `look` as Gate::keep() has it. False where that failed
+// and is to be tried again soon; whatever failed is one of the problems.
 bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vector<InterfaceFact>& interfaces,
                AgentStatus& status, std::vector<Problem>& problems);
 

@@ -74,6 +74,17 @@ Result<void> leaves_no_other(const Attacher& attacher, const std::string& pin_ro
                0};
 }
 
+// Its nftables are another network namespace's then, and would go on dropping all that the guests send.
+Result<void> is_its_network(const std::string& pin_root, const std::string& state_dir) {
+  const auto told = read_run_settings(state_dir);  // a damaged one says nothing
+  if (!told || !told.value() || told.value()->pin_root != pin_root ||
+      told.value()->network_namespace == own_network_namespace())
+    return {};
+  return Error{"this is another network namespace than the agent's; accepted: its own; where that is gone, without " +
+                   run_settings_path(state_dir),
+               0};
+}
+
 // A file, and what it is written to before it takes the name.
 Result<void> remove_state_file(const std::string& path) {
   if (auto removed = remove_tree(path); !removed) return removed;
@@ -86,6 +97,7 @@ Result<void> uninstall(const Settings& settings) {
   const std::string &pin_root = settings.pin_root, &state_dir = settings.state_dir;
   Attacher attacher(pin_root, AttachMode::Auto);
   if (auto ours = leaves_no_other(attacher, pin_root); !ours) return ours;
+  if (auto here = is_its_network(pin_root, state_dir); !here) return here;
   std::error_code failed;
   // Another agent's memory must not go, whatever its pin root.
   std::optional<Result<Descriptor>> state;

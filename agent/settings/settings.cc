@@ -5,6 +5,7 @@
 #include "agent/settings/sources.h"
 #include "agent/settings/values.h"
 #include "crd-sync/problem.h"
+#include "maps/pin_root.h"
 
 #include <unistd.h>
 
@@ -107,6 +108,7 @@ void add_directories(CLI::App& command, Given& given) {
       ->check(check_absolute_path);
   add(command, "pin-root", given.settings.pin_root, "Where maps, programs and links are pinned")
       ->capture_default_str()
+      ->transform(plain_pin_root)
       ->check(check_pin_root);
 }
 

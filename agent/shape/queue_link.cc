@@ -10,7 +10,6 @@
 #include <netlink/attr.h>
 
 #include <cerrno>
-#include <cstdio>
 
 namespace grantd {
 
@@ -30,15 +29,7 @@ std::string alias_of(const std::string& pin_root) { return "queues of grantd at 
 
 // "grantd-q", or with a digest of another pin root.
 std::string name_of(const std::string& pin_root, char end) {
-  char name[IFNAMSIZ];
-  if (pin_root == kDefaultPinRoot) {
-    std::snprintf(name, sizeof(name), "grantd-%c", end);
-  } else {
-    std::uint32_t digest = 2166136261U;  // FNV-1a
-    for (const char each : pin_root) digest = (digest ^ static_cast<unsigned char>(each)) * 16777619U;
-    std::snprintf(name, sizeof(name), "grantd-%c%06x", end, digest & 0xffffff);
-  }
-  return name;
+  return std::string("grantd-") + end + (pin_root == kDefaultPinRoot ? "" : digest_of_pin_root(pin_root));
 }
 
 Result<std::optional<End>> read_end(nl_sock* socket, const std::string& name, const std::string& alias) {

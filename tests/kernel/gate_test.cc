@@ -1,8 +1,12 @@
 // The tables of nftables behind the programs. What they do to packets: tests/netns/test_gate.py.
 #include "agent/gate/gate.h"
+#include "agent/gate/nftables_batch.h"
+#include "maps/pin_root.h"
 #include "tests/kernel/sandbox.h"
 
 #include <gtest/gtest.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
 
 namespace grantd::test {
 namespace {
@@ -58,6 +62,37 @@ TEST_F(GateTest, TellsOfItsOwnTablesAlone) {
     EXPECT_TRUE(watch.value().drain());
     ASSERT_TRUE(gate.keep(guests(10, 1), true).ok());
     EXPECT_EQ(gate.mended(), 1U);
+  });
+}
+
+// As a kernel that lacks one, or somebody who holds a table of our name.
+TEST_F(GateTest, OneFamilyThatFailsLeavesTheOthersAsTheyShouldBe) {
+  in_netns(kNetns, [] {
+    constexpr std::uint32_t kOwner = 2;  // NFT_TABLE_F_OWNER
+    auto others = connect_netlink(NETLINK_NETFILTER);
+    ASSERT_TRUE(others.ok());
+    const std::string name = "grantd-" + digest_of_pin_root("/sys/fs/bpf/gate-test");
+    NftablesBatch batch;
+    batch.add(NFT_MSG_NEWTABLE, NFPROTO_BRIDGE, NLM_F_CREATE, [&](nl_msg* message) {
+      put_text(message, NFTA_TABLE_NAME, name);
+      put_number(message, NFTA_TABLE_FLAGS, kOwner);
+    });
+    ASSERT_TRUE(batch.send(others.value().get()).ok());
+    auto watch = GateWatch::open();
+    ASSERT_TRUE(watch.ok());
+    Gate gate("/sys/fs/bpf/gate-test");
+    const auto kept = gate.keep(guests(10, 2), true);
+    ASSERT_FALSE(kept.ok());
+    EXPECT_FALSE(Gate::may_pass(kept.error())) << "it is not asked again and again";
+    for (const char* family : {"inet", "arp"})
+      EXPECT_TRUE(run("nft list table " + std::string(family) + " " + name + " | grep -q veth11")) << family;
+    EXPECT_FALSE(gate.standing().value().has_value());
+    EXPECT_TRUE(watch.value().drain());
+    EXPECT_FALSE(gate.keep(guests(10, 2), true).ok());
+    EXPECT_FALSE(watch.value().drain()) << "what is as it should be is left alone, or it would wake itself for ever";
+    others = connect_netlink(NETLINK_NETFILTER);  // the table goes with its owner
+    EXPECT_TRUE(gate.keep(guests(10, 2), true).ok());
+    EXPECT_EQ(gate.standing().value(), guests(10, 2));
   });
 }
 

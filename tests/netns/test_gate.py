@@ -169,3 +169,15 @@ def test_who_accepts_all_before_ours_opens_nothing_outwards(world):
     delete_tables(world)
     assert arrivals(guest, world.outside, 4, PARTIES["stranger"][4]) == BURST, "it does accept all"
     agent.process.send_signal(signal.SIGCONT)
+
+
+def test_uninstall_takes_it_away_by_any_spelling_and_from_no_other_network(metered):
+    """Without the programs it would drop all that the guests send, and no agent is left to say so."""
+    world, agent, stranger = metered.world, metered.agent, PARTIES["stranger"][4]
+    agent.kill()
+    elsewhere = agent.uninstall(namespace=world.outside)
+    assert elsewhere.returncode == 1 and "another network namespace than the agent's" in elsewhere.stderr, elsewhere.stderr
+    assert len(tables(world)) == 3 and arrivals(metered.guest, world.outside, 4, stranger) == 0, "nothing of it has begun"
+    assert agent.uninstall(pin_root=f"{world.pin_root}/.//").returncode == 0
+    assert not tables(world)
+    assert arrivals(metered.guest, world.outside, 4, stranger) == BURST

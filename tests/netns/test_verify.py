@@ -6,7 +6,9 @@ import os
 import pytest
 from agent import OPEN, manifest
 from queues import classes, links
-from world import PARTIES, eventually, run
+from test_cgroups import lives_in
+from test_gate import delete_tables, tables
+from world import CGROUPS, PARTIES, eventually, run
 
 LIMITED = {"hard": {"keystone.io/egress-bandwidth": "16M"}, "validity": {"validUntil": "2100-01-01T00:00:00Z"}}
 # offsets in the records of maps/abi
@@ -210,3 +212,40 @@ def test_a_program_that_is_gone(node):
     is_found(node, "to_guest")
     node.agent.start()
     assert eventually(lambda: verify(node)[0] == 0, what="mended at the start")
+
+
+@pytest.mark.parametrize("on_the_host_network", [False, True])
+def test_programs_of_a_cgroup(node, on_the_host_network):
+    cgroup = node.world.cgroup("host" if on_the_host_network else "web")
+    if on_the_host_network:
+        node.agent.host_workload(cgroup)
+    else:
+        lives_in(node, cgroup)
+    links_of_it = f"{node.world.pin_root}/links"
+    hooks = ["guest_connect4", "guest_connect6"] + ["guest_skb_egress", "guest_skb_ingress"] * on_the_host_network
+    number = os.stat(cgroup).st_ino
+    assert cgroup.startswith(CGROUPS)
+    eventually(lambda: all(os.path.exists(f"{links_of_it}/{hook}-{number}") for hook in hooks), what=lambda: os.listdir(links_of_it))
+    eventually(lambda: verify(node) == (0, []), what=lambda: verify(node))
+    node.agent.kill()
+    for hook in hooks:
+        run("rm", f"{links_of_it}/{hook}-{number}")
+        is_found(node, "guest host" if on_the_host_network else "guest web", f"{hook} is not on its cgroup")
+    node.agent.start()
+    assert eventually(lambda: verify(node) == (0, []), what="mended at the start")
+
+
+def test_the_gate(node):
+    """Whom it holds, and that it is what it was made as."""
+    eventually(lambda: verify(node) == (0, []), what=lambda: verify(node))
+    node.agent.kill()
+    names, nft = dict(tables(node.world)), lambda *change: node.world.node.run("nft", *change)
+    for family in names:
+        nft("flush", "set", family, names[family], "guests")
+    is_found(node, "guest web", f"{node.guest.interface} is not in the gate")
+    nft("insert", "rule", "bridge", names["bridge"], "unjudged", "accept")
+    is_found(node, "gate: its nftables are not there, or changed")
+    delete_tables(node.world)
+    is_found(node, "gate: its nftables are not there, or changed")
+    node.agent.start()
+    assert eventually(lambda: verify(node) == (0, []), what="mended at the start")

@@ -177,5 +177,21 @@ TEST_F(LinkedManifests, OtherDirectoriesDoNotFollowTheirs) {
   EXPECT_EQ(poll(&wait, 1, 50), 0);
 }
 
+// What replace_file() writes before it is whole: it would wake us over and over where the disk is full.
+TEST_F(LinkedManifests, WhatHasNotItsNameYetWakesNobody) {
+  auto watch = DirectoryWatch::open(path());
+  ASSERT_TRUE(watch);
+  ASSERT_TRUE(watch.value().renew());
+  const auto wakes = [&] {
+    watch.value().drain();
+    pollfd settled{watch.value().settle_fd(), POLLIN, 0};
+    return poll(&settled, 1, 200) == 1 && watch.value().drain();
+  };
+  write("bob.yaml.new", kAlice);
+  EXPECT_FALSE(wakes());
+  std::filesystem::rename(path() + "/bob.yaml.new", path() + "/bob.yaml");
+  EXPECT_TRUE(wakes());
+}
+
 }  // namespace
 }  // namespace grantd::manifests_test

@@ -77,5 +77,25 @@ TEST_F(NewGuestsTest, OneThatLostOneOfItsTwoProgramsWaitsForNobody) {
   EXPECT_THAT(kernel_.state().attachments, Contains(lost));
 }
 
+// A pod with several, or Workloads of one name that are refused: without its programs each is open by itself.
+TEST_F(NewGuestsTest, OneInterfaceThatFailsLeavesTheGuestsOtherOneClosed) {
+  DesiredState desired = with_grant();
+  desired.workloads = {desired::workload("web", "g", "veth-a", {"10.20.0.2"}),
+                       desired::workload("web", "g", "veth-b", {"10.20.0.3"})};
+  const auto is_first = [](const Operation& each) {
+    const auto* attach = std::get_if<operation::Attach>(&each);
+    return attach && attach->attachment.ifindex == 10;
+  };
+  kernel_.fail_where(is_first);
+  EXPECT_FALSE(converge(desired).complete());
+  for (const Hook hook : kGuestHooks) {
+    EXPECT_THAT(kernel_.state().attachments, Contains(Attachment{hook, 11, 0}));
+    EXPECT_THAT(kernel_.state().attachments, Not(Contains(Attachment{hook, 10, 0})));
+  }
+  EXPECT_THAT(kernel_.violations(), IsEmpty());
+  kernel_.fail_where({});
+  EXPECT_TRUE(converge(desired).complete());
+}
+
 }  // namespace
 }  // namespace grantd

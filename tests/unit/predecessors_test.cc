@@ -17,8 +17,10 @@ class PredecessorsTest : public testing::Test {
     predecessors_.tell(grants);
     return grants;
   }
-  void carry_out(std::vector<Grant> grants, bool refused = false) {
-    predecessors_.carried_out(grants, [&](const std::string& key) { return refused && key == "keystone-system/g"; });
+  void carry_out(std::vector<Grant> grants, bool refused = false, const std::string& due = "") {
+    predecessors_.carried_out(
+        grants, [&](const std::string& key) { return refused && key == "keystone-system/g"; },
+        [&](const std::string& key) { return key == due; });
     after_ = grants.empty() ? false : grants[0].made_anew;
   }
 
@@ -56,6 +58,17 @@ TEST_F(PredecessorsTest, ARefusedOneHasNeverBeenInForce) {
   EXPECT_FALSE(after_);
   carry_out(handed_over("two"), true);
   EXPECT_FALSE(after_) << "what is in force is its own";
+}
+
+TEST_F(PredecessorsTest, WhatIsDueStillIsNotCarriedOut) {
+  carry_out(handed_over("one"));
+  carry_out(handed_over("two", true), false, "keystone-system/g");
+  EXPECT_TRUE(after_);
+  EXPECT_TRUE(handed_over("two")[0].made_anew);
+  carry_out({}, false, "keystone-system/g");
+  EXPECT_TRUE(handed_over("two")[0].made_anew) << "nor that it was deleted";
+  carry_out(handed_over("two"), false, "keystone-system/another");
+  EXPECT_FALSE(handed_over("two")[0].made_anew);
 }
 
 // The snapshots between show it never.

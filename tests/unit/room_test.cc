@@ -364,5 +364,32 @@ TEST(MapSizes, TheSmallerOfSettingAndPinnedMapsCounts) {
   EXPECT_EQ(limits_held(wanted, {}).grants, 9U);
 }
 
+// As where a cgroup's memory ends: the kernel makes none of a batch, and some of it one by one.
+TEST(Room, WhereThereIsNoMemoryForAllTablesGrantsHaveThoseThereIsMemoryFor) {
+  model::ModelKernel kernel;
+  Applier applier(kernel);
+  PlanFacts facts;
+  facts.interfaces = {2, 10, 11, 12};
+  facts.cpus = 2;
+  const auto converge = [&] {
+    NodeFacts here = node();
+    kernel.now = facts.now = noon().boot_now;
+    here.in_force = in_force(applier.state());
+    return applier.apply(plan(applier.state(), compile(three(), here, noon()), facts), facts.now);
+  };
+  const auto room_for_two = [&](const Operation& each) {
+    const auto* make = std::get_if<operation::MakeTables>(&each);
+    return make && make->slots.front() != 0 && kernel.state().tables.size() + make->slots.size() > 3;
+  };
+  kernel.fail_where(room_for_two);
+  const ApplyReport report = converge();
+  EXPECT_EQ(report.failed.size(), 1U);
+  EXPECT_EQ(applier.state().tables.size(), 3U) << "slot 0's, and two Grants'";
+  EXPECT_EQ(kernel.state().tables, applier.state().tables);
+  kernel.fail_where({});
+  EXPECT_TRUE(converge().complete());
+  EXPECT_EQ(applier.state().tables.size(), 4U);
+}
+
 }  // namespace
 }  // namespace grantd

@@ -1,12 +1,18 @@
 #include "agent/ctl/verify/hangs_together.h"
 
 #include "agent/attach/attacher.h"
+#include "agent/attach/cgroups.h"
 #include "agent/attach/clsact.h"
 #include "agent/attach/links.h"
+#include "agent/gate/gate.h"
 
 #include <bpf/bpf.h>
+#include <net/if.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <iterator>
 
 namespace grantd {
 namespace {
@@ -53,6 +59,42 @@ Result<void> verify_attachments(const std::string& pin_root, const Snapshot& sna
   return {};
 }
 
+// A cgroup that is gone holds nobody.
+Result<void> verify_cgroups(const std::string& pin_root, const Snapshot& snapshot, std::vector<std::string>& wrong) {
+  for (const auto& [cgroup_id, endpoint] : snapshot.host_guests) {
+    const auto cgroup = open_cgroup(cgroup_id);
+    if (!cgroup) continue;
+    std::vector<Hook> hooks(std::begin(kConnectHooks), std::end(kConnectHooks));
+    if (endpoint.flags & GRANTD_ENDPOINT_HOST_NETWORK)
+      hooks.insert(hooks.end(), std::begin(kSocketHooks), std::end(kSocketHooks));
+    for (Hook hook : hooks) {
+      auto id = pinned_program_id(pin_root, hook);
+      if (!id) return id.error();
+      auto programs = cgroup_programs(hook, cgroup.value());
+      if (!programs) return programs.error();
+      if (std::ranges::find(programs.value(), id.value()) == programs.value().end())
+        wrong.push_back("guest " + guest_name(snapshot, endpoint.endpoint_id) + ": " + hook_name(hook) +
+                        " is not on its cgroup");
+    }
+  }
+  return {};
+}
+
+void verify_gate(const std::string& pin_root, const Snapshot& snapshot, std::vector<std::string>& wrong) {
+  if (snapshot.endpoints.empty()) return;  // it is made with the first guest
+  const auto behind = Gate(pin_root).standing();
+  if (!behind || !behind.value()) {
+    wrong.push_back(behind ? "gate: its nftables are not there, or changed"
+                           : "gate: cannot be read: " + behind.error().message);
+    return;
+  }
+  for (const auto& [ifindex, endpoint] : snapshot.endpoints) {
+    std::array<char, IFNAMSIZ> name{};
+    if (!if_indextoname(ifindex, name.data()) || behind.value()->contains({ifindex, name.data()})) continue;
+    wrong.push_back("guest " + guest_name(snapshot, endpoint.endpoint_id) + ": " + name.data() + " is not in the gate");
+  }
+}
+
 void verify_records(const Snapshot& snapshot, std::vector<std::string>& wrong) {
   for (const auto& [slot, policy_id] : snapshot.published) {
     const std::string grant = "Grant " + grant_name(snapshot, slot);
@@ -93,6 +135,8 @@ Result<std::vector<std::string>> hangs_together(const std::string& pin_root, con
   verify_records(snapshot, wrong);
   if (auto done = verify_tables(maps, snapshot, wrong); !done) return done.error();
   if (auto done = verify_attachments(pin_root, snapshot, wrong); !done) return done.error();
+  if (auto done = verify_cgroups(pin_root, snapshot, wrong); !done) return done.error();
+  verify_gate(pin_root, snapshot, wrong);
   return wrong;
 }
 

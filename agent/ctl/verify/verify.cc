@@ -96,7 +96,10 @@ std::string text_of(const Looked& looked) {
   std::string text;
   for (const std::string& line : looked.wrong) text += line + "\n";
   if (looked.wrong.empty())
-    text = "All records hang together, and every program is the first on its interface: " + looked.counts + ".\n";
+    text =
+        "All records hang together, every program is the first on its interface or on its cgroup, and the gate "
+        "holds: " +
+        looked.counts + ".\n";
   if (looked.manifests.empty())
     return text +
            "Not compared with manifests: the API server has them; accepted: --manifests with what kubectl says "
