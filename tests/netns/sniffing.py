@@ -1,13 +1,15 @@
 """How far a guest's frames come: behind the programs of its interface, where nothing but they can have dropped a frame yet,
 and out of the node."""
 
+import contextlib
 import ctypes
 import ipaddress
 import socket
 import struct
 import time
 
-from traffic import SO_RCVBUFFORCE, mark_bytes
+from traffic import SO_RCVBUFFORCE, Flood, mark_bytes
+from world import OUTSIDE, PARTIES
 
 SO_ATTACH_FILTER = 26  # not in Python's socket module
 SOL_PACKET, PACKET_STATISTICS, PACKET_IGNORE_OUTGOING = 263, 6, 23
@@ -102,3 +104,32 @@ class Sniffer:
         _, missed = struct.unpack("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         assert missed == 0, "frames that the sniffer has missed"
         return count
+
+
+class Watched:
+    """Around a fault: floods of what is forbidden, both ways, and who sees any frame of the guest's, whatever its kind or port, that
+    leaves the node for nobody of `allowed`, or comes in to it from nobody of them. Nothing does; and once nothing holds the guest
+    all does, so this is the end of a test. Where `inwards` may open for an instant (docs/assurance.md) it is not watched."""
+
+    def __init__(self, node, allowed=(PARTIES["grantee"][4],), inwards=True):
+        self.node, self.allowed, self.inwards, self.stack = node, list(allowed), inwards, contextlib.ExitStack()
+
+    def __enter__(self):
+        world, guest = self.node.world, self.node.guest
+        self.out = self.stack.enter_context(Flood(guest, world.outside, PARTIES["stranger"][4]))
+        self.into = self.stack.enter_context(Flood(world.outside, guest, guest.addresses[4], port=7779))
+        self.left = Sniffer(world.outside, [*guest.addresses.values(), b"leak"], destinations=self.allowed)
+        self.came = Sniffer(guest.namespace, [OUTSIDE[4]], sources=self.allowed)
+        return self
+
+    def __exit__(self, *failure):
+        with self.stack:
+            if failure[0]:
+                return
+            for flood in (self.out, self.into):
+                flood.send_more()
+            assert self.out.arrived() == 0 and self.left.arrived() == 0, f"a frame that left the node: {self.left.frame.hex()}"
+            if self.inwards:
+                assert self.into.arrived() == 0 and self.came.arrived() == 0, f"a frame that came in: {self.came.frame.hex()}"
+            self.node.agent.shows_open(self.out, self.into)
+            assert self.left.arrived() > 0 and self.came.arrived() > 0, "who watches sees nothing"

@@ -12,6 +12,7 @@ import sys
 import pytest
 from agent import Agent, Counted
 from node import Node
+from sniffing import Watched
 from traffic import Ping, TcpPair, UdpPair
 from world import HAS_TCX, PARTIES, World, eventually, run
 
@@ -252,7 +253,7 @@ def test_somebody_elses_tcx_program_before_ours_cuts_no_connection(node, restart
     datagrams = UdpPair(node.world.outside, node.guest, 4, to=node.guest.addresses[4], source_address=there)
     assert into.both() and datagrams.both()
     before = node.agent.json("endpoints")["endpoints"][0]["endpoint_id"]
-    with foreign_tcx(node):
+    with Watched(node, allowed=[there]), foreign_tcx(node):
         assert node.agent.ctl("verify").returncode != 0, "it is not before ours, this test shows nothing"
         if restart:
             node.agent.restart()

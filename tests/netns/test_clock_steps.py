@@ -4,6 +4,7 @@ stays so."""
 import time
 
 import pytest
+from sniffing import Watched
 from stepped_clock import SteppedClock
 from test_revocation import utc
 from traffic import Flood, UdpPair
@@ -44,7 +45,7 @@ def closes(node, pair, what):
 @pytest.mark.parametrize("runs", [True, False], ids=["while it runs", "between two agents"])
 def test_a_clock_that_is_set_back_leaves_no_grant_with_a_date_open(node, clock, runs):
     agent, pair = node.agent, ends_in(node, HOUR)
-    with Flood(node.guest, node.world.outside, STRANGER) as flood:
+    with Watched(node):
         if not runs:
             agent.kill()
         clock.set(-HOUR)
@@ -54,8 +55,6 @@ def test_a_clock_that_is_set_back_leaves_no_grant_with_a_date_open(node, clock, 
         assert BEHIND in agent.said(), agent.said()
         clock.set(0)
         eventually(pair.both, 10, what=lambda: f"the Grant again by the right clock: {agent.said()}")
-        assert flood.sent > 1000 and flood.arrived() == 0
-        agent.shows_open(flood)
 
 
 def test_a_clock_that_is_set_back_and_right_again_moves_no_end(node, clock):
