@@ -17,12 +17,9 @@ CONFIGURE = ("cmake", "-G", "Ninja", "-S", ".", "-B", "build/mutants", "-DCMAKE_
 
 
 def sources(root):
-    """Their names from the root of a tree."""
-    return [str(path.relative_to(root)) for directory in DIRECTORIES for path in sorted((root / directory).glob("*.cc"))]
-
-
-def sources_and_headers(root):
-    return [path for directory in DIRECTORIES for path in (root / directory).glob("*.[ch]*")]
+    """Their names from the root of a tree, headers too."""
+    return [str(path.relative_to(root)) for directory in DIRECTORIES for suffix in ("cc", "h")
+            for path in sorted((root / directory).glob(f"*.{suffix}"))]
 
 
 class Tree:
@@ -68,8 +65,12 @@ class Tree:
         return self._ran("cmake", "--build", "build/mutants", "--target", target)
 
     def _digest(self, file):
-        compiled = next(self.build.glob(f"{pathlib.Path(file).parent}/CMakeFiles/*/{pathlib.Path(file).name}.o"))
-        return hashlib.sha256(compiled.read_bytes()).digest()
+        """Of what it is compiled to; of a header all that may have it in it."""
+        of_one = f"{pathlib.Path(file).parent}/CMakeFiles/*/{pathlib.Path(file).name}.o"
+        total = hashlib.sha256()
+        for compiled in sorted(self.build.glob(of_one if file.endswith(".cc") else "agent/**/*.o")):
+            total.update(compiled.read_bytes())
+        return total.digest()
 
     def _notices(self, file, *command):
         done = suite.ran(self.build / "tests" / command[0], *command[1:])
