@@ -188,7 +188,10 @@ def test_grantctl_answers_in_it(agent):
     agent.grant()
     agent.held(GUEST, "g")
     told = json.loads(agent.execute("grantctl", "endpoints", "--output", "json").stdout)
-    assert GUEST in [each["guest"] for each in told["endpoints"]]
+    interfaces = {each["guest"]: each["interface"] for each in told["endpoints"]}
+    # With the rights that it has it puts up the gate behind the programs too (decision 69).
+    for family in ("inet", "bridge", "arp"):
+        assert interfaces[GUEST] in run(["nft", "list", "set", family, "grantd", "guests"]).stdout, family
     assert agent.execute("grantctl", "status").stdout
 
 
