@@ -268,29 +268,6 @@ NOINLINE int begin_flow(void *table, struct packet *packet, struct grantd_flow_k
 	return put_flow(table, packet, key, side, identity, closing_after(packet, 0), GRANTD_REASON_NEW_FLOW);
 }
 
-/* The flow is there, but was admitted by another policy, or its peer's identity was in doubt: judged again by its initiator
- * and its peer's identity. GO_ON where the packet is to begin one in its own right, if it may. */
-NOINLINE int judge_again(struct flow_search *search, struct packet *packet, __u32 side)
-{
-	struct grantd_flow *flow = search->flow;
-	struct flow_facts facts;
-	__u32 flags = flow->flags;
-	enum grantd_reason reason;
-
-	if (!read_flow(flow, &search->key, &facts))
-		return GO_ON;
-	/* Only the peer itself can say that it is still who it was. */
-	if (facts.initiator == GRANTD_INITIATOR_PEER && side == GRANTD_INITIATOR_GUEST &&
-	    facts.realm_epoch != packet->policy->realm_epoch)
-		return GRANTD_REASON_AWAITING_PEER;
-	reason = judge(packet, &search->key, facts.initiator, facts.peer_identity);
-	if (!reason)
-		return put_flow(search->table, packet, &search->key, facts.initiator, facts.peer_identity,
-				closing_after(packet, flags), GRANTD_REASON_ESTABLISHED);
-	/* What may not follow may still begin. */
-	return side != facts.initiator && may_begin(packet) ? GO_ON : reason;
-}
-
 ALWAYS_INLINE __u32 side_of(__u32 direction)
 {
 	return direction == GRANTD_EGRESS ? GRANTD_INITIATOR_GUEST : GRANTD_INITIATOR_PEER;
@@ -349,37 +326,37 @@ enum way {
 	WAY_ANOTHERS, /* another sender at the same address and port, for example on a NAT port in new use */
 };
 
-NOINLINE int way_of(const struct flow_search *search, struct packet *packet, __u32 side)
+ALWAYS_INLINE enum way way_by(const struct flow_facts *facts, const struct packet *packet, __u32 side)
 {
-	struct flow_facts facts;
-
-	if (!search->flow || !packet->policy || !read_flow(search->flow, &search->key, &facts))
+	if (is_syn(packet) && facts->initiator != side)
 		return WAY_BEGIN;
-	if (is_syn(packet) && facts.initiator != side)
-		return WAY_BEGIN;
-	if (facts.initiator == GRANTD_INITIATOR_PEER) {
-		if (side == GRANTD_INITIATOR_PEER && facts.peer_identity != packet->identity)
+	if (facts->initiator == GRANTD_INITIATOR_PEER) {
+		if (side == GRANTD_INITIATOR_PEER && facts->peer_identity != packet->identity)
 			return WAY_ANOTHERS;
-		if (facts.realm_epoch != packet->policy->realm_epoch)
+		if (facts->realm_epoch != packet->policy->realm_epoch)
 			return WAY_IN_DOUBT;
 	}
-	if (facts.policy_id != packet->policy_id)
-		return WAY_AGAIN;
-	packet->peer_identity = facts.peer_identity;
-	return WAY_FOLLOW;
+	return facts->policy_id == packet->policy_id ? WAY_FOLLOW : WAY_AGAIN;
 }
 
-ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direction, struct flow_search *search)
+/* Neither a reason nor GO_ON: the flow is somebody else's, and to be doubted. */
+#define OF_ANOTHER -1
+
+/* By the flow that is there, read once: what is asked of it, and what it is judged by, are of one moment. GO_ON where the
+ * packet is to begin one in its own right, if it may. */
+NOINLINE int judge_by_flow(struct flow_search *search, struct packet *packet, __u32 side)
 {
 	struct grantd_flow *flow = search->flow;
-	__u32 side = side_of(direction);
+	enum way way = WAY_BEGIN;
+	struct flow_facts facts;
 	enum grantd_reason reason;
-	enum way way;
 
-	if (!search->table)
-		return GRANTD_REASON_TABLE_MISSING;
-	way = way_of(search, packet, side);
+	if (!packet->policy || !search->table)
+		return GRANTD_REASON_POLICY_MISSING;
+	if (flow && read_flow(flow, &search->key, &facts))
+		way = way_by(&facts, packet, side);
 	if (flow && way == WAY_FOLLOW) {
+		packet->peer_identity = facts.peer_identity;
 		touch(packet, flow);
 		return GRANTD_REASON_ESTABLISHED;
 	}
@@ -387,13 +364,33 @@ ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direct
 	 * nothing and settles no doubt: the address may be somebody else's by now. */
 	if (packet->late && way != WAY_AGAIN)
 		return GRANTD_REASON_AWAITING_PEER;
-	if (way == WAY_AGAIN || way == WAY_IN_DOUBT) {
-		reason = judge_again(search, packet, side);
-		if (reason)
-			return reason;
-	}
+	if (!flow || way == WAY_BEGIN)
+		return GO_ON;
+	if (way == WAY_ANOTHERS)
+		return OF_ANOTHER;
+	/* Only the peer itself can say that it is still who it was. */
+	if (way == WAY_IN_DOUBT && side == GRANTD_INITIATOR_GUEST)
+		return GRANTD_REASON_AWAITING_PEER;
+	reason = judge(packet, &search->key, facts.initiator, facts.peer_identity);
+	if (!reason)
+		return put_flow(search->table, packet, &search->key, facts.initiator, facts.peer_identity,
+				closing_after(packet, flow->flags), GRANTD_REASON_ESTABLISHED);
+	/* What may not follow may still begin. */
+	return side != facts.initiator && may_begin(packet) ? GO_ON : reason;
+}
+
+ALWAYS_INLINE enum grantd_reason follow_flow(struct packet *packet, __u32 direction, struct flow_search *search)
+{
+	__u32 side = side_of(direction);
+	int reason;
+
+	if (!search->table)
+		return GRANTD_REASON_TABLE_MISSING;
+	reason = judge_by_flow(search, packet, side);
+	if (reason != GO_ON && reason != OF_ANOTHER)
+		return reason;
 	/* It inherits nothing, and replies wait for the rightful peer. */
-	if (way == WAY_ANOTHERS && !dry_run)
+	if (reason == OF_ANOTHER && !dry_run)
 		doubt(search);
 	return begin_flow(search->table, packet, &search->key, side);
 }

@@ -8,6 +8,7 @@
 
 #define TCP_DATA_OFFSET 12U /* of the byte in the header */
 #define JUMBO_BYTES 8U /* of a hop-by-hop header with a jumbo payload option (RFC 2675) */
+#define JUMBO_OPTION 0xc2
 
 #define CUT_INTO_FRAGMENTS (1U << 31)
 
@@ -42,6 +43,18 @@ NOINLINE __u32 end_of_repeated(struct __sk_buff *skb, __u32 ip, __u32 headers)
 	return inner + (gso_type & SKB_GSO_SCTP ? SCTP_HEADER_BYTES : sizeof(struct udphdr));
 }
 
+/* Where IPv6's length is too small for it, an option says the length until the packet is cut (before Linux 7). Any other
+ * header that stands there stays in each segment. */
+NOINLINE int says_how_large(struct __sk_buff *skb, __u32 at)
+{
+	struct {
+		__u8 next, words, option, bytes;
+	} header;
+
+	return length_of_big_tcp(skb, at) && !bpf_skb_load_bytes(skb, at, &header, sizeof(header)) &&
+	       header.next == IPPROTO_TCP && !header.words && header.option == JUMBO_OPTION && header.bytes == 4;
+}
+
 /* On top of what the frame is by itself. False where it cannot be reckoned. gso_segs may be missing on packets that a guest made itself. */
 ALWAYS_INLINE bool weigh(struct __sk_buff *skb, struct packet *packet)
 {
@@ -68,9 +81,8 @@ ALWAYS_INLINE bool weigh(struct __sk_buff *skb, struct packet *packet)
 	if (segments < skb->gso_segs)
 		segments = skb->gso_segs;
 	packet->segments = segments;
-	/* Where IPv6's length is too small for it, an option says the length until it is cut (before Linux 7). */
 	if (packet->family == GRANTD_IPV6 && packet->l4 == packet->l3 + sizeof(struct ipv6hdr) + JUMBO_BYTES &&
-	    length_of_big_tcp(skb, packet->l3 + sizeof(struct ipv6hdr))) {
+	    says_how_large(skb, packet->l3 + sizeof(struct ipv6hdr))) {
 		headers -= JUMBO_BYTES;
 		packet->wire_bytes -= JUMBO_BYTES;
 	}

@@ -206,7 +206,9 @@ Gate::Gate(const std::string& pin_root)
     : table_(table_of(pin_root)), families_{Family(kFamilies[0]), Family(kFamilies[1]), Family(kFamilies[2])} {}
 
 bool Gate::may_pass(const Error& error) {
-  return !is_not_there(error) && error.error_number != EINVAL && error.error_number != EPERM;
+  // That there is nothing by that name may be since somebody took it away just now.
+  return error.error_number == ENOENT ||
+         (!is_not_there(error) && error.error_number != EINVAL && error.error_number != EPERM);
 }
 
 Result<void> Gate::keep(const std::set<GatedInterface>& interfaces, bool look) {
@@ -217,7 +219,9 @@ Result<void> Gate::keep(const std::set<GatedInterface>& interfaces, bool look) {
   const std::uint64_t before = mended_;
   Result<void> first;
   for (Family& family : families_)
-    if (auto kept = keep_family(socket.value().get(), family, interfaces, look); !kept && first) first = kept;
+    if (auto kept = keep_family(socket.value().get(), family, interfaces, look);
+        !kept && (first || (may_pass(kept.error()) && !may_pass(first.error()))))
+      first = kept;
   mended_ = std::min(mended_, before + 1);  // one time, in however many families
   return first;
 }

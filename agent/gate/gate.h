@@ -34,8 +34,8 @@ class Gate {
   explicit Gate(const std::string& pin_root);
 
   // These interfaces are behind it and no others, in each family by itself. Only what changed is done, unless `look`:
-  // then what somebody else has changed is mended too. Where a family fails the others are kept all the same; the first
-  // error is returned, and the next call looks.
+  // then what somebody else has changed is mended too. Where a family fails the others are kept all the same; of the
+  // errors one that may pass is returned, and the next call looks.
   Result<void> keep(const std::set<GatedInterface>& interfaces, bool look);
   // Whether to try again soon may help: not where the kernel lacks a family, or refuses the right.
   static bool may_pass(const Error& error);

@@ -55,13 +55,15 @@ Result<void> open_marked_interfaces(const std::string& pin_root) {
   return {};
 }
 
-// A wrong pin root must not open the guests of another one.
-Result<void> leaves_no_other(const Attacher& attacher, const std::string& pin_root) {
+bool has_maps(const std::string& pin_root) {
   std::error_code failed;
   const fs::directory_iterator maps(pin_root + "/maps", failed);
-  const bool none =
-      failed || std::none_of(begin(maps), end(maps), [](const auto& each) { return !each.is_directory(); });
-  if (!none) return {};
+  return !failed && std::any_of(begin(maps), end(maps), [](const auto& each) { return !each.is_directory(); });
+}
+
+// A wrong pin root must not open the guests of another one.
+Result<void> leaves_no_other(const Attacher& attacher, const std::string& pin_root) {
+  if (has_maps(pin_root)) return {};
   auto others = attacher.held_by_others();
   if (!others || others.value().empty()) return others ? Result<void>() : others.error();
   std::string interfaces;
@@ -76,6 +78,7 @@ Result<void> leaves_no_other(const Attacher& attacher, const std::string& pin_ro
 
 // Its nftables are another network namespace's then, and would go on dropping all that the guests send.
 Result<void> is_its_network(const std::string& pin_root, const std::string& state_dir) {
+  if (!has_maps(pin_root)) return {};              // the node has booted since: nothing of it is left
   const auto told = read_run_settings(state_dir);  // a damaged one says nothing
   if (!told || !told.value() || told.value()->pin_root != pin_root ||
       told.value()->network_namespace == own_network_namespace())
