@@ -69,11 +69,18 @@ std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pod
   for (const auto& [key, entry] : pods) {
     const auto found = namespaces.find({"", key.namespace_name});
     const auto by_name = realm_of_namespace(pattern, key.namespace_name);
-    // One that matches by name is a guests' namespace also where it is not known yet, or not any more.
     const Labels& labels = found == namespaces.end() ? kNoLabels : found->second.object->labels;
     const auto by_label = label(labels, kRealmLabel);
     if (!by_name && !by_label) continue;
-    guests.push_back(guest(key, entry.uid, *entry.object, owner_of(key.namespace_name, by_name, by_label), labels));
+    Owner owner = owner_of(key.namespace_name, by_name, by_label);
+    // One that matches by name is a guests' namespace also where it is not known yet, or not any more; what its labels
+    // say is then not known, which is no word that they say nothing.
+    if (found == namespaces.end())
+      owner = {"", "namespace " + key.namespace_name + " is not known"};
+    else if (owner.doubt.empty() && label(labels, kGrantLabel) == "")
+      owner = {"", "label " + std::string(kGrantLabel) + " of namespace " + key.namespace_name +
+                       " is empty; accepted: the name of a Grant, or no label"};
+    guests.push_back(guest(key, entry.uid, *entry.object, owner, labels));
   }
   std::sort(guests.begin(), guests.end(), [](const Workload& a, const Workload& b) { return a.name < b.name; });
   return guests;

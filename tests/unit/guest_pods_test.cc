@@ -58,9 +58,23 @@ TEST_F(GuestPodsTest, AreThoseOfANamespaceThatMatchesOrIsLabelled) {
   EXPECT_EQ(guests()[1].pod->realm, "carol");
 }
 
-TEST_F(GuestPodsTest, ANamespaceThatIsNotKnownYetIsJudgedByItsName) {
-  ASSERT_TRUE(put_pod("guest-bob", "web"));
-  EXPECT_THAT(names(), ElementsAre("guest-bob/web"));
+// Its label may name a narrow Grant, or one that is revoked: without it the pod's own would choose.
+TEST_F(GuestPodsTest, ANamespaceThatIsNotKnownIsAGuestsByItsNameAndInQuarantine) {
+  ASSERT_TRUE(put_pod("guest-bob", "web", labelled({{kGrantLabel, "wide"}})));
+  ASSERT_TRUE(put_pod("ordinary", "web"));
+  ASSERT_THAT(names(), ElementsAre("guest-bob/web"));
+  EXPECT_THAT(guests()[0].quarantine, HasSubstr("namespace guest-bob is not known"));
+  ASSERT_TRUE(put_namespace("guest-bob", {{kGrantLabel, "narrow"}}));
+  EXPECT_EQ(guests()[0].quarantine, "");
+  EXPECT_EQ(guests()[0].pod->namespace_grant, "narrow");
+}
+
+TEST_F(GuestPodsTest, AnEmptyLabelIsNoWordThatThePodMayChoose) {
+  ASSERT_TRUE(put_namespace("guest-bob", {{kGrantLabel, ""}}));
+  ASSERT_TRUE(put_pod("guest-bob", "web", labelled({{kGrantLabel, "wide"}})));
+  EXPECT_THAT(guests()[0].quarantine, HasSubstr("label keystone.io/grant of namespace guest-bob is empty"));
+  ASSERT_TRUE(put_namespace("guest-bob"));
+  EXPECT_EQ(guests()[0].quarantine, "") << "the control";
 }
 
 TEST_F(GuestPodsTest, APodsOwnLabelsMakeNoGuestAndTakeNoneAway) {
