@@ -84,6 +84,10 @@ def security(**context):
     return {"securityContext": context}
 
 
+def limits(*names):
+    return {"resources": {"limits": {name: "1Gi" if name == "memory" else 1 for name in names}}}
+
+
 WAYS_OUT = {
     "hostNetwork": ("remove hostNetwork", lambda space: pod(space, hostNetwork=True)),
     "hostPID": ("remove hostPID", lambda space: pod(space, hostPID=True)),
@@ -93,6 +97,9 @@ WAYS_OUT = {
         {"name": "init", "image": "x", **security(privileged=True)}])),
     "hostPath": ("hostPath", lambda space: pod(space, volumes=[{"name": "host", "hostPath": {"path": "/"}}])),
     "procMount": ("procMount", lambda space: pod(space, security(procMount="Unmasked"), hostUsers=False)),
+    "device of a plugin": ("but a GPU", lambda space: pod(space, limits("cpu", "rdma/hca_shared_devices_a"))),
+    "device of a plugin, init container": ("but a GPU", lambda space: pod(space, initContainers=[
+        {"name": "init", "image": "x", **limits("example.org/vhost-vsock")}])),
     "resourceClaims": ("remove resourceClaims", lambda space: pod(space, resourceClaims=[{"name": "nic", "resourceClaimName": "nic"}])),
     **{kind: ("PersistentVolumeClaim", lambda space, kind=kind, source=source: pod(space, volumes=[{"name": "far", kind: source}]))
        for kind, source in (("nfs", {"server": "192.0.2.1", "path": "/"}), ("csi", {"driver": "far.example.org"}),
@@ -148,6 +155,7 @@ def test_what_guests_may_do(deployed):
     harmless = security(privileged=False, capabilities={"add": ["CHOWN"], "drop": ["ALL"]})
     for space in ("guest-bob", "labelled"):
         assert refusal(deployed, pod(space)) == ""
+        assert refusal(deployed, pod(space, limits("cpu", "memory", "nvidia.com/gpu", "gpu.intel.com/i915"))) == ""
         for source in ({"emptyDir": {}}, {"configMap": {"name": "c"}}, {"secret": {"secretName": "s"}}, {"projected": {"sources": []}},
                        {"persistentVolumeClaim": {"claimName": "c"}}, {"downwardAPI": {"items": []}}, {"ephemeral": {"volumeClaimTemplate": {
                            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}}}}):
