@@ -76,10 +76,15 @@ def listens_at(node, address, port):
     server.listen()
 
 
+def records_of_cgroups(node):
+    """The map, and the keys in it. Programs come before their records: until then a guest's cgroup is closed."""
+    pinned = f"{node.world.pin_root}/maps/grantd_hostguest_v1"
+    return pinned, [each["key"] for each in json.loads(run("bpftool", "-j", "map", "dump", "pinned", pinned))]
+
+
 def forget_cgroups(node):
     """No record says any more whose they are."""
-    pinned = f"{node.world.pin_root}/maps/grantd_hostguest_v1"
-    keys = [each["key"] for each in json.loads(run("bpftool", "-j", "map", "dump", "pinned", pinned))]
+    pinned, keys = records_of_cgroups(node)
     for key in keys:
         run("bpftool", "map", "delete", "pinned", pinned, "key", *key)
     return len(keys)
@@ -133,6 +138,7 @@ def test_a_cgroup_inside_another_is_under_its_own_grant(node):
     agent.grant("other", destinations=[])
     lives_in(node, outer)
     agent.host_workload(inner, "other")
+    eventually(lambda: len(records_of_cgroups(node)[1]) == 2, what="whose each of the two is")
     destination = PARTIES["destination"][4]
     listens_at(node, destination, 443)
     here, there = (Resident(node.world, node.world.node, each) for each in (outer, inner))
