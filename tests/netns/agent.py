@@ -123,6 +123,12 @@ class Agent:
             return subprocess.run([GRANTCTL, "--pin-root", self.world.pin_root, "--state-dir", self.world.path("state"),
                                    *arguments], capture_output=True, text=True, check=False)
 
+    def settings(self):
+        """What it was told, for grantctl: written after what it enforces, so a guest may be active before it is there."""
+        path = self.world.path("state") + "/settings.json"
+        eventually(lambda: os.path.exists(path), what=path)
+        return path
+
     def json(self, *arguments):
         done = self.ctl("--output", "json", *arguments)
         assert done.returncode == 0, done.stderr

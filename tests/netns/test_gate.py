@@ -1,7 +1,6 @@
 """The gate behind the programs (decision 69): what a guest sends past from_guest is dropped all the same (classes 33 and 35)."""
 
 import json
-import os
 import signal
 import socket
 
@@ -175,7 +174,7 @@ def test_who_accepts_all_before_ours_opens_nothing_outwards(world):
 def test_uninstall_takes_it_away_by_any_spelling_and_from_no_other_network(metered):
     """Without the programs it would drop all that the guests send, and no agent is left to say so."""
     world, agent, stranger = metered.world, metered.agent, PARTIES["stranger"][4]
-    eventually(lambda: os.path.exists(f"{world.path('state')}/settings.json"), what="where the agent is")
+    agent.settings()
     agent.kill()
     elsewhere = agent.uninstall(namespace=world.outside)
     assert elsewhere.returncode == 1 and "another network namespace than the agent's" in elsewhere.stderr, elsewhere.stderr

@@ -151,8 +151,7 @@ def test_manifests_that_changed_while_no_agent_ran(alone):
 
 def test_what_it_was_told_counts_and_what_it_was_not(node, tmp_path):
     """The manifests of an API server are where the administrator puts them; guests are then none of them."""
-    settings = f"{node.world.path('state')}/settings.json"
-    eventually(lambda: os.path.exists(settings), what="what the agent was told")
+    settings = node.agent.settings()
     with open(settings, encoding="utf-8") as file:
         told = json.load(file)
     assert told["manifests"] == str(node.agent.directory)
@@ -225,6 +224,7 @@ def test_programs_of_a_cgroup(node, on_the_host_network):
     hooks = ["guest_connect4", "guest_connect6"] + ["guest_skb_egress", "guest_skb_ingress"] * on_the_host_network
     number = os.stat(cgroup).st_ino
     assert cgroup.startswith(CGROUPS)
+    node.agent.settings()
     eventually(lambda: all(os.path.exists(f"{links_of_it}/{hook}-{number}") for hook in hooks), what=lambda: os.listdir(links_of_it))
     eventually(lambda: verify(node) == (0, []), what=lambda: verify(node))
     node.agent.kill()
@@ -237,6 +237,7 @@ def test_programs_of_a_cgroup(node, on_the_host_network):
 
 def test_the_gate(node):
     """Whom it holds, and that it is what it was made as."""
+    node.agent.settings()
     eventually(lambda: verify(node) == (0, []), what=lambda: verify(node))
     node.agent.kill()
     names, nft = dict(tables(node.world)), lambda *change: node.world.node.run("nft", *change)
