@@ -4,6 +4,7 @@ import os
 import tempfile
 
 import pytest
+from test_cgroups import nested
 from traffic import Ping, TcpPair, UdpPair
 from world import CGROUPS, PARTIES, TAILNET_GRANTEE, World
 
@@ -33,7 +34,7 @@ def test_everything_is_open_without_grantd(world, family):
 def test_a_world_leaves_no_trace():
     with pytest.raises(ZeroDivisionError), World() as made:
         made.add_guest("web")
-        made.cgroup("guest")
+        nested(made, "guest", 3)
         process = made.spawn(made.node, "sleep", "1000")
         assert len(traces(made.tag)) > 6
         raise ZeroDivisionError

@@ -266,7 +266,7 @@ class World:
             process.wait()
         for each in self.namespaces:
             each.close()
-        for path in self.cgroups:
+        for path in reversed(self.cgroups):  # those inside others first
             with contextlib.suppress(OSError):
                 os.rmdir(path)
         if self.mounted:
