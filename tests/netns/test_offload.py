@@ -17,7 +17,7 @@ from world import GATEWAY, PARTIES, World, eventually
 
 SENT_BY_THIS_END = 4  # PACKET_OUTGOING
 AMOUNT = 2_000_000
-VXLAN_PORT, INNER = 4789, {"guest": "10.99.0.1", "outside": "10.99.0.2"}
+VXLAN_PORT, INNER = 4789, {"guest": {4: "10.99.0.1", 6: "fd99::1"}, "outside": {4: "10.99.0.2", 6: "fd99::2"}}
 SOL_UDP, UDP_SEGMENT = 17, 103
 HOME = PARTIES["grantee"]
 NEEDS_CHECKSUM, GSO_UDP = 1, 3  # linux/virtio_net.h
@@ -127,25 +127,27 @@ def tunnel(node, family):
     for namespace, own, peer, inner in ((node.guest.namespace, node.guest.addresses[family], HOME[family], INNER["guest"]),
                                         (node.world.outside, HOME[family], node.guest.addresses[family], INNER["outside"])):
         namespace.ip(f"link add vx0 type vxlan id 7 local {own} remote {peer} dstport {VXLAN_PORT} udp6zerocsumtx udp6zerocsumrx"
-                     " dev eth0", f"addr add {inner}/24 dev vx0", "link set vx0 addrgenmode none up")
+                     " dev eth0", f"addr add {inner[4]}/24 dev vx0", f"addr add {inner[6]}/64 dev vx0 nodad",
+                     "link set vx0 addrgenmode none up")
 
 
-@pytest.mark.parametrize("inner", ["tcp", "udp"])
+@pytest.mark.parametrize("inner", ["tcp", "tcp6", "udp"])
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_tunnel_pays_for_the_headers_of_all_its_segments(world, family, inner):
     node = OffloadNode(world, True)
     tunnel(node, family)
-    kind = socket.SOCK_STREAM if inner == "tcp" else socket.SOCK_DGRAM
-    receiver, sender = world.outside.socket(socket.AF_INET, kind), node.guest.namespace.socket(socket.AF_INET, kind)
-    receiver.bind((INNER["outside"], 9400))
-    if inner == "tcp":
+    kind = socket.SOCK_DGRAM if inner == "udp" else socket.SOCK_STREAM
+    inner_family = 6 if inner == "tcp6" else 4
+    receiver, sender = (each.socket(FAMILY[inner_family], kind) for each in (world.outside, node.guest.namespace))
+    receiver.bind((INNER["outside"][inner_family], 9400))
+    if inner != "udp":
         receiver.listen()
-    sender.connect((INNER["outside"], 9400))
-    ends = [receiver.accept()[0] if inner == "tcp" else receiver]
+    sender.connect((INNER["outside"][inner_family], 9400))
+    ends = [receiver if inner == "udp" else receiver.accept()[0]]
     time.sleep(1.2)  # what vx0 says of itself when it comes up
     before, wire = node.passed("egress"), Wire(world.outside, VXLAN_PORT)
     left = Wire(node.guest.namespace, VXLAN_PORT, sent=True)
-    if inner == "tcp":
+    if inner != "udp":
         send(sender, ends[0], AMOUNT)
     else:
         sender.setsockopt(SOL_UDP, UDP_SEGMENT, 100)
@@ -155,7 +157,7 @@ def test_a_tunnel_pays_for_the_headers_of_all_its_segments(world, family, inner)
     eventually(lambda: node.passed("egress") - before == wire.bytes, what="the bytes charged being those on the wire")
     wire.end()
     left.end()
-    assert wire.frames > (1000 if inner == "tcp" else 5900)
+    assert wire.frames > (5900 if inner == "udp" else 1000)
     assert wire.largest <= 1514
     assert left.largest > 3000, "the tunnel's packets are cut at the uplink"
 

@@ -138,6 +138,17 @@ TEST_F(IcmpError, ThatQuotesTooLittleDropsWhateverFollowsIt) {
   }
 }
 
+// The ports would be what stands behind the message in the frame.
+TEST_F(IcmpError, ThatQuotesExtensionHeadersAloneDropsWhateverFollowsIt) {
+  const Bytes ports = udp(port_, 53), headers = ipv6({kWeb6, kBob6, 60, 64}, extension(kUdp) + ports),
+              cut(headers.begin(), headers.end() - static_cast<std::ptrdiff_t>(ports.size()));
+  const auto error = [&](const Bytes& quoted) {
+    return frame_in("2001:db8:ffff::1", kWeb6, kIcmp6, icmp(1, 0, 0, quoted));
+  };
+  expect(to_guest(error(headers), ""), GRANTD_REASON_ICMP_ERROR);
+  expect(to_guest(error(cut) + ports, ""), GRANTD_REASON_ICMP_ERROR_UNRELATED);
+}
+
 TEST_F(IcmpError, QuotedEchoes) {
   const Bytes request = icmp(8, 0, port_);
   expect(from_guest(frame_out(kWeb4, kBob4, kIcmp4, request)), GRANTD_REASON_NEW_FLOW);
