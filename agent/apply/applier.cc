@@ -104,6 +104,7 @@ class Broken {
   void add(const Step& step) {
     subjects_.insert(step.subject);
     if (const std::uint32_t ifindex = guest_interface(step.operation)) interfaces_.insert(ifindex);
+    hold_back(step);
   }
   // A number without its name would not rest before it is another's: no address is to bear it, and no policy of the
   // Grant whose guests it stands for.
@@ -196,7 +197,6 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
     }
     broken.add(step);
     report.due.insert(step.subject);
-    broken.hold_back(step);
     errors_[operation_name(step.operation)]++;
     report.failed.push_back({operation_name(step.operation), step.subject, done.error()});
     if (std::holds_alternative<operation::Attach>(step.operation) && done.error().error_number == ENODEV)

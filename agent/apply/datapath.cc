@@ -295,8 +295,8 @@ Result<void> Datapath::place_tables(const TypedMap<__u32, __u32>& outer, const T
     std::vector<__u32> keys, descriptors;
     for (std::size_t index = begin; index < slots.size() && index < begin + kBatch; index++) {
       const std::string pin = table_pin(options_.pin_root, outer.raw().name(), slots[index]);
-      unlink(
-          pin.c_str());  // of a table that is replaced, or that did not find its place: its memory may be all there is
+      // Of a table that is replaced, or that did not find its place: its memory may be all there is.
+      unlink(pin.c_str());
       auto table = make_table(shape, slots[index]);
       if (!table) return table.error();
       if (bpf_obj_pin(table.value().get(), pin.c_str()) != 0) return system_error("cannot pin " + pin, errno);

@@ -41,26 +41,20 @@ std::string cgroup_root() {
   return root.valid() && is_cgroup2(root.get()) ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
 }
 
-namespace {
-
-// Until `go_on` says no. open_by_handle_at() would need the right to read every file of the machine, which the agent
-// has not.
-template <typename GoOn>
-void each_cgroup(GoOn go_on) {
+// open_by_handle_at() would need the right to read every file of the machine, which the agent has not.
+void each_cgroup(const std::function<bool(std::uint64_t, Descriptor&)>& visit) {
   std::vector<std::string> left = {cgroup_root()};
   while (!left.empty()) {
     const std::string path = std::move(left.back());
     left.pop_back();
     Descriptor cgroup(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!go_on(cgroup)) return;
+    if (const auto id = id_of(cgroup); id && !visit(*id, cgroup)) return;
     // One that is gone since it was listed has nothing below it.
     std::error_code failed;
     for (std::filesystem::directory_iterator each(path, failed), end; !failed && each != end; each.increment(failed))
       if (std::error_code unknown; each->is_directory(unknown)) left.push_back(each->path());
   }
 }
-
-}  // namespace
 
 std::optional<std::uint64_t> cgroup_id(const std::string& path) {
   const std::string whole = cgroup_root() + "/" + path;
@@ -70,8 +64,8 @@ std::optional<std::uint64_t> cgroup_id(const std::string& path) {
 
 Result<Descriptor> open_cgroup(std::uint64_t id) {
   Descriptor found;
-  each_cgroup([&](Descriptor& cgroup) {
-    if (id_of(cgroup) != id) return true;
+  each_cgroup([&](std::uint64_t each, Descriptor& cgroup) {
+    if (each != id) return true;
     found = std::move(cgroup);
     return false;
   });
@@ -82,8 +76,8 @@ Result<Descriptor> open_cgroup(std::uint64_t id) {
 
 std::set<std::uint64_t> cgroup_ids() {
   std::set<std::uint64_t> ids;
-  each_cgroup([&](const Descriptor& cgroup) {
-    if (const auto id = id_of(cgroup)) ids.insert(*id);
+  each_cgroup([&](std::uint64_t id, const Descriptor&) {
+    ids.insert(id);
     return true;
   });
   return ids;

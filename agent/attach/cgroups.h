@@ -5,6 +5,7 @@
 #include "maps/result.h"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -17,10 +18,12 @@ std::string cgroup_root();
 // The id of a cgroup, by its path below the root; nothing where there is none.
 std::optional<std::uint64_t> cgroup_id(const std::string& path);
 
+// Goes through all there are, each with its id, until `visit` gives false; it may take the descriptor.
+void each_cgroup(const std::function<bool(std::uint64_t id, Descriptor& cgroup)>& visit);
+
 // The cgroup of that id, sought below the root; an error where there is none. Goes through all of them.
 Result<Descriptor> open_cgroup(std::uint64_t id);
 
-// All there are.
 std::set<std::uint64_t> cgroup_ids();
 
 }  // namespace grantd

@@ -22,13 +22,19 @@ def sources(root):
             for path in sorted((root / directory).glob(f"*.{suffix}"))]
 
 
+def objects_of(file):
+    """A pattern of what it is compiled to; of a header all that may have it in it."""
+    path = pathlib.Path(file)
+    return f"{path.parent}/CMakeFiles/*/{path.name}.o" if path.suffix == ".cc" else "agent/**/*.o"
+
+
 class Tree:
     """A copy of the tree, built once and changed in one line at a time."""
 
     def __init__(self, root, copy, killers):
         self.root, self.copy, self.killers = root, copy, killers
         self.build = copy / "build" / "mutants"
-        self.compiled = {}  # by source, the digest of its object without any change
+        self.compiled = {}  # by pattern (objects_of), their digest without any change
 
     def prepare(self):
         """Why it cannot begin, or None."""
@@ -38,7 +44,7 @@ class Tree:
         subprocess.run(["tar", "-xf", "-"], cwd=self.copy, input=packed, check=True)
         if not self._ran(*CONFIGURE) or not self._made("unit_of_rules"):
             return f"{self.copy} does not build without any change"
-        self.compiled = {file: self._digest(file) for file in sources(self.copy)}
+        self.compiled = {objects: self._digest(objects) for objects in set(map(objects_of, sources(self.copy)))}
         return None if self.holds() else "the suites fail without any change"
 
     def holds(self):
@@ -52,7 +58,8 @@ class Tree:
             path.write_text(changed_text(text, mutant), encoding="utf-8")
             if not self._made("unit_of_rules"):
                 return "not_compiled"
-            if self._digest(mutant["file"]) == self.compiled[mutant["file"]]:
+            objects = objects_of(mutant["file"])
+            if self._digest(objects) == self.compiled[objects]:
                 return "same_code"
             return self._verdict(mutant["file"])
         finally:
@@ -64,11 +71,9 @@ class Tree:
     def _made(self, target):
         return self._ran("cmake", "--build", "build/mutants", "--target", target)
 
-    def _digest(self, file):
-        """Of what it is compiled to; of a header all that may have it in it."""
-        of_one = f"{pathlib.Path(file).parent}/CMakeFiles/*/{pathlib.Path(file).name}.o"
+    def _digest(self, objects):
         total = hashlib.sha256()
-        for compiled in sorted(self.build.glob(of_one if file.endswith(".cc") else "agent/**/*.o")):
+        for compiled in sorted(self.build.glob(objects)):
             total.update(compiled.read_bytes())
         return total.digest()
 

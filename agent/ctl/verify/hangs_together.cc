@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <iterator>
+#include <map>
 
 namespace grantd {
 namespace {
@@ -59,25 +60,36 @@ Result<void> verify_attachments(const std::string& pin_root, const Snapshot& sna
   return {};
 }
 
-// A cgroup that is gone holds nobody.
-Result<void> verify_cgroups(const std::string& pin_root, const Snapshot& snapshot, std::vector<std::string>& wrong) {
-  for (const auto& [cgroup_id, endpoint] : snapshot.host_guests) {
-    const auto cgroup = open_cgroup(cgroup_id);
-    if (!cgroup) continue;
-    std::vector<Hook> hooks(std::begin(kConnectHooks), std::end(kConnectHooks));
-    if (endpoint.flags & GRANTD_ENDPOINT_HOST_NETWORK)
-      hooks.insert(hooks.end(), std::begin(kSocketHooks), std::end(kSocketHooks));
-    for (Hook hook : hooks) {
-      auto id = pinned_program_id(pin_root, hook);
-      if (!id) return id.error();
-      auto programs = cgroup_programs(hook, cgroup.value());
-      if (!programs) return programs.error();
-      if (std::ranges::find(programs.value(), id.value()) == programs.value().end())
-        wrong.push_back("guest " + guest_name(snapshot, endpoint.endpoint_id) + ": " + hook_name(hook) +
-                        " is not on its cgroup");
-    }
+Result<void> verify_cgroup(const std::string& pin_root, const grantd_endpoint& endpoint, const Descriptor& cgroup,
+                           const std::string& whose, std::vector<std::string>& wrong) {
+  std::vector<Hook> hooks(std::begin(kConnectHooks), std::end(kConnectHooks));
+  if (endpoint.flags & GRANTD_ENDPOINT_HOST_NETWORK)
+    hooks.insert(hooks.end(), std::begin(kSocketHooks), std::end(kSocketHooks));
+  for (Hook hook : hooks) {
+    auto id = pinned_program_id(pin_root, hook);
+    if (!id) return id.error();
+    auto programs = cgroup_programs(hook, cgroup);
+    if (!programs) return programs.error();
+    if (std::ranges::find(programs.value(), id.value()) == programs.value().end())
+      wrong.push_back(whose + ": " + hook_name(hook) + " is not on its cgroup");
   }
   return {};
+}
+
+// All in one walk. A cgroup that is gone holds nobody.
+Result<void> verify_cgroups(const std::string& pin_root, const Snapshot& snapshot, std::vector<std::string>& wrong) {
+  if (snapshot.host_guests.empty()) return {};
+  Result<void> done;
+  std::map<std::uint64_t, std::vector<std::string>> found;  // the walk has an order of its own
+  each_cgroup([&](std::uint64_t id, const Descriptor& cgroup) {
+    const auto guest = snapshot.host_guests.find(id);
+    if (guest == snapshot.host_guests.end()) return true;
+    done = verify_cgroup(pin_root, guest->second, cgroup, "guest " + guest_name(snapshot, guest->second.endpoint_id),
+                         found[id]);
+    return done.ok();
+  });
+  for (const auto& [id, lines] : found) wrong.insert(wrong.end(), lines.begin(), lines.end());
+  return done;
 }
 
 void verify_gate(const std::string& pin_root, const Snapshot& snapshot, std::vector<std::string>& wrong) {
