@@ -58,7 +58,9 @@ class Node(Cluster):
         self.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace,
                                                                                "labels": {"app": name}, "annotations": annotations or {}},
                                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], **spec}}))
-        self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=60s")
+        ready = self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=100s", check=False)
+        assert ready.returncode == 0, (f"{ready.stderr}{self.kubectl('describe', 'pod', name, '-n', namespace, check=False).stdout}"
+                                       f"{self.kubectl('describe', 'node', check=False).stdout}")
         return self.get("pod", name, "-n", namespace)["status"]["podIP"]
 
     def namespace(self, name):

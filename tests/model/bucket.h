@@ -35,7 +35,8 @@ class Bucket {
   // Bytes that passed, or were refused, between two moments. False: this bucket could not have said so.
   bool passed(double bytes, BootNanoseconds begin, BootNanoseconds end) {
     fill(begin, end);
-    const bool could = least_ + bytes <= burst_ + 1;
+    // What a CPU has borrowed of a larger burst it may still spend under a smaller one.
+    const bool could = least_ + bytes <= burst_ + 1 || passed_since_change_ + bytes <= lent();
     least_ += bytes;
     most_ = std::min(most_ + bytes, std::max(burst_, most_));
     passed_since_change_ += bytes;

@@ -2,6 +2,7 @@
 #include "tests/model/campaign.h"
 
 #include "agent/snapshot/snapshot.h"
+#include "tests/model/run.h"
 
 #include <gtest/gtest.h>
 
@@ -47,6 +48,24 @@ TEST(Differential, Sequences) {
       EXPECT_GT(totals.counts.by_reason[reason], 0U) << label;
     }
   }
+}
+
+// The last number is given out on the way: from there on numbers come again (decision 68).
+TEST(Differential, SequencesPastTheLastNumber) {
+  Duel duel;
+  duel.node().count_numbers_to(GRANTD_MAX_IDENTITIES - 30);
+  const auto last_is_given = [&] {
+    for (const auto& [who, number] : duel.node().numbers())
+      if (number == GRANTD_MAX_IDENTITIES) return true;
+    return false;
+  };
+  bool given = false;
+  for (std::uint64_t number = 0; number < 60; number++) {
+    const auto found = play(duel, sequence_trial(Random(kSeed).next() + number));
+    EXPECT_FALSE(found) << "sequence " << number << ", step " << found->step << ": " << found->disagreement.what;
+    given = given || last_is_given();
+  }
+  EXPECT_TRUE(given);
 }
 
 }  // namespace

@@ -34,6 +34,11 @@ bool is_limited(const World& world) {
 std::string Duel::suffix() const { return "-" + std::to_string(worlds_); }
 
 void Duel::begin(const World& world) {
+  // Agents restart here before any number has rested (kNumberRests), so numbers run out: then all are nobody.
+  if (node_->numbers().size() > GRANTD_MAX_IDENTITIES / 2) {
+    node_.reset();
+    node_ = std::make_unique<WorldNode>();
+  }
   if (worlds_ == 0 || limited_ || is_limited(world)) worlds_++;
   limited_ = false;
   expected_.clear();

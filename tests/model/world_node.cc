@@ -1,5 +1,6 @@
 #include "tests/model/world_node.h"
 
+#include "agent/plan/encode.h"
 #include "agent/snapshot/read_snapshot.h"
 #include "agent/snapshot/snapshot.h"
 #include "maps/fixed_text.h"
@@ -92,6 +93,13 @@ void WorldNode::apply(const DesiredState& desired) {
 
 void WorldNode::restart() {
   node_->restart(small());  // the maps are pinned, so the dry run goes on reading the right ones
+  look();
+}
+
+void WorldNode::count_numbers_to(std::uint32_t number) {
+  if (!node_->maps().idname.put(number, encode_identity_name({IdentityName::Kind::WasRealm, "gone"})))
+    throw std::runtime_error("a number cannot be given a name");
+  node_->apply();
   look();
 }
 

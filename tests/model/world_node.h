@@ -33,6 +33,8 @@ class WorldNode {
   // Throws where a Grant is refused.
   void apply(const DesiredState& desired);
   void restart();  // as an agent that starts again on the same pins
+  // As if it had given out all numbers of Realms and Grants up to this one.
+  void count_numbers_to(std::uint32_t number);
 
   // Only a test writes into what BPF writes: the time of what is remembered is set back.
   void age(BootNanoseconds by);
