@@ -42,8 +42,7 @@ EventSender::EventSender(std::string node, SendRequest send, ApiClock clock, Wal
       send_(std::move(send)),
       clock_(std::move(clock)),
       wall_(std::move(wall)),
-      backoff_(seed),
-      tokens_at_(clock_()) {}
+      backoff_(seed) {}
 
 bool EventSender::offer(const Occasion& occasion) {
   const ApiTime now = clock_();
@@ -51,7 +50,7 @@ bool EventSender::offer(const Occasion& occasion) {
   const auto known = told_.find(key);
   if (!is_due(known == told_.end() ? nullptr : &known->second, occasion.state, now)) return false;
   if (now < wait_until_ || open_ >= kMostOpen) return false;
-  if (!take_token(now)) {
+  if (!take_token(occasion.about.namespace_name, now)) {
     ++counters_.held_back;
     return false;
   }
@@ -71,12 +70,16 @@ bool EventSender::is_due(const Told* told, const std::string& state, ApiTime now
   return now >= told->at + kAgain || (told->state != state && now >= told->at + kChanged);
 }
 
-bool EventSender::take_token(ApiTime now) {
-  const std::chrono::duration<double> passed = now - tokens_at_;
-  tokens_ = std::min(kBurst, tokens_ + passed.count() * kPerSecond);
-  tokens_at_ = now;
-  if (tokens_ < 1) return false;
-  tokens_ -= 1;
+bool EventSender::take_token(const std::string& space, ApiTime now) {
+  const auto left = [now](const Tokens& tokens) {
+    const std::chrono::duration<double> passed = now - tokens.at;
+    return std::min(kBurst, tokens.left + passed.count() * kPerSecond);
+  };
+  std::erase_if(tokens_, [&](const auto& each) { return left(each.second) >= kBurst; });
+  Tokens& tokens = tokens_.try_emplace(space, Tokens{kBurst, now}).first->second;
+  tokens = {left(tokens), now};
+  if (tokens.left < 1) return false;
+  tokens.left -= 1;
   return true;
 }
 

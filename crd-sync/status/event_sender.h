@@ -33,7 +33,7 @@ struct Occasion {
 
 struct EventCounters {
   std::uint64_t done = 0, failed = 0;
-  std::uint64_t held_back = 0;  // by the limit of the whole agent; what still holds is told later
+  std::uint64_t held_back = 0;  // by the limit of their namespace; what still holds is told later
   std::string last_error;       // "" after a success
 };
 
@@ -43,7 +43,7 @@ class EventSender {
 
   static constexpr std::chrono::hours kAgain{1};  // as long as the API server keeps an Event
   static constexpr std::chrono::minutes kChanged{1};
-  static constexpr double kBurst = 25, kPerSecond = 0.5;  // of the whole agent
+  static constexpr double kBurst = 25, kPerSecond = 0.5;  // of each namespace
   static constexpr std::size_t kMostRemembered = 4096, kMostOpen = 4;
 
   // Outlives what `send` sends by.
@@ -68,8 +68,13 @@ class EventSender {
     std::string name;         // its name there
   };
 
+  struct Tokens {
+    double left = kBurst;
+    ApiTime at{};
+  };
+
   bool is_due(const Told* told, const std::string& state, ApiTime now) const;
-  bool take_token(ApiTime now);
+  bool take_token(const std::string& space, ApiTime now);
   void forget_oldest();
   // All that an Event says, so that one that somebody made under its name before says it too.
   nlohmann::json facts(const Occasion& occasion) const;
@@ -86,8 +91,10 @@ class EventSender {
   EventCounters counters_;
   std::map<Key, Told> told_;
   std::size_t open_ = 0;
-  double tokens_ = kBurst;
-  ApiTime tokens_at_{}, wait_until_{};
+  // By namespace, so that nobody who makes many pods keeps those of others, and Grants, from being told of. Without
+  // those that are full.
+  std::map<std::string, Tokens> tokens_;
+  ApiTime wait_until_{};
 };
 
 // The same for the same occasion, before and after a restart, so that none is there twice.

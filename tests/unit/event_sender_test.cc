@@ -163,6 +163,17 @@ TEST_F(EventSenderTest, AFloodIsHeldBackAndToldLater) {
   EXPECT_TRUE(sender_.offer(quarantine("u-999")));
 }
 
+TEST_F(EventSenderTest, AFloodHoldsBackNothingOfOtherNamespaces) {
+  for (int pod = 0; pod < 100; ++pod)
+    if (sender_.offer(quarantine("u-" + std::to_string(pod)))) answer(201);
+  EXPECT_FALSE(sender_.offer(quarantine("u-101")));
+  EXPECT_TRUE(
+      sender_.offer({{"keystone.io/v1alpha1", "Grant", "keystone-system", "g", "u-g"}, "Expiring", "", "", ""}));
+  answer(201);
+  // Nor is the flood's own limit forgotten meanwhile.
+  EXPECT_FALSE(sender_.offer(quarantine("u-102")));
+}
+
 TEST_F(EventSenderTest, TextsAreBounded) {
   Occasion occasion = quarantine();
   occasion.about.name = std::string(253, 'n');
