@@ -1,5 +1,5 @@
 """Pods come and go in any order, all of them flooding from their first instant, while Grants change and the agent is
-killed. GRANTD_E2E_POD_STARTS says how many start (500); GRANTD_E2E_SEED replays a run."""
+killed. GRANTD_E2E_POD_STARTS says how many start (200); GRANTD_E2E_SEED replays a run."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from stand_in import NAME, StandIn
 
 from cluster import wait_until
 
-STARTS = int(os.environ.get("GRANTD_E2E_POD_STARTS", "500"))
+STARTS = int(os.environ.get("GRANTD_E2E_POD_STARTS", "200"))
 SEED = int(os.environ.get("GRANTD_E2E_SEED", str(random.randrange(1 << 32))))
 MOST_AT_ONCE = 24
 GUESTS, NOBODYS, ORDINARY = "guest-dave", "guest-nobody", "churn"

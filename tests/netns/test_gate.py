@@ -38,6 +38,7 @@ def arrivals(source, destination, family, to, port=None):
     receiver.bind(goal)
     receiver.settimeout(0.3)
     sender = source.socket(kind, socket.SOCK_DGRAM)
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)  # for all of them, while the ifb waits for a CPU
     for _ in range(BURST):
         sender.sendto(b"x", goal)
     count = 0
