@@ -31,14 +31,13 @@ def skip_classification(guest):
 def arrivals(source, destination, family, to, port=None):
     """Of so many datagrams."""
     for each in (source, destination):
-        know_neighbours(each)
+        know_neighbours(each, family)
     kind = socket.AF_INET if family == 4 else socket.AF_INET6
     goal = (to, port or next_port())
     receiver = destination.socket(kind, socket.SOCK_DGRAM)
     receiver.bind(goal)
     receiver.settimeout(0.3)
     sender = source.socket(kind, socket.SOCK_DGRAM)
-    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)  # for all of them, while the ifb waits for a CPU
     for _ in range(BURST):
         sender.sendto(b"x", goal)
     count = 0

@@ -179,14 +179,14 @@ def is_guest(party):
     return namespace_of(party).name.split("-", 1)[1] not in ("node", "outside", "tailnet")
 
 
-def know_neighbours(party):
+def know_neighbours(party, family=4):
     """A guest and its gateway need not ask for each other: who is closed is not answered, and what waits for the answer is seen
     by no program, so that its silence would prove nothing."""
     if not hasattr(party, "gateway_mac"):
         return
-    party.namespace.ip(f"neigh replace {GATEWAY[4]} lladdr {party.gateway_mac} dev eth0 nud permanent")
+    party.namespace.ip(f"neigh replace {GATEWAY[family]} lladdr {party.gateway_mac} dev eth0 nud permanent")
     node = f"{party.namespace.name.split('-', 1)[0]}-node"
-    run("ip", "-n", node, "neigh", "replace", party.addresses[4], "lladdr", party.mac, "dev", party.interface, "nud", "permanent",
+    run("ip", "-n", node, "neigh", "replace", party.addresses[family], "lladdr", party.mac, "dev", party.interface, "nud", "permanent",
         check=False)  # where its link is away it sends, and nobody sends to it
 
 
