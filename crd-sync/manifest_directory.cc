@@ -19,7 +19,7 @@ struct ManifestDirectory::Parts {
   LastGood last_good;
   std::vector<Problem> at_start;  // reported with every load
   bool to_keep = false;           // last_good may differ from the file
-  bool had_manifests = false;     // since it was opened
+  bool had_manifests = false;     // as far as is remembered
 };
 
 namespace {
@@ -45,6 +45,7 @@ Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const
     else
       parts->at_start.push_back(
           problem_at(Severity::Warning, state_directory, "the last good manifests are lost: " + kept.error().message));
+    parts->had_manifests = !parts->last_good.empty();
   }
   return ManifestDirectory(std::move(parts));
 }

@@ -178,7 +178,9 @@ bool HttpServer::process_and_close_socket(socket_t socket) {
   }
   BoundedStream stream(socket);
   bool closed = false;
-  const bool answered = process_request(stream, true, closed, nullptr);
+  // A part of an answer is of no use, and the library copies it for each of as many ranges as a request may name.
+  const auto whole = [](httplib::Request& request) { request.ranges.clear(); };
+  const bool answered = process_request(stream, true, closed, whole);
   shutdown(socket, SHUT_RDWR);
   const std::lock_guard lock(mutex_);
   all_served_--;

@@ -471,7 +471,8 @@ void Agent::publish_status(const CompiledPolicy& compiled) {
   status_.ready = applied_once_;
   status_.mechanism = attacher_->mechanism();
   status_.refused.clear();
-  for (const RefusedGrant& grant : compiled.refused) status_.refused.push_back({grant.key, grant.why});
+  for (const Refusal& each : refusals_of(*desired_, compiled).refused)
+    if (each.kind == Refusal::Kind::Grant) status_.refused.push_back({each.name, each.why});
   status_.apply_errors = applier_->errors_by_operation();
   publish_metrics();
 }

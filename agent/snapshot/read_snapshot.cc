@@ -3,6 +3,7 @@
 #include "agent/shape/backlog.h"
 #include "agent/shape/receive_backlog.h"
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <set>
@@ -174,6 +175,16 @@ Result<void> fill_of(const Map& map, MapFill& fill) {
   return {};
 }
 
+// Of a table in which the kernel makes room by itself keys that go meanwhile would begin the walk anew.
+template <typename Map>
+Result<void> fill_of_table(const Map& map, MapFill& fill) {
+  std::size_t entries = 0;
+  if (auto done = map.for_each([&](const auto&, const auto&) { entries++; }); !done) return done;
+  fill.entries += std::min<std::size_t>(entries, map.raw().max_entries());
+  fill.max_entries += map.raw().max_entries();
+  return {};
+}
+
 // What the snapshot holds already is not read again.
 Result<void> read_fills(const DatapathMaps& maps, const std::set<std::uint32_t>& slots, Snapshot& snapshot) {
   auto& fills = snapshot.fills;
@@ -198,11 +209,11 @@ Result<void> read_fills(const DatapathMaps& maps, const std::set<std::uint32_t>&
     auto flows = maps.flow_table(slot);
     if (!flows) return flows.error();
     if (flows.value())
-      if (auto done = fill_of(*flows.value(), fills[maps.flow.raw().name()]); !done) return done;
+      if (auto done = fill_of_table(*flows.value(), fills[maps.flow.raw().name()]); !done) return done;
     auto fragments = maps.fragment_table(slot);
     if (!fragments) return fragments.error();
     if (fragments.value())
-      if (auto done = fill_of(*fragments.value(), fills[maps.frag.raw().name()]); !done) return done;
+      if (auto done = fill_of_table(*fragments.value(), fills[maps.frag.raw().name()]); !done) return done;
   }
   return {};
 }

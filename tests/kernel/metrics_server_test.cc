@@ -20,10 +20,11 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 // The whole answer to one request; "" where nobody listens. A client of its own, so that the server's
 // library does not only talk to itself.
-std::string get(int family, int port, const std::string& path) {
+std::string get(int family, int port, const std::string& path, const std::string& header = "") {
   const Descriptor client(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_storage address{};
   socklen_t length = sizeof(sockaddr_in);
@@ -40,7 +41,7 @@ std::string get(int family, int port, const std::string& path) {
   if (connect(client.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return "";
   const timeval most_wait{5, 0};
   setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &most_wait, sizeof(most_wait));
-  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
+  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: node\r\nConnection: close\r\n" + header + "\r\n";
   if (write(client.get(), request.data(), request.size()) != static_cast<ssize_t>(request.size())) return "";
   std::string answer;
   char part[65536];
@@ -179,6 +180,20 @@ TEST(MetricsServer, ARequestWithoutEndIsCut) {
     sent += static_cast<std::size_t>(got);
   EXPECT_LT(sent, 64U << 20);
   EXPECT_THAT(get(AF_INET, server.value()->port(), "/healthz"), HasSubstr("200 OK"));
+}
+
+// The library would copy the answer for each of them.
+TEST(MetricsServer, PartsOfAnAnswerAreNotToBeHad) {
+  PrivateNode node;
+  auto server = MetricsServer::start("127.0.0.1:0", node.pin_root());
+  ASSERT_TRUE(server.ok()) << server.error().message;
+  std::string many = "Range: bytes=0-";
+  while (many.size() < 8000) many += ",0-";
+  for (const std::string& range : {std::string("Range: bytes=0-99"), many}) {
+    const std::string text = get(AF_INET, server.value()->port(), "/metrics", range + "\r\n");
+    EXPECT_THAT(text, AllOf(HasSubstr("HTTP/1.1 200 OK"), HasSubstr("grantd_build_info"), Not(HasSubstr("multipart"))));
+    EXPECT_LT(text.size(), 200'000U);
+  }
 }
 
 // Arrays are never full, and of what the kernel forgets by itself only flows and fragments are anybody's trouble.

@@ -81,6 +81,14 @@ TEST(Ends, AnAddressOfAGuestIsThatGuest) {
   EXPECT_EQ(resolve_ends(node, {"bob-web", {}}, {"", address("192.0.2.1")}).value().destination.endpoint, nullptr);
 }
 
+TEST(Ends, AnAddressIsThatOfTheInterfaceThatIsNotAbandoned) {
+  Snapshot node = samples::node();
+  node.endpoints[4] = samples::endpoint(4, 2, 0, "10.20.0.3");  // which the guest had before
+  EXPECT_EQ(resolve_ends(node, {"bob-web", {}}, {"", address("10.20.0.3")}).value().destination.endpoint->ifindex, 6U);
+  node.endpoints[8] = samples::endpoint(8, 2, 0, "10.20.0.3");
+  EXPECT_EQ(resolve_ends(node, {"", address("10.20.0.3")}, {"bob-web", {}}).value().source.endpoint->ifindex, 6U);
+}
+
 TEST(Frame, HasTheBytesOfTheProtocols) {
   const FrameEnds ends{{{2, 0, 0, 0, 0, 1}}, {{2, 0, 0, 0, 0, 2}}, address("10.20.0.2"), address("203.0.113.7")};
   const auto tcp = first_frame(ends, {Protocol::Tcp, 443});

@@ -34,6 +34,13 @@ TEST_F(DifferencesTest, NameTheGrantTheRuleAndBothSides) {
                           "manifests 443-444/TCP by destination 1"));
 }
 
+TEST_F(DifferencesTest, ASecondSlotOfAGrantIsOne) {
+  said_.policy = compile(with_grant(), node_, time_);
+  auto found = model::records_of(kernel_);
+  found.state.slot_names[7] = found.state.slot_names.begin()->second;
+  EXPECT_THAT(differences(said_, found), ElementsAre("Grant keystone-system/g: has more than one slot"));
+}
+
 TEST_F(DifferencesTest, ACpuMoreSharesTheBurstOtherwise) {
   DesiredState limited = with_grant();
   limited.grants[0].egress_bps = 1'000'000'000;

@@ -196,6 +196,20 @@ TEST_F(ManifestDirectoryTest, ADirectoryThatIsEmptyNowIsTold) {
   EXPECT_THAT(manifests.value().load()->problems, IsEmpty());
 }
 
+TEST_F(ManifestDirectoryTest, ADirectoryThatIsEmptyAtAStartIsToldOnce) {
+  write("realms.yaml", kAlice);
+  const auto warnings = [&] {
+    auto manifests = ManifestDirectory::open(path(), root_.path("state"));
+    const DesiredState desired = *manifests.value().load();
+    EXPECT_FALSE(manifests.value().keep());
+    return desired.problems.size();
+  };
+  EXPECT_EQ(warnings(), 0U);
+  std::filesystem::remove(path("realms.yaml"));
+  EXPECT_EQ(warnings(), 1U);
+  EXPECT_EQ(warnings(), 0U) << "nothing is known any more of what stood there";
+}
+
 TEST_F(ManifestDirectoryTest, ALinkToADirectoryMayBeTurned) {
   std::filesystem::create_directory(root_.path("one"));
   std::filesystem::create_directory(root_.path("two"));

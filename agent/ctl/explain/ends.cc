@@ -35,10 +35,11 @@ Result<ResolvedEnd> find_guest(const Snapshot& snapshot, const std::string& name
 
 Result<ResolvedEnd> resolve(const Snapshot& snapshot, const End& end) {
   if (!end.guest.empty()) return find_guest(snapshot, end.guest);
+  const grantd_endpoint* found = nullptr;  // as above
   for (const auto& [ifindex, endpoint] : snapshot.endpoints)
     for (const IpAddress& own : used_addresses(endpoint))
-      if (own == *end.address) return ResolvedEnd{guest_name(snapshot, endpoint.endpoint_id), &endpoint, own};
-  return ResolvedEnd{"", nullptr, *end.address};
+      if (own == *end.address && (!found || found->slot == 0)) found = &endpoint;
+  return ResolvedEnd{found ? guest_name(snapshot, found->endpoint_id) : "", found, *end.address};
 }
 
 Result<void> settle_address(ResolvedEnd& end, Family family) {

@@ -4,6 +4,7 @@
 
 #include "maps/address.h"
 
+#include <netinet/in.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -14,9 +15,32 @@ namespace {
 
 struct FlowRow {
   std::string grant, guest, local, peer, protocol, initiator, identity;
-  bool current = false;  // admitted by the policy in force; else judged again with its next packet
+  bool current = false;  // its next packet follows it; else that is judged again
   std::uint64_t last_seen_ns = 0;
 };
+
+// As idle_of() of bpf/flow.h has it.
+std::uint64_t idle_ns(const FlowEntry& entry) {
+  switch (entry.key.protocol) {
+    case IPPROTO_TCP:
+      return entry.flow.flags & GRANTD_FLOW_CLOSING ? GRANTD_IDLE_TCP_CLOSING_NS : GRANTD_IDLE_TCP_NS;
+    case IPPROTO_UDP:
+      return GRANTD_IDLE_UDP_NS;
+    case IPPROTO_SCTP:
+      return GRANTD_IDLE_SCTP_NS;
+    default:
+      return GRANTD_IDLE_ICMP_NS;
+  }
+}
+
+// Of a flow that the peer began also: nobody has lost an address since, and nobody else sent from the peer's.
+bool is_current(const Snapshot& snapshot, const FlowEntry& entry) {
+  const grantd_policy* policy = policy_in_force(snapshot, entry.slot);
+  return policy && reason_passes(standing(snapshot, entry.slot)) &&
+         snapshot.published.at(entry.slot) == entry.flow.policy_id &&
+         snapshot.clock.boot_ns <= entry.flow.last_seen_ns + idle_ns(entry) &&
+         (entry.flow.initiator == GRANTD_INITIATOR_GUEST || entry.flow.realm_epoch == policy->realm_epoch);
+}
 
 FlowRow row_of(const Snapshot& snapshot, const FlowEntry& entry) {
   FlowRow row;
@@ -27,8 +51,7 @@ FlowRow row_of(const Snapshot& snapshot, const FlowEntry& entry) {
   row.protocol = protocol_text(entry.key.protocol);
   row.initiator = entry.flow.initiator == GRANTD_INITIATOR_GUEST ? "guest" : "peer";
   if (entry.flow.initiator == GRANTD_INITIATOR_PEER) row.identity = identity_name(snapshot, entry.flow.peer_identity);
-  const auto published = snapshot.published.find(entry.slot);
-  row.current = published != snapshot.published.end() && published->second == entry.flow.policy_id;
+  row.current = is_current(snapshot, entry);
   row.last_seen_ns = entry.flow.last_seen_ns;
   return row;
 }
