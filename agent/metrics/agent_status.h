@@ -55,7 +55,8 @@ struct WrittenStatus {
   std::uint64_t events_done = 0, events_failed = 0, events_held_back = 0;
 };
 
-// A Grant that was refused, by a mistake in it or by this node. It has no slot unless an earlier version of it is in force.
+// A Grant that was refused, by a mistake in it or by this node. It has no slot unless an earlier version of it is in
+// force.
 struct RefusedStatus {
   std::string grant;  // NAMESPACE/NAME
   std::string why;

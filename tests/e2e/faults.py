@@ -48,7 +48,7 @@ class Proxy:
         self.outwards.load_cert_chain(pki.certificate("admin"), pki.key("admin"))
         # Who has a token is who it says.
         self.by_token = ssl.create_default_context(cafile=pki.certificate("ca"))
-        self.faults, self.requests, self.injected = Faults(), 0, 0
+        self.faults, self.requests, self.injected = Faults(), 0, collections.Counter()
         self.statuses = collections.Counter()  # what the server itself answered
         self.connections, self.lock, self.listener = set(), threading.Lock(), None
 
@@ -127,15 +127,15 @@ class Proxy:
         with socket.create_connection(("127.0.0.1", 6443)) as plain, \
                 context.wrap_socket(plain, server_hostname="127.0.0.1") as server:
             server.sendall(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + body)
-            self._relay(client, server, faults, b"watch=" in head.split(b"\r\n", 1)[0])
+            self._relay(client, server, faults, head.split(b" ", 2)[1].decode())
 
-    def _relay(self, client, server, faults, is_watch):
-        is_begun, sent, to_inject = False, 0, list(faults.inject) if is_watch else []
+    def _relay(self, client, server, faults, path):
+        is_begun, sent, to_inject = False, 0, list(faults.inject) if "watch=" in path else []
         while True:
             if not server.pending() and not select.select([server, client], [], [], QUIET_SECONDS)[0]:
                 for each in to_inject:
                     client.sendall(chunk(each))
-                    self.injected += 1
+                    self.injected[path.split("?", 1)[0]] += 1
                 to_inject = []
                 continue
             if not server.pending() and client in select.select([server, client], [], [], 0)[0] and not client.recv(1):

@@ -17,14 +17,19 @@ POINTS = 24  # of some hundred calls, spread over all of them
 STRANGER = PARTIES["stranger"][4]
 
 
+def said_by(log):
+    return log.with_suffix(".said")
+
+
 def strace(node, inject, log):
     """The agent under strace; its options are those of node.agent."""
     agent = node.agent
-    return agent.world.spawn(
-        agent.world.node, "strace", "-f", "-qq", "-e", "trace=bpf", *inject, "-o", str(log), GRANTD, "run", "--manifests",
-        str(agent.directory), "--pin-root", agent.world.pin_root, "--state-dir", agent.world.path("state"), "--uplink",
-        "uplink0=lan", "--uplink", "tail0=tailnet", "--trust-clock", *agent.options,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(said_by(log), "wb") as said:
+        return agent.world.spawn(
+            agent.world.node, "strace", "-f", "-qq", "-e", "trace=bpf", *inject, "-o", str(log), GRANTD, "run", "--manifests",
+            str(agent.directory), "--pin-root", agent.world.pin_root, "--state-dir", agent.world.path("state"), "--uplink",
+            "uplink0=lan", "--uplink", "tail0=tailnet", "--trust-clock", *agent.options,
+            stdout=subprocess.DEVNULL, stderr=said)
 
 
 def end(process):
@@ -81,7 +86,11 @@ def test_a_call_that_fails_opens_nothing(node, tmp_path, errno):
                 eventually(lambda: "INJECTED" in log.read_text(encoding="utf-8") or process.poll() is not None, 30,
                            what=f"call {point} fails")
                 failed += "INJECTED" in log.read_text(encoding="utf-8")
+                eventually(lambda: " applied " in said_by(log).read_text(encoding="utf-8") or process.poll() is not None, 30,
+                           what=lambda: f"after call {point} it goes on or ends: {said_by(log).read_text(encoding='utf-8')}")
                 assert granted.both(), f"call {point} took away what is granted"
+                flood.send_more()
+                second.send_more()
             finally:
                 end(process)
             assert flood.arrived() == 0 and second.arrived() == 0, f"call {point} opened a guest"
