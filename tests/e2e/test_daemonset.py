@@ -168,7 +168,7 @@ def test_it_holds_a_guest(agent, node):
     agent.grant()
     agent.held(GUEST, "g")
     address = node.get("pod", "web", "-n", SPACE)["status"]["podIP"]
-    assert agent.reaches(GUEST, OUTSIDE_LAN) and agent.is_reached(address)
+    wait_until(lambda: agent.reaches(GUEST, OUTSIDE_LAN) and agent.is_reached(address), "it is open")
     assert not agent.reaches(GUEST, FAR) and agent.reaches("default/plain", FAR)
 
 

@@ -152,7 +152,7 @@ def test_an_interface_that_was_down_when_it_could_not_be_attached_is_set_down_ag
         return agent.said().count("is tried again")
     eventually(lambda: tries() >= 4, 20, every=0.05, what=lambda: f"some tries: {agent.said()}")  # the next one is 8 s away
     world.node.ip(f"link set {guest.interface} up")
-    eventually(lambda: "set down by grantd" in world.node.run("ip", "link", "show", guest.interface), 1,
+    eventually(lambda: "set down by grantd" in world.node.run("ip", "link", "show", guest.interface), 4,
                what=lambda: f"the interface set down: {agent.said()}")
     assert "state DOWN" in world.node.run("ip", "link", "show", guest.interface)
     world.node.run("tc", "filter", "del", "dev", guest.interface, "ingress")

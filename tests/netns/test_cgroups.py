@@ -19,7 +19,7 @@ open(sys.argv[1] + "/cgroup.procs", "w").write("0")
 held = {}
 def connect(address, port, kind=socket.SOCK_STREAM):
     made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-    made.settimeout(0.3)
+    made.settimeout(2)
     made.connect((address, port))
 def bind(name, address, port):
     made = held[name] = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)

@@ -92,11 +92,11 @@ def test_it_does_not_become_another_address(last_hop, what, start, at):
     # With nothing left to the node it goes where the Grant says.
     allowed = frames.ipv6(guest.addresses[6], named, options + frames.udp(guest.addresses[6], named, 40000, 5002, payload), following=60)
     guest.namespace.packet_socket("eth0").send(frames.ethernet(guest.gateway_mac, guest.mac, 0x86dd, allowed))
-    assert seen(wire, payload)
+    assert seen(wire, payload, ARRIVES)
 
 
-def seen(wire, payload):
-    wire.settimeout(SILENCE)
+def seen(wire, payload, seconds=SILENCE):
+    wire.settimeout(seconds)
     try:
         while payload not in wire.recv(2048):
             pass
