@@ -4,7 +4,6 @@ where no agent runs. Beside each guest an ordinary pod does the same, and passes
 import collections
 import contextlib
 import json
-import pathlib
 import signal
 import subprocess
 import time
@@ -75,7 +74,7 @@ def chain(node):
 def know_neighbour(agent, guest):
     """Who is closed is not answered; what waits for an answer is judged by no program, and its silence shows nothing."""
     gateway = json.loads(run([*agent.inside(guest), "ip", "-j", "route", "show", "default"]).stdout)[0]["gateway"]
-    bridge = pathlib.Path("/sys/class/net/cni0/address").read_text(encoding="ascii").strip()
+    bridge = json.loads(run(["ip", "-j", "link", "show", "cni0"]).stdout)[0]["address"]
     run([*agent.inside(guest), "ip", "neigh", "replace", gateway, "lladdr", bridge, "dev", "eth0", "nud", "permanent"])
 
 
