@@ -184,15 +184,20 @@ def test_half_a_file_is_not_read(node):
         assert kept.both() and more.silent()
 
 
-def test_what_is_wrong_in_a_manifest_is_named(node):
-    """File, document, field, value and what is accepted (class 42)."""
+def test_what_is_wrong_in_a_manifest_is_named(metered):
+    """File, document, field, value and what is accepted (class 42); and its Grant is told of as refused for as long."""
+    node, refused = metered, 'grantd_grant_refused{grant="keystone-system/g"} 1'
+    assert refused not in get(node.world, "/metrics")[0]
     good = (node.agent.directory / "grant-g.yaml").read_text(encoding="utf-8")
     node.agent.write("grant-g", good.replace("198.51.100.128/25:5000-5999/UDP", "198.51.100.128/25:5000-5999/UDPX"))
     eventually(lambda: "UDPX" in node.agent.said(), what=lambda: f"a word on it: {node.agent.said()}")
     line = next(line for line in node.agent.said().splitlines() if "UDPX" in line)
     for part in ("grant-g.yaml", "allowedDestinations[1]", "TCP", "SCTP"):
         assert part in line, line
+    eventually(lambda: refused in get(node.world, "/metrics")[0], what="a metric of it")
     assert UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5420).both()
+    node.agent.write("grant-g", good)
+    eventually(lambda: refused not in get(node.world, "/metrics")[0], what="none any more")
 
 
 def test_limits_that_change_with_a_restart(node):
