@@ -159,7 +159,8 @@ int run_top(const CtlOptions& options, const RepeatOptions& repeat) {
     lost.keep(after.value());
     const bool redraw = options.style.colour && options.style.output == Output::Table && repeat.count != 1;
     const std::string home = redraw ? "\x1b[H\x1b[2J" : "";
-    if (!print(home + show_top(before.value(), after.value(), options.filter, options.style))) return kExitOk;
+    if (!print(home + show_top(before.value(), after.value(), options.filter, options.style)))
+      return exit_unwritten(errno);
     before = std::move(after);
   }
   if (before) return kExitOk;
@@ -174,7 +175,7 @@ struct Monitor {
   const DatapathMaps& maps;
   Snapshot names;
   std::uint64_t left;  // events to show; ~0: all
-  bool reader_gone = false;
+  int unwritten = 0;   // errno
 };
 
 int take_event(void* context, void* data, std::size_t size) {
@@ -182,7 +183,8 @@ int take_event(void* context, void* data, std::size_t size) {
   if (size < sizeof(grantd_event) || monitor.left == 0) return 0;
   const auto& event = *static_cast<const grantd_event*>(data);
   if (!monitor.options.filter.accepts_grant(grant_name(monitor.names, event.slot))) return 0;
-  monitor.reader_gone = !print(show_event(monitor.names, event, monitor.options.style));
+  if (monitor.unwritten != 0) return 0;
+  if (!print(show_event(monitor.names, event, monitor.options.style))) monitor.unwritten = errno;
   if (monitor.left != ~0ULL) monitor.left--;
   return 0;
 }
@@ -215,8 +217,9 @@ int run_monitor(const CtlOptions& options, const RepeatOptions& repeat) {
     return kExitCannot;
   }
   const auto begin = std::chrono::steady_clock::now();
-  while (monitor.left > 0 && !monitor.reader_gone) {
+  while (monitor.left > 0) {
     ring_buffer__consume(ring.get());
+    if (monitor.unwritten != 0) return exit_unwritten(monitor.unwritten);
     const auto passed = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begin);
     if (repeat.seconds && static_cast<std::uint64_t>(passed.count()) >= repeat.seconds) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));

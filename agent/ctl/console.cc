@@ -23,4 +23,10 @@ int exit_after(const std::string& text, int code) {
   return kExitCannot;
 }
 
+int exit_unwritten(int error_number) {
+  if (error_number == EPIPE) return kExitOk;
+  complain(system_error("cannot write the answer", error_number));
+  return kExitCannot;
+}
+
 }  // namespace grantd

@@ -35,7 +35,7 @@ std::string Duel::suffix() const { return "-" + std::to_string(worlds_); }
 
 void Duel::begin(const World& world) {
   // Agents restart here before any number has rested (kNumberRests), so numbers run out: then all are nobody.
-  if (node_->numbers().size() > GRANTD_MAX_IDENTITIES / 2) {
+  if (node_->numbers_taken() > GRANTD_MAX_IDENTITIES / 4) {
     node_.reset();
     node_ = std::make_unique<WorldNode>();
   }

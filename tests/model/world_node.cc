@@ -107,7 +107,9 @@ void WorldNode::look() {
   slots_.clear();
   identities_.clear();
   for (const auto& [slot, name] : must(node_->maps().slotname.entries())) slots_[text_of(name.grant)] = slot;
-  for (const auto& [identity, name] : must(node_->maps().idname.entries())) identities_[text_of(name.name)] = identity;
+  const auto names = must(node_->maps().idname.entries());
+  numbers_taken_ = names.size();
+  for (const auto& [identity, name] : names) identities_[text_of(name.name)] = identity;
 }
 
 Who who_of(const std::string& symbol, const std::string& suffix) {

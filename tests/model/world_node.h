@@ -52,6 +52,8 @@ class WorldNode {
   const std::map<std::string, std::uint32_t>& slots() const { return slots_; }  // by Grant
   std::uint32_t ifindex(const std::string& interface) const { return interfaces_.at(interface); }
   const std::map<Who, std::uint32_t>& numbers() const { return identities_; }
+  // Of Realms and Grants that have one, and of those that had: of these several may have the same name.
+  std::size_t numbers_taken() const { return numbers_taken_; }
   // The mark's bits that say this; 0 for nobody.
   std::uint32_t stamp(const Who& who) const;
   Who named(std::uint32_t mark) const;
@@ -64,6 +66,7 @@ class WorldNode {
   std::unique_ptr<DryRun> dry_run_;
   StampSettings stamps_;
   std::map<std::string, std::uint32_t> slots_, identities_, interfaces_;
+  std::size_t numbers_taken_ = 0;
 };
 
 // "realm:NAME", "grant:NAME" or "" as Who, in a world whose Grants' names end so.

@@ -8,7 +8,7 @@ import subprocess
 import frames
 import pytest
 from agent import GRANTCTL, manifest
-from traffic import TcpPair, UdpPair
+from traffic import Flood, TcpPair, UdpPair
 from world import GATEWAY, PARTIES, eventually, run
 
 BOUNDED = {"top": ["--count", "1", "--interval", "100"], "monitor": ["--seconds", "1"], "explain": ["web", "192.0.2.10"]}
@@ -291,10 +291,12 @@ def test_what_it_cannot_do_it_says(node):
 
 def test_an_answer_that_cannot_be_written_is_an_error(node):
     """A full disk is not a reader who has gone."""
-    ctl = [GRANTCTL, "--pin-root", node.world.pin_root, "status"]
-    with open("/dev/full", "wb") as full, node.world.node.entered():
-        done = subprocess.run(ctl, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 3 and "No space left" in done.stderr
+    with Flood(node.guest, node.world.outside, PARTIES["stranger"][4]):  # so that there are events
+        for command in (["status"], ["top", "--count", "2", "--interval", "100"], ["monitor", "--seconds", "5"]):
+            ctl = [GRANTCTL, "--pin-root", node.world.pin_root, *command]
+            with open("/dev/full", "wb") as full, node.world.node.entered():
+                done = subprocess.run(ctl, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+            assert done.returncode == 3 and "No space left" in done.stderr, command
     assert node.agent.ctl("status").returncode == 0
 
 
