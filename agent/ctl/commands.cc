@@ -180,10 +180,9 @@ struct Monitor {
 
 int take_event(void* context, void* data, std::size_t size) {
   auto& monitor = *static_cast<Monitor*>(context);
-  if (size < sizeof(grantd_event) || monitor.left == 0) return 0;
+  if (size < sizeof(grantd_event) || monitor.left == 0 || monitor.unwritten != 0) return 0;
   const auto& event = *static_cast<const grantd_event*>(data);
   if (!monitor.options.filter.accepts_grant(grant_name(monitor.names, event.slot))) return 0;
-  if (monitor.unwritten != 0) return 0;
   if (!print(show_event(monitor.names, event, monitor.options.style))) monitor.unwritten = errno;
   if (monitor.left != ~0ULL) monitor.left--;
   return 0;

@@ -8,6 +8,14 @@
 #include <cstdio>
 
 namespace grantd {
+namespace {
+
+int exit_lost(int error_number) {
+  complain(system_error("cannot write the answer", error_number));
+  return kExitCannot;
+}
+
+}  // namespace
 
 bool print(const std::string& text) {
   return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
@@ -17,16 +25,8 @@ void complain(const Error& error) { std::fprintf(stderr, "grantctl: %s\n", error
 
 bool output_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
 
-int exit_after(const std::string& text, int code) {
-  if (print(text)) return code;
-  complain(system_error("cannot write the answer", errno));
-  return kExitCannot;
-}
+int exit_after(const std::string& text, int code) { return print(text) ? code : exit_lost(errno); }
 
-int exit_unwritten(int error_number) {
-  if (error_number == EPIPE) return kExitOk;
-  complain(system_error("cannot write the answer", error_number));
-  return kExitCannot;
-}
+int exit_unwritten(int error_number) { return error_number == EPIPE ? kExitOk : exit_lost(error_number); }
 
 }  // namespace grantd

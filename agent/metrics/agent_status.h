@@ -55,17 +55,12 @@ struct WrittenStatus {
   std::uint64_t events_done = 0, events_failed = 0, events_held_back = 0;
 };
 
-// A Grant that was refused, by a mistake in it or by this node. It has no slot unless an earlier version of it is in
-// force.
-struct RefusedStatus {
-  std::string grant;  // NAMESPACE/NAME
-  std::string why;
-};
-
 struct AgentStatus {
   bool ready = false;     // the first full apply is done
   std::string mechanism;  // "tcx" or "clsact"; "" before the first attach
-  std::vector<RefusedStatus> refused;
+  // NAMESPACE/NAME of each Grant that was refused, by a mistake in it or by this node. It has no slot unless an earlier
+  // version of it is in force.
+  std::vector<std::string> refused;
   DurationHistogram apply_durations;
   std::map<std::string, std::uint64_t> apply_errors;  // by operation_name()
   std::vector<SourceStatus> sources;

@@ -196,7 +196,7 @@ void add_grants(const Snapshot& snapshot, const AgentStatus& status, Families& f
   }
   const auto refused = families.open("grantd_grant_refused", kGauge,
                                      "1 for a Grant whose manifest the agent refused; what was in force stays.");
-  for (const RefusedStatus& each : status.refused) families.add(refused, {{"grant", each.grant}}, 1);
+  for (const std::string& grant : status.refused) families.add(refused, {{"grant", grant}}, 1);
 }
 
 void add_endpoints(const Snapshot& snapshot, Families& families) {

@@ -445,12 +445,14 @@ void Agent::converge() {
   if (chain_) problems.insert(problems.end(), chain_->problems().begin(), chain_->problems().end());
   for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
   if (auto not_kept = keep_source(compiled, report)) problems.push_back(std::move(*not_kept));
-  if (auto untold = tell_grantctl(settings_, *desired_, compiled)) problems.push_back(std::move(*untold));
+  Refusals refusals = refusals_of(*desired_, compiled);
+  status_.refused = refused_grants(refusals);
+  if (auto untold = tell_grantctl(settings_, compiled, std::move(refusals))) problems.push_back(std::move(*untold));
   tell_problems(problems);
   carried_out_once_ = true;
   applied_once_ = applied_once_ || report.complete();
   report_to_cluster(compiled, plan, time, news || report.done > 0);
-  publish_status(compiled);
+  publish_status();
   const BootNanoseconds due =
       next_due(compiled, time, plan, report.complete() && told && gated && !interfaces_changed_);
   set_alarm(report.postponed > 0 ? boot_now() : due);
@@ -467,12 +469,9 @@ void Agent::report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, 
   report_->look(*desired_, compiled, applier_->state(), missing, attacher_->mechanism());
 }
 
-void Agent::publish_status(const CompiledPolicy& compiled) {
+void Agent::publish_status() {
   status_.ready = applied_once_;
   status_.mechanism = attacher_->mechanism();
-  status_.refused.clear();
-  for (const Refusal& each : refusals_of(*desired_, compiled).refused)
-    if (each.kind == Refusal::Kind::Grant) status_.refused.push_back({each.name, each.why});
   status_.apply_errors = applier_->errors_by_operation();
   publish_metrics();
 }

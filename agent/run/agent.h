@@ -64,7 +64,7 @@ class Agent {
   bool may_vouch() const;
   bool hand_over(std::vector<Problem>& problems);  // false: to be tried again
   void tell_problems(const std::vector<Problem>& problems);
-  void publish_status(const CompiledPolicy& compiled);
+  void publish_status();
   void publish_metrics();
   void report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time, bool changed);
   BootNanoseconds next_due(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete);

@@ -67,8 +67,14 @@ Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled
   return refusals;
 }
 
-std::optional<Problem> tell_grantctl(const Settings& settings, const DesiredState& desired,
-                                     const CompiledPolicy& compiled) {
+std::vector<std::string> refused_grants(const Refusals& refusals) {
+  std::vector<std::string> grants;
+  for (const Refusal& each : refusals.refused)
+    if (each.kind == Refusal::Kind::Grant) grants.push_back(each.name);
+  return grants;
+}
+
+std::optional<Problem> tell_grantctl(const Settings& settings, const CompiledPolicy& compiled, Refusals refusals) {
   std::error_code failed;
   const std::string place = settings.kubernetes ? "" : std::filesystem::absolute(settings.manifests, failed).string();
   const bool trusted = std::none_of(compiled.grants.begin(), compiled.grants.end(),
@@ -77,7 +83,6 @@ std::optional<Problem> tell_grantctl(const Settings& settings, const DesiredStat
                    own_network_namespace(), trusted};
   for (const UplinkRule& rule : settings.uplinks)
     told.uplinks.emplace_back(rule.interface_glob, static_cast<grantd_uplink_class>(rule.uplink_class));
-  Refusals refusals = refusals_of(desired, compiled);
   refusals.pin_root = settings.pin_root;
   const auto cannot = [&](const std::string& what, const Error& error) {
     return problem_at(Severity::Warning, settings.state_dir, "grantctl cannot be told " + what + ": " + error.message);

@@ -7,6 +7,8 @@ import os
 import pathlib
 import subprocess
 
+from datagrams import know_gateway
+
 from cluster import ROOT, run
 
 NAME, SUBNET = "node3", "10.42.3.0/24"
@@ -59,9 +61,7 @@ class StandIn:
         self.pods.append(pod)
         for plugin in self.chain:
             pod.result = self._call(plugin, "ADD", pod)
-        # Who is closed is not answered; what waits for an answer is judged by no program, and its silence shows nothing.
-        run(["ip", "-n", pod.netns, "neigh", "replace", pod.result["ips"][0]["gateway"], "lladdr",
-             pod.result["interfaces"][0]["mac"], "dev", "eth0", "nud", "permanent"])
+        know_gateway(["nsenter", f"--net={pod.netns_path}"], pod.result["ips"][0]["gateway"], pod.result["interfaces"][0]["mac"])
         if first_process:
             first_process(pod)
         pod.address = pod.result["ips"][0]["address"].split("/")[0]

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from agent import Agent
+from datagrams import know_gateway
 from node import OUTSIDE_LAN
 
 from cluster import run, wait_until
@@ -71,11 +72,10 @@ def chain(node):
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"plugins": []}
 
 
-def know_neighbour(agent, guest):
-    """Who is closed is not answered; what waits for an answer is judged by no program, and its silence shows nothing."""
+def know_bridge(agent, guest):
     gateway = json.loads(run([*agent.inside(guest), "ip", "-j", "route", "show", "default"]).stdout)[0]["gateway"]
     bridge = json.loads(run(["ip", "-j", "link", "show", "cni0"]).stdout)[0]["address"]
-    run([*agent.inside(guest), "ip", "neigh", "replace", gateway, "lladdr", bridge, "dev", "eth0", "nud", "permanent"])
+    know_gateway(agent.inside(guest), gateway, bridge)
 
 
 @contextlib.contextmanager
@@ -97,7 +97,7 @@ def test_a_guest_is_closed_from_its_first_packet_without_an_agent(agent, node, h
         # Of each pod one on its link and one on an ifb: this is what stands beside us.
         assert run(["tc", "qdisc", "show"]).stdout.count("qdisc tbf") == 2 * len(limits)
         wait_until(lambda: heard()[addresses["plain"]] > 20, "the ordinary pod's flood arrives")
-        know_neighbour(agent, GUEST)
+        know_bridge(agent, GUEST)
         time.sleep(0.5)
         assert heard()[addresses["web"]] == 0
         # Nothing gets in either: an answer that does not come out says nothing of that.
@@ -156,7 +156,7 @@ def test_after_a_boot_guests_are_closed_before_the_agent_runs(agent, node, heard
         new = wait_until(addresses, "the pods run again", 120)
         wait_until(lambda: heard()[new["plain"]] > 20, "the ordinary pod's flood arrives")
         for name in set(spaces) - {"plain"}:
-            know_neighbour(agent, f"{SPACE}/{name}")
+            know_bridge(agent, f"{SPACE}/{name}")
         time.sleep(1)
         now = heard()
         assert {name: now[address] for name, address in new.items() if name != "plain"} == dict.fromkeys(set(spaces) - {"plain"}, 0)

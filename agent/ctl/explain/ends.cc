@@ -16,14 +16,16 @@ std::optional<IpAddress> first_of(const grantd_endpoint& endpoint, Family family
   return std::nullopt;
 }
 
+// A guest may have had another interface before, which stands there in quarantine until it is gone.
+bool none_but_abandoned(const grantd_endpoint* found) { return !found || found->slot == 0; }
+
 Result<ResolvedEnd> find_guest(const Snapshot& snapshot, const std::string& name) {
   const grantd_endpoint* found = nullptr;
   bool on_host = false;
   for (const auto& [id, guest] : snapshot.guests) {
     if (text_of(guest.guest) != name) continue;
-    // It may have had another interface before, which stands there in quarantine until it is gone.
     for (const auto& [ifindex, endpoint] : snapshot.endpoints)
-      if (endpoint.endpoint_id == id && (!found || found->slot == 0)) found = &endpoint;
+      if (endpoint.endpoint_id == id && none_but_abandoned(found)) found = &endpoint;
     for (const auto& [cgroup, endpoint] : snapshot.host_guests) on_host = on_host || endpoint.endpoint_id == id;
   }
   if (found) return ResolvedEnd{name, found, {}};
@@ -35,10 +37,10 @@ Result<ResolvedEnd> find_guest(const Snapshot& snapshot, const std::string& name
 
 Result<ResolvedEnd> resolve(const Snapshot& snapshot, const End& end) {
   if (!end.guest.empty()) return find_guest(snapshot, end.guest);
-  const grantd_endpoint* found = nullptr;  // as above
+  const grantd_endpoint* found = nullptr;
   for (const auto& [ifindex, endpoint] : snapshot.endpoints)
     for (const IpAddress& own : used_addresses(endpoint))
-      if (own == *end.address && (!found || found->slot == 0)) found = &endpoint;
+      if (own == *end.address && none_but_abandoned(found)) found = &endpoint;
   return ResolvedEnd{found ? guest_name(snapshot, found->endpoint_id) : "", found, *end.address};
 }
 
