@@ -59,20 +59,6 @@ ALWAYS_INLINE bool read_flow(const volatile struct grantd_flow *flow, const stru
 	return flow->seal == seal_of(key, facts);
 }
 
-ALWAYS_INLINE __u64 idle_of(__u8 protocol, __u32 flags)
-{
-	switch (protocol) {
-	case IPPROTO_TCP:
-		return flags & GRANTD_FLOW_CLOSING ? GRANTD_IDLE_TCP_CLOSING_NS : GRANTD_IDLE_TCP_NS;
-	case IPPROTO_UDP:
-		return GRANTD_IDLE_UDP_NS;
-	case IPPROTO_SCTP:
-		return GRANTD_IDLE_SCTP_NS;
-	default:
-		return GRANTD_IDLE_ICMP_NS;
-	}
-}
-
 /* NULL where there is none, and where it has been idle too long. What it says is to be read by read_flow(). */
 ALWAYS_INLINE struct grantd_flow *find_flow(void *table, const struct grantd_flow_key *key, __u64 now_ns)
 {
@@ -80,7 +66,7 @@ ALWAYS_INLINE struct grantd_flow *find_flow(void *table, const struct grantd_flo
 
 	if (!flow)
 		return NULL;
-	if (now_ns > flow->last_seen_ns && now_ns - flow->last_seen_ns > idle_of(key->protocol, flow->flags))
+	if (now_ns > flow->last_seen_ns && now_ns - flow->last_seen_ns > GRANTD_FLOW_IDLE_NS(key->protocol, flow->flags))
 		return NULL;
 	return flow;
 }

@@ -3,6 +3,7 @@
 #define GRANTD_ABI_FLOW_H
 
 #include "maps/abi/base.h"
+#include "maps/abi/limits.h"
 
 enum grantd_initiator {
 	GRANTD_INITIATOR_GUEST = 1,
@@ -44,6 +45,12 @@ struct grantd_flow {
 	__u32 pad;
 };
 GRANTD_ASSERT_SIZE(grantd_flow, 56);
+
+/* How long a flow of this protocol may be idle. Whoever asks has IPPROTO_* from a header of its own side. */
+#define GRANTD_FLOW_IDLE_NS(protocol, flags) \
+	((protocol) == IPPROTO_TCP ? ((flags) & GRANTD_FLOW_CLOSING ? GRANTD_IDLE_TCP_CLOSING_NS : GRANTD_IDLE_TCP_NS) : \
+	 (protocol) == IPPROTO_UDP ? GRANTD_IDLE_UDP_NS : \
+	 (protocol) == IPPROTO_SCTP ? GRANTD_IDLE_SCTP_NS : GRANTD_IDLE_ICMP_NS)
 
 /* grantd_frag: ARRAY_OF_MAPS, slot (u32) -> LRU_HASH of these. */
 struct grantd_frag_key {

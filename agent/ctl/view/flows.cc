@@ -19,26 +19,12 @@ struct FlowRow {
   std::uint64_t last_seen_ns = 0;
 };
 
-// As idle_of() of bpf/flow.h has it.
-std::uint64_t idle_ns(const FlowEntry& entry) {
-  switch (entry.key.protocol) {
-    case IPPROTO_TCP:
-      return entry.flow.flags & GRANTD_FLOW_CLOSING ? GRANTD_IDLE_TCP_CLOSING_NS : GRANTD_IDLE_TCP_NS;
-    case IPPROTO_UDP:
-      return GRANTD_IDLE_UDP_NS;
-    case IPPROTO_SCTP:
-      return GRANTD_IDLE_SCTP_NS;
-    default:
-      return GRANTD_IDLE_ICMP_NS;
-  }
-}
-
 // Of a flow that the peer began also: nobody has lost an address since, and nobody else sent from the peer's.
 bool is_current(const Snapshot& snapshot, const FlowEntry& entry) {
   const grantd_policy* policy = policy_in_force(snapshot, entry.slot);
   return policy && reason_passes(standing(snapshot, entry.slot)) &&
          snapshot.published.at(entry.slot) == entry.flow.policy_id &&
-         snapshot.clock.boot_ns <= entry.flow.last_seen_ns + idle_ns(entry) &&
+         snapshot.clock.boot_ns <= entry.flow.last_seen_ns + GRANTD_FLOW_IDLE_NS(entry.key.protocol, entry.flow.flags) &&
          (entry.flow.initiator == GRANTD_INITIATOR_GUEST || entry.flow.realm_epoch == policy->realm_epoch);
 }
 
