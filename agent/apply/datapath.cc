@@ -196,8 +196,7 @@ Result<void> Datapath::size_maps() {
 Result<void> Datapath::load_programs() {
   const int error = grantd_bpf__load(skeleton_);
   if (error != 0) return load_error("cannot load the BPF programs", -error);
-  for (Hook hook : {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink, Hook::Connect4, Hook::Connect6, Hook::SkbEgress,
-                    Hook::SkbIngress, Hook::FromQueue}) {
+  for (Hook hook : kHooks) {
     bpf_program* program = bpf_object__find_program_by_name(skeleton_->obj, program_name(hook));
     if (!program) return Error{std::string("the BPF object has no program ") + program_name(hook), 0};
     LoadedProgram loaded;

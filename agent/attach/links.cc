@@ -22,8 +22,6 @@ namespace {
 
 constexpr std::uint32_t kTcxIngress = 46, kTcxEgress = 47;  // BPF_TCX_INGRESS, BPF_TCX_EGRESS
 constexpr std::uint32_t kBefore = 1U << 3;                  // BPF_F_BEFORE; alone: before all others
-constexpr Hook kHooks[] = {Hook::FromGuest, Hook::ToGuest,   Hook::FromUplink, Hook::Connect4,
-                           Hook::Connect6,  Hook::SkbEgress, Hook::SkbIngress, Hook::FromQueue};
 
 std::uint32_t tcx_type(Hook hook) { return hook == Hook::ToGuest ? kTcxEgress : kTcxIngress; }
 

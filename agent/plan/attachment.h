@@ -9,6 +9,8 @@ namespace grantd {
 
 enum class Hook : std::uint8_t { FromGuest, ToGuest, FromUplink, Connect4, Connect6, SkbEgress, SkbIngress, FromQueue };
 
+inline constexpr Hook kHooks[] = {Hook::FromGuest, Hook::ToGuest,   Hook::FromUplink, Hook::Connect4,
+                                  Hook::Connect6,  Hook::SkbEgress, Hook::SkbIngress, Hook::FromQueue};
 // Those of a guest's interface, in the order in which they are attached.
 inline constexpr Hook kGuestHooks[] = {Hook::FromGuest, Hook::ToGuest};
 // Those of a guest's cgroup: of every guest's, and besides of one on the host network.

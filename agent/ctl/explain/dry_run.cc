@@ -1,7 +1,6 @@
 #include "agent/ctl/explain/dry_run.h"
 
-#include "maps/kernel/datapath_maps.h"
-#include "maps/seal_numbers.h"
+#include "maps/abi/flow.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -11,53 +10,11 @@
 #include <cstring>
 
 namespace grantd {
-namespace {
-
-int say_nothing(libbpf_print_level, const char*, va_list) { return 0; }
-
-}  // namespace
-
-DryRun::~DryRun() {
-  if (skeleton_) grantd_bpf__destroy(skeleton_);
-}
 
 Result<std::unique_ptr<DryRun>> DryRun::load(const std::string& pin_root, const StampSettings& stamp) {
-  std::unique_ptr<DryRun> instance(new DryRun());
-  if (auto opened = instance->open(pin_root, stamp); !opened) return opened.error();
-  return instance;
-}
-
-Result<void> DryRun::open(const std::string& pin_root, const StampSettings& stamp) {
-  libbpf_set_print(say_nothing);
-  skeleton_ = grantd_bpf__open();
-  if (!skeleton_) return system_error("cannot open the BPF object", errno);
-  skeleton_->rodata->dry_run = true;
-  skeleton_->rodata->stamp_mask = stamp.mask;
-  skeleton_->rodata->stamp_identity_mask = stamp.identity_mask;
-  skeleton_->rodata->stamp_identity_shift = stamp.identity_shift;
-  skeleton_->rodata->stamp_tag = stamp.tag;
-  for (bpf_program* program :
-       {skeleton_->progs.guest_connect4, skeleton_->progs.guest_connect6, skeleton_->progs.guest_skb_egress,
-        skeleton_->progs.guest_skb_ingress, skeleton_->progs.read_tables})
-    bpf_program__set_autoload(program, false);
-  for (const std::string& name : map_names()) {
-    bpf_map* map = bpf_object__find_map_by_name(skeleton_->obj, name.c_str());
-    if (!map) return Error{"the BPF object has no map " + name, 0};
-    const std::string path = map_pin(pin_root, name);
-    const Descriptor pinned(bpf_obj_get(path.c_str()));
-    if (!pinned.valid()) return system_error("cannot open " + path, errno);
-    if (const int error = bpf_map__reuse_fd(map, pinned.get()); error != 0)
-      return system_error("map " + name + ": cannot be used", -error);
-  }
-  grantd_seal seal{};
-  const __u32 only = 0;
-  if (bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.grantd_seal), &only, &seal) != 0)
-    return system_error("cannot read " + map_pin(pin_root, "grantd_seal"), errno);
-  const SealNumbers numbers = seal_numbers(seal.secret);
-  std::copy(numbers.begin(), numbers.end(), std::begin(skeleton_->rodata->seal_numbers));
-  if (const int error = grantd_bpf__load(skeleton_); error != 0)
-    return system_error("cannot load the datapath for a dry run", -error);
-  return {};
+  auto instance = load_second_instance(pin_root, stamp, Instance::DryRun);
+  if (!instance) return instance.error();
+  return std::unique_ptr<DryRun>(new DryRun(std::move(instance).value()));
 }
 
 Result<DryVerdict> DryRun::run(int program_fd, const char* name, const DryPacket& packet) {

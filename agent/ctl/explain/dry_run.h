@@ -2,6 +2,7 @@
 // without leaving a flow, counter, token or event behind.
 #pragma once
 
+#include "agent/ctl/explain/second_instance.h"
 #include "maps/abi/counter.h"
 #include "maps/result.h"
 #include "maps/stamp_settings.h"
@@ -9,9 +10,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
-
-struct grantd_bpf;  // the skeleton
 
 namespace grantd {
 
@@ -33,7 +33,6 @@ class DryRun {
  public:
   // The stamp's settings must be those of the instance that runs.
   static Result<std::unique_ptr<DryRun>> load(const std::string& pin_root, const StampSettings& stamp);
-  ~DryRun();
   DryRun(const DryRun&) = delete;
   DryRun& operator=(const DryRun&) = delete;
 
@@ -42,11 +41,10 @@ class DryRun {
   Result<DryVerdict> from_uplink(const DryPacket& packet);
 
  private:
-  DryRun() = default;
-  Result<void> open(const std::string& pin_root, const StampSettings& stamp);
+  explicit DryRun(SecondInstance instance) : skeleton_(std::move(instance)) {}
   Result<DryVerdict> run(int program_fd, const char* name, const DryPacket& packet);
 
-  ::grantd_bpf* skeleton_ = nullptr;
+  SecondInstance skeleton_;
 };
 
 }  // namespace grantd

@@ -2,6 +2,7 @@
 #include "agent/ctl/commands.h"
 #include "agent/ctl/console.h"
 #include "agent/ctl/verify/hangs_together.h"
+#include "agent/ctl/verify/program_differences.h"
 #include "agent/ctl/verify/queue_differences.h"
 #include "agent/ctl/verify/said.h"
 #include "agent/ctl/view/page.h"
@@ -61,6 +62,11 @@ Result<Looked> look(const CtlOptions& options, const DatapathMaps& maps, const s
   Looked looked;
   looked.manifests = manifests.empty() ? settings.value().manifests : manifests;
   looked.wrong = std::move(wrong).value();
+  auto stamp = stamp_settings(snapshot.value().node.stamp_mask);
+  if (!stamp) return stamp.error();
+  auto programs = program_differences(options.pin_root, stamp.value());
+  if (!programs) return programs.error();
+  for (std::string& each : programs.value()) looked.wrong.push_back(std::move(each));
   looked.counts = counted_text(snapshot.value().endpoints.size(), "guest") + ", " +
                   counted_text(snapshot.value().uplinks.size(), "uplink");
   auto records = read_all_records(options.pin_root, maps);
@@ -97,8 +103,8 @@ std::string text_of(const Looked& looked) {
   for (const std::string& line : looked.wrong) text += line + "\n";
   if (looked.wrong.empty())
     text =
-        "All records hang together, every program is the first on its interface or on its cgroup, and the gate "
-        "holds: " +
+        "All records hang together, every program is this version's and the first on its interface or on its cgroup, "
+        "and the gate holds: " +
         looked.counts + ".\n";
   if (looked.manifests.empty())
     return text +

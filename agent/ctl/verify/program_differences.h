@@ -1,0 +1,16 @@
+// Whether the programs that are pinned are those that this build's agent loads. Changes nothing.
+#pragma once
+
+#include "maps/result.h"
+#include "maps/stamp_settings.h"
+
+#include <string>
+#include <vector>
+
+namespace grantd {
+
+// One line for each program whose instructions, maps or constants are others; empty where none are. Another version's
+// are others too.
+Result<std::vector<std::string>> program_differences(const std::string& pin_root, const StampSettings& stamp);
+
+}  // namespace grantd
