@@ -71,9 +71,9 @@ ALWAYS_INLINE enum grantd_reason check_policy(struct packet *packet)
 
 ALWAYS_INLINE enum grantd_reason group_frame_reason(const struct packet *packet)
 {
-	if (packet->group_frame == 2)
+	if (packet->group_frame == GROUP_BROADCAST)
 		return GRANTD_REASON_BROADCAST;
-	return packet->group_frame == 1 ? GRANTD_REASON_MULTICAST : GO_ON;
+	return packet->group_frame == GROUP_MULTICAST ? GRANTD_REASON_MULTICAST : GO_ON;
 }
 
 /* Own source on the way out, own destination on the way in. Neighbour discovery checks its own

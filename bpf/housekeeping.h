@@ -60,8 +60,17 @@ ALWAYS_INLINE bool owns_link_or_global(const struct grantd_endpoint *endpoint, c
 	       (!is_unspecified(address) && same_address(address, &endpoint->link_local));
 }
 
-/* What a question and an answer do not need could be a letter to a neighbour of another Grant: the padding, and the
- * address that is asked for. */
+/* A bridge floods what goes to an address that none of its ports has: then the address is a letter too. */
+ALWAYS_INLINE bool is_on_guests_link(struct __sk_buff *skb, const struct packet *packet)
+{
+	__u8 destination[ETH_ALEN];
+
+	return packet->group_frame || (!bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)) &&
+				       same_mac(destination, packet->endpoint->mac));
+}
+
+/* What a question and an answer do not need could be a letter to a neighbour of another Grant: the padding, the
+ * address that is asked for, and a group that is not everybody. */
 ALWAYS_INLINE bool arp_says_no_more(struct __sk_buff *skb, const struct packet *packet, const struct arp_ipv4 *arp)
 {
 	static const __u8 nobody[ETH_ALEN] = {}, everybody[ETH_ALEN] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
@@ -72,7 +81,7 @@ ALWAYS_INLINE bool arp_says_no_more(struct __sk_buff *skb, const struct packet *
 	for (int i = 0; i < ARP_FRAME_MAX_BYTES && at < skb->len; i++, at++)
 		if (bpf_skb_load_bytes(skb, at, &padding, sizeof(padding)) || padding)
 			return false;
-	return !bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)) &&
+	return packet->group_frame != GROUP_MULTICAST && !bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)) &&
 	       (same_mac(arp->target_mac, nobody) || same_mac(arp->target_mac, everybody) ||
 		same_mac(arp->target_mac, destination) || same_mac(arp->target_mac, packet->source_mac));
 }
@@ -105,10 +114,12 @@ NOINLINE int keep_arp(struct __sk_buff *skb, struct packet *packet, __u32 direct
 	}
 	if (owns_ipv4(endpoint, sender_ip))
 		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
-	return owns_ipv4(endpoint, target_ip) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_LINK_CHATTER;
+	return owns_ipv4(endpoint, target_ip) && is_on_guests_link(skb, packet) ? GRANTD_REASON_HOUSEKEEPING :
+										  GRANTD_REASON_LINK_CHATTER;
 }
 
-/* Options from a guest: its own link address and a nonce, nothing that could carry a message. */
+/* Options from a guest: its own link address, nothing that could carry a message. A nonce (RFC 7527) belongs to DAD,
+ * which is about the guest's own address: no other guest gets it. */
 ALWAYS_INLINE bool own_options(struct __sk_buff *skb, const struct packet *packet, __u32 offset)
 {
 	__u32 end = packet->l4 + packet->l4_bytes;
@@ -124,7 +135,7 @@ ALWAYS_INLINE bool own_options(struct __sk_buff *skb, const struct packet *packe
 		if (option[0] == ND_OPTION_SOURCE_LINK || option[0] == ND_OPTION_TARGET_LINK) {
 			if (!same_mac(&option[2], packet->endpoint->mac))
 				return false;
-		} else if (option[0] != ND_OPTION_NONCE) {
+		} else if (option[0] != ND_OPTION_NONCE || !is_unspecified(&packet->source)) {
 			return false;
 		}
 		offset += ND_OPTION_BYTES;
@@ -138,15 +149,52 @@ ALWAYS_INLINE bool is_neighbour_discovery(const struct packet *packet)
 	       packet->icmp_type <= ICMP6_NEIGHBOUR_ADVERTISEMENT;
 }
 
+/* Of all groups the one that its kind of message is for (RFC 4861 4.1, 4.3, 4.4): the rest is 14 bytes for whoever
+ * listens. */
+ALWAYS_INLINE bool is_its_group(const struct packet *packet, const struct grantd_address *target)
+{
+	const struct grantd_address *group = &packet->destination;
+
+	if (word(group, 0) != bpf_htonl(0xff020000) || word(group, 1))
+		return false;
+	switch (packet->icmp_type) {
+	case ICMP6_ROUTER_SOLICITATION:
+		return !word(group, 2) && word(group, 3) == bpf_htonl(2);
+	case ICMP6_NEIGHBOUR_ADVERTISEMENT:
+		return !word(group, 2) && word(group, 3) == bpf_htonl(1);
+	default:
+		return word(group, 2) == bpf_htonl(1) &&
+		       word(group, 3) == (word(target, 3) | bpf_htonl(0xff000000));
+	}
+}
+
+/* As of ARP: the flow label, what is reserved, and the group's link address (RFC 2464 7) say nothing. */
+ALWAYS_INLINE bool nd_says_no_more(struct __sk_buff *skb, const struct packet *packet)
+{
+	__be32 label, reserved;
+	__u8 destination[ETH_ALEN];
+	__be32 reserved_bits = packet->icmp_type == ICMP6_NEIGHBOUR_ADVERTISEMENT ? bpf_htonl(0x1fffffff) : 0xffffffff;
+
+	if (bpf_skb_load_bytes(skb, packet->l3, &label, sizeof(label)) || label & bpf_htonl(0x000fffff) ||
+	    bpf_skb_load_bytes(skb, packet->l4 + 4, &reserved, sizeof(reserved)) || reserved & reserved_bits)
+		return false;
+	return !packet->group_frame || (!bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)) &&
+					destination[0] == 0x33 && destination[1] == 0x33 &&
+					destination[2] == packet->destination.bytes[12] &&
+					destination[3] == packet->destination.bytes[13] &&
+					destination[4] == packet->destination.bytes[14] &&
+					destination[5] == packet->destination.bytes[15]);
+}
+
 /* Nothing of it may be routed: a host forwards a solicitation to a global address like any other
- * packet. Link scope never leaves the link; the host's own side is the gateway; any other
+ * packet. Its group never leaves the link; the host's own side is the gateway; any other
  * neighbour must be one that the Grant lets the guest reach. */
-ALWAYS_INLINE bool stays_on_link(struct packet *packet)
+ALWAYS_INLINE bool stays_on_link(struct packet *packet, const struct grantd_address *target)
 {
 	struct grantd_flow_key key = { .protocol = IPPROTO_ICMP };
 
 	if (packet->destination.bytes[0] == 0xff)
-		return packet->destination.bytes[1] == 0x02;
+		return is_its_group(packet, target);
 	/* DAD speaks to groups alone (RFC 4862 5.4.2). Nobody is at "::", which gateways that are not there hold. */
 	if (is_unspecified(&packet->source) || is_unspecified(&packet->destination))
 		return false;
@@ -194,12 +242,16 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 		}
 		if (packet->icmp_type == ICMP6_NEIGHBOUR_ADVERTISEMENT && !owns_link_or_global(endpoint, &target))
 			return GRANTD_REASON_NEIGHBOUR_SPOOFING;
-		if (!stays_on_link(packet))
+		if (!stays_on_link(packet, &target))
 			return GRANTD_REASON_DESTINATION;
+		if (!nd_says_no_more(skb, packet))
+			return GRANTD_REASON_MALFORMED;
 		return own_options(skb, packet, body) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_NEIGHBOUR_SPOOFING;
 	}
 	if (owns_link_or_global(endpoint, &packet->source))
 		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+	if (!is_on_guests_link(skb, packet))
+		return GRANTD_REASON_LINK_CHATTER;
 	switch (packet->icmp_type) {
 	case ICMP6_NEIGHBOUR_SOLICITATION:
 		return owns_link_or_global(endpoint, &target) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_LINK_CHATTER;

@@ -21,6 +21,12 @@ enum fragment_kind {
 	FRAGMENT_LATER,
 };
 
+enum group_frame { /* by the destination MAC */
+	GROUP_NONE = 0,
+	GROUP_MULTICAST,
+	GROUP_BROADCAST,
+};
+
 struct packet {
 	__u64 now_ns; /* of the last tick, until check_policy() looks closer */
 	__u64 policy_id;
@@ -54,7 +60,7 @@ struct packet {
 	__u8 sctp_chunk;
 	__u8 fragment; /* enum fragment_kind */
 	__u8 fragment_protocol; /* as on the wire */
-	__u8 group_frame; /* destination MAC: 0 unicast, 1 multicast, 2 broadcast */
+	__u8 group_frame; /* enum group_frame */
 	__u16 fragment_bytes_before; /* what the fragment's offset says */
 	__u16 fragment_header_skip;  /* extension headers between the fragment header and L4 */
 	__u32 fragment_id;

@@ -363,7 +363,9 @@ ALWAYS_INLINE enum grantd_reason parse_l2(struct __sk_buff *skb, struct packet *
 	__builtin_memcpy(packet->source_mac, ethernet->h_source, ETH_ALEN);
 	if (ethernet->h_dest[0] & 1)
 		packet->group_frame = (ethernet->h_dest[0] & ethernet->h_dest[1] & ethernet->h_dest[2] &
-				       ethernet->h_dest[3] & ethernet->h_dest[4] & ethernet->h_dest[5]) == 0xff ? 2 : 1;
+				       ethernet->h_dest[3] & ethernet->h_dest[4] & ethernet->h_dest[5]) == 0xff ?
+					      GROUP_BROADCAST :
+					      GROUP_MULTICAST;
 	if (packet->ethertype == ETH_P_8021Q || packet->ethertype == ETH_P_8021AD)
 		return GRANTD_REASON_VLAN_TAG;
 	return GO_ON;

@@ -29,9 +29,5 @@ struct grantd_endpoint {
 	__u64 version_again;
 };
 GRANTD_ASSERT_SIZE(grantd_endpoint, 200);
-GRANTD_ASSERT_OFFSET(grantd_endpoint, mac, 24);
-GRANTD_ASSERT_OFFSET(grantd_endpoint, ipv6, 48);
-GRANTD_ASSERT_OFFSET(grantd_endpoint, link_local, 112);
-GRANTD_ASSERT_OFFSET(grantd_endpoint, version_again, 192);
 
 #endif

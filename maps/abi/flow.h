@@ -23,8 +23,6 @@ struct grantd_flow_key {
 	__u16 peer_port;  /* host byte order; 0 for ICMP */
 };
 GRANTD_ASSERT_SIZE(grantd_flow_key, 44);
-GRANTD_ASSERT_OFFSET(grantd_flow_key, local_address, 8);
-GRANTD_ASSERT_OFFSET(grantd_flow_key, local_port, 40);
 
 #define GRANTD_FLOW_CLOSING 1U	      /* FIN or RST seen: the idle time is short */
 #define GRANTD_FLOW_LIMITED_EGRESS 2U  /* the policy limits this direction: its bucket is to be charged */

@@ -30,7 +30,6 @@ struct grantd_identity_key {
 	__u8 address[16];
 };
 GRANTD_ASSERT_SIZE(grantd_identity_key, 24);
-GRANTD_ASSERT_OFFSET(grantd_identity_key, address, 8);
 #define GRANTD_IDENTITY_KEY_FIXED_BITS 32
 
 struct grantd_identity {

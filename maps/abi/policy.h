@@ -43,8 +43,6 @@ struct grantd_policy {
 	struct grantd_limit limit[GRANTD_DIRECTIONS];
 };
 GRANTD_ASSERT_SIZE(grantd_policy, 136);
-GRANTD_ASSERT_OFFSET(grantd_policy, rules_id, 24);
-GRANTD_ASSERT_OFFSET(grantd_policy, limit, 56);
 
 /* What one entry opens. Ports are the ones that the initiator sends to. For ICMP (one number
  * for both families: IPPROTO_ICMP) the ports are not looked at: only echo requests begin flows. */
@@ -68,7 +66,6 @@ struct grantd_rule_key {
 	__u8 address[16];
 };
 GRANTD_ASSERT_SIZE(grantd_rule_key, 28);
-GRANTD_ASSERT_OFFSET(grantd_rule_key, address, 12);
 #define GRANTD_RULE_KEY_FIXED_BITS 64
 
 /* grantd_idrule: HASH, the rules by identity; the same value. */

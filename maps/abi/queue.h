@@ -15,10 +15,10 @@ enum grantd_shaper_mode {
 /* grantd_shaper: ARRAY of one. Written by the agent. A packet goes into the queues at one end of a pair
  * of interfaces and comes back at the other. */
 struct grantd_shaper {
-  __u32 mode;                  /* enum grantd_shaper_mode */
-  __u32 queue_ifindex;         /* the end with the queues; 0: there is none */
-  __u32 release_ifindex;       /* the end where they come back */
-  __u32 secret;                /* stands in skb->cb of what has waited; never 0 in mode HTB */
+	__u32 mode;                  /* enum grantd_shaper_mode */
+	__u32 queue_ifindex;         /* the end with the queues; 0: there is none */
+	__u32 release_ifindex;       /* the end where they come back */
+	__u32 secret;                /* stands in skb->cb of what has waited; never 0 in mode HTB */
   char why[GRANTD_TEXT_BYTES]; /* that mode was chosen */
 };
 GRANTD_ASSERT_SIZE(grantd_shaper, 144);
@@ -26,7 +26,7 @@ GRANTD_ASSERT_SIZE(grantd_shaper, 144);
 /* grantd_queue: HASH, key endpoint_id (u32). Written by the agent, after the classes are there. Without
  * an entry, or with class 0, packets of this guest do not wait. */
 struct grantd_queue {
-  __u32 class_id[GRANTD_DIRECTIONS]; /* of the guest, major and minor */
+	__u32 class_id[GRANTD_DIRECTIONS]; /* of the guest, major and minor */
 };
 GRANTD_ASSERT_SIZE(grantd_queue, 8);
 
@@ -34,23 +34,24 @@ GRANTD_ASSERT_SIZE(grantd_queue, 8);
  * packets that have waited may come back. Written by the agent; the kernel takes an entry away with its interface, so
  * that one that is made anew under the same index is another. */
 
-/* grantd_usage: LRU_HASH. What limited guests sent and received. Written by BPF alone. */
+/* grantd_usage: LRU_HASH. What limited guests sent and received. Written by BPF alone; the
+ * agent takes away those of guests that are gone. */
 struct grantd_usage_key {
-  __u32 endpoint_id;
-  __u32 direction; /* enum grantd_direction */
+	__u32 endpoint_id;
+	__u32 direction; /* enum grantd_direction */
 };
 GRANTD_ASSERT_SIZE(grantd_usage_key, 8);
 
 /* In L2 frame bytes on the wire, as the bucket is charged. */
 struct grantd_usage {
-  __u64 allowed_bytes;
-  __u64 allowed_packets;
-  __u64 queued_bytes; /* of all, those that were put into a queue */
-  __u64 queued_packets;
-  __u64 returned_bytes; /* of the queued ones, those that came back; the rest waits, or was dropped by the queue */
-  __u64 returned_packets;
-  __u64 refused_bytes; /* for the rate: by the bucket */
-  __u64 refused_packets;
+	__u64 allowed_bytes;
+	__u64 allowed_packets;
+	__u64 queued_bytes; /* of all, those that were put into a queue */
+	__u64 queued_packets;
+	__u64 returned_bytes; /* of the queued ones, those that came back; the rest waits, or was dropped by the queue */
+	__u64 returned_packets;
+	__u64 refused_bytes; /* for the rate: by the bucket */
+	__u64 refused_packets;
 };
 GRANTD_ASSERT_SIZE(grantd_usage, 64);
 
@@ -58,9 +59,9 @@ GRANTD_ASSERT_SIZE(grantd_usage, 64);
 #define GRANTD_DELAY_BINS 14 /* bin n: below 2^n x 128 us, and not below that of n - 1; the last one: all others */
 #define GRANTD_DELAY_FIRST_US 128
 struct grantd_delay {
-  __u64 grant_epoch; /* of the Grant that was counted; another: counted from zero */
-  __u64 total_us;
-  __u64 packets[GRANTD_DELAY_BINS];
+	__u64 grant_epoch; /* of the Grant that was counted; another: counted from zero */
+	__u64 total_us;
+	__u64 packets[GRANTD_DELAY_BINS];
 };
 GRANTD_ASSERT_SIZE(grantd_delay, 128);
 

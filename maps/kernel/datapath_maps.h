@@ -10,6 +10,7 @@
 #include "maps/abi/endpoint.h"
 #include "maps/abi/flow.h"
 #include "maps/abi/identity.h"
+#include "maps/abi/layout.h"
 #include "maps/abi/policy.h"
 #include "maps/abi/queue.h"
 #include "maps/kernel/typed_map.h"

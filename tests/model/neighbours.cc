@@ -11,14 +11,49 @@ bool contains(const std::vector<IpAddress>& all, const IpAddress& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
 
-constexpr unsigned kRouterSolicitation = 133, kRouterAdvertisement = 134, kAdvertisement = 136;
+constexpr unsigned kRouterSolicitation = 133, kRouterAdvertisement = 134, kSolicitation = 135, kAdvertisement = 136;
 
 // Bytes of the message before its options.
 std::size_t fixed_bytes(unsigned type) {
   return type == kRouterSolicitation ? 8 : type == kRouterAdvertisement ? 16 : 24;
 }
 
-bool link_scope_group(const IpAddress& address) { return address.bytes[0] == 0xff && address.bytes[1] == 2; }
+// The group that a message of this kind goes to, if to one: all routers, all nodes, or the target's own
+// (RFC 4861 4.1, 4.3 and 4.4; RFC 4291 2.7.1).
+IpAddress group_of(unsigned type, const IpAddress& target) {
+  IpAddress group{Family::IPv6, {0xff, 2}};
+  auto& bytes = group.bytes;
+  bytes[15] = type == kRouterSolicitation ? 2 : 1;
+  if (type != kSolicitation) return group;
+  bytes[11] = 1;
+  bytes[12] = 0xff;
+  std::copy(target.bytes.begin() + 13, target.bytes.end(), bytes.begin() + 13);
+  return group;
+}
+
+bool is_group(const Bytes& frame) { return (frame[0] & 1) != 0; }
+bool is_broadcast(const Bytes& frame) {
+  return std::all_of(frame.begin(), frame.begin() + 6, [](std::uint8_t byte) { return byte == 0xff; });
+}
+
+// What a bridge floods because it does not know whose it is.
+bool is_for_anothers_link(const Workload& guest, const Bytes& frame) {
+  return !is_group(frame) && !std::equal(frame.begin(), frame.begin() + 6, guest.mac->bytes.begin());
+}
+
+// Of what a neighbour could read, nothing that the message does not need: a flow label, what is reserved (all but the
+// three flags of an advertisement), a group's link address that is not the IPv6 group's (RFC 2464 7).
+bool says_more(const Packet& packet, const Bytes& frame) {
+  if (byte_at(frame, kEthernetBytes + 1) % 16 != 0 || two_bytes(frame, kEthernetBytes + 2) != 0) return true;
+  const unsigned flags = packet.icmp_type == kAdvertisement ? 0xe0 : 0;
+  if ((byte_at(frame, packet.l4 + 4) & ~flags) != 0 || byte_at(frame, packet.l4 + 5) != 0 ||
+      two_bytes(frame, packet.l4 + 6) != 0)
+    return true;
+  if (!is_group(frame)) return false;
+  Bytes link = {0x33, 0x33};
+  link.insert(link.end(), packet.destination.bytes.begin() + 12, packet.destination.bytes.end());
+  return !std::equal(link.begin(), link.end(), frame.begin());
+}
 
 }  // namespace
 
@@ -44,10 +79,11 @@ Reason Model::arp(const Case& one) const {
     const auto mac = [&](std::size_t begin) { return Bytes(&frame[begin], &frame[begin] + 6); };
     const Bytes asked = mac(at + 18);
     const bool means = asked == Bytes(6, 0) || asked == Bytes(6, 0xff) || asked == mac(0) || asked == mac(6);
-    return means ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_MALFORMED;
+    return means && (!is_group(frame) || is_broadcast(frame)) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_MALFORMED;
   }
   if (Meaning::owns(*one.guest, sender)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
-  return Meaning::owns(*one.guest, target) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_LINK_CHATTER;
+  return Meaning::owns(*one.guest, target) && !is_for_anothers_link(*one.guest, frame) ? GRANTD_REASON_HOUSEKEEPING
+                                                                                       : GRANTD_REASON_LINK_CHATTER;
 }
 
 Reason Model::neighbour(const Case& one) const {
@@ -74,23 +110,26 @@ MaybeReason Model::neighbour_from_guest(const Case& one) const {
   if (type == kRouterAdvertisement) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
   const bool nowhere = packet.source == unset;
   if (!from_self && !(nowhere && type != kAdvertisement)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  const IpAddress target = type == kRouterSolicitation ? unset : address_at(frame, packet.l4 + 8, Family::IPv6);
   if (type != kRouterSolicitation) {
-    const IpAddress target = address_at(frame, packet.l4 + 8, Family::IPv6);
     if (nowhere && !own(target)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;  // DAD for another
     if (type == kAdvertisement && !own(target)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
   }
-  // It stays on the link.
+  // It stays on the link, and in its group.
   const IpAddress& to = packet.destination;
-  const bool on_link =
-      link_scope_group(to) || (!nowhere && (to.is_link_local() || contains(meaning_.gateways(*one.guest), to) ||
-                                            (!impossible_peer(one) && !meaning_.may_send(*one.grant, to, kIcmp, 0))));
+  const bool on_link = to.bytes[0] == 0xff
+                           ? to == group_of(type, target)
+                           : !nowhere && (to.is_link_local() || contains(meaning_.gateways(*one.guest), to) ||
+                                          (!impossible_peer(one) && !meaning_.may_send(*one.grant, to, kIcmp, 0)));
   if (!on_link) return GRANTD_REASON_DESTINATION;
-  // Options: at most three, its own link address or a nonce.
+  if (says_more(packet, frame)) return GRANTD_REASON_MALFORMED;
+  // Options: at most three, its own link address; with a question about its own address a nonce.
   const std::size_t options = packet.l4 + fixed_bytes(type);
   if ((packet.end - options) % 8 != 0 || packet.end - options > 3 * 8) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
   for (std::size_t at = options; at < packet.end; at += 8) {
     const unsigned option = byte_at(frame, at), length = byte_at(frame, at + 1);
-    if (length != 1 || (option != 1 && option != 2 && option != 14)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+    if (length != 1 || (option != 1 && option != 2 && !(option == 14 && nowhere)))
+      return GRANTD_REASON_NEIGHBOUR_SPOOFING;
     for (std::size_t i = 0; i < 6 && option != 14; i++)
       if (frame.at(at + 2 + i) != one.guest->mac->bytes[i]) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
   }
@@ -104,6 +143,7 @@ MaybeReason Model::neighbour_to_guest(const Case& one) const {
     return Meaning::owns(*one.guest, address) || address == Meaning::link_local(*one.guest);
   };
   if (own(packet.source)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
+  if (is_for_anothers_link(*one.guest, frame)) return GRANTD_REASON_LINK_CHATTER;
   switch (packet.icmp_type) {
     case kRouterSolicitation:
       return GRANTD_REASON_LINK_CHATTER;

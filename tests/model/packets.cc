@@ -334,8 +334,8 @@ Step Generator::neighbour() {
   for (const std::string& each : guest(name).addresses)
     if (is_six(each)) own = each;
   const std::string link_local = "fe80::20:ff:fe00:" + name;
-  const std::string groups[] = {"ff02::1", "ff02::2", "ff02::1:ff00:2", "ff02::1:ff00:1",
-                                "ff0e::1", "ff05::2", "ff01::1",        "ff12::1"};
+  const std::string groups[] = {"ff02::1", "ff02::2", "ff02::1:ff00:2", "ff02::1:ff00:1",     "ff02::1:ff00:3",
+                                "ff0e::1", "ff05::2", "ff01::1",        "ff02:0:1::1:ff00:1", "ff02::fb"};
   const auto any = [&] {
     switch (random_.below(8)) {
       case 0:
@@ -354,8 +354,10 @@ Step Generator::neighbour() {
   };
   const std::uint8_t type =
       random_.percent(95) ? random_.of<std::uint8_t>({133, 134, 135, 135, 135, 136, 136}) : random_.byte();
-  Bytes message = prog::neighbour(type, any());
+  const std::string target = any();
+  Bytes message = prog::neighbour(type, target);
   if (random_.percent(3)) message[1] = 1;
+  if (random_.percent(5)) message[4 + random_.below(4)] = random_.byte();
   for (std::size_t count = random_.below(3); count > 0; count--) {
     Bytes option = Bytes{static_cast<std::uint8_t>(random_.percent(60) ? 1 + random_.below(2)
                                                                        : random_.of<std::size_t>({3, 5, 14, 25, 31})),
@@ -368,7 +370,9 @@ Step Generator::neighbour() {
   step.program = egress ? Program::FromGuest : Program::ToGuest;
   step.interface = "veth-" + name;
   step.from_outside = random_.percent(50);
-  std::string to = random_.percent(60) ? random_.of(groups) : any();
+  const std::string to = random_.percent(40)   ? prog::neighbour_group(type, target)
+                         : random_.percent(30) ? random_.of(groups)
+                                               : any();
   std::uint8_t next = 58;
   if (random_.percent(4)) message = chain(next, message);
   if (random_.percent(3)) {
@@ -377,6 +381,12 @@ Step Generator::neighbour() {
   }
   step.frame = frame(egress, name, 0x86dd,
                      prog::ipv6({any(), to, next, static_cast<std::uint8_t>(random_.percent(95) ? 255 : 64)}, message));
+  if (to.starts_with("ff") && random_.percent(80)) {
+    const Bytes link = prog::mac(prog::group_mac(to));
+    std::copy(link.begin(), link.end(), step.frame.begin());
+  }
+  if (random_.percent(3)) step.frame[14 + random_.below(4)] ^= random_.byte();
+  if (random_.percent(4)) step.frame[random_.below(6)] = random_.byte();
   if (random_.percent(5)) step.frame.push_back(random_.byte());
   if (random_.percent(8)) spoil(step.frame);
   return step;
@@ -400,6 +410,8 @@ Step Generator::arp() {
   step.program = egress ? Program::FromGuest : Program::ToGuest;
   step.interface = "veth-" + name;
   step.frame = frame(egress, name, 0x0806, message);
+  if (random_.percent(30)) std::fill_n(step.frame.begin(), 6, std::uint8_t{0xff});
+  if (random_.percent(4)) step.frame[random_.below(6)] = random_.byte();
   return step;
 }
 

@@ -89,7 +89,7 @@ TEST_F(GuestKind, WithoutAnEthernetHeaderInADryRun) {
 TEST_F(GuestKind, OnTheHostsNetworkEveryAddressIsTheHosts) {
   const Bytes others = frame_out(kNode4, kBob4, kTcp, tcp(fresh_port(), 80, kSyn)),
               discovery = ethernet(kFarMac, kGuestMac, 0x86dd,
-                                   ipv6({kWeb6, "ff02::1", kIcmp6, 255}, neighbour(135, "fe80::1")));
+                                   ipv6({kWeb6, "ff02::1:ff00:1", kIcmp6, 255}, neighbour(135, "fe80::1")));
   EXPECT_EQ(reason_of(Hook::FromGuest, others), "source_address");
   EXPECT_EQ(reason_of(Hook::FromGuest, discovery), "housekeeping");
   become(GRANTD_ENDPOINT_HOST_NETWORK);

@@ -40,6 +40,10 @@ class Housekeeping : public Prog {
   Sent nd_out(const std::string& source, const std::string& destination, const Bytes& message) {
     return from_guest(ethernet(kFarMac, kGuestMac, 0x86dd, ipv6({source, destination, kIcmp6, 255}, message)));
   }
+  // To the group that it is for.
+  Sent nd_to_group(const std::string& source, std::uint8_t type, const std::string& target) {
+    return nd_out(source, neighbour_group(type, target), neighbour(type, target));
+  }
   Sent nd_in(const std::string& source, const std::string& destination, const Bytes& message) {
     return to_guest(ethernet(kGuestMac, kFarMac, 0x86dd, ipv6({source, destination, kIcmp6, 255}, message)), "");
   }
@@ -148,22 +152,30 @@ Bytes option(std::uint8_t type, const std::string& of) { return Bytes{type, 1} +
 
 TEST_F(Housekeeping, OptionsOfNeighbourDiscovery) {
   const Bytes bare = neighbour(135, kGateway);
-  const auto out = [&](const Bytes& options) { return nd_out(kWeb6, kAllNodes, bare + options); };
+  const auto out = [&](const Bytes& options) { return nd_out(kWeb6, neighbour_group(135, kGateway), bare + options); };
+  const auto probe = [&](const Bytes& options) {
+    return nd_out("::", neighbour_group(135, kWeb6), neighbour(135, kWeb6) + options);
+  };
   const Bytes source = option(1, kGuestMac), target = option(2, kGuestMac), nonce = option(14, "6e:6f:6e:63:65:21");
   expect(out({}), kKeeps, "none");
   expect(out(source), kKeeps);
   expect(out(target), kKeeps);
-  expect(out(nonce), kKeeps);
-  expect(out(source + nonce), kKeeps);
-  expect(out(nonce + source + target), kKeeps, "three");
-  expect(out(nonce + source + target + nonce), kSpoofs, "four");
+  expect(out(nonce), kSpoofs, "a letter where another's address is asked for");
+  expect(out(source + nonce), kSpoofs);
+  expect(probe(nonce), kKeeps, "DAD tells its own by it");
+  expect(probe(source + nonce), kKeeps);
+  expect(nd_out("::", kAllRouters, neighbour(133, "") + nonce), kKeeps);
+  expect(nd_out(kWeb6, kAllRouters, neighbour(133, "") + nonce), kSpoofs);
+  expect(out(target + source + target), kKeeps, "three");
+  expect(out(source + source + target + source), kSpoofs, "four");
   for (const Bytes& good : {source, target})
     for (std::size_t at = 2; at < 8; at++)
       expect(out(spoiled(good, at, 0x55)), kSpoofs, "another's MAC, byte " + std::to_string(at));
   for (const std::uint8_t type : Bytes{0, 3, 5, 13, 15, 25}) expect(out(option(type, kGuestMac)), kSpoofs, "type");
   for (const std::uint8_t length : Bytes{0, 2}) {
-    expect(out(spoiled(nonce, 1, length)), kSpoofs, "length");
-    expect(out(spoiled(nonce, 1, length) + zeros(8)), kSpoofs, "length");
+    expect(out(spoiled(source, 1, length)), kSpoofs, "length");
+    expect(out(spoiled(source, 1, length) + zeros(8)), kSpoofs, "length");
+    expect(probe(spoiled(nonce, 1, length)), kSpoofs, "length");
   }
   for (std::size_t bytes = 1; bytes < 8; bytes++)
     expect(out(Bytes(source.begin(), source.begin() + static_cast<std::ptrdiff_t>(bytes))), kSpoofs, "cut");
@@ -180,15 +192,16 @@ TEST_F(Housekeeping, NeighbourDiscoveryEndsWithItsMessage) {
     return nd_in("fe80::a0", kAllNodes, message);
   };
   for (const std::uint8_t type : Bytes{135, 136}) {
-    expect(out(neighbour(type, kWeb6), 24, kAllNodes), kKeeps);
+    const std::string to = neighbour_group(type, kWeb6);
+    expect(out(neighbour(type, kWeb6), 24, to.c_str()), kKeeps);
     for (std::size_t bytes : {std::size_t{8}, std::size_t{16}, std::size_t{23}})
-      expect(out(neighbour(type, kWeb6), bytes, kAllNodes), GRANTD_REASON_TOO_SHORT, std::to_string(bytes));
+      expect(out(neighbour(type, kWeb6), bytes, to.c_str()), GRANTD_REASON_TOO_SHORT, std::to_string(bytes));
   }
   expect(out(neighbour(133, ""), 8, kAllRouters), kKeeps, "a router solicitation has no body");
   for (const std::uint8_t type : Bytes{133, 135, 136}) {
     const Bytes message = neighbour(type, type == 133 ? "" : kWeb6),
                 frame = ethernet(kFarMac, kGuestMac, 0x86dd,
-                                 ipv6({kWeb6, type == 133 ? kAllRouters : kAllNodes, kIcmp6, 255}, message));
+                                 ipv6({kWeb6, neighbour_group(type, kWeb6), kIcmp6, 255}, message));
     expect(from_guest(frame), kKeeps);
     expect(from_guest(frame + Bytes{0}), kMalformed, "nothing stands behind it that a neighbour could read");
     expect(from_guest(frame + zeros(8)), kMalformed, "nor where an option would");
@@ -196,13 +209,14 @@ TEST_F(Housekeeping, NeighbourDiscoveryEndsWithItsMessage) {
   expect(in(neighbour(134, ""), 16), kKeeps);
   expect(in(neighbour(134, ""), 15), GRANTD_REASON_TOO_SHORT);
   expect(in(neighbour(134, ""), 8), GRANTD_REASON_TOO_SHORT);
-  expect(nd_out(kWeb6, kAllNodes, spoiled(neighbour(135, kGateway), 1, 1)), kMalformed, "a code");
-  expect(nd_out(kWeb6, kAllNodes, spoiled(neighbour(135, kGateway), 1, 2)), kMalformed, "a code");
+  const std::string asked = neighbour_group(135, kGateway);
+  expect(nd_out(kWeb6, asked, spoiled(neighbour(135, kGateway), 1, 1)), kMalformed, "a code");
+  expect(nd_out(kWeb6, asked, spoiled(neighbour(135, kGateway), 1, 2)), kMalformed, "a code");
 }
 
 TEST_F(Housekeeping, WhatAGuestSaysItSaysOfItself) {
   const auto out = [&](std::uint8_t type, const char* source, const char* target) {
-    return nd_out(source, kAllNodes, neighbour(type, target));
+    return nd_to_group(source, type, target);
   };
   expect(out(135, kWeb6, kDb6), kKeeps, "asks for another");
   expect(out(135, kDb6, kWeb6), kSpoofs, "as another");
@@ -226,12 +240,29 @@ TEST_F(Housekeeping, WhomAGuestMaySpeakTo) {
   const auto to = [&](const char* destination, const char* source = kWeb6) {
     return nd_out(source, destination, neighbour(135, kWeb6));
   };
-  for (const char* good : {"ff02::1", "ff02::2", "fe80::66", "fe80::a0", "fd00:20::ffff", kDb6})
+  for (const char* good : {"ff02::1:ff00:2", "fe80::66", "fe80::a0", "fd00:20::ffff", kDb6})
     expect(to(good), kKeeps, good);
-  expect(to("ff02::1", "::"), kKeeps);
+  expect(to("ff02::1:ff00:2", "::"), kKeeps);
   for (const char* bad : {"ff01::1", "ff05::1", "ff0e::2", "ff12::1", "::", "::1", "fd00:20::fffe", "fd00:22::1",
                           "2001:db8:99::1", "02ff::2"})
     expect(to(bad), GRANTD_REASON_DESTINATION, bad);
+  // Of groups the one that its kind of message is for: each other bit could be a letter.
+  const auto grouped = [&](std::uint8_t type, const Bytes& group) {
+    Bytes frame = ethernet(kFarMac, kGuestMac, 0x86dd, ipv6({kWeb6, "::", kIcmp6, 255}, neighbour(type, kWeb6)));
+    std::copy(group.begin(), group.end(), frame.begin() + 14 + 24);
+    return from_guest(frame);
+  };
+  for (const std::uint8_t type : Bytes{133, 135, 136}) {
+    const Bytes its = address(neighbour_group(type, kWeb6));
+    expect(grouped(type, its), kKeeps, std::to_string(type));
+    for (std::size_t at = 1; at < its.size(); at++)
+      for (const std::uint8_t bit : Bytes{0x01, 0x80})
+        expect(grouped(type, spoiled(its, at, its[at] ^ bit)), GRANTD_REASON_DESTINATION,
+               std::to_string(type) + " byte " + std::to_string(at));
+    for (const std::uint8_t other : Bytes{133, 135, 136})
+      if (other != type)
+        expect(grouped(type, address(neighbour_group(other, kWeb6))), GRANTD_REASON_DESTINATION, "another kind's");
+  }
   for (const char* unicast : {"fe80::66", "fd00:20::ffff", kDb6})
     expect(to(unicast, "::"), GRANTD_REASON_DESTINATION, "DAD speaks to groups alone");
   // A gateway in each place.
@@ -243,6 +274,51 @@ TEST_F(Housekeeping, WhomAGuestMaySpeakTo) {
     expect(to("fd00:99::2"), GRANTD_REASON_DESTINATION, std::to_string(i));
     expect(to("::"), GRANTD_REASON_DESTINATION, "nobody is at ::");
   }
+}
+
+TEST_F(Housekeeping, NothingThatANeighbourOfAnotherGrantCouldRead) {
+  for (const std::uint8_t type : Bytes{133, 135, 136}) {
+    const std::string group = neighbour_group(type, kWeb6), what = std::to_string(type);
+    const Bytes good =
+        ethernet(group_mac(group), kGuestMac, 0x86dd, ipv6({kWeb6, group, kIcmp6, 255}, neighbour(type, kWeb6)));
+    const auto with = [&](std::size_t at, std::uint8_t bits) {
+      return from_guest(spoiled(good, at, static_cast<std::uint8_t>(good.at(at) ^ bits)));
+    };
+    expect(from_guest(good), kKeeps, what);
+    for (const std::uint8_t bits : Bytes{0x01, 0x08}) expect(with(15, bits), kMalformed, what + ": the flow label");
+    for (const std::size_t at : {16, 17}) expect(with(at, 0x80), kMalformed, what + ": the flow label");
+    expect(with(15, 0x10), kKeeps, what + ": a traffic class");
+    for (std::size_t at = 58; at < 62; at++) expect(with(at, 0x01), kMalformed, what + ": what is reserved");
+    for (const std::uint8_t flag : Bytes{0x80, 0x40, 0x20})
+      expect(with(58, flag), type == 136 ? kKeeps : kMalformed, what + ": a flag");
+    for (std::size_t at = 1; at < 6; at++) expect(with(at, 0x40), kMalformed, what + ": the group's MAC");
+    expect(from_guest(spoiled(good, 0, 0x35)), kMalformed, what + ": the group's MAC");
+    expect(from_guest(Bytes(6, 0xff) + Bytes(good.begin() + 6, good.end())), kMalformed, what + ": to everybody");
+  }
+  const Bytes question = arp(1, kGuestMac, kWeb4, kNoMac, kGateway4);
+  expect(arp_out(question), kKeeps);
+  expect(arp_out(question, kFarMac), kKeeps);
+  expect(arp_out(question, "6d:65:73:73:61:67"), kMalformed, "a group");
+  expect(arp_out(question, "ff:ff:ff:ff:ff:fe"), kMalformed, "a group");
+}
+
+TEST_F(Housekeeping, WhatABridgeFloodsToAGuest) {
+  const auto question = [](const Bytes& to) {
+    return to + mac(kFarMac) + Bytes{0x08, 0x06} + arp(1, kFarMac, kGateway4, kNoMac, kWeb4);
+  };
+  const auto told = [](const Bytes& to, std::uint8_t type, const char* destination, const char* target) {
+    return to + mac(kFarMac) + Bytes{0x86, 0xdd} + ipv6({kGateway, destination, kIcmp6, 255}, neighbour(type, target));
+  };
+  const Bytes own = mac(kGuestMac);
+  const auto expect_all = [&](const Bytes& to, grantd_reason reason, const std::string& what) {
+    expect(to_guest(question(to), ""), reason, what + ", ARP");
+    expect(to_guest(told(to, 135, kWeb6, kWeb6), ""), reason, what + ", a question");
+    expect(to_guest(told(to, 136, kWeb6, kGateway), ""), reason, what + ", an answer");
+  };
+  expect_all(own, kKeeps, "its own address");
+  expect_all(mac(kBroadcast), kKeeps, "everybody's");
+  for (std::size_t at = 0; at < own.size(); at++)
+    expect_all(spoiled(own, at, static_cast<std::uint8_t>(own[at] ^ 0x10)), kChatter, "byte " + std::to_string(at));
 }
 
 TEST_F(Housekeeping, WhatIsSaidToAGuest) {
@@ -299,8 +375,8 @@ TEST_F(Housekeeping, ChatterByTypeAndPort) {
 }
 
 TEST_F(Housekeeping, WhoHasNoLinkHasNoNeighbours) {
-  const Bytes question =
-      ethernet(kFarMac, kGuestMac, 0x86dd, ipv6({kWeb6, kAllNodes, kIcmp6, 255}, neighbour(135, kGateway)));
+  const Bytes question = ethernet(kFarMac, kGuestMac, 0x86dd,
+                                  ipv6({kWeb6, neighbour_group(135, kGateway), kIcmp6, 255}, neighbour(135, kGateway)));
   expect(from_guest(question), kKeeps);
   grantd_endpoint host_network = full_;
   host_network.flags = GRANTD_ENDPOINT_HOST_NETWORK;

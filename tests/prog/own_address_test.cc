@@ -96,7 +96,7 @@ TEST_F(OwnAddress, NeighbourDiscoveryOfTheGuest) {
          "another's MAC in the option");
   Bytes message = neighbour(135, kGateway, kGuestMac);
   message[message.size() - 8] = 14;
-  expect(from_guest(nd(kWeb6, kSolicitedGateway, message)), GRANTD_REASON_HOUSEKEEPING, "a nonce");
+  expect(from_guest(nd(kWeb6, kSolicitedGateway, message)), GRANTD_REASON_NEIGHBOUR_SPOOFING, "a nonce");
   message[message.size() - 8] = 31;
   expect(from_guest(nd(kWeb6, kSolicitedGateway, message)), GRANTD_REASON_NEIGHBOUR_SPOOFING, "a message as an option");
   expect(from_guest(nd(kWeb6, kSolicitedGateway, neighbour(135, kGateway, kGuestMac), 254)), GRANTD_REASON_MALFORMED);

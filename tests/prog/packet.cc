@@ -1,5 +1,6 @@
 #include "tests/prog/packet.h"
 
+#include <cstdio>
 #include <stdexcept>
 
 namespace grantd::prog {
@@ -100,6 +101,22 @@ Bytes neighbour(std::uint8_t type, const std::string& target, const std::string&
   if (type == 134) bytes = bytes + zeros(8);
   if (!option_mac.empty()) bytes = bytes + Bytes{static_cast<std::uint8_t>(type == 136 ? 2 : 1), 1} + mac(option_mac);
   return bytes;
+}
+
+std::string neighbour_group(std::uint8_t type, const std::string& target) {
+  if (type == 133) return "ff02::2";
+  if (type != 135) return "ff02::1";
+  const Bytes of = address(target);
+  char text[32];
+  std::snprintf(text, sizeof(text), "ff02::1:ff%02x:%02x%02x", of.at(13), of.at(14), of.at(15));
+  return text;
+}
+
+std::string group_mac(const std::string& group) {
+  const Bytes of = address(group);
+  char text[32];
+  std::snprintf(text, sizeof(text), "33:33:%02x:%02x:%02x:%02x", of.at(12), of.at(13), of.at(14), of.at(15));
+  return text;
 }
 
 Bytes frame_out(const std::string& source, const std::string& destination, std::uint8_t protocol, const Bytes& l4) {

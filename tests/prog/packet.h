@@ -53,6 +53,10 @@ Bytes arp(std::uint16_t operation, const std::string& sender_mac, const std::str
 // Neighbour solicitation (135) or advertisement (136), router solicitation (133) or advertisement (134).
 Bytes neighbour(std::uint8_t type, const std::string& target, const std::string& option_mac = "");
 
+// The group that it goes to where it goes to one (RFC 4861 4), and the MAC address of an IPv6 group (RFC 2464 7).
+std::string neighbour_group(std::uint8_t type, const std::string& target);
+std::string group_mac(const std::string& group);
+
 // A whole frame of either family: by the addresses. `l4` is for TCP, UDP and SCTP as given, for ICMP too.
 Bytes frame_out(const std::string& source, const std::string& destination, std::uint8_t protocol, const Bytes& l4);
 Bytes frame_in(const std::string& source, const std::string& destination, std::uint8_t protocol, const Bytes& l4);

@@ -24,7 +24,8 @@ bool is_current(const Snapshot& snapshot, const FlowEntry& entry) {
   const grantd_policy* policy = policy_in_force(snapshot, entry.slot);
   return policy && reason_passes(standing(snapshot, entry.slot)) &&
          snapshot.published.at(entry.slot) == entry.flow.policy_id &&
-         snapshot.clock.boot_ns <= entry.flow.last_seen_ns + GRANTD_FLOW_IDLE_NS(entry.key.protocol, entry.flow.flags) &&
+         snapshot.clock.boot_ns <=
+             entry.flow.last_seen_ns + GRANTD_FLOW_IDLE_NS(entry.key.protocol, entry.flow.flags) &&
          (entry.flow.initiator == GRANTD_INITIATOR_GUEST || entry.flow.realm_epoch == policy->realm_epoch);
 }
 
