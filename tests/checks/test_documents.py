@@ -116,6 +116,12 @@ def test_every_map_is_explained():
     assert not {name for name in explained if name.startswith("grantd_")} - there, "sections without a map"
 
 
+def test_every_example_of_a_map_has_an_entry():
+    examples = re.findall(r"<!-- example (\w+) -->\n```json\n(.*?)\n```\n", document("docs/maps.md"), re.S)
+    assert len(examples) >= 18
+    assert not [name for name, entry in examples if not entry.startswith("{")]
+
+
 def numbers_for_words():
     """Fields of the layouts whose comment names an enum, or flags."""
     field = re.compile(r"(\w+)(?:\[\w+\])?;\s*/\* (?:enum grantd_|GRANTD_\w+_\*)")
