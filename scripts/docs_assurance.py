@@ -9,7 +9,6 @@ docs/assurance/.
   /usr/bin/python3 scripts/docs_assurance.py --keep-faults TOLD   takes over what scripts/faults has counted
 """
 
-import hashlib
 import json
 import os
 import pathlib
@@ -17,6 +16,13 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path += [str(ROOT / each) for each in ("scripts", "tests/mutate", "vmtest")]
+import evasion  # noqa: E402  pylint: disable=wrong-import-position
+import outcomes  # noqa: E402  pylint: disable=wrong-import-position
+from agent_sources import sources  # noqa: E402  pylint: disable=wrong-import-position
+from digests import digest, digest_of, which  # noqa: E402  pylint: disable=wrong-import-position
+from every import mutants  # noqa: E402  pylint: disable=wrong-import-position
+
 PAGE = ROOT / "docs" / "assurance.md"
 FIGURES = ROOT / "docs" / "assurance"
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.S)
@@ -24,16 +30,9 @@ ASKED = {"packets": 10_000_000, "sequences": 100_000}
 ASKED_SCORE = 95
 
 
-def digest_of(sources):
-    total = hashlib.sha256()
-    for path in sorted(sources):
-        total.update(path.name.encode() + b"\0" + path.read_bytes())
-    return total.hexdigest()[:16]
-
-
-def digest():
-    """Of the datapath's sources: which datapath the counts are of."""
-    return digest_of([*(ROOT / "bpf").glob("*.[hc]"), *(ROOT / "maps/abi").glob("*.h")])
+def digest_of_mutated(agent):
+    """Of what scripts/mutate changes."""
+    return digest_of(ROOT / file for file in sources(ROOT)) if agent else digest()
 
 
 def keep_model(state):
@@ -53,13 +52,20 @@ def kept_model(seed, state):
 
 def keep_faults(told):
     rows = [json.loads(line) for line in pathlib.Path(told).read_text(encoding="utf-8").splitlines()]
-    text = json.dumps({"kernel": os.uname().release, "rows": rows}, indent=1)
+    text = json.dumps({"kernel": os.uname().release, "datapath": digest(), "rows": rows}, indent=1)
     (FIGURES / "faults.json").write_text(text + "\n", encoding="utf-8")
 
 
 def table(header, rows, align="---:"):
     lines = [header, ["---"] + [align] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def judged(is_met, told, otherwise):
+    """What a figure says of the datapath of now: nothing, where it is of another one."""
+    if not is_met:
+        return f"**{otherwise}**"
+    return "met" if told["datapath"] == digest() else "on an older datapath"
 
 
 def bound(number):
@@ -73,16 +79,17 @@ def model(figures):
     rows = []
     for name in ("packets", "sequences"):
         asked = ASKED[name]
-        rows.append([name, f"{counts[name]:,}", f"{asked:,}", "met" if counts[name] >= asked else "**not yet**"])
+        rows.append([name, f"{counts[name]:,}", f"{asked:,}", judged(counts[name] >= asked, run, "not yet")])
     rows += [["of the packets, passed", f"{counts['passed']:,}", "", ""],
              ["worlds of manifests", f"{counts['worlds']:,}", "", ""],
              ["frames that the test interface does not take", f"{counts['not_taken_by_test_run']:,}", "", ""],
-             ["disagreements", f"{counts['disagreements']:,}", "0", "met" if not counts["disagreements"] else "**missed**"]]
+             ["disagreements", f"{counts['disagreements']:,}", "0", judged(not counts["disagreements"], run, "missed")]]
     text = table(["", "so far", "asked for", ""], rows)
-    text += f"\nSeed {run['seed']}, Linux {run['kernel']}, datapath `{run['datapath']}` (a digest of `bpf/` and `maps/abi/`).\n"
+    text += (f"\nSeed {run['seed']}, Linux {run['kernel']}, datapath (a digest of `bpf/` and `maps/abi/`) "
+             f"{which(run['datapath'], digest())}.\n")
     if not counts["disagreements"]:
         text += (f"None was seen in {counts['packets']:,} packets: of packets that are drawn as these were, fewer than "
-                 f"{bound(counts['packets'])} are judged otherwise, with 95 % confidence. Of sequences: fewer than "
+                 f"{bound(counts['packets'])} are judged otherwise by that datapath, with 95 % confidence. Of sequences: fewer than "
                  f"{bound(counts['sequences'])}.\n")
     return text
 
@@ -94,28 +101,36 @@ def reasons(figures):
 
 
 def mutation(figures):
-    return mutation_of(figures["mutation"], "scripts/mutate")
+    return mutation_of(figures["mutation"], False)
 
 
 def mutation_agent(figures):
-    return mutation_of(figures["mutation-agent"], "scripts/mutate --agent")
+    return mutation_of(figures["mutation-agent"], True)
 
 
-def mutation_of(told, command):
-    judged = told["killed"] + told["survived"]
+def mutation_of(told, agent):
+    command, now = "scripts/mutate --agent" if agent else "scripts/mutate", digest_of_mutated(agent)
+    kept = outcomes.read(FIGURES / f"mutants{'-agent' if agent else ''}.json")
+    every = [mutant["digest"] for mutant in mutants(ROOT, agent)]
+    tried = [kept[each] for each in every if each in kept]
+    ran = told["killed"] + told["survived"]
     explained = sum(1 for survivor in told["survivors"] if survivor["why"])
-    score = 100 * told["killed"] / judged if judged else 0
+    score = 100 * told["killed"] / ran if ran else 0
+    drawn = f", drawn by chance (seed {told['seed']})" if told["seed"] is not None else ""
     return table(["", ""], [
-        [f"mutants that `{command}` makes", f"{told['mutants']:,}"],
-        [f"tried so far, drawn by chance (seed {told['seed']})" if told["seed"] is not None else "tried so far",
-         f"{told['tried']:,}"],
-        ["of these, since any of the sources has changed (the others, since their own file has)", f"{told['tried_on_these_sources']:,}"],
+        [f"mutants that `{command}` makes of the sources of now", f"{len(every):,}"],
+        ["of these, kept what became of them: their own file has not changed since", f"{len(tried):,}"],
+        ["of these, no other file either", f"{sum(1 for _, sources_then in tried if sources_then == now):,}"],
+        [f"tried for the figures below{drawn}, of the {told['mutants']:,} that there were", f"{told['tried']:,}"],
+        ["of these, on the sources of then (the others, before another file had changed)", f"{told['tried_on_these_sources']:,}"],
         ["not compiled, or the code of the original", f"{told['not_compiled'] + told['same_code']:,}"],
         ["refused by the verifier", f"{told['refused_by_verifier']:,}"],
         ["noticed by the suites", f"{told['killed']:,}"],
         ["survived", f"{told['survived']:,}"],
         ["of these, explained one by one", f"{explained:,}"],
-        [f"score, of those that ran (asked for: {ASKED_SCORE} %)", f"{score:.1f} %"]])
+        [f"score, of those that ran (asked for: {ASKED_SCORE} %)",
+         f"{score:.1f} %{'' if told['sources'] == now else ', of older sources'}"]]) + (
+             f"\nThe sources of then have the digest {which(told['sources'], now, told.get('sources_by_commit'))}.\n")
 
 
 def survivors(figures):
@@ -136,23 +151,39 @@ def rows_of(figures, suite):
     return [row for row in figures["kernels"]["rows"] if row["suite"] == suite]
 
 
+def states_of(row):
+    """Each class of the page of now in that run. One of whose tests the run had not has not run since; of older runs nobody
+    has kept which tests they had."""
+    if "tests" not in row:
+        return row["classes"]
+    ran = set(row["tests"])
+    return {str(number): row["classes"].get(str(number), "not run since") if set(tests) <= ran else "not run since"
+            for number, tests in evasion.classes().items()}
+
+
 def kernels(figures):
-    rows = []
+    rows, left = [], set()
     for row in rows_of(figures, "evasion"):
-        states = list(row["classes"].values())
-        asked = len(states) - states.count("needs a cluster")
-        rows.append([row["version"], f"{states.count('green')} of {asked}", states.count("partly"), f"{row['passed']:,}", row["skipped"],
-                     len(row["failed"])])
-    left = {number for row in rows_of(figures, "evasion") for number, state in row["classes"].items() if state == "needs a cluster"}
-    return table(["Linux", "classes green", "green but for a test that is skipped", "tests passed", "skipped", "failed"], rows) + (
-        f"\nNot applicable there, for their tests need a cluster, which runs on this machine's kernel alone: classes "
-        f"{', '.join(sorted(left, key=int))}.\n")
+        states = states_of(row)
+        left |= {number for number, state in states.items() if state == "needs a cluster"}
+        count = list(states.values()).count
+        rows.append([row["version"], f"{count('green')} of {len(states) - count('needs a cluster')}", count("partly"),
+                     count("not run since") if "tests" in row else "not recorded", f"{row['passed']:,}", row["skipped"], len(row["failed"]),
+                     which(row["datapath"], digest())])
+    text = table(["Linux", "classes green", "green but for a test that is skipped", "with a test that is newer than the run", "tests passed",
+                  "skipped", "failed", "datapath"], rows)
+    text += (f"\nNot applicable there, for their tests need a cluster, which runs on this machine's kernel alone: classes "
+             f"{', '.join(sorted(left, key=int))}.\n")
+    if any("tests" not in row for row in rows_of(figures, "evasion")):
+        text += ("Where it is not recorded which tests ran, a class may have got a test since, in [evasion.md](evasion.md), that has "
+                 "never run there.\n")
+    return text
 
 
 def kernels_suites(figures):
-    rows = [[row["version"], f"`{suite}`", f"{row['passed']:,}", row["skipped"], len(row["failed"])]
+    rows = [[row["version"], f"`{suite}`", f"{row['passed']:,}", row["skipped"], len(row["failed"]), which(row["datapath"], digest())]
             for suite in ("prog", "kernel", "model", "fair-queues") for row in rows_of(figures, suite)]
-    return table(["Linux", "suite", "tests passed", "skipped", "failed"], rows, "---") if rows else "None yet.\n"
+    return table(["Linux", "suite", "tests passed", "skipped", "failed", "datapath"], rows, "---") if rows else "None yet.\n"
 
 
 def kernels_skipped(figures):
@@ -164,7 +195,8 @@ def instructions(figures):
     rows = rows_of(figures, "load")
     programs = sorted({name for row in rows for name in row["verified_instructions"]})
     return table(["program", *(row["version"] for row in rows)],
-                 [[f"`{name}`", *(f"{row['verified_instructions'][name]:,}" for row in rows)] for name in programs])
+                 [[f"`{name}`", *(f"{row['verified_instructions'][name]:,}" for row in rows)] for name in programs]) + (
+                     "\nDatapath: " + "; ".join(f"{row['version']}, {which(row['datapath'], digest())}" for row in rows) + ".\n")
 
 
 def faults(figures):
@@ -176,7 +208,7 @@ def faults(figures):
                      f"{row['happened']:,}"])
     total = sum(row["happened"] for row in run["rows"])
     return table(["", "such calls where nothing fails", "to fail, one at a time", "happened, and survived closed"], rows) + (
-        f"\nLinux {run['kernel']}. {total:,} in all, none of which left a guest open. What did not happen was to fail at a call that "
+        f"\nLinux {run['kernel']}, datapath {which(run['datapath'], digest(), run.get('datapath_by_commit'))}. {total:,} in all, none of which left a guest open. What did not happen was to fail at a call that "
         f"was not made that time: dumps of netlink vary.\n")
 
 

@@ -9,6 +9,8 @@ import pathlib
 import re
 import sys
 
+from digests import digest, which
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.S)
@@ -29,6 +31,14 @@ def spread(value, digits):
 def machine(figures):
     facts = figures["machine"]
     return f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}.\n"
+
+
+def datapaths(figures):
+    """The limits are measured in two runs, with and without long round trips, that share a file."""
+    told = [(part, figures["parts"][part]) for part in ("forwarding", "control-plane", "kubernetes", "pod-starts")]
+    told += [("bandwidth, with long round trips" if cell["rtt_ms"] else "bandwidth", cell) for cell in figures["cells"]]
+    rows = {(part, which(one["datapath"], digest(), one.get("datapath_by_commit"))): None for part, one in told}
+    return table(["figures of `scripts/bench`", "datapath"], rows)
 
 
 def programs(figures):
@@ -183,10 +193,11 @@ def enforcement_targets(figures):
 
 
 def rendered(text):
-    figures = {}
-    # The last one tells the machine.
-    for part in ("bandwidth", "pod-starts", "control-plane", "forwarding", "kubernetes"):
-        figures |= json.loads((ROOT / f"docs/performance/{part}.json").read_text(encoding="utf-8"))
+    parts = {part: json.loads((ROOT / f"docs/performance/{part}.json").read_text(encoding="utf-8"))
+             for part in ("bandwidth", "pod-starts", "control-plane", "forwarding", "kubernetes")}
+    figures = {"parts": parts}
+    for part in parts.values():  # the last one tells the machine
+        figures |= part
     return BLOCK.sub(lambda found: found[1] + globals()[found[2]](figures) + found[3], text)
 
 

@@ -109,7 +109,8 @@ def state_of(tests, failed, skipped):
 
 
 def counts(results):
-    """What the suite says: how many cases passed, what failed or did not run, why any was skipped, and each class."""
+    """What the suite says: how many cases passed, what failed or did not run, why any was skipped, which tests it had, and each
+    class."""
     told, by_class = outcomes(results), classes()
     skipped = {name for name, what, _ in told if what == "skipped"}
     failed = {name for name, what, _ in told if what == "failed"}
@@ -118,4 +119,5 @@ def counts(results):
             "failed": sorted(failed) + sorted(f"{name} did not run" for name in silent),
             "skipped": sum(what == "skipped" for _, what, _ in told),
             "why_skipped": {name: why for name, what, why in told if what == "skipped"},
+            "tests": sorted({name for name, _, _ in told}),
             "classes": {number: state_of(tests, failed | silent, skipped) for number, tests in by_class.items()}}

@@ -13,7 +13,7 @@ import machine
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
-from docs_assurance import digest  # noqa: E402  pylint: disable=wrong-import-position
+from digests import digest  # noqa: E402  pylint: disable=wrong-import-position
 
 KEPT = ROOT / "docs/assurance/kernels.json"
 EPILOG = """examples:

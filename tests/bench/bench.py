@@ -16,6 +16,8 @@ from report import forwarding_report, rounds_of, table, targets_table
 from world import BenchError, mount_private
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "scripts"))
+from digests import digest  # noqa: E402  pylint: disable=wrong-import-position
 
 
 def arguments():
@@ -93,8 +95,9 @@ def pod_starts(options, result):
 
 
 def bandwidth(options, result, round_trips):
-    """What the other of the two has measured stays in the file that they share."""
-    cells = (measure_round_trips if round_trips else measure_bandwidth)(options.quick)
+    """What the other of the two has measured stays in the file that they share, so each cell says of which datapath it is."""
+    datapath = result.pop("datapath")
+    cells = [{**cell, "datapath": datapath} for cell in (measure_round_trips if round_trips else measure_bandwidth)(options.quick)]
     print(bandwidth_report(cells))
     kept = options.json / "bandwidth.json" if options.json else None
     if kept and kept.exists():
@@ -122,24 +125,25 @@ def main():
         options.rounds, options.visits, options.starts = 3, 1, 100
     facts = machine()
     print(f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}, load {facts['load_before']:.1f}\n")
+    result = {"machine": facts, "datapath": digest()}
     if options.part == "kubernetes":
-        kubernetes(options, {"machine": facts})
+        kubernetes(options, result)
         return 0
     if options.part == "round-trips":
-        bandwidth(options, {"machine": facts}, True)
+        bandwidth(options, result, True)
         return 0
     mount_private()
     if options.part == "pod-starts":
-        pod_starts(options, {"machine": facts})
+        pod_starts(options, result)
         return 0
     if options.part == "bandwidth":
-        bandwidth(options, {"machine": facts}, False)
+        bandwidth(options, result, False)
         return 0
     # First: the worlds of the other part stay, and are in the way.
     if options.part != "forwarding":
-        control_plane(options, {"machine": facts})
+        control_plane(options, dict(result))
     if options.part != "control-plane":
-        forwarding(options, {"machine": facts})
+        forwarding(options, dict(result))
     return 0
 
 

@@ -16,6 +16,10 @@ PATH = re.compile(r"(?:bpf|maps|crd-sync|agent|tests|scripts|docs|examples|deplo
 OUR_NAME = re.compile(r"\bgrantd_[a-z0-9_]+\b")
 REASON = re.compile(r"^\tX\((\d+), (\w+), \"(\w+)\", (\w+), \"([^\"]+)\"\)", re.M)
 MAP = re.compile(r"^\} (grantd_\w+) SEC\(\"\.maps\"\);", re.M)
+NAMES = r"`\w+`(?:, `\w+`)*"
+NAMES_IN_FILE = re.compile(rf"({NAMES}) in `(bpf/\w+\.h)`")
+FILE_WITH_NAMES = re.compile(rf"`(bpf/\w+\.h)` (?:\(|compares )({NAMES})")
+STEP = re.compile(r"--> (\w+_\w+) -")
 METRIC = re.compile(r"\"(grantd_[a-z0-9_]+)\"")
 
 
@@ -112,6 +116,12 @@ def test_every_map_is_explained():
     assert not {name for name in explained if name.startswith("grantd_")} - there, "sections without a map"
 
 
+def test_every_example_of_a_map_has_an_entry():
+    examples = re.findall(r"<!-- example (\w+) -->\n```json\n(.*?)\n```\n", document("docs/maps.md"), re.S)
+    assert len(examples) >= 18
+    assert not [name for name, entry in examples if not entry.startswith("{")]
+
+
 def numbers_for_words():
     """Fields of the layouts whose comment names an enum, or flags."""
     field = re.compile(r"(\w+)(?:\[\w+\])?;\s*/\* (?:enum grantd_|GRANTD_\w+_\*)")
@@ -141,6 +151,36 @@ def test_every_metric_is_explained():
     assert not there - named, "metrics that the document does not name"
 
 
+def where_rules_stand(text):
+    """The last cells of the rules in docs/datapath.md."""
+    return [row.rstrip(" |").rpartition(" | ")[2] for row in re.findall(r"^\| \d+ \|.*\|$", text, re.M)]
+
+
+def names_with_files(cells):
+    for cell in cells:
+        for names, file in NAMES_IN_FILE.findall(cell):
+            yield from ((name, file) for name in CODE_SPAN.findall(names))
+        for file, names in FILE_WITH_NAMES.findall(cell):
+            yield from ((name, file) for name in CODE_SPAN.findall(names))
+
+
+def test_what_docs_name_of_the_datapath_stands_where_they_say():
+    text = document("docs/datapath.md")
+    cells = where_rules_stand(text)
+    assert len(cells) == 14
+    found = set(names_with_files(cells))
+    # No name is passed over for how its cell is written.
+    assert {name for name, _ in found} == {span for cell in cells for span in CODE_SPAN.findall(cell) if "/" not in span}
+    assert not {(name, file) for name, file in found if not re.search(rf"\b{name}\b", read(file))}
+
+
+def test_the_steps_of_a_packets_path_are_functions_of_the_datapath():
+    steps = set(STEP.findall(document("docs/datapath.md")))
+    assert len(steps) >= 5
+    sources_of_it = "".join(read(path) for path in sources() if path.parts[0] == "bpf")
+    assert not {step for step in steps if not re.search(rf"\b{step}\(", sources_of_it)}
+
+
 def test_the_index_names_every_document():
     index = document("docs/README.md")
     for path in documents():
@@ -161,6 +201,7 @@ def test_these_checks_can_fail():
     assert list(links(path, "[x](no/such.md)"))
     assert list(paths_exist(path, "see `bpf/no_such.h`"))
     assert headed("| `too_short` | drop |\n## `vlan_tag`\n") == {"too_short", "vlan_tag"}
+    assert set(names_with_files(["`a`, `b` in `bpf/x.h`; `bpf/y.h` (`c`)"])) == {("a", "bpf/x.h"), ("b", "bpf/x.h"), ("c", "bpf/y.h")}
     assert anchor("## What `X` does?".lstrip("#")) == "what-x-does"
 
 

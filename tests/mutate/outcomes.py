@@ -6,6 +6,13 @@ import json
 OUTCOMES = ("killed", "survived", "refused", "same_code", "not_compiled")
 
 
+def read(path):
+    """What such a file holds: by digest of a mutant (outcome, digest of all sources that it was tried on)."""
+    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {digest: (outcome, sources) for sources, outcomes in held.items()
+            for outcome, digests in outcomes.items() for digest in digests}
+
+
 class Outcomes:
     """By a digest of the change's text and of the file that it is made to. What this machine tried stands in build/, what
     others kept in docs/assurance/; of each, on which sources it was tried."""
@@ -13,7 +20,7 @@ class Outcomes:
     def __init__(self, root, name, sources):
         self.sources = sources  # a digest of all of them
         self.here, self.kept = root / "build" / name, root / "docs" / "assurance" / name
-        self.of = self._read(self.kept) | self._read(self.here)  # by digest: (outcome, sources)
+        self.of = read(self.kept) | read(self.here)  # by digest: (outcome, sources)
 
     def __contains__(self, mutant):
         return mutant["digest"] in self.of
@@ -35,12 +42,6 @@ class Outcomes:
 
     def keep(self, mutants):
         self._write(self.kept, {mutant["digest"]: self.of[mutant["digest"]] for mutant in mutants if mutant in self})
-
-    @staticmethod
-    def _read(path):
-        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return {digest: (outcome, sources) for sources, outcomes in held.items()
-                for outcome, digests in outcomes.items() for digest in digests}
 
     @staticmethod
     def _write(path, of):
