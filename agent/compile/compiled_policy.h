@@ -109,8 +109,10 @@ struct CompiledEndpoint {
   MacAddress mac;
   std::vector<IpAddress> addresses;  // both families, no link-local
   IpAddress link_local;              // IPv6; :: where layer3
-  std::vector<IpAddress> gateways;   // IPv6 addresses of the host's side of the link, link-local ones first
-  std::uint64_t cgroup_id = 0;       // 0: none
+  // IPv6 addresses of the host's side of the link and of the bridge it belongs to, link-local ones first. Of more than
+  // GRANTD_GATEWAYS_PER_ENDPOINT the last are left out.
+  std::vector<IpAddress> gateways;
+  std::uint64_t cgroup_id = 0;  // 0: none
   bool host_network = false;
   std::string grant;            // key of the Grant; "" for quarantine
   std::string quarantine;       // why, where grant is ""

@@ -468,6 +468,21 @@ TEST(Endpoints, WithoutAMacAGuestIsInQuarantine) {
   EXPECT_EQ(compile(desired, facts, noon()).endpoints[0].grant, "");
 }
 
+TEST(Endpoints, TheGatewayIsTheHostsSideAndTheBridgeItIsAPortOf) {
+  DesiredState desired = world();
+  desired.workloads = {workload("web", "g", "veth-a", {"fd00:20::2"})};
+  NodeFacts facts = node();
+  facts.interfaces[0].link_local = {address("fe80::1"), address("fe80::2")};
+  facts.interfaces[0].addresses = {address("10.20.0.1"), address("fd00:20::1")};
+  facts.interfaces.push_back(desired::interface("br0", 40));
+  facts.interfaces.back().addresses = {address("10.20.0.9"), address("fd00:20::9"), address("fd00:20::a")};
+  std::vector<IpAddress> gateways = {address("fe80::1"), address("fe80::2"), address("fd00:20::1")};
+  EXPECT_EQ(compile(desired, facts, noon()).endpoints[0].gateways, gateways);
+  facts.interfaces[0].master = 40;
+  gateways.push_back(address("fd00:20::9"));
+  EXPECT_EQ(compile(desired, facts, noon()).endpoints[0].gateways, gateways) << "of more the last are left out";
+}
+
 TEST(Endpoints, AnUplinkIsNoGuest) {
   DesiredState desired = world();
   desired.grants = {grant("g", {})};
