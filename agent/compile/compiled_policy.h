@@ -76,6 +76,7 @@ struct CompiledGrant {
   std::vector<CompiledRule> rules;                   // egress, sorted by prefix
   std::vector<CompiledIdentityRule> identity_rules;  // sorted
   SharedList<CompiledSource> sources;
+  std::size_t destinations = 0;  // entries of allowedDestinations that open something
   std::optional<WallTime> valid_from, valid_until;
   std::string quarantine;     // why nothing is published for it, "" where something is
   Cause cause = Cause::None;  // of that

@@ -161,8 +161,9 @@ Result<void> open_destinations(const Grant& grant, const std::set<std::string>& 
       case Destination::Kind::Service:
         warn(grant, destination.position, field, destination.text, "services need Kubernetes; this entry opens nothing",
              problems);
-        break;
+        continue;
     }
+    compiled.destinations++;
   }
   return {};
 }
