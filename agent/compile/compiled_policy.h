@@ -91,6 +91,7 @@ struct RefusedGrant {
   bool revoked = false;
   BootNanoseconds not_after = ~0ULL;
   grantd_reason end_reason = GRANTD_REASON_EXPIRED;
+  Problem problem = {};  // what CompiledPolicy::problems says of it; `why` is that without its place
 };
 
 struct CompiledPrefix {

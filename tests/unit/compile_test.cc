@@ -76,7 +76,7 @@ TEST(Compile, AnUnknownRealmRefusesTheGrantWhole) {
   EXPECT_THAT(policy.grants, IsEmpty());
   ASSERT_EQ(policy.refused.size(), 1U);
   EXPECT_THAT(policy.refused[0].why, HasSubstr("dave"));
-  EXPECT_THAT(policy.problems.back().text(), HasSubstr("dave"));
+  EXPECT_THAT(policy.problems.back().text(), HasSubstr("Destinations[1]: \"realm:dave\": no such Realm; accepted: "));
   EXPECT_EQ(policy.endpoints[0].grant, "");
   EXPECT_THAT(policy.endpoints[0].quarantine, HasSubstr("refused"));
   EXPECT_EQ(policy.bounds[GRANTD_BOUND_FLOWS].used, 0U) << "it needs no table";
