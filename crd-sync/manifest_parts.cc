@@ -33,7 +33,9 @@ class Mover {
   }
   void operator()(Grant& grant) const {
     (*this)(grant.position);
-    for (int* line : {&grant.grantor_line, &grant.grantee_line, &grant.dns_line}) (*this)(*line);
+    for (int* line : {&grant.grantor_line, &grant.grantee_line, &grant.dns_line, &grant.egress_burst_line,
+                      &grant.ingress_burst_line})
+      (*this)(*line);
     for (Destination& destination : grant.destinations.own()) (*this)(destination.position);
     for (SourcePosition& position : grant.ingress_from_at) (*this)(position);
     for (WrittenField& field : grant.time_fields) (*this)(field.position);

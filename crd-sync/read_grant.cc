@@ -59,16 +59,18 @@ void read_hard(Fields& hard, Grant& grant, ObjectProblems& problems) {
 }
 
 void read_bandwidth(Fields& bandwidth, Grant& grant, ObjectProblems& problems) {
-  const auto read = [&](std::string_view field, const std::optional<std::uint64_t>& rate, std::string_view rate_name) {
+  const auto read = [&](std::string_view field, const std::optional<std::uint64_t>& rate, std::string_view rate_name,
+                        int& line) {
     const auto text = bandwidth.quantity(field, kAcceptedBurst);
     if (!text) return std::optional<std::uint64_t>{};
+    line = text->line;
     if (!rate)
       problems.warn(text->line, text->path, text->text,
                     "has no effect without spec.hard[\"" + std::string(rate_name) + "\"]");
     return whole_number(*text, parse_burst, kAcceptedBurst, problems);
   };
-  grant.egress_burst_bytes = read("egressBurst", grant.egress_bps, kEgressBandwidth);
-  grant.ingress_burst_bytes = read("ingressBurst", grant.ingress_bps, kIngressBandwidth);
+  grant.egress_burst_bytes = read("egressBurst", grant.egress_bps, kEgressBandwidth, grant.egress_burst_line);
+  grant.ingress_burst_bytes = read("ingressBurst", grant.ingress_bps, kIngressBandwidth, grant.ingress_burst_line);
   bandwidth.finish();
 }
 

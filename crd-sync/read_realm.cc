@@ -59,7 +59,7 @@ void read_uplinks(Fields& spec, Realm& realm, ObjectProblems& problems) {
   constexpr std::string_view kAccepted = "tailnet, lan, overlay, each once; leave the field out for the default";
   const auto texts = spec.texts("uplinks");
   if (!texts) return;
-  if (texts->empty()) problems.error(spec.line(), spec.path("uplinks"), "", "is empty", kAccepted);
+  if (texts->empty()) problems.error(spec.take("uplinks")->line, spec.path("uplinks"), "", "is empty", kAccepted);
   for (const TextField& text : *texts) {
     const auto found =
         std::find_if(kUplinks.begin(), kUplinks.end(), [&text](const auto& each) { return each.first == text.text; });

@@ -125,8 +125,11 @@ Workload read_workload(Fields& spec, ObjectProblems& problems) {
   read_mac(spec, workload, problems);
   const bool reachable = std::any_of(workload.addresses.begin(), workload.addresses.end(),
                                      [](const IpAddress& address) { return !address.is_link_local(); });
-  if (has_interface && !reachable && problems.errors() == 0)
-    problems.error(spec.line(), spec.path("addresses"), "", "names no address of the guest", kAcceptedAddress);
+  if (has_interface && !reachable && problems.errors() == 0) {
+    const YamlNode* addresses = spec.take("addresses");
+    problems.error(addresses ? addresses->line : spec.line(), spec.path("addresses"), "",
+                   "names no address of the guest", kAcceptedAddress);
+  }
   spec.finish();
   return workload;
 }

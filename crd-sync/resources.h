@@ -121,6 +121,7 @@ struct Grant {
   std::map<std::string, std::string> hard;                               // validated quantities, as written
   std::optional<std::uint64_t> egress_bps, ingress_bps;                  // bits per second
   std::optional<std::uint64_t> egress_burst_bytes, ingress_burst_bytes;  // bytes
+  int egress_burst_line = 0, ingress_burst_line = 0;
   bool egress_allowed = false;
   SharedList<Destination> destinations;  // also kept when egress_allowed is false; then ignored
   std::vector<Party> ingress_from = {Party::Grantee, Party::Grantor, Party::LocalNode, Party::SameGrant};

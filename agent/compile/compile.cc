@@ -4,6 +4,7 @@
 #include "agent/compile/grants.h"
 #include "agent/compile/guests_elsewhere.h"
 #include "agent/compile/realm_prefixes.h"
+#include "agent/compile/refusal.h"
 #include "agent/compile/room.h"
 #include "agent/compile/validity.h"
 
@@ -15,13 +16,15 @@ namespace grantd {
 
 namespace {
 
-void refuse(const Grant& grant, const TimeFacts& time, const SourcePosition& wrong_at, std::string why,
-            CompiledPolicy& policy) {
+void refuse(const Grant& grant, const TimeFacts& time, Problem wrong, const std::string& why, CompiledPolicy& policy) {
   CompiledGrant times;
   judge_validity(grant, time, times);
-  if (grant.revoked) why += "; it is revoked all the same";
-  if (grant.made_anew) why += "; what was in force was another Grant of its name, which was deleted, and has ended";
-  RefusedGrant refused{grant.key(), why, grant.revoked};
+  std::string besides;
+  if (grant.revoked) besides += "; it is revoked all the same";
+  if (grant.made_anew) besides += "; what was in force was another Grant of its name, which was deleted, and has ended";
+  wrong.message += besides;
+  RefusedGrant refused{grant.key(), why + besides, grant.revoked};
+  refused.problem = wrong;
   if (grant.made_anew) {
     refused.not_after = kAtOnce;
     refused.end_reason = GRANTD_REASON_REVOKED;
@@ -30,11 +33,7 @@ void refuse(const Grant& grant, const TimeFacts& time, const SourcePosition& wro
     refused.end_reason = times.end_reason;
   }
   policy.refused.push_back(std::move(refused));
-  Problem problem;
-  problem.position = wrong_at;
-  problem.object = "Grant " + grant.key();
-  problem.message = std::move(why);
-  policy.problems.push_back(std::move(problem));
+  policy.problems.push_back(std::move(wrong));
 }
 
 // Realms that a Grant's rules or parties name, and that are nobody here.
@@ -68,13 +67,15 @@ class GrantsCompiler {
     std::sort(in_order.begin(), in_order.end(),
               [](const Grant* one, const Grant* other) { return one->key() < other->key(); });
     for (const Grant* grant : in_order) {
-      SourcePosition wrong_at = grant->position;
-      auto compiled = compile_one(*grant, wrong_at);
+      Problem wrong;
+      wrong.position = grant->position;
+      wrong.object = "Grant " + grant->key();
+      auto compiled = compile_one(*grant, wrong);
       if (compiled) {
         policy_.grants.push_back(std::move(compiled).value());
         continue;
       }
-      refuse(*grant, time_, wrong_at, compiled.error().message, policy_);
+      refuse(*grant, time_, std::move(wrong), compiled.error().message, policy_);
       if (!room_.holds(grant->key())) quarantine(grant->key(), "its Grant is refused", Cause::GrantRefused);
     }
   }
@@ -83,9 +84,9 @@ class GrantsCompiler {
   // there is no guest whom that concerns.
   void compile_without_guests(const std::vector<const Grant*>& grants) {
     for (const Grant* grant : grants) {
-      SourcePosition wrong_at;
+      Problem wrong;
       std::vector<Problem> problems;
-      auto compiled = compile_grant(*grant, realms_, protected_prefixes_, time_, problems, wrong_at);
+      auto compiled = compile_grant(*grant, realms_, protected_prefixes_, time_, problems, wrong);
       if (!compiled || !compiled.value().quarantine.empty() ||
           realm_without_identity(compiled.value(), room_.realms_without_identity()) ||
           !room_.take_left(compiled.value()))
@@ -100,20 +101,20 @@ class GrantsCompiler {
   const Room& room() const { return room_; }
 
  private:
-  Result<CompiledGrant> compile_one(const Grant& grant, SourcePosition& wrong_at) {
+  Result<CompiledGrant> compile_one(const Grant& grant, Problem& wrong) {
     const bool with_guests = with_guests_.contains(grant.key()), held = room_.holds(grant.key());
     // Also where it is refused below: its guests are under what was in force for it.
     if (with_guests && held)
-      if (auto table = room_.take_table(grant.key()); !table) {
+      if (auto table = room_.take_table(grant.key(), wrong); !table) {
         quarantine(grant.key(), "no flow table is left for its Grant", Cause::NoRoom);
         return table.error();
       }
-    auto compiled = compile_grant(grant, realms_, protected_prefixes_, time_, policy_.problems, wrong_at);
+    auto compiled = compile_grant(grant, realms_, protected_prefixes_, time_, policy_.problems, wrong);
     if (!compiled) return compiled;
     if (const auto* realm = realm_without_identity(compiled.value(), room_.realms_without_identity()))
-      return Error{
-          "Realm " + *realm + " has no identity on this node; accepted: fewer Realms, or a higher --max-identities", 0};
-    if (auto taken = room_.take(compiled.value(), with_guests && !held); !taken) return taken.error();
+      return refusal(wrong, "Realm " + *realm + " has no identity on this node",
+                     "fewer Realms, or a higher --max-identities");
+    if (auto taken = room_.take(compiled.value(), with_guests && !held, wrong); !taken) return taken.error();
     return compiled;
   }
 

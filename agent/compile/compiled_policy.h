@@ -76,6 +76,7 @@ struct CompiledGrant {
   std::vector<CompiledRule> rules;                   // egress, sorted by prefix
   std::vector<CompiledIdentityRule> identity_rules;  // sorted
   SharedList<CompiledSource> sources;
+  std::size_t destinations = 0;  // entries of allowedDestinations that open something
   std::optional<WallTime> valid_from, valid_until;
   std::string quarantine;     // why nothing is published for it, "" where something is
   Cause cause = Cause::None;  // of that
@@ -90,6 +91,7 @@ struct RefusedGrant {
   bool revoked = false;
   BootNanoseconds not_after = ~0ULL;
   grantd_reason end_reason = GRANTD_REASON_EXPIRED;
+  Problem problem = {};  // what CompiledPolicy::problems says of it; `why` is that without its place
 };
 
 struct CompiledPrefix {
@@ -109,8 +111,10 @@ struct CompiledEndpoint {
   MacAddress mac;
   std::vector<IpAddress> addresses;  // both families, no link-local
   IpAddress link_local;              // IPv6; :: where layer3
-  std::vector<IpAddress> gateways;   // IPv6 addresses of the host's side of the link, link-local ones first
-  std::uint64_t cgroup_id = 0;       // 0: none
+  // IPv6 addresses of the host's side of the link and of the bridge it belongs to, link-local ones first. Of more than
+  // GRANTD_GATEWAYS_PER_ENDPOINT the last are left out.
+  std::vector<IpAddress> gateways;
+  std::uint64_t cgroup_id = 0;  // 0: none
   bool host_network = false;
   std::string grant;            // key of the Grant; "" for quarantine
   std::string quarantine;       // why, where grant is ""

@@ -202,13 +202,23 @@ class EndpointCompiler {
     endpoint.interface = interface.name;
     endpoint.ifindex = interface.ifindex;
     endpoint.layer3 = interface.layer3;
-    endpoint.gateways = interface.link_local;
-    for (const IpAddress& address : interface.addresses)
-      if (address.family == Family::IPv6) endpoint.gateways.push_back(address);
-    if (endpoint.gateways.size() > GRANTD_GATEWAYS_PER_ENDPOINT) endpoint.gateways.resize(GRANTD_GATEWAYS_PER_ENDPOINT);
+    take_gateways(interface, endpoint);
     take_mac(workload, interface, endpoint);
     check_addresses(workload, endpoint);
     return true;
+  }
+
+  // The node asks for a guest by the address that its packet comes from, where the bridge or the interface that it asks
+  // on has that one, and else by a link-local one. By what there is no room for it asks in vain.
+  void take_gateways(const InterfaceFact& interface, CompiledEndpoint& endpoint) const {
+    endpoint.gateways = interface.link_local;
+    const auto add_global = [&](const InterfaceFact& side) {
+      for (const IpAddress& address : side.addresses)
+        if (address.family == Family::IPv6) endpoint.gateways.push_back(address);
+    };
+    add_global(interface);
+    if (const auto bridge = by_index_.find(interface.master); bridge != by_index_.end()) add_global(*bridge->second);
+    if (endpoint.gateways.size() > GRANTD_GATEWAYS_PER_ENDPOINT) endpoint.gateways.resize(GRANTD_GATEWAYS_PER_ENDPOINT);
   }
 
   void take_mac(const Workload& workload, const InterfaceFact& interface, CompiledEndpoint& endpoint) {

@@ -2,6 +2,7 @@
 
 #include "agent/compile/address_rules.h"
 #include "agent/compile/ranges.h"
+#include "agent/compile/refusal.h"
 #include "agent/compile/validity.h"
 #include "crd-sync/destination.h"
 #include "crd-sync/element_path.h"
@@ -14,18 +15,27 @@ namespace grantd {
 namespace {
 
 constexpr std::uint64_t kMaxBurstNs = (1ULL << 39) - 1;  // what the datapath's arithmetic holds
+constexpr const char* kDestinations = "spec.networkPolicy.allowedDestinations";
+
+Error refusal_of(std::string field, std::string value, const SourcePosition& position, std::string message,
+                 std::string accepted, Problem& wrong) {
+  wrong.field = std::move(field);
+  wrong.value = std::move(value);
+  wrong.position = position;
+  return refusal(wrong, std::move(message), std::move(accepted));
+}
 
 Result<CompiledLimit> compile_limit(const char* field, std::optional<std::uint64_t> rate_bps,
-                                    std::optional<std::uint64_t> burst_bytes) {
+                                    std::optional<std::uint64_t> burst_bytes, int burst_line, Problem& wrong) {
   if (!rate_bps) return CompiledLimit{};
   CompiledLimit limit{*rate_bps, burst_bytes.value_or(default_burst_bytes(*rate_bps))};
   // burst <= 2^36 bytes, so the product with 8 x 10^9 needs 128 bits.
   const auto burst_ns = static_cast<unsigned __int128>(limit.burst_bytes) * 8 * GRANTD_NS_PER_SECOND / *rate_bps;
   if (burst_ns > kMaxBurstNs)
-    return Error{std::string("spec.bandwidth.") + field + ": " + std::to_string(limit.burst_bytes) +
-                     " bytes last more than " + std::to_string(kMaxBurstNs / GRANTD_NS_PER_SECOND) +
-                     " s at the rate of " + std::to_string(*rate_bps) + " bit/s; accepted: a smaller burst",
-                 0};
+    return refusal_of(field, std::to_string(limit.burst_bytes), place_of_field(wrong.position, burst_line),
+                      "lasts more than " + std::to_string(kMaxBurstNs / GRANTD_NS_PER_SECOND) + " s at the rate of " +
+                          std::to_string(*rate_bps) + " bit/s",
+                      "a smaller burst", wrong);
   return limit;
 }
 
@@ -81,8 +91,8 @@ std::uint16_t add_source(CompiledGrant& compiled, std::string text, const Source
   return static_cast<std::uint16_t>(compiled.sources.size());
 }
 
-Error unknown_realm(const std::string& field, const std::string& name) {
-  return Error{field + ": " + name + ": no such Realm; accepted: the name of a Realm", 0};
+Error unknown_realm(std::string field, std::string value, const SourcePosition& position, Problem& wrong) {
+  return refusal_of(std::move(field), std::move(value), position, "no such Realm", "the name of a Realm", wrong);
 }
 
 std::string place_of(const CompiledRule& rule) {
@@ -101,22 +111,25 @@ std::string counts_text(const std::vector<CompiledRange>& ranges) {
   return text;
 }
 
-// Fails with the first list that is too long even after it was shortened; `wrong_at` is where its first entry stands.
+// Fails with the first list that is too long even after it was shortened, of which the first entry is told.
 template <typename Rule>
-Result<void> bound(std::vector<Rule>& rules, const CompiledGrant& compiled, SourcePosition& wrong_at) {
+Result<void> bound(std::vector<Rule>& rules, const CompiledGrant& compiled, Problem& wrong) {
   for (Rule& rule : rules) {
     rule.ranges = shorten(std::move(rule.ranges), GRANTD_RANGES_PER_RULE);
     if (rule.ranges.size() <= GRANTD_RANGES_PER_RULE) continue;
     std::size_t first = compiled.sources.size();
     for (const CompiledRange& each : rule.ranges)
       if (each.source > 0) first = std::min<std::size_t>(first, each.source - 1U);
-    if (first < compiled.sources.size()) wrong_at = compiled.sources[first].position;
-    return Error{"spec.networkPolicy.allowedDestinations: " + std::to_string(rule.ranges.size()) +
-                     " separate ranges of ports come together at " + place_of(rule) + " (" + counts_text(rule.ranges) +
-                     "); accepted: at most " + std::to_string(GRANTD_RANGES_PER_RULE) +
-                     " of all protocols together, where a port without a protocol counts for TCP and for UDP and "
-                     "neighbours can be joined as LOW-HIGH",
-                 0};
+    const bool known = first < compiled.sources.size();
+    return refusal_of(known ? element_path(kDestinations, first) : kDestinations,
+                      known ? compiled.sources[first].text : "",
+                      known ? compiled.sources[first].position : wrong.position,
+                      std::to_string(rule.ranges.size()) + " separate ranges of ports come together at " +
+                          place_of(rule) + " (" + counts_text(rule.ranges) + ")",
+                      "at most " + std::to_string(GRANTD_RANGES_PER_RULE) +
+                          " of all protocols together, where a port without a protocol counts for TCP and for UDP and "
+                          "neighbours can be joined as LOW-HIGH",
+                      wrong);
   }
   return {};
 }
@@ -140,12 +153,15 @@ void open_parties(const Grant& grant, IdentityRules& identities, CompiledGrant& 
 }
 
 Result<void> open_destinations(const Grant& grant, const std::set<std::string>& realms, AddressRules& addresses,
-                               IdentityRules& identities, CompiledGrant& compiled, std::vector<Problem>& problems) {
+                               IdentityRules& identities, CompiledGrant& compiled, std::vector<Problem>& problems,
+                               Problem& wrong) {
   for (std::size_t index = 0; index < grant.destinations.size(); index++) {
     const Destination& destination = grant.destinations[index];
-    const std::string field = element_path("spec.networkPolicy.allowedDestinations", index);
+    const std::string field = element_path(kDestinations, index);
     const std::uint16_t source = add_source(compiled, destination.text, destination.position);
-    if (source == 0) return Error{field + ": too many entries; accepted: at most " + std::to_string(UINT16_MAX), 0};
+    if (source == 0)
+      return refusal_of(field, destination.text, destination.position, "too many entries",
+                        "at most " + std::to_string(UINT16_MAX), wrong);
     const auto ranges = ranges_of(destination, source);
     switch (destination.kind) {
       case Destination::Kind::Prefix:
@@ -155,14 +171,16 @@ Result<void> open_destinations(const Grant& grant, const std::set<std::string>& 
         addresses.open_internet(ranges);
         break;
       case Destination::Kind::Realm:
-        if (!realms.contains(destination.name)) return unknown_realm(field, destination.name);
+        if (!realms.contains(destination.name))
+          return unknown_realm(field, destination.text, destination.position, wrong);
         identities.open({IdentityName::Kind::Realm, destination.name}, GRANTD_EGRESS, ranges);
         break;
       case Destination::Kind::Service:
         warn(grant, destination.position, field, destination.text, "services need Kubernetes; this entry opens nothing",
              problems);
-        break;
+        continue;
     }
+    compiled.destinations++;
   }
   return {};
 }
@@ -175,19 +193,24 @@ std::uint64_t default_burst_bytes(std::uint64_t rate_bps) {
 
 Result<CompiledGrant> compile_grant(const Grant& grant, const std::set<std::string>& realms,
                                     const std::vector<IpPrefix>& protected_prefixes, const TimeFacts& time,
-                                    std::vector<Problem>& problems, SourcePosition& wrong_at) {
+                                    std::vector<Problem>& problems, Problem& wrong) {
   CompiledGrant compiled;
-  wrong_at = grant.position;
   compiled.key = grant.key();
   compiled.grantor = grant.grantor_realm;
   compiled.grantee = grant.grantee_realm;
   compiled.position = grant.position;
-  if (!realms.contains(grant.grantor_realm)) return unknown_realm("spec.grantorRealm", grant.grantor_realm);
-  if (!realms.contains(grant.grantee_realm)) return unknown_realm("spec.granteeRealm", grant.grantee_realm);
+  if (!realms.contains(grant.grantor_realm))
+    return unknown_realm("spec.grantorRealm", grant.grantor_realm, place_of_field(grant.position, grant.grantor_line),
+                         wrong);
+  if (!realms.contains(grant.grantee_realm))
+    return unknown_realm("spec.granteeRealm", grant.grantee_realm, place_of_field(grant.position, grant.grantee_line),
+                         wrong);
 
-  auto egress = compile_limit("egressBurst", grant.egress_bps, grant.egress_burst_bytes);
+  auto egress = compile_limit("spec.bandwidth.egressBurst", grant.egress_bps, grant.egress_burst_bytes,
+                              grant.egress_burst_line, wrong);
   if (!egress) return egress.error();
-  auto ingress = compile_limit("ingressBurst", grant.ingress_bps, grant.ingress_burst_bytes);
+  auto ingress = compile_limit("spec.bandwidth.ingressBurst", grant.ingress_bps, grant.ingress_burst_bytes,
+                               grant.ingress_burst_line, wrong);
   if (!ingress) return ingress.error();
   compiled.limit[GRANTD_EGRESS] = egress.value();
   compiled.limit[GRANTD_INGRESS] = ingress.value();
@@ -197,7 +220,7 @@ Result<CompiledGrant> compile_grant(const Grant& grant, const std::set<std::stri
   IdentityRules identities;
   for (const IpPrefix& prefix : protected_prefixes) addresses.protect(prefix);
   if (grant.egress_allowed && destinations_open) {
-    auto opened = open_destinations(grant, realms, addresses, identities, compiled, problems);
+    auto opened = open_destinations(grant, realms, addresses, identities, compiled, problems, wrong);
     if (!opened) return opened.error();
   }
   open_parties(grant, identities, compiled);
@@ -207,8 +230,8 @@ Result<CompiledGrant> compile_grant(const Grant& grant, const std::set<std::stri
          "needs Kubernetes; it opens nothing", problems);
   compiled.rules = addresses.close();
   compiled.identity_rules = identities.take();
-  if (auto bounded = bound(compiled.rules, compiled, wrong_at); !bounded) return bounded.error();
-  if (auto bounded = bound(compiled.identity_rules, compiled, wrong_at); !bounded) return bounded.error();
+  if (auto bounded = bound(compiled.rules, compiled, wrong); !bounded) return bounded.error();
+  if (auto bounded = bound(compiled.identity_rules, compiled, wrong); !bounded) return bounded.error();
   return compiled;
 }
 

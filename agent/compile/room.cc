@@ -1,5 +1,7 @@
 #include "agent/compile/room.h"
 
+#include "agent/compile/refusal.h"
+
 #include <algorithm>
 
 namespace grantd {
@@ -48,44 +50,44 @@ HeldRoom Room::held_by(const std::string& grant) const {
   return found == in_force_.grants.end() ? HeldRoom{} : found->second;
 }
 
-Result<void> Room::take_table(const std::string& grant) {
+Result<void> Room::take_table(const std::string& grant, Problem& wrong) {
   if (held_by(grant).flows > 0) return {};
   if (!fits(limits_.flows_per_grant, 0, flows_, limits_.flows)) {
     refused_[GRANTD_BOUND_FLOWS]++;
-    return Error{"needs a flow table of " + std::to_string(limits_.flows_per_grant) + " flows, and " +
-                     left(flows_, limits_.flows) + " are left of --max-flows " + std::to_string(limits_.flows) +
-                     "; accepted: fewer Grants with guests on this node, fewer --flows-per-grant, or a higher limit",
-                 0};
+    return refusal(wrong,
+                   "needs a flow table of " + std::to_string(limits_.flows_per_grant) + " flows, and " +
+                       left(flows_, limits_.flows) + " are left of --max-flows " + std::to_string(limits_.flows),
+                   "fewer Grants with guests on this node, fewer --flows-per-grant, or a higher limit");
   }
   flows_ += limits_.flows_per_grant;
   return {};
 }
 
-Result<void> Room::take(const CompiledGrant& grant, bool with_table) {
+Result<void> Room::take(const CompiledGrant& grant, bool with_table, Problem& wrong) {
   const bool in_force = holds(grant.key);
   if (!in_force && grants_ >= limits_.grants) {
     refused_[GRANTD_BOUND_GRANTS]++;
-    return Error{"no room for another Grant on this node: --max-grants is " + std::to_string(limits_.grants) +
-                     "; accepted: fewer Grants, or a higher limit",
-                 0};
+    return refusal(wrong, "no room for another Grant on this node: --max-grants is " + std::to_string(limits_.grants),
+                   "fewer Grants, or a higher limit");
   }
   if (!in_force && identities_ >= limits_.identities) {
     refused_[GRANTD_BOUND_IDENTITIES]++;
-    return Error{"no identity is left for another Grant on this node: --max-identities is " +
-                     std::to_string(limits_.identities) + "; accepted: fewer Realms and Grants, or a higher limit",
-                 0};
+    return refusal(
+        wrong,
+        "no identity is left for another Grant on this node: --max-identities is " + std::to_string(limits_.identities),
+        "fewer Realms and Grants, or a higher limit");
   }
   const std::size_t held = held_by(grant.key).rules;
   const std::size_t rules = room_for_rules(grant.rules.size(), grant.identity_rules.size(), grant.sources.size());
   if (!fits(rules, held, rules_, limits_.rules)) {
     refused_[GRANTD_BOUND_RULES]++;
-    return Error{"needs " + std::to_string(rules) + " rules, and " + left(rules_ - held, limits_.rules) +
-                     " are left of --max-rules " + std::to_string(limits_.rules) +
-                     "; accepted: fewer destinations, or a higher limit",
-                 0};
+    return refusal(wrong,
+                   "needs " + std::to_string(rules) + " rules, and " + left(rules_ - held, limits_.rules) +
+                       " are left of --max-rules " + std::to_string(limits_.rules),
+                   "fewer destinations, or a higher limit");
   }
   if (with_table)
-    if (auto table = take_table(grant.key); !table) return table;
+    if (auto table = take_table(grant.key, wrong); !table) return table;
   rules_ = rules_ - held + rules;
   grants_ += !in_force;
   identities_ += !in_force;

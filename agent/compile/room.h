@@ -21,10 +21,10 @@ class Room {
 
   // Whether something is in force for this Grant, and so keeps its room.
   bool holds(const std::string& grant) const { return in_force_.grants.contains(grant); }
-  // Room for the Grant's flow table, where it has none yet.
-  Result<void> take_table(const std::string& grant);
+  // Room for the Grant's flow table, where it has none yet. `wrong`, here and below: as of refusal().
+  Result<void> take_table(const std::string& grant, Problem& wrong);
   // All that the Grant needs, its flow table among it where that is asked for, or nothing.
-  Result<void> take(const CompiledGrant& grant, bool with_table);
+  Result<void> take(const CompiledGrant& grant, bool with_table, Problem& wrong);
   // The same for one without guests, for which no room was kept: what it needs and its table, where both are left.
   bool take_left(const CompiledGrant& grant);
 

@@ -7,8 +7,10 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 #include <tuple>
 
 namespace grantd {
@@ -182,6 +184,18 @@ void add_delays(const Snapshot& snapshot, Families& families) {
                          pair[direction]);
 }
 
+// In Unix seconds; nothing where the Grant has no end. The kernel's clock may bring it before validUntil: a notice runs
+// out, or the Grant was revoked at once, which is before all that is to come.
+std::optional<double> end_of(const Snapshot& snapshot, std::uint32_t slot, const grantd_slotname& name) {
+  std::optional<double> end;
+  if (name.valid_until_seconds) end = static_cast<double>(name.valid_until_seconds);
+  const grantd_policy* policy = policy_in_force(snapshot, slot);
+  if (!policy || policy->not_after_ns == GRANTD_TIME_NEVER) return end;
+  // To the nearest second: the two clocks are read one after the other.
+  const double kernels = std::round(static_cast<double>(snapshot.clock.wall_of(policy->not_after_ns)) / 1e9);
+  return end ? std::min(*end, kernels) : kernels;
+}
+
 void add_grants(const Snapshot& snapshot, const AgentStatus& status, Families& families) {
   const auto phase = families.open("grantd_grant_phase", kGauge, "1 for the phase that the Grant is in, else 0.");
   const auto until = families.open("grantd_grant_valid_until_timestamp_seconds", kGauge,
@@ -192,7 +206,7 @@ void add_grants(const Snapshot& snapshot, const AgentStatus& status, Families& f
     for (const grantd_phase each :
          {GRANTD_PHASE_PENDING, GRANTD_PHASE_ACTIVE, GRANTD_PHASE_REVOKED, GRANTD_PHASE_EXPIRED})
       families.add(phase, {{"grant", grant}, {"phase", phase_name(each)}}, each == now);
-    if (name.valid_until_seconds) families.add(until, {{"grant", grant}}, name.valid_until_seconds);
+    if (const auto end = end_of(snapshot, slot, name)) families.add(until, {{"grant", grant}}, *end);
   }
   const auto refused = families.open("grantd_grant_refused", kGauge,
                                      "1 for a Grant whose manifest the agent refused; what was in force stays.");

@@ -202,7 +202,7 @@ Result<std::vector<InterfaceFact>> read_interfaces() {
   add_addresses(addresses.get(), facts);
   std::vector<InterfaceFact> result;
   for (auto& [ifindex, fact] : facts) {
-    // A guest behind a bridge has the bridge's addresses as its gateway.
+    // A guest behind a bridge has the bridge's addresses as its gateway; compile adds the global ones.
     if (const auto bridge = facts.find(fact.master); fact.master && bridge != facts.end())
       fact.link_local.insert(fact.link_local.end(), bridge->second.link_local.begin(), bridge->second.link_local.end());
     result.push_back(fact);

@@ -84,7 +84,7 @@ void print_policy(const CompiledPolicy& policy, const DesiredState& desired, std
   for (const CompiledGrant& grant : policy.grants)
     grants.push_back({grant.key, grant.grantor, grant.grantee, phase_name(grant.phase),
                       rate_text(grant.limit[GRANTD_EGRESS]), rate_text(grant.limit[GRANTD_INGRESS]),
-                      std::to_string(grant.sources.size()), grant.valid_until ? time_text(*grant.valid_until) : "-"});
+                      std::to_string(grant.destinations), grant.valid_until ? time_text(*grant.valid_until) : "-"});
   for (const RefusedGrant& grant : policy.refused)
     grants.push_back({grant.key, "-", "-", "Refused", "-", "-", "-", "-"});
   if (grants.size() > 1) print_table(grants, out);

@@ -42,12 +42,8 @@ Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled
   std::map<Key, std::string> why;  // of several the first
   for (const Problem& problem : desired.problems)
     if (const auto key = key_of(problem)) why.try_emplace(*key, why_of(problem));
-  std::map<std::pair<std::string_view, std::string_view>, const Problem*> said;  // by object and message; the last
-  for (const Problem& problem : compiled.problems) said[{problem.object, problem.message}] = &problem;
-  for (const RefusedGrant& grant : compiled.refused) {
-    const auto found = said.find({"Grant " + grant.key, grant.why});
-    why.try_emplace({Refusal::Kind::Grant, grant.key}, found == said.end() ? grant.why : why_of(*found->second));
-  }
+  for (const RefusedGrant& grant : compiled.refused)
+    why.try_emplace({Refusal::Kind::Grant, grant.key}, why_of(grant.problem));
   std::set<std::string_view> attached;
   for (const CompiledEndpoint& endpoint : compiled.endpoints) attached.insert(endpoint.guest);
   // A guest that is attached, and in quarantine, has a row of its own that says why.

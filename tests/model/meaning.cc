@@ -103,14 +103,17 @@ IpAddress Meaning::link_local(const Workload& guest) {
 }
 
 std::vector<IpAddress> Meaning::gateways(const Workload& guest) const {
-  for (const InterfaceFact& interface : node_.interfaces)
-    if (interface.name == guest.interface) {
-      std::vector<IpAddress> all = interface.link_local;
-      for (const IpAddress& address : interface.addresses)
-        if (address.family == Family::IPv6) all.push_back(address);
-      return all;
-    }
-  return {};
+  const auto& interfaces = node_.interfaces;
+  const auto side = std::find_if(interfaces.begin(), interfaces.end(),
+                                 [&](const InterfaceFact& each) { return each.name == guest.interface; });
+  if (side == interfaces.end()) return {};
+  std::vector<IpAddress> all = side->link_local;
+  for (const InterfaceFact& each : interfaces) {
+    if (each.ifindex != side->ifindex && each.ifindex != side->master) continue;
+    for (const IpAddress& address : each.addresses)
+      if (address.family == Family::IPv6) all.push_back(address);
+  }
+  return all;
 }
 
 bool Meaning::is_node(const IpAddress& address) const {

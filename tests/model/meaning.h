@@ -26,7 +26,7 @@ class Meaning {
   const Workload* guest_at(std::uint32_t ifindex) const;
   const Grant* grant(const std::string& key) const;
   const Grant* grant_of(const Workload& guest) const { return grant(guest.grant); }
-  // Addresses of the host's side of the guest's link.
+  // Addresses of the host's side of the guest's link, and of the bridge it is a port of.
   std::vector<IpAddress> gateways(const Workload& guest) const;
   static bool owns(const Workload& guest, const IpAddress& address);
   static IpAddress link_local(const Workload& guest);

@@ -299,6 +299,28 @@ def test_a_bridge_as_the_guests_gateway():
         assert UdpPair(first, world.outside, 4, to=PARTIES["stranger"][4]).silent()
 
 
+def test_the_node_finds_a_guest_behind_a_bridge_that_has_not_spoken():
+    """It asks by the bridge's global address, which the guest answers; what the guest's Grant refuses stays refused."""
+    with World() as world:
+        guest, closed = world.add_guest("one"), world.add_guest("two")
+        ports_of_a_bridge(world, guest, closed)
+        world.node.ip("addr add fd00:20::1/64 dev br0 nodad",
+                      *[f"route del {each.addresses[6]}/128 dev {each.interface}" for each in (guest, closed)])
+        for each in (guest, closed):
+            each.namespace.ip("route add fd00:20::/64 dev eth0")
+        agent = Agent(world)
+        agent.grant()
+        agent.grant("h", networkPolicy={"egressAllowed": False, "ingress": {"from": ["Grantee"]}})
+        agent.workload(guest)
+        agent.workload(closed, "h")
+        agent.start()
+        assert not any(each.addresses[6] in world.node.run("ip", "neigh", "show", "dev", "br0") for each in (guest, closed))
+        assert Ping(world.node, 6, guest.addresses[6]).answered(3)
+        assert not agent.drops("destination")
+        with Counted(agent, "not_a_party", "ingress", "keystone-system/h"):
+            assert Ping(world.node, 6, closed.addresses[6]).silent()
+
+
 CONNECT = """
 import socket, sys
 open(sys.argv[1] + "/cgroup.procs", "w").write("0")

@@ -76,7 +76,7 @@ TEST(Compile, AnUnknownRealmRefusesTheGrantWhole) {
   EXPECT_THAT(policy.grants, IsEmpty());
   ASSERT_EQ(policy.refused.size(), 1U);
   EXPECT_THAT(policy.refused[0].why, HasSubstr("dave"));
-  EXPECT_THAT(policy.problems.back().text(), HasSubstr("dave"));
+  EXPECT_THAT(policy.problems.back().text(), HasSubstr("Destinations[1]: \"realm:dave\": no such Realm; accepted: "));
   EXPECT_EQ(policy.endpoints[0].grant, "");
   EXPECT_THAT(policy.endpoints[0].quarantine, HasSubstr("refused"));
   EXPECT_EQ(policy.bounds[GRANTD_BOUND_FLOWS].used, 0U) << "it needs no table";
@@ -466,6 +466,21 @@ TEST(Endpoints, WithoutAMacAGuestIsInQuarantine) {
   EXPECT_EQ(compile(desired, facts, noon()).endpoints[0].grant, "keystone-system/g");
   facts.interfaces[0].peer_mac.reset();
   EXPECT_EQ(compile(desired, facts, noon()).endpoints[0].grant, "");
+}
+
+TEST(Endpoints, TheGatewayIsTheHostsSideAndTheBridgeItIsAPortOf) {
+  DesiredState desired = world();
+  desired.workloads = {workload("web", "g", "veth-a", {"fd00:20::2"})};
+  NodeFacts facts = node();
+  facts.interfaces[0].link_local = {address("fe80::1"), address("fe80::2")};
+  facts.interfaces[0].addresses = {address("10.20.0.1"), address("fd00:20::1")};
+  facts.interfaces.push_back(desired::interface("br0", 40));
+  facts.interfaces.back().addresses = {address("10.20.0.9"), address("fd00:20::9"), address("fd00:20::a")};
+  std::vector<IpAddress> gateways = {address("fe80::1"), address("fe80::2"), address("fd00:20::1")};
+  EXPECT_EQ(compile(desired, facts, noon()).endpoints[0].gateways, gateways);
+  facts.interfaces[0].master = 40;
+  gateways.push_back(address("fd00:20::9"));
+  EXPECT_EQ(compile(desired, facts, noon()).endpoints[0].gateways, gateways) << "of more the last are left out";
 }
 
 TEST(Endpoints, AnUplinkIsNoGuest) {

@@ -369,7 +369,8 @@ TEST_F(ManifestDirectoryTest, AnEmptyFileIsTakenForAnAccident) {
 TEST_F(ManifestDirectoryTest, PositionsFollowWhatIsWrittenAboveThem) {
   const std::string grant = grant_text("bob", "bob-home",
                                        "networkPolicy: {egressAllowed: true,\n"
-                                       "  allowedDestinations: [internet]}");
+                                       "  allowedDestinations: [internet]},\n"
+                                       " bandwidth: {egressBurst: 1Mi,\n  ingressBurst: 1Mi}");
   const std::string wrong = realm_text("carol", "203.0.113.1/24");
   write("a.yaml", kAlice + kBob + grant + wrong);
   auto manifests = open();
@@ -385,8 +386,11 @@ TEST_F(ManifestDirectoryTest, PositionsFollowWhatIsWrittenAboveThem) {
   EXPECT_EQ(after.realms.at(0).addresses.at(0).position.line, before.realms.at(0).addresses.at(0).position.line + 6);
   EXPECT_EQ(after.realms.at(0).identity_line, before.realms.at(0).identity_line + 6);
   EXPECT_EQ(after.grants.at(0).grantee_line, before.grants.at(0).grantee_line + 6);
-  EXPECT_THAT(errors(before), ElementsAre(HasSubstr("a.yaml:21 (document 4)")));
-  EXPECT_THAT(errors(after), ElementsAre(HasSubstr("a.yaml:27 (document 5)")));
+  EXPECT_EQ(before.grants.at(0).egress_burst_line, 17);
+  EXPECT_EQ(after.grants.at(0).egress_burst_line, 17 + 6);
+  EXPECT_EQ(after.grants.at(0).ingress_burst_line, 18 + 6);
+  EXPECT_THAT(errors(before), ElementsAre(HasSubstr("a.yaml:23 (document 4)")));
+  EXPECT_THAT(errors(after), ElementsAre(HasSubstr("a.yaml:29 (document 5)")));
 }
 
 TEST_F(ManifestDirectoryTest, OneDocumentThatDoesNotParseHoldsBackItsWholeFile) {

@@ -90,6 +90,26 @@ TEST(Metrics, GrantsHaveOnePhaseThatIsTheKernels) {
               HasSubstr("grantd_grant_phase{grant=\"keystone-system/alice-to-bob\",phase=\"Active\"} 0\n"));
 }
 
+TEST(Metrics, AGrantEndsWhenTheKernelEndsItIfThatIsSooner) {
+  const std::string series = "grantd_grant_valid_until_timestamp_seconds{grant=\"keystone-system/alice-to-bob\"} ";
+  Snapshot node = full_node();
+  EXPECT_THAT(metrics_text(node, status()), Not(HasSubstr(series))) << "it has no end";
+  node.slot_names[1].valid_until_seconds = 1'767'225'700;
+  EXPECT_THAT(metrics_text(node, status()), HasSubstr(series + "1767225700\n")) << "the kernel knows of none yet";
+  auto& not_after = node.policies[11].not_after_ns;
+  for (const std::uint64_t seconds : {100U, 200U}) {
+    not_after = samples::kBootNow + seconds * samples::kSecond - 3'000;  // as two readings of the clocks differ
+    EXPECT_THAT(metrics_text(node, status()), HasSubstr(series + "1767225700\n"));
+  }
+  not_after = samples::kBootNow + 60 * samples::kSecond;
+  EXPECT_THAT(metrics_text(node, status()), HasSubstr(series + "1767225660\n")) << "a notice that runs out before";
+  not_after = 1;
+  EXPECT_THAT(metrics_text(node, status()), HasSubstr(series + "1767220600\n")) << "when the node booted";
+  node.slot_names[1].valid_until_seconds = 0;
+  not_after = samples::kBootNow + 60 * samples::kSecond;
+  EXPECT_THAT(metrics_text(node, status()), HasSubstr(series + "1767225660\n")) << "a notice, and no validUntil";
+}
+
 TEST(Metrics, BucketsAreThereWhereALimitIs) {
   const std::string text = metrics_text(full_node(), status());
   EXPECT_THAT(

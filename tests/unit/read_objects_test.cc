@@ -12,6 +12,7 @@ namespace grantd {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -176,6 +177,15 @@ TEST(ReadWorkload, TakesEveryField) {
   EXPECT_EQ(workloads[1].grant, "keystone-system/alice-to-bob-compute");
   EXPECT_EQ(workloads[1].interface, "");
   EXPECT_EQ(workloads[1].cgroup, "machine.slice/bob-host.scope");
+}
+
+TEST(ReadManifests, TellsOfAnEmptyListWhereItStands) {
+  const std::string head = "apiVersion: keystone.io/v1alpha1\nkind: ";
+  EXPECT_THAT(problems_of(head + "Realm\nmetadata: {name: bob-home}\nspec:\n  identity: b\n  uplinks: []\n"),
+              ElementsAre(AllOf(HasSubstr("a.yaml:6 (document 1)"), HasSubstr("spec.uplinks: is empty"))));
+  EXPECT_THAT(
+      problems_of(head + "Workload\nmetadata: {name: w}\nspec:\n  grantName: g\n  interface: veth0\n  addresses: []\n"),
+      ElementsAre(AllOf(HasSubstr("a.yaml:7 (document 1)"), HasSubstr("spec.addresses: names no address"))));
 }
 
 TEST(ReadManifests, TellsWhichObjectsWereBad) {
