@@ -203,6 +203,7 @@ std::vector<Problem> nested_prefixes(const StandingObjects& objects) {
                           "lies inside " + outer.value + " of " + id_of(outer).text() + ", " +
                               place_text(outer.position) + "; the longest prefix wins",
                           ""});
+      warnings.back().also = id_of(outer).text();
     }
     around.push_back(here);
   }

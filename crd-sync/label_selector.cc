@@ -8,10 +8,9 @@ namespace {
 bool holds(const LabelRequirement& requirement, const Labels& labels) {
   using Operator = LabelRequirement::Operator;
   const auto label = labels.find(requirement.key);
-  const bool there = label != labels.end();
+  const bool there = label.has_value();
   const auto is_among = [&] {
-    return there &&
-           std::find(requirement.values.begin(), requirement.values.end(), label->second) != requirement.values.end();
+    return there && std::find(requirement.values.begin(), requirement.values.end(), *label) != requirement.values.end();
   };
   switch (requirement.operation) {
     case Operator::In:

@@ -1,14 +1,13 @@
 // metav1.LabelSelector: which objects it chooses, by their labels. Pure.
 #pragma once
 
+#include "crd-sync/labels.h"
+
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
 namespace grantd {
-
-using Labels = std::map<std::string, std::string>;
 
 struct LabelRequirement {
   enum class Operator : std::uint8_t { In, NotIn, Exists, DoesNotExist };

@@ -2,6 +2,7 @@
 
 #include "maps/abi/limits.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -29,7 +30,9 @@ std::optional<Scale> exponent(std::string_view text) {
   text.remove_prefix(1);
   const bool negative = !text.empty() && text[0] == '-';
   if (!text.empty() && (text[0] == '-' || text[0] == '+')) text.remove_prefix(1);
-  if (text.empty() || text.size() > 9) return std::nullopt;
+  if (text.empty()) return std::nullopt;
+  text.remove_prefix(std::min(text.find_first_not_of('0'), text.size()));
+  if (text.size() > 9) return std::nullopt;
   int value = 0;  // Too much, or too little, is found out soon, whatever the exponent.
   for (const char digit : text) {
     if (digit < '0' || digit > '9') return std::nullopt;
@@ -75,15 +78,21 @@ Result<Quantity> parse_quantity(std::string_view text) {
   int decimals = 0;
   bool point = false;
   std::size_t digits = 0, significant = 0;
+  int zeros = 0;  // after the last digit that is none: they make the number longer only where another one follows
   while (!rest.empty() && ((rest[0] >= '0' && rest[0] <= '9') || (rest[0] == '.' && !point))) {
     if (rest[0] == '.') {
       point = true;
     } else {
       ++digits;
-      if (number != 0 || rest[0] != '0') ++significant;
-      if (significant > kMaxDigits) return Error{"has more than " + std::to_string(kMaxDigits) + " digits"};
-      number = number * 10 + static_cast<unsigned>(rest[0] - '0');
       decimals += point ? 1 : 0;
+      if (rest[0] == '0') {
+        zeros += number != 0 ? 1 : 0;
+      } else {
+        significant += static_cast<std::size_t>(zeros) + 1;
+        if (significant > kMaxDigits) return Error{"has more than " + std::to_string(kMaxDigits) + " digits"};
+        for (; zeros > 0; --zeros) number *= 10;
+        number = number * 10 + static_cast<unsigned>(rest[0] - '0');
+      }
     }
     rest.remove_prefix(1);
   }
@@ -92,7 +101,7 @@ Result<Quantity> parse_quantity(std::string_view text) {
   if (number == 0) return Quantity{};
 
   // The value in billionths: number * 2^binary * 10^power.
-  int power = scale->decimal - decimals + 9;
+  int power = scale->decimal + zeros - decimals + 9;
   for (int count = 0; count < scale->binary; ++count) {
     if (number > (~Wide{0} >> 1)) return too_large();
     number *= 2;

@@ -47,6 +47,7 @@ struct Problem {
   std::string accepted;      // what is accepted, "" for warnings where nothing is
   bool empty_value = false;  // `value` is empty because what was written is
   bool consequence = false;  // an error whose cause is told as another object's: shown as a warning
+  std::string also = {};     // another object that it says something of: the Realm around a nested prefix
 
   Severity shown() const { return consequence ? Severity::Warning : severity; }
   std::string text() const;

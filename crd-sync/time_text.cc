@@ -1,5 +1,6 @@
 #include "crd-sync/time_text.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace grantd {
@@ -86,8 +87,7 @@ Result<WallTime> parse_time(std::string_view text) {
   if (!date.ok()) return Error{"is a day that its month does not have"};
   if (year_number < kFirstYear || year_number > kLastYear) return Error{"is out of range"};
   const WallTime time = sys_days{date} + hour + minute + second + fraction - zone;
-  if (time < WallTime{}) return Error{"is out of range"};
-  return time;
+  return std::max(time, WallTime{});
 }
 
 std::string time_text(WallTime time) {

@@ -10,7 +10,8 @@
 namespace grantd {
 
 // YYYY-MM-DDTHH:MM:SS[.FRACTION](Z|+HH:MM|-HH:MM), as Kubernetes takes it: capital T and Z, no
-// leap seconds. Years 1970 to 2261, which is what nanoseconds can hold.
+// leap seconds. Years 1970 to 2261, which is what nanoseconds can hold; what is in 1970 by its own zone and before it
+// in UTC counts as its first moment.
 Result<WallTime> parse_time(std::string_view text);
 
 std::string time_text(WallTime time);  // in UTC, to the second; a fraction only where there is one

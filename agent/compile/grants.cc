@@ -176,8 +176,8 @@ Result<void> open_destinations(const Grant& grant, const std::set<std::string>& 
         identities.open({IdentityName::Kind::Realm, destination.name}, GRANTD_EGRESS, ranges);
         break;
       case Destination::Kind::Service:
-        warn(grant, destination.position, field, destination.text, "services need Kubernetes; this entry opens nothing",
-             problems);
+        warn(grant, destination.position, field, destination.text,
+             "services are not looked up; this entry opens nothing", problems);
         continue;
     }
     compiled.destinations++;
@@ -227,7 +227,7 @@ Result<CompiledGrant> compile_grant(const Grant& grant, const std::set<std::stri
   for (const WrittenField& field : grant.time_fields) add_source(compiled, field.text, field.position);
   if (grant.dns_cluster)
     warn(grant, place_of_field(grant.position, grant.dns_line), "spec.networkPolicy.dns", "Cluster",
-         "needs Kubernetes; it opens nothing", problems);
+         "the DNS service is not looked up; it opens nothing", problems);
   compiled.rules = addresses.close();
   compiled.identity_rules = identities.take();
   if (auto bounded = bound(compiled.rules, compiled, wrong); !bounded) return bounded.error();

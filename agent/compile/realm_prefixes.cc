@@ -80,7 +80,7 @@ std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
     const IdentityName identity{IdentityName::Kind::Realm, realm.name};
     if (!realm.tailnet.empty())
       problems.push_back({Severity::Warning, realm.position, "Realm " + realm.name, "spec.tailnet", "",
-                          "names of a tailnet need Kubernetes; they stand for no address", ""});
+                          "names of a tailnet are not looked up; they stand for no address", ""});
     for (std::size_t index = 0; index < realm.addresses.size(); index++) {
       const RealmAddress& address = realm.addresses[index];
       if (const IpPrefix* range = forbidden(address.prefix, node)) {

@@ -47,6 +47,11 @@ class Assessment {
       if (each.identity.kind == IdentityName::Kind::Realm) believed_.insert(each.identity.name);
     for (const Problem& each : facts.desired.problems)
       if (each.severity == Severity::Error && each.object.starts_with("Grant ")) errors_.emplace(each.object, &each);
+    // With those of the desired state.
+    for (const Problem& each : facts.compiled.problems)
+      if (each.severity == Severity::Warning)
+        for (const std::string* object : {&each.object, &each.also})
+          if (object->starts_with("Grant ") || object->starts_with("Realm ")) warnings_[*object].push_back(&each);
   }
 
   NodeStatus run() {
@@ -146,11 +151,30 @@ class Assessment {
   std::string refusal(const std::string& key) const {
     if (const auto refused = refused_.find(key); refused != refused_.end()) return refused->second->why;
     const Problem* error = error_of(key);
-    if (error == nullptr) return "";
-    std::string text = error->field;
-    if (!error->value.empty()) text += (text.empty() ? "" : ": ") + error->value;
-    text += (text.empty() ? "" : ": ") + error->message;
-    return error->accepted.empty() ? text : text + "; accepted: " + error->accepted;
+    return error != nullptr ? problem_text(*error) : "";
+  }
+
+  // Without the object: who shows it knows which one.
+  static std::string problem_text(const Problem& problem) {
+    std::string text = problem.field;
+    if (!problem.value.empty()) text += (text.empty() ? "" : ": ") + problem.value;
+    text += (text.empty() ? "" : ": ") + problem.message;
+    return problem.accepted.empty() ? text : text + "; accepted: " + problem.accepted;
+  }
+
+  // Of the Grant and of the Realms of its parties: each once, its own first.
+  std::vector<const Problem*> warnings_about(const std::string& key) const {
+    std::vector<std::string> objects = {"Grant " + key};
+    if (const auto found = standing_.find(key); found != standing_.end())
+      for (const std::string* realm : {&found->second->grantee_realm, &found->second->grantor_realm})
+        objects.push_back("Realm " + *realm);
+    std::vector<const Problem*> all;
+    std::set<const Problem*> seen;
+    for (const std::string& object : objects)
+      if (const auto found = warnings_.find(object); found != warnings_.end())
+        for (const Problem* each : found->second)
+          if (seen.insert(each).second) all.push_back(each);
+    return all;
   }
 
   Condition accepted(const GrantStatus& grant) const {
@@ -161,7 +185,14 @@ class Assessment {
       return condition("Accepted", false, "Refused", why + rest, generation);
     }
     if (!compiled_.contains(grant.key)) return condition("Accepted", false, "Gone", "the Grant is gone", generation);
-    return condition("Accepted", true, "Accepted", "this node can enforce it", generation);
+    const auto warnings = warnings_about(grant.key);
+    if (warnings.empty()) return condition("Accepted", true, "Accepted", "this node can enforce it", generation);
+    const Problem& first = *warnings[0];
+    std::string text = "this node can enforce it, but ";
+    if (first.object != "Grant " + grant.key) text += first.object + ": ";
+    text += problem_text(first);
+    if (warnings.size() > 1) text += "; and " + std::to_string(warnings.size() - 1) + " more, which the log has";
+    return condition("Accepted", true, "AcceptedWithWarnings", std::move(text), generation);
   }
 
   Condition realm_resolved(const std::string& key) const {
@@ -279,6 +310,7 @@ class Assessment {
   std::map<std::string, std::vector<const CompiledEndpoint*>> guests_;
   std::set<std::string> believed_;                // Realms
   std::map<std::string, const Problem*> errors_;  // by object, the first one of each
+  std::map<std::string, std::vector<const Problem*>> warnings_;
 };
 
 }  // namespace

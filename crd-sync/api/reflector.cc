@@ -327,6 +327,11 @@ void Reflector::recover(const ApiEnd& end, ApiTime now) {
     gone_before_ = false;
   }
   if (!failure_) return;
+  if (step_ == Step::Initial && refuses_streaming(failure_status_)) {
+    sink_.abandon_replace();
+    paged_ = true;  // no error: pages are asked for next
+    return;
+  }
   ++counters_.errors[static_cast<std::size_t>(failure_->reason)];
   counters_.last_error = settings_.kind + ": " + failure_->message;
   if (end.status != 0 && failure_->reason != ApiErrorReason::Throttled) ++failed_answers_;
@@ -334,8 +339,7 @@ void Reflector::recover(const ApiEnd& end, ApiTime now) {
   if (step_ == Step::Initial) {
     sink_.abandon_replace();
     // One that began to stream and found no end does not know how to end a list.
-    const bool endless = reason == ApiErrorReason::TimedOut && status_ == 200;
-    if (refuses_streaming(failure_status_) || endless) paged_ = true;
+    if (reason == ApiErrorReason::TimedOut && status_ == 200) paged_ = true;
   } else if (step_ == Step::Page) {
     if (reason == ApiErrorReason::TooLarge) page_objects_ = std::max(1, page_objects_ / 4);
     const bool again = reason == ApiErrorReason::TooLarge || reason == ApiErrorReason::Throttled ||

@@ -21,15 +21,15 @@ const Json& member(const Json& object, const char* name) {
 
 // An Error where they cannot be read: what a label says must not be lost.
 Result<Labels> labels_of(const Json& metadata) {
-  Labels labels;
   const Json* found = json_member(metadata, "labels");
-  if (found == nullptr || found->is_null()) return labels;
+  if (found == nullptr || found->is_null()) return Labels();
   if (!found->is_object()) return Error{"metadata.labels: is no map"};
-  for (const auto& [key, value] : found->items()) {
-    if (!value.is_string()) return Error{"metadata.labels: a value is no text"};
-    labels.emplace(key, value.get<std::string>());
+  std::vector<Labels::Label> labels;  // of the object's own texts
+  for (auto each = found->begin(); each != found->end(); ++each) {
+    if (!each->is_string()) return Error{"metadata.labels: a value is no text"};
+    labels.emplace_back(each.key(), each->get_ref<const std::string&>());
   }
-  return labels;
+  return Labels(labels);
 }
 
 // It names a cgroup, and a record that grantctl shows.
@@ -51,13 +51,6 @@ std::vector<IpAddress> addresses_of(const Json& status) {
   return all;
 }
 
-std::size_t bytes_of(const Labels& labels) {
-  constexpr std::size_t kOfEach = 128;
-  std::size_t bytes = 0;
-  for (const auto& [key, value] : labels) bytes += kOfEach + key.size() + value.size();
-  return bytes;
-}
-
 // All that keep_pod() reads.
 KeptMembers kept_of_pod() {
   KeptMembers kept;
@@ -75,10 +68,10 @@ GuestPod::Qos qos_of(const std::string& text) {
 
 }  // namespace
 
-std::size_t kept_bytes(const Json&, const NamespaceFacts& kept) { return bytes_of(kept.labels); }
+std::size_t kept_bytes(const Json&, const NamespaceFacts& kept) { return kept.labels.bytes(); }
 
 std::size_t kept_bytes(const Json&, const Pod& kept) {
-  return bytes_of(kept.labels) + kept.doubt.size() + kept.mirrored.size() + kept.addresses.size() * sizeof(IpAddress);
+  return kept.labels.bytes() + kept.doubt.size() + kept.mirrored.size() + kept.addresses.size() * sizeof(IpAddress);
 }
 
 Namespaces::Projection keep_namespace(std::string pattern) {

@@ -16,7 +16,7 @@ const SharedText kFile(kApiPath);
 
 std::optional<std::string> label(const Labels& labels, const char* key) {
   const auto found = labels.find(key);
-  return found == labels.end() ? std::nullopt : std::optional(found->second);
+  return found ? std::optional(std::string(*found)) : std::nullopt;
 }
 
 // Whose guests a namespace holds, or why that cannot be told.

@@ -81,14 +81,16 @@ std::optional<DesiredState> KubernetesSource::load() {
   if (!objects_.complete() || !namespaces_.complete() || !pods_.complete()) return std::nullopt;
   const std::string& pattern = options_.guest_namespaces;
   auto guests = guests_of(namespaces_.objects(), pods_.objects(), pattern);
-  elsewhere_.want(sharing_namespaces(namespaces_.objects(), guests, pattern), *client_);
-  if (!settled_ && !elsewhere_.settled()) return std::nullopt;
+  const ApiTime time = now();
+  elsewhere_.want(sharing_namespaces(namespaces_.objects(), guests, pattern), *client_, time);
+  client_->wake(elsewhere_.due(time));  // a server that says nothing is waited for no longer than that
+  if (!settled_ && !elsewhere_.settled(time)) return std::nullopt;
   settled_ = true;
   admit_objects();
   DesiredState desired = admitted_;
   desired.cluster = true;
   desired.workloads = std::move(guests);
-  desired.elsewhere = elsewhere_.guests(namespaces_.objects(), pattern, now());
+  desired.elsewhere = elsewhere_.guests(namespaces_.objects(), pattern, time);
   if (elsewhere_.left_out() > 0)
     desired.problems.push_back({Severity::Error,
                                 {kApiPath, 0, 0},

@@ -38,7 +38,7 @@ class KubernetesSource final : public Source {
 
   // Nothing until every kind was known whole once: what has not come yet is not what was deleted. From then on the
   // last whole set of each kind counts, also while the server is away. Guests elsewhere are waited for too, the first
-  // time, but not for a server that refuses to tell of them.
+  // time, but not for a server that refuses to tell of them, nor longer than they would be believed.
   std::optional<DesiredState> load() override;
   std::vector<Problem> troubles() const override;
   std::optional<Problem> keep() override;

@@ -16,18 +16,28 @@ void count_in(const ReflectorCounters& one, ReflectorCounters& all) {
   for (std::size_t reason = 0; reason < kApiErrorReasons; ++reason) all.errors[reason] += one.errors[reason];
 }
 
-}  // namespace
-
-PodsElsewhere::Followed::Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed)
-    : pods(keep_pod(), Pods::kMostObjects, kMostBytes),
-      reflector(elsewhere_reflector(namespace_name, node), pods, seed + hash_text(namespace_name)) {}
-
-bool PodsElsewhere::Followed::settled() const {
-  const auto& errors = reflector.counters().errors;
-  return pods.complete() || std::any_of(errors.begin(), errors.end(), [](std::uint64_t count) { return count > 0; });
+// What no time changes by itself: a right that is missing, a namespace without an end.
+bool is_final(ApiErrorReason reason) {
+  return reason == ApiErrorReason::Forbidden || reason == ApiErrorReason::NotFound || reason == ApiErrorReason::TooMany;
 }
 
-void PodsElsewhere::want(const std::set<std::string>& namespaces, ApiClient& client) {
+}  // namespace
+
+PodsElsewhere::Followed::Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed,
+                                  ApiTime until)
+    : pods(keep_pod(), Pods::kMostObjects, kMostBytes),
+      reflector(elsewhere_reflector(namespace_name, node), pods, seed + hash_text(namespace_name)),
+      awaited_until(until) {}
+
+bool PodsElsewhere::Followed::settled(ApiTime now) const {
+  if (pods.complete() || now >= awaited_until) return true;
+  const auto& errors = reflector.counters().errors;
+  for (std::size_t reason = 0; reason < kApiErrorReasons; ++reason)
+    if (errors[reason] > 0 && is_final(static_cast<ApiErrorReason>(reason))) return true;
+  return false;
+}
+
+void PodsElsewhere::want(const std::set<std::string>& namespaces, ApiClient& client, ApiTime now) {
   std::set<std::string> wanted;
   for (const std::string& each : namespaces)
     if (wanted.size() < kMostNamespaces) wanted.insert(each);
@@ -46,13 +56,13 @@ void PodsElsewhere::want(const std::set<std::string>& namespaces, ApiClient& cli
   for (const std::string& each : wanted) {
     auto& followed = followed_[each];
     if (followed) continue;
-    followed = std::make_unique<Followed>(each, node_, seed_);
+    followed = std::make_unique<Followed>(each, node_, seed_, now + believed_);
     client.follow(followed->reflector);
   }
 }
 
-bool PodsElsewhere::settled() const {
-  return std::all_of(followed_.begin(), followed_.end(), [](const auto& each) { return each.second->settled(); });
+bool PodsElsewhere::settled(ApiTime now) const {
+  return std::all_of(followed_.begin(), followed_.end(), [now](const auto& each) { return each.second->settled(now); });
 }
 
 bool PodsElsewhere::believes(const Followed& followed, ApiTime now) const {
@@ -105,7 +115,7 @@ std::uint64_t PodsElsewhere::revision(ApiTime now) {
       ++turns_;
     }
   std::uint64_t sum = given_up_ + turns_;
-  for (const auto& [name, followed] : followed_) sum += followed->pods.revision() + (followed->settled() ? 1 : 0);
+  for (const auto& [name, followed] : followed_) sum += followed->pods.revision() + (followed->settled(now) ? 1 : 0);
   return sum;
 }
 
@@ -116,6 +126,7 @@ ApiTime PodsElsewhere::due(ApiTime now) const {
   };
   for (const auto& [name, followed] : followed_) {
     const ReflectorCounters& counters = followed->reflector.counters();
+    if (!followed->settled(now)) at(followed->awaited_until);
     if (counters.following) at(counters.follows_from);
     if (!counters.current(now) && counters.followed_at) at(*counters.followed_at + believed_);
   }

@@ -30,11 +30,13 @@ class PodsElsewhere {
       : node_(std::move(node)), seed_(seed), believed_(believed) {}
 
   // Follows these from now on, and lets go of all others; of too many the first by name.
-  void want(const std::set<std::string>& namespaces, ApiClient& client);
+  void want(const std::set<std::string>& namespaces, ApiClient& client, ApiTime now);
   std::size_t left_out() const { return left_out_; }
 
-  // Each namespace was known whole once, or there was an error: there is no use in waiting longer.
-  bool settled() const;
+  // Each namespace was known whole once, or there is no use in waiting longer: the server refuses to tell of it, it is
+  // more than is kept, or it has been wanted for as long as one is believed that is not followed. A single error says
+  // nothing: a server that throttles, or a stream that is cut, is asked again.
+  bool settled(ApiTime now) const;
   // Those that are guests; in order of their namespaces, then by name.
   std::vector<Workload> guests(const Namespaces::Objects& namespaces, const std::string& pattern, ApiTime now) const;
   // Namespaces that were known and are believed no longer.
@@ -49,10 +51,11 @@ class PodsElsewhere {
 
  private:
   struct Followed {
-    Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed);
-    bool settled() const;
+    Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed, ApiTime until);
+    bool settled(ApiTime now) const;
     Pods pods;
     Reflector reflector;
+    const ApiTime awaited_until;
     bool believed = false;  // when revision() was asked last
   };
 

@@ -49,8 +49,9 @@ bool EventSender::offer(const Occasion& occasion) {
   const Key key{occasion.about.uid, occasion.reason, occasion.detail};
   const auto known = told_.find(key);
   if (!is_due(known == told_.end() ? nullptr : &known->second, occasion.state, now)) return false;
-  if (now < wait_until_ || open_ >= kMostOpen) return false;
-  if (!take_token(occasion.about.namespace_name, now)) {
+  if (now < wait_until_) return false;
+  const std::string& space = occasion.about.namespace_name;
+  if (!has_place(space) || !take_token(space, now)) {
     ++counters_.held_back;
     return false;
   }
@@ -58,16 +59,36 @@ bool EventSender::offer(const Occasion& occasion) {
   Told& told = told_[key];
   told.at = now;
   told.state = occasion.state;
-  if (told.there)
-    repeat(key, occasion, true);
-  else
-    create(key, occasion, Asked::Create);
+  waiting_[space].emplace_back(key, occasion);
+  send_waiting();
   return true;
 }
 
 bool EventSender::is_due(const Told* told, const std::string& state, ApiTime now) const {
   if (told == nullptr) return true;
   return now >= told->at + kAgain || (told->state != state && now >= told->at + kChanged);
+}
+
+bool EventSender::has_place(const std::string& space) const {
+  std::size_t all = 0;
+  for (const auto& [name, queue] : waiting_) all += queue.size();
+  const auto own = waiting_.find(space);
+  return all < kMostWaiting && (own == waiting_.end() || own->second.size() < kMostWaitingOfEach);
+}
+
+void EventSender::send_waiting() {
+  while (open_ < kMostOpen && !waiting_.empty()) {
+    auto turn = waiting_.upper_bound(last_served_);
+    if (turn == waiting_.end()) turn = waiting_.begin();
+    last_served_ = turn->first;
+    const auto [key, occasion] = std::move(turn->second.front());
+    turn->second.pop_front();
+    if (turn->second.empty()) waiting_.erase(turn);
+    if (told_[key].there)
+      repeat(key, occasion, true);
+    else
+      create(key, occasion, Asked::Create);
+  }
 }
 
 bool EventSender::take_token(const std::string& space, ApiTime now) {
@@ -149,6 +170,15 @@ void EventSender::send(const ApiRequest& request, const Key& key, const Occasion
 
 void EventSender::answered(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked) {
   --open_;
+  take_answer(answer, key, occasion, asked);
+  if (clock_() >= wait_until_) return send_waiting();
+  // What still holds once the server is back is offered again; the rest would be told too late.
+  for (const auto& [space, queue] : waiting_)
+    for (const auto& [waiting, about] : queue) told_.erase(waiting);
+  waiting_.clear();
+}
+
+void EventSender::take_answer(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked) {
   Told& told = told_[key];
   if (asked == Asked::Create && answer.status == kConflict) return repeat(key, occasion, false);
   if (asked == Asked::Repeat && answer.error) {

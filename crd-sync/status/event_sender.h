@@ -8,11 +8,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace grantd {
@@ -33,7 +35,7 @@ struct Occasion {
 
 struct EventCounters {
   std::uint64_t done = 0, failed = 0;
-  std::uint64_t held_back = 0;  // by the limit of their namespace; what still holds is told later
+  std::uint64_t held_back = 0;  // by a limit of their namespace, or of what waits; what still holds is told later
   std::string last_error;       // "" after a success
 };
 
@@ -44,14 +46,17 @@ class EventSender {
   static constexpr std::chrono::hours kAgain{1};  // as long as the API server keeps an Event
   static constexpr std::chrono::minutes kChanged{1};
   static constexpr double kBurst = 25, kPerSecond = 0.5;  // of each namespace
-  static constexpr std::size_t kMostRemembered = 4096, kMostOpen = 4;
+  static constexpr std::size_t kMostRemembered = 4096;
+  // Requests without an answer, and what waits for its turn: of all namespaces, and of each.
+  static constexpr std::size_t kMostOpen = 4, kMostWaiting = 256, kMostWaitingOfEach = 25;
 
   // Outlives what `send` sends by.
   EventSender(std::string node, SendRequest send, ApiClock clock, WallClock wall, std::uint64_t seed);
   EventSender(const EventSender&) = delete;
   EventSender& operator=(const EventSender&) = delete;
 
-  // True: it is being told now. False: it was told already, or has to wait; to be offered again while it holds.
+  // True: it is being told, at once or in its namespace's turn. False: it was told already, or is held back; to be
+  // offered again while it holds.
   bool offer(const Occasion& occasion);
 
   const EventCounters& counters() const { return counters_; }
@@ -72,9 +77,12 @@ class EventSender {
     double left = kBurst;
     ApiTime at{};
   };
+  using Waiting = std::pair<Key, Occasion>;
 
   bool is_due(const Told* told, const std::string& state, ApiTime now) const;
+  bool has_place(const std::string& space) const;
   bool take_token(const std::string& space, ApiTime now);
+  void send_waiting();
   void forget_oldest();
   // All that an Event says, so that one that somebody made under its name before says it too.
   nlohmann::json facts(const Occasion& occasion) const;
@@ -82,6 +90,7 @@ class EventSender {
   void repeat(const Key& key, const Occasion& occasion, bool counted);
   void send(const ApiRequest& request, const Key& key, const Occasion& occasion, Asked asked);
   void answered(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked);
+  void take_answer(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked);
 
   const std::string node_;
   const SendRequest send_;
@@ -94,6 +103,9 @@ class EventSender {
   // By namespace, so that nobody who makes many pods keeps those of others, and Grants, from being told of. Without
   // those that are full.
   std::map<std::string, Tokens> tokens_;
+  // By namespace, for the same reason: each has a request in its turn.
+  std::map<std::string, std::deque<Waiting>> waiting_;
+  std::string last_served_;  // namespace
   ApiTime wait_until_{};
 };
 

@@ -102,7 +102,7 @@ void StatusWriter::answered(Step step, const ApiAnswer& answer) {
   } else if (step == Step::Who) {
     learned(answer);
   } else if (answer.error) {
-    if (step == Step::Write && gone) made_ = false;
+    if (step == Step::Write && gone) forget_made();
     fail(answer);
   } else {
     backoff_.reset();
@@ -121,12 +121,18 @@ void StatusWriter::looked(const ApiAnswer& answer) {
   // Who may not look may still write.
   if (reason && reason != ApiErrorReason::NotFound && reason != ApiErrorReason::Forbidden) return fail(answer);
   if (reason) {
-    made_ = false;
+    forget_made();
     written_.clear();
   }
   if (!ready_ && !reason) found_ = parse_json(answer.body, kFoundLimits);
   ready_ = true;
   look_at_ = clock_() + kLookAgain;
+}
+
+// It may have gone with its Node, which is another one now: owned by the old one it would go again and again.
+void StatusWriter::forget_made() {
+  made_ = false;
+  asked_ = false;
 }
 
 // A server that does not know the question, or does not answer it to us, is no reason not to write.
@@ -137,7 +143,7 @@ void StatusWriter::learned(const ApiAnswer& answer) {
     return fail(answer);
   asked_ = true;
   const auto review = reason ? std::nullopt : parse_json(answer.body, kWhoLimits);
-  if (review) node_uid_ = bound_uid(*review, node_);
+  node_uid_ = review ? bound_uid(*review, node_) : "";
 }
 
 void StatusWriter::fail(const ApiAnswer& answer) {

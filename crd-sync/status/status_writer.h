@@ -60,6 +60,7 @@ class StatusWriter {
   void answered(Step step, const ApiAnswer& answer);
   void looked(const ApiAnswer& answer);
   void learned(const ApiAnswer& answer);
+  void forget_made();
   std::string empty_object() const;
   void fail(const ApiAnswer& answer);
 

@@ -18,6 +18,11 @@ from cluster import run, wait_until
 SPACE, GUEST = "guest-dave", "guest-dave/near"
 FAR, STRANGER, GATEWAY = "10.42.1.5", "10.42.1.6", "10.42.1.1"
 MEMORY_MIB, BELIEVED_SECONDS = 60, 60
+# As Helm, a Deployment and a StatefulSet give them between them.
+USUAL_LABELS = {"app.kubernetes.io/name": "web-frontend", "app.kubernetes.io/instance": "production",
+                "app.kubernetes.io/version": "2026.11.30", "app.kubernetes.io/component": "server",
+                "app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "web-frontend-1.4.2",
+                "controller-revision-hash": "web-frontend-6f7d8", "apps.kubernetes.io/pod-index": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +143,8 @@ def memory_mib(node):
 
 
 def make_crowd(node, count):
-    """Guests on the other node under this node's Grant, each with its address; 1,000 Grants that concern nobody here."""
+    """Guests on the other node under this node's Grant, each with its address and nine labels; 1,000 Grants that concern
+    nobody here."""
     direct = Direct(node)
     direct.post("/apis/keystone.io/v1alpha1/realms", json.loads(manifest("Realm", "carol", {"identity": "carol.example.net"})))
     direct.post_all("/apis/keystone.io/v1alpha1/namespaces/keystone-system/grants", [json.loads(manifest("Grant", f"crowd-{at}", {
@@ -148,7 +154,7 @@ def make_crowd(node, count):
     pods = f"/api/v1/namespaces/{SPACE}/pods"
 
     def make(at):
-        direct.post(pods, pod(f"crowd-{at}", SPACE))
+        direct.post(pods, pod(f"crowd-{at}", SPACE, **USUAL_LABELS, **{"statefulset.kubernetes.io/pod-name": f"crowd-{at}"}))
         address = f"10.42.{2 + at // 250}.{1 + at % 250}"
         direct.patch(f"{pods}/crowd-{at}/status", {"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}})
     with concurrent.futures.ThreadPoolExecutor(4) as pool:

@@ -165,6 +165,7 @@ TEST_F(AdmissionTest, NestedPrefixesAreToldOnceForEachPair) {
   EXPECT_THAT(errors(), IsEmpty());
   EXPECT_THAT(warnings(), ElementsAre(HasSubstr("192.0.2.0/28\": lies inside 192.0.2.0/24 of Realm alice, a.yaml:5"),
                                       HasSubstr("192.0.2.66/32\": lies inside 192.0.2.64/28 of Realm bob-home")));
+  EXPECT_EQ(desired_.problems[0].also, "Realm alice") << "the other one that it concerns";
 }
 
 TEST_F(AdmissionTest, AnIdentityIsOfOneRealmAndStays) {

@@ -20,6 +20,14 @@ class PagedTest : public ReflectorTest {
   }
 };
 
+TEST_F(PagedTest, ThatAServerDoesNotStreamListsIsNoError) {
+  EXPECT_EQ(errors(Reason::Refused), 0U);
+  EXPECT_EQ(reflector_.counters().last_error, "");
+  request();
+  answer(422, api_status(422, "limit: is no number"));
+  EXPECT_EQ(errors(Reason::Refused), 1U) << "that it refuses pages is one";
+}
+
 TEST_F(PagedTest, ListsByPagesAndThenFollows) {
   EXPECT_THAT(request(), testing::StartsWith("/api/v1/pods?limit=100&fieldSelector=spec.nodeName"));
   nlohmann::json bare = api_pod("a", "1");

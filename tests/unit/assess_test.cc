@@ -189,6 +189,62 @@ TEST_P(Assess, Tells) {
 
 INSTANTIATE_TEST_SUITE_P(Situations, Assess, testing::ValuesIn(kSituations));
 
+struct Warned {
+  const char* what;
+  std::function<void(Node&)> happens;
+  const char* reason;
+  const char* message;  // the end of it
+};
+
+void warn(Node& node, const std::string& object, const std::string& also, const char* message) {
+  node.desired_.problems.push_back({Severity::Warning, {}, object, "spec.f", "v", message, ""});
+  node.desired_.problems.back().also = also;
+}
+
+const Warned kWarned[] = {
+    {"nothing", [](Node&) {}, "Accepted", "this node can enforce it"},
+    {"what a reader ignores", [](Node& node) { warn(node, std::string("Grant ") + kKey, "", "is ignored"); },
+     "AcceptedWithWarnings", "this node can enforce it, but spec.f: v: is ignored"},
+    {"what compile finds, and more",
+     [](Node& node) {
+       node.grant().dns_cluster = true;
+       node.grant().destinations.own().push_back(desired::destination("service:a/b"));
+     },
+     "AcceptedWithWarnings",
+     "[1]: service:a/b: services are not looked up; this entry opens nothing; and 1 more, which the log has"},
+    {"a prefix of the grantee inside of another Realm", [](Node& node) { warn(node, "Realm bob", "Realm x", "lies"); },
+     "AcceptedWithWarnings", "but Realm bob: spec.f: v: lies"},
+    {"a prefix inside of both parties' Realms", [](Node& node) { warn(node, "Realm bob", "Realm alice", "lies"); },
+     "AcceptedWithWarnings", "but Realm bob: spec.f: v: lies"},
+    {"a prefix inside of the grantor's Realm", [](Node& node) { warn(node, "Realm x", "Realm alice", "lies"); },
+     "AcceptedWithWarnings", "but Realm x: spec.f: v: lies"},
+    {"what concerns others",
+     [](Node& node) {
+       warn(node, "Realm x", "Realm y", "lies");
+       warn(node, "Grant keystone-system/other", "", "is ignored");
+     },
+     "Accepted", "this node can enforce it"},
+};
+
+class AssessAccepted : public testing::TestWithParam<Warned> {};
+
+TEST_P(AssessAccepted, SaysWhatIsNotInForceOfIt) {
+  SCOPED_TRACE(GetParam().what);
+  Node node;
+  GetParam().happens(node);
+  node.apply();
+  const NodeStatus status = node.look();
+  ASSERT_NE(status.grant(kKey), nullptr);
+  const Condition* accepted = status.grant(kKey)->condition("Accepted");
+  EXPECT_EQ(accepted->state, ConditionState::True);
+  EXPECT_EQ(accepted->reason, GetParam().reason);
+  EXPECT_THAT(accepted->message, testing::EndsWith(GetParam().message));
+  EXPECT_TRUE(status.grant(kKey)->enforced);
+  EXPECT_TRUE(node.told().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Warnings, AssessAccepted, testing::ValuesIn(kWarned));
+
 TEST(AssessPolicy, IsReadBackAndKnowsItsVersion) {
   Node node;
   const GrantStatus good = *node.look().grant(kKey);

@@ -151,8 +151,8 @@ TEST(Compile, WhatIsWrongIsToldOnTheLineOfItsField) {
   late.dns_cluster = true;
   late.dns_line = 7;
   CompiledPolicy policy = compile_one(late);
-  EXPECT_EQ(line_of(policy, "services need Kubernetes"), 10) << "where desired_samples.h puts destinations";
-  EXPECT_EQ(line_of(policy, "needs Kubernetes; it opens nothing"), 7);
+  EXPECT_EQ(line_of(policy, "services are not looked up"), 10) << "where desired_samples.h puts destinations";
+  EXPECT_EQ(line_of(policy, "the DNS service is not looked up; it opens nothing"), 7);
   std::vector<std::string> many = {"203.0.113.1:1/TCP"};
   for (int port = 0; port < 17; port++) many.push_back("198.51.100.1:" + std::to_string(1 + 2 * port) + "/TCP");
   late = grant("g", many);

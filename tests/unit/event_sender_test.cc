@@ -20,6 +20,10 @@ Occasion quarantine(const std::string& uid = "u-1", const std::string& state = "
   return {{"v1", "Pod", "guest-bob", "web", uid}, "Quarantined", "", state, "In quarantine: " + state};
 }
 
+Occasion about_grant() {
+  return {{"keystone.io/v1alpha1", "Grant", "keystone-system", "g", "u-g"}, "GrantExpiresSoon", "", "", ""};
+}
+
 class EventSenderTest : public AskedServer {
  protected:
   EventSender sender_{"node-a", sends(), clock(), [] { return WallTime(1'767'225'600s); }, 1};
@@ -164,14 +168,54 @@ TEST_F(EventSenderTest, AFloodIsHeldBackAndToldLater) {
 }
 
 TEST_F(EventSenderTest, AFloodHoldsBackNothingOfOtherNamespaces) {
-  for (int pod = 0; pod < 100; ++pod)
-    if (sender_.offer(quarantine("u-" + std::to_string(pod)))) answer(201);
-  EXPECT_FALSE(sender_.offer(quarantine("u-101")));
-  EXPECT_TRUE(
-      sender_.offer({{"keystone.io/v1alpha1", "Grant", "keystone-system", "g", "u-g"}, "Expiring", "", "", ""}));
+  int told = 0;
+  for (int pod = 0; pod < 100; ++pod) told += sender_.offer(quarantine("u-" + std::to_string(pod))) ? 1 : 0;
+  EXPECT_EQ(told, 25);
+  EXPECT_TRUE(sender_.offer(about_grant()));
+  EXPECT_EQ(open_.size(), 4U);
   answer(201);
+  ASSERT_EQ(open_.size(), 4U);
+  EXPECT_EQ(open_.back().first.path, "/api/v1/namespaces/keystone-system/events") << "the next one";
   // Nor is the flood's own limit forgotten meanwhile.
   EXPECT_FALSE(sender_.offer(quarantine("u-102")));
+  while (!open_.empty()) {
+    EXPECT_LE(open_.size(), 4U);
+    answer(201);
+  }
+  EXPECT_EQ(sender_.counters().done, 26U);
+  EXPECT_EQ(sender_.counters().held_back, 76U);
+}
+
+// All the while no answer comes.
+TEST_F(EventSenderTest, WhatWaitsIsBounded) {
+  std::size_t told = 0;
+  for (int space = 0; space < 30; ++space)
+    for (int pod = 0; pod < 30; ++pod) {
+      Occasion occasion = quarantine("u-" + std::to_string(space) + "-" + std::to_string(pod));
+      occasion.about.namespace_name = "guest-" + std::to_string(space);
+      told += sender_.offer(occasion) ? 1U : 0U;
+    }
+  EXPECT_EQ(told, EventSender::kMostOpen + EventSender::kMostWaiting);
+  EXPECT_EQ(sender_.counters().held_back, 30U * 30U - told) << "for want of a place too";
+  EXPECT_EQ(open_.size(), EventSender::kMostOpen);
+}
+
+// Its bucket fills again while nobody answers; its places do not.
+TEST_F(EventSenderTest, ANamespaceLeavesPlacesToOthers) {
+  std::size_t told = 0;
+  for (int pod = 0; pod < 1000; ++pod, now_ += 2s)
+    told += sender_.offer(quarantine("u-" + std::to_string(pod))) ? 1U : 0U;
+  EXPECT_EQ(told, EventSender::kMostOpen + EventSender::kMostWaitingOfEach);
+  EXPECT_TRUE(sender_.offer(about_grant()));
+}
+
+TEST_F(EventSenderTest, WhatWaitsForAServerThatIsAwayIsOfferedAgain) {
+  for (int pod = 0; pod < 10; ++pod) EXPECT_TRUE(sender_.offer(quarantine("u-" + std::to_string(pod))));
+  for (int request = 0; request < 4; ++request) answer(0, "", ApiErrorReason::Connection);
+  EXPECT_TRUE(open_.empty());
+  now_ += 30s;
+  EXPECT_TRUE(sender_.offer(quarantine("u-9")));
+  EXPECT_EQ(open_.size(), 1U) << "what holds no longer is told no more";
 }
 
 TEST_F(EventSenderTest, TextsAreBounded) {

@@ -3,6 +3,7 @@
 #include "crd-sync/kubernetes/core_objects.h"
 #include "crd-sync/kubernetes/guest_pattern.h"
 #include "crd-sync/kubernetes/guests.h"
+#include "crd-sync/kubernetes/pods_elsewhere.h"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -122,7 +123,7 @@ TEST_F(GuestPodsTest, APodWhoseLabelsWereLeftOutIsInQuarantineAlone) {
   ASSERT_EQ(all.size(), 2U);
   EXPECT_THAT(all[0].quarantine, HasSubstr("its labels are more than 256"));
   EXPECT_EQ(all[0].cause, Cause::LabelsUnclear);
-  EXPECT_THAT(all[0].pod->labels, IsEmpty());
+  EXPECT_TRUE(all[0].pod->labels.empty());
   EXPECT_EQ(all[1].quarantine, "");
   EXPECT_EQ(all[1].pod->own_grant, "g");
   EXPECT_FALSE(
@@ -147,11 +148,38 @@ TEST(KeptBytes, AreThoseOfLabels) {
   const std::size_t bare = kept_bytes(large, pod);
   EXPECT_LT(bare, 1'000U);
   EXPECT_LT(kept_bytes(large, space), 1'000U);
-  pod.labels["a"] = space.labels["a"] = std::string(2'000, 'x');
+  pod.labels = space.labels = {{"a", std::string(2'000, 'x')}};
   EXPECT_GE(kept_bytes(large, pod), bare + 2'000);
   EXPECT_GE(kept_bytes(large, space), 2'000U);
   pod.addresses.resize(100);
   EXPECT_GE(kept_bytes(large, pod), bare + 2'000 + 100 * sizeof(IpAddress));
+}
+
+// Those that Helm, a Deployment and a StatefulSet give it between them.
+Json usual_labels(int number) {
+  const std::string name = "web-frontend-" + std::to_string(number);
+  return {{"app.kubernetes.io/name", "web-frontend"},
+          {"app.kubernetes.io/instance", "production"},
+          {"app.kubernetes.io/version", "2026.11.30"},
+          {"app.kubernetes.io/component", "server"},
+          {"app.kubernetes.io/managed-by", "Helm"},
+          {"helm.sh/chart", "web-frontend-1.4.2"},
+          {"controller-revision-hash", "web-frontend-6f7d8"},
+          {"statefulset.kubernetes.io/pod-name", name},
+          {"apps.kubernetes.io/pod-index", "1"}};
+}
+
+TEST(KeptBytes, ANamespaceOnOtherNodesHasRoomForALargeCluster) {
+  Pods pods(keep_pod(), Pods::kMostObjects, PodsElsewhere::kMostBytes);
+  for (int number = 0; number < 5'000; ++number) {
+    Json object = labelled(usual_labels(number));
+    const std::string uid = "8f0c7a56-1f0b-4c57-9c0e-" + std::to_string(100'000'000'000 + number);
+    object["metadata"]["uid"] = uid;
+    object["status"]["podIPs"] = {{{"ip", "10.42.1.2"}}, {{"ip", "fd00:42::1:2"}}};
+    ASSERT_TRUE(pods.put({{"guest-bob", "web-frontend-" + std::to_string(number)}, uid, "123456789"}, object));
+  }
+  EXPECT_FALSE(pods.full());
+  EXPECT_EQ(pods.objects().begin()->second.object->labels.find("helm.sh/chart"), "web-frontend-1.4.2");
 }
 
 TEST_F(GuestPodsTest, APodMadeAgainIsAnotherOne) {

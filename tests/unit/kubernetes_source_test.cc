@@ -41,7 +41,7 @@ class KubernetesSourceTest : public testing::Test {
     initial_[kPods] = {object("Pod", "guest-bob", "here")};
     initial_[kElsewhere] = {object("Pod", "guest-bob", "there")};
     server_.emplace(pki_, [this](const httplib::Request& request, httplib::Response& response) {
-      answer(kind_of(request.target), response);
+      answer(kind_of(request.target), request, response);
     });
     to_.url = server_->url();
     to_.authority.file = pki_.path("ca.crt");
@@ -81,16 +81,30 @@ class KubernetesSourceTest : public testing::Test {
     end["metadata"] = {{"resourceVersion", "1"}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}};
     return text + api_event("BOOKMARK", end);
   }
-  void answer(Kind kind, httplib::Response& response) {
+  static void refuse(int status, const char* message, httplib::Response& response) {
+    response.status = status;
+    response.set_content(api_status(status, message), "application/json");
+  }
+  void answer(Kind kind, const httplib::Request& request, httplib::Response& response) {
     const std::lock_guard lock(mutex_);
-    if (refused_.contains(kind)) {
-      response.status = 403;
-      response.set_content(api_status(403, "not yours"), "application/json");
-      return;
+    if (refused_.contains(kind)) return refuse(403, "not yours", response);
+    if (kind == kElsewhere && throttled_ > 0) {
+      --throttled_;
+      return refuse(429, "too many requests", response);
     }
+    const bool page = !request.has_param("watch");
+    if (paged_ && request.has_param("sendInitialEvents")) return refuse(422, "there is no WatchList", response);
     TestStream& stream = streams_[kind].emplace_back();
-    if (!held_.contains(kind)) stream.write(whole(kind, initial_[kind]));
+    if (!held_.contains(kind)) stream.write(page ? whole_page(kind) : whole(kind, initial_[kind]));
+    if (!held_.contains(kind) && page) stream.finish();
     stream.serve(response);
+  }
+  std::string whole_page(Kind kind) {
+    Json page = object(object_kind(kind), "", "");
+    page["kind"] = object_kind(kind) + std::string("List");
+    page["metadata"] = {{"resourceVersion", "1"}};
+    page["items"] = initial_[kind];
+    return page.dump();
   }
   std::size_t opened(Kind kind) {
     const std::lock_guard lock(mutex_);
@@ -145,7 +159,7 @@ class KubernetesSourceTest : public testing::Test {
   }
   bool follow(PodsElsewhere& pods, const std::set<std::string>& namespaces, const std::function<bool()>& met) {
     if (!client_) client_ = std::move(ApiClient::open(to_)).value();
-    pods.want(namespaces, *client_);
+    pods.want(namespaces, *client_, now());
     for (const auto last = now() + 10s; now() < last && !met();) {
       pollfd poller{client_->fd(), POLLIN, 0};
       if (poll(&poller, 1, 10) > 0) client_->work();
@@ -164,6 +178,8 @@ class KubernetesSourceTest : public testing::Test {
   std::map<Kind, std::vector<Json>> initial_;
   std::map<Kind, std::list<TestStream>> streams_;
   std::set<Kind> held_, refused_;
+  bool paged_ = false;  // the server streams no lists
+  int throttled_ = 0;   // so many requests for pods elsewhere
   ApiTime::duration believed_ = PodsElsewhere::kBelieved;
   std::optional<TestApiServer> server_;
   ApiServer to_;
@@ -195,6 +211,44 @@ TEST_F(KubernetesSourceTest, DoesNotWaitForAServerThatRefusesToTellOfGuestsElsew
   EXPECT_THAT(desired_->elsewhere, IsEmpty());
   EXPECT_THAT(troubles(), Contains(testing::AllOf(HasSubstr("cannot be followed"), HasSubstr("not yours"),
                                                   HasSubstr("of other nodes, in namespace guest-bob"))));
+}
+
+// As Kubernetes 1.33 does by default: the first answer for each kind is a refusal to stream it.
+TEST_F(KubernetesSourceTest, WaitsForGuestsElsewhereOfAServerThatStreamsNoLists) {
+  paged_ = true;
+  held_ = {kElsewhere};
+  open();
+  ASSERT_FALSE(known_without(kElsewhere, 0, 400ms));
+  EXPECT_THAT(troubles(), IsEmpty());
+  stream(kElsewhere).write(whole_page(kElsewhere));
+  stream(kElsewhere).finish();
+  ASSERT_TRUE(until(any));
+  EXPECT_EQ(desired_->elsewhere.size(), 1U) << "known before anything is enforced";
+}
+
+TEST_F(KubernetesSourceTest, WaitsForGuestsElsewhereOfAServerThatThrottles) {
+  throttled_ = 1;
+  open();
+  ASSERT_TRUE(until(any));
+  EXPECT_EQ(desired_->elsewhere.size(), 1U);
+  EXPECT_EQ(throttled_, 0) << "the control";
+}
+
+TEST_F(KubernetesSourceTest, WaitsForGuestsElsewhereNoLongerThanTheyWouldBeBelieved) {
+  believed_ = 3s;
+  for (const bool answers : {false, true}) {
+    if (answers)
+      throttled_ = 1000;
+    else
+      held_ = {kElsewhere};
+    desired_.reset();
+    open();
+    EXPECT_FALSE(until(any, 1s)) << answers;
+    ASSERT_TRUE(until(any, 10s)) << answers;
+    EXPECT_EQ(desired_->workloads.size(), 1U);
+    EXPECT_THAT(desired_->elsewhere, IsEmpty());
+    close();
+  }
 }
 
 TEST_F(KubernetesSourceTest, TellsOfEveryKindThatCannotBeFollowed) {
@@ -292,9 +346,9 @@ TEST_F(KubernetesSourceTest, GuestsElsewhereThatAreKnownAgainAreNoticed) {
   PodsElsewhere pods("node-a", 1);
   std::set<std::uint64_t> seen;
   for (int times = 0; times < 3; times++) {
-    ASSERT_TRUE(follow(pods, {"guest-bob"}, [&] { return pods.settled() && guests(pods).size() == 1; }));
+    ASSERT_TRUE(follow(pods, {"guest-bob"}, [&] { return pods.settled(now()) && guests(pods).size() == 1; }));
     EXPECT_TRUE(seen.insert(pods.revision(now())).second);
-    pods.want({}, *client_);
+    pods.want({}, *client_, now());
     EXPECT_TRUE(seen.insert(pods.revision(now())).second);
     EXPECT_THAT(guests(pods), IsEmpty());
     cut();

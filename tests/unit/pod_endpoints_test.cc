@@ -122,6 +122,19 @@ TEST(ChooseGrant, ASelectorRestricts) {
   EXPECT_THAT(chosen({narrow}, pod), HasSubstr("leaves this pod out"));
 }
 
+TEST(Labels, AreFoundByTheirWholeKeys) {
+  const Labels labels = {{"", "none"}, {"ab", ""}, {"a", "b"}, {"b", std::string(70'000, 'v')}, {"c", "d"}};
+  EXPECT_EQ(labels.find(""), "none");
+  EXPECT_EQ(labels.find("ab"), "");
+  EXPECT_EQ(labels.find("a"), "b");
+  EXPECT_EQ(labels.find("c"), "d");
+  EXPECT_EQ(labels.find("v"), std::nullopt);
+  EXPECT_FALSE(labels.contains("abc"));
+  EXPECT_FALSE(labels.empty());
+  EXPECT_TRUE(Labels().empty());
+  EXPECT_FALSE((Labels{{"a", "bc"}} == Labels{{"ab", "c"}}));
+}
+
 TEST(LabelSelector, IsThatOfKubernetes) {
   using Operator = LabelRequirement::Operator;
   const Labels labels = {{"a", "1"}};

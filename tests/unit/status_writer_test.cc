@@ -17,6 +17,13 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 
 constexpr const char* kObject = "/apis/keystone.io/v1alpha1/grantnodestatuses/node-a";
+constexpr const char* kWho = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+
+// Whom the server takes the agent for.
+std::string who(const std::string& node, const std::string& uid) {
+  return R"({"status":{"userInfo":{"extra":{"authentication.kubernetes.io/node-name":[")" + node +
+         R"("],"authentication.kubernetes.io/node-uid":[")" + uid + R"("]}}}})";
+}
 
 class StatusWriterTest : public AskedServer {
  protected:
@@ -44,7 +51,7 @@ TEST_F(StatusWriterTest, LooksBeforeItWrites) {
   answer(200, R"({"status":{}})");
   EXPECT_TRUE(writer_.ready());
   ASSERT_TRUE(writer_.found().has_value());
-  EXPECT_EQ(next().path, "/apis/authentication.k8s.io/v1/selfsubjectreviews");
+  EXPECT_EQ(next().path, kWho);
   answer(201);
   EXPECT_THAT(next().path, HasSubstr(std::string(kObject) + "?fieldManager=grantd"));
   answer(200);
@@ -65,8 +72,7 @@ TEST_F(StatusWriterTest, TheObjectGoesWithItsOwnNodeOnly) {
         [this] { return now_; }, 1);
     writer.want("x", false);
     answer(404, "{}", ApiErrorReason::NotFound);
-    answer(201, std::string(R"({"status":{"userInfo":{"extra":{"authentication.kubernetes.io/node-name":[")") + node +
-                    R"("],"authentication.kubernetes.io/node-uid":["u-1"]}}}})");
+    answer(201, who(node, "u-1"));
     const auto made = parse_json(next().body, {});
     ASSERT_TRUE(made.has_value());
     EXPECT_EQ((*made)["metadata"].contains("ownerReferences"), owned) << node;
@@ -123,6 +129,8 @@ TEST_F(StatusWriterTest, MakesAgainWhatSomebodyRemoved) {
   writer_.want("1", false);
   answer(404, "{}", ApiErrorReason::NotFound);
   pass(30s);
+  EXPECT_EQ(next().path, kWho);
+  answer(201);
   EXPECT_THAT(next().path, HasSubstr("node-a?fieldManager"));
   answer(201);
   pass(6s);
@@ -132,9 +140,38 @@ TEST_F(StatusWriterTest, MakesAgainWhatSomebodyRemoved) {
   pass(10min);
   EXPECT_EQ(next().method, "GET");
   answer(404, "{}", ApiErrorReason::NotFound);
+  EXPECT_EQ(next().path, kWho);
+  answer(201);
   EXPECT_THAT(next().path, HasSubstr("node-a?fieldManager"));
   answer(201);
   EXPECT_EQ(next().body, "1");
+}
+
+// The garbage collector removes what is owned by a Node that is gone, also where another one has its name.
+TEST_F(StatusWriterTest, TheObjectGoesWithTheNodeThatIsThereNow) {
+  writer_.want("0", false);
+  answer(404, "{}", ApiErrorReason::NotFound);
+  answer(201, who("node-a", "u-1"));
+  answer(201);
+  answer(200);
+  for (const char* uid : {"u-2", "u-3"}) {
+    if (uid == std::string("u-2")) {
+      pass(6s);
+      writer_.want("1", false);
+    } else {
+      pass(10min);
+    }
+    answer(404, "{}", ApiErrorReason::NotFound);  // of a write, and of a look
+    pass(30s);
+    answer(201, who("node-a", uid));
+    const auto made = parse_json(next().body, {});
+    ASSERT_TRUE(made.has_value()) << uid;
+    EXPECT_EQ((*made)["metadata"]["ownerReferences"][0]["uid"], uid);
+    answer(201);
+    pass(6s);
+    answer(200);
+    ASSERT_TRUE(open_.empty()) << uid;
+  }
 }
 
 TEST_F(StatusWriterTest, WhoMayNotLookMayStillWrite) {
