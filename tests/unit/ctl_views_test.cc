@@ -168,6 +168,9 @@ TEST(Refusals, HaveARowWhereNothingIsInForceAndALineAlways) {
   EXPECT_THAT(endpoints, HasSubstr("  other: f.yaml:12: \\x1b[2J\n"));
   EXPECT_THAT(endpoints, Not(HasSubstr("keystone-system/new")));
   EXPECT_THAT(show_grants(samples::node(), {}, {}, kTable), Not(HasSubstr("efused")));
+  EXPECT_THAT(show_grants(samples::node(), refusals, {}, kJson), HasSubstr("\"refused_more\": 2\n"));
+  EXPECT_THAT(show_endpoints(samples::node(), refusals, {}, kJson), HasSubstr("\"refused_more\": 2\n"));
+  EXPECT_THAT(show_grants(samples::node(), {}, {}, kJson), HasSubstr("\"refused_more\": 0\n"));
   EXPECT_THAT(show_status(samples::node(), {"/p", true, {}, refusals}, kTable), HasSubstr("6; grantctl grants"));
   EXPECT_TRUE((Filter{"new", "other", ""}.names_known(samples::node(), refusals)).ok());
   EXPECT_FALSE((Filter{"new", "", ""}.names_known(samples::node())).ok());
@@ -193,6 +196,20 @@ TEST(Events, ShowAddressesWhereTheyWereRead) {
   event.ethertype = 0x86dd;
   event.destination.bytes[0] = 0xff;
   EXPECT_THAT(show_event(node, event, kTable), HasSubstr("  :: -> ff00::\n"));
+}
+
+TEST(Events, OfAGrantThatHasNotBegunSayWhenItDoes) {
+  Snapshot node = samples::node();
+  node.policies.at(11).not_before_ns = samples::kBootNow + 7200 * samples::kSecond;
+  auto event = samples::zeros<grantd_event>();
+  event.time_ns = samples::kBootNow;
+  event.slot = event.endpoint_id = 1;
+  event.reason = GRANTD_REASON_NOT_YET_VALID;
+  EXPECT_THAT(show_event(node, event, kTable), HasSubstr("  (starts 2026-01-01T02:00:00Z, in 2 h)\n"));
+  EXPECT_THAT(show_event(node, event, kJson), HasSubstr("\"starts_at\":\"2026-01-01T02:00:00Z\""));
+  event.reason = GRANTD_REASON_SOURCE_ADDRESS;  // no other reason has a start
+  EXPECT_THAT(show_event(node, event, kTable), Not(HasSubstr("starts")));
+  EXPECT_THAT(show_event(node, event, kJson), HasSubstr("\"starts_at\":null"));
 }
 
 TEST(Endpoints, SayWhyAGuestIsClosed) {
