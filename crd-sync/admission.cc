@@ -46,6 +46,7 @@ class Admission {
   struct Found {
     std::vector<const ManifestObject*> good;
     std::size_t refused = 0;
+    std::set<std::string> files;
     LegibleEnd end;              // of a Grant: the earliest that any of them says
     std::set<std::string> uids;  // of all of them; "" where one says none
   };
@@ -58,12 +59,14 @@ class Admission {
     for (const ManifestObject& object : read.objects) {
       Found& found = found_[object.id];
       found.good.push_back(&object);
+      found.files.insert(read.path);
       found.uids.insert(object.head.uid);
       if (const auto* grant = std::get_if<Grant>(&object.value)) found.end = earliest(found.end, end_of(*grant));
     }
     for (const ObjectId& id : read.refused) {
       const auto head = read.heads.find(id);
       ++found_[id].refused;
+      found_[id].files.insert(read.path);
       found_[id].uids.insert(head == read.heads.end() ? "" : head->second.uid);
     }
     for (const auto& [id, end] : read.ends) found_[id].end = earliest(found_[id].end, end);
@@ -75,9 +78,10 @@ class Admission {
       standing_[id] = {found.good[0], kept == last_good_.end() || kept->second.text != found.good[0]->text};
       return;
     }
+    // Any of several, whichever is read first, may be another one by a wrong name.
+    if (found.good.size() + found.refused > 1) doubtful_.insert(found.files.begin(), found.files.end());
     for (std::size_t index = found.refused > 0 ? 0 : 1; index < found.good.size(); ++index) {
       const ManifestObject& object = *found.good[index];
-      doubtful_.insert(object.position().file.text());  // it may be another one by a wrong name
       const std::string other =
           index > 0 ? "first in " + place_text(found.good[0]->position()) : "the other one has errors";
       refuse({id}, {Severity::Error, object.position(), id.text(), "metadata.name", escape_text(id.key),
@@ -221,25 +225,32 @@ class Admission {
     }
   }
 
+  static void sort_by_name(std::vector<Workload>& workloads) {
+    std::stable_sort(workloads.begin(), workloads.end(), [](const Workload& one, const Workload& other) {
+      return std::tie(one.name, one.interface) < std::tie(other.name, other.interface);
+    });
+  }
+
   // Without them the guest of a Workload that was never good would be held by nobody. An interface that is another's
-  // is that one's to say.
+  // is that one's to say; of several that are refused it is the first by name, wherever they stand.
   void close_refused_guests(std::vector<Workload>& workloads) const {
-    std::set<std::string> held = {""};  // the host network's
-    for (const Workload& each : workloads) held.insert(each.interface);
+    std::vector<Workload> closed;
     for (const auto& read : reads_) {
       if (unparsed_.contains(read->path)) continue;
-      for (const Workload& guest : read->closed)
-        if (held.insert(guest.interface).second) workloads.push_back(guest);
+      closed.insert(closed.end(), read->closed.begin(), read->closed.end());
       for (const ManifestObject& object : read->objects) {
         const auto* workload = std::get_if<Workload>(&object.value);
-        const auto why = why_.find(object.id);
-        if (workload != nullptr && why != why_.end() && held.insert(workload->interface).second)
-          workloads.push_back(closed_guest(workload->name, workload->interface, workload->interface_line,
-                                           workload->position, why->second));
+        if (const auto why = why_.find(object.id); workload != nullptr && why != why_.end())
+          closed.push_back(closed_guest(workload->name, workload->interface, workload->interface_line,
+                                        workload->position, why->second));
       }
     }
-    std::stable_sort(workloads.begin(), workloads.end(),
-                     [](const Workload& one, const Workload& other) { return one.name < other.name; });
+    sort_by_name(closed);
+    std::set<std::string> held = {""};  // the host network's
+    for (const Workload& each : workloads) held.insert(each.interface);
+    for (Workload& each : closed)
+      if (held.insert(each.interface).second) workloads.push_back(std::move(each));
+    sort_by_name(workloads);
   }
 
   Admitted result() {

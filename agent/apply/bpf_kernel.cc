@@ -114,7 +114,12 @@ struct Performer {
   }
   Result<void> operator()(const RemoveIdentityName& o) { return maps.idname.erase(o.identity); }
   Result<void> operator()(const PutGuest& o) { return maps.guest.put(o.endpoint_id, o.guest); }
-  Result<void> operator()(const RemoveGuest& o) { return maps.guest.erase(o.endpoint_id); }
+  // What it used goes with its name, without which nobody is shown it: it would take the place of another guest's.
+  Result<void> operator()(const RemoveGuest& o) {
+    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS})
+      if (auto done = maps.usage.erase({o.endpoint_id, direction}); !done) return done;
+    return maps.guest.erase(o.endpoint_id);
+  }
   Result<void> operator()(const PutBounds& o) {
     const Bounds& bounds = o.bounds;
     for (std::uint32_t kind = 0; kind < GRANTD_BOUNDS; kind++)

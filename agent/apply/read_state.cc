@@ -6,7 +6,7 @@ namespace grantd {
 namespace {
 
 // A slot has its tables when it has all three; slot 0 needs counters only. One that may not be opened, because somebody
-// has removed its pin, is made again.
+// has removed its pin, or that is not the one pinned, is made again.
 Result<void> read_tables(const Datapath& datapath, KernelState& state) {
   const DatapathMaps& maps = datapath.maps();
   auto slots = datapath.tables();

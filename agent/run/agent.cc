@@ -363,7 +363,7 @@ bool Agent::gate_guests(std::vector<Problem>& problems) {
 // A comfort, after everything that enforces.
 void Agent::keep_segments(const CompiledPolicy& compiled) {
   const auto wanted = wanted_segments(compiled, shaper_.shaper->mode() == GRANTD_SHAPER_HTB);
-  for (const std::string& failure : segments_.keep(wanted, node_.interfaces))
+  for (const std::string& failure : segments_.keep(wanted, node_.interfaces, boot_now()))
     log_info("a guest goes on sending large packets, which wait for longer under its limit", {{"because", failure}});
 }
 

@@ -16,6 +16,7 @@ namespace grantd {
 
 namespace {
 
+constexpr BootNanoseconds kAgain = 60 * GRANTD_NS_PER_SECOND;  // after a failure: a look may go through all processes
 constexpr std::uint64_t kPartsPerSecond = 4000, kSegmentBytes = 1448, kWholePacketBytes = 64 << 10;
 
 Result<void> change_here(std::uint32_t ifindex, std::uint32_t segments) {
@@ -63,28 +64,36 @@ Result<void> set_segments(const InterfaceFact& host_end, std::uint32_t segments)
   return done;
 }
 
+// What a process may not do it may not do later.
+bool GuestSegments::is_due(const Failure& failure, std::uint32_t segments, BootNanoseconds now) {
+  if (failure.error.error_number == EPERM) return false;
+  return failure.segments != segments || now >= failure.tried + kAgain;
+}
+
 std::vector<std::string> GuestSegments::keep(const std::map<std::uint32_t, std::uint32_t>& wanted,
-                                             std::vector<InterfaceFact>& interfaces) {
+                                             std::vector<InterfaceFact>& interfaces, BootNanoseconds now) {
   std::vector<std::string> failures;
   for (InterfaceFact& each : interfaces) {
     if (!has_segments(each)) continue;
     const End end{each.peer_netns_id, each.peer_ifindex};
-    const auto is = [&](const std::map<std::uint32_t, End>& ends) {
-      const auto found = ends.find(each.ifindex);
-      return found != ends.end() && found->second == end;
-    };
+    const auto set = set_.find(each.ifindex);
     const auto found = wanted.find(each.ifindex);
     // Whoever is no guest any more is left as it was found.
-    if (found == wanted.end() && !is(set_)) continue;
+    if (found == wanted.end() && (set == set_.end() || set->second != end)) continue;
     const std::uint32_t segments = found == wanted.end() ? kAllSegments : found->second;
-    if (each.peer_segments == segments || is(failed_)) continue;
-    if (const auto done = set_segments(each, segments); !done) {
-      failed_[each.ifindex] = end;
-      failures.push_back(each.name + ": " + done.error().message);
+    if (each.peer_segments == segments) continue;
+    const auto failed = failed_.find(each.ifindex);
+    const bool failed_before = failed != failed_.end() && failed->second.end == end;
+    if (failed_before && !is_due(failed->second, segments, now)) continue;
+    if (const auto done = setter_(each, segments); !done) {
+      if (!failed_before || failed->second.error.message != done.error().message)
+        failures.push_back(each.name + ": " + done.error().message);
+      failed_[each.ifindex] = {end, segments, done.error(), now};
       continue;
     }
     each.peer_segments = segments;
     set_[each.ifindex] = end;
+    failed_.erase(each.ifindex);
   }
   return failures;
 }

@@ -7,8 +7,10 @@
 #include "maps/result.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace grantd {
@@ -35,9 +37,13 @@ Result<void> set_segments(const InterfaceFact& host_end, std::uint32_t segments)
 // The one who brings guests' ends to what is wanted.
 class GuestSegments {
  public:
-  // The facts say afterwards what was set. What cannot be done is returned, once for each interface.
+  using Setter = std::function<Result<void>(const InterfaceFact& host_end, std::uint32_t segments)>;
+  explicit GuestSegments(Setter setter = set_segments) : setter_(std::move(setter)) {}
+
+  // The facts say afterwards what was set. What cannot be done is returned, once for each interface and reason. It is
+  // tried again after a minute, and where another number is wanted; but for EPERM.
   std::vector<std::string> keep(const std::map<std::uint32_t, std::uint32_t>& wanted,
-                                std::vector<InterfaceFact>& interfaces);
+                                std::vector<InterfaceFact>& interfaces, BootNanoseconds now);
 
  private:
   struct End {
@@ -45,8 +51,18 @@ class GuestSegments {
     std::uint32_t ifindex = 0;
     auto operator<=>(const End&) const = default;
   };
+  struct Failure {
+    End end;
+    std::uint32_t segments = 0;
+    Error error;
+    BootNanoseconds tried = 0;
+  };
+  static bool is_due(const Failure& failure, std::uint32_t segments, BootNanoseconds now);
+
+  Setter setter_;
   // By the index of the host's end.
-  std::map<std::uint32_t, End> set_, failed_;
+  std::map<std::uint32_t, End> set_;
+  std::map<std::uint32_t, Failure> failed_;
 };
 
 }  // namespace grantd

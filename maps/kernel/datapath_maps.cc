@@ -61,6 +61,16 @@ Descriptor open_pinned_table(const std::string& pin_root, const TypedMap<__u32, 
   return Descriptor(bpf_obj_get(table_pin(pin_root, outer.raw().name(), slot).c_str()));
 }
 
+// Nothing where none can be opened.
+Result<std::optional<bpf_map_info>> pinned_info(const std::string& pin_root, const TypedMap<__u32, __u32>& outer,
+                                                std::uint32_t slot) {
+  const Descriptor pinned = open_pinned_table(pin_root, outer, slot);
+  if (!pinned.valid()) return std::optional<bpf_map_info>();
+  auto info = map_info(pinned);
+  if (!info) return Error{"map " + table_name(outer, slot) + ": " + info.error().message, info.error().error_number};
+  return std::optional<bpf_map_info>(info.value());
+}
+
 // Nothing where there is no such map any more.
 Result<std::optional<Descriptor>> open_table_by_id(const std::string& pin_root, const TypedMap<__u32, __u32>& outer,
                                                    std::uint32_t slot, std::uint32_t id) {
@@ -72,8 +82,9 @@ Result<std::optional<Descriptor>> open_table_by_id(const std::string& pin_root, 
                       errno);
 }
 
-// The table that stands in an array of maps at `slot`; nothing where none does. Its pin is believed, which the agent
-// compares with the array again and again: before Linux 6.8 to ask the array waits for a grace period.
+// The table that stands in an array of maps at `slot`; nothing where none does. Its pin is believed: the agent compares
+// it with the array again and again, and makes the table anew where they differ (table_size). Before Linux 6.8 to ask
+// the array waits for a grace period.
 Result<std::optional<Descriptor>> open_table(const std::string& pin_root, const TypedMap<__u32, __u32>& outer,
                                              std::uint32_t slot) {
   if (Descriptor pinned = open_pinned_table(pin_root, outer, slot); pinned.valid())
@@ -146,11 +157,10 @@ Result<DatapathMaps> DatapathMaps::open_pinned(const std::string& pin_root) {
 
 Result<std::optional<std::uint32_t>> DatapathMaps::table_size(const TypedMap<__u32, __u32>& outer, std::uint32_t slot,
                                                               std::uint32_t id) const {
-  if (Descriptor pinned = open_pinned_table(pin_root, outer, slot); pinned.valid()) {
-    auto info = map_info(pinned);
-    if (!info) return Error{"map " + table_name(outer, slot) + ": " + info.error().message, info.error().error_number};
-    if (info.value().id == id) return std::optional<std::uint32_t>(info.value().max_entries);
-  }
+  auto pinned = pinned_info(pin_root, outer, slot);
+  if (!pinned) return pinned.error();
+  if (pinned.value() && pinned.value()->id != id) return std::optional<std::uint32_t>();
+  if (pinned.value()) return std::optional<std::uint32_t>(pinned.value()->max_entries);
   auto table = open_table_by_id(pin_root, outer, slot, id);
   if (!table && table.error().error_number == EPERM) return std::optional<std::uint32_t>();
   if (!table) return table.error();
@@ -158,6 +168,13 @@ Result<std::optional<std::uint32_t>> DatapathMaps::table_size(const TypedMap<__u
   auto info = map_info(*table.value());
   if (!info) return info.error();
   return std::optional<std::uint32_t>(info.value().max_entries);
+}
+
+Result<std::optional<std::uint32_t>> DatapathMaps::pinned_table(const TypedMap<__u32, __u32>& outer,
+                                                                std::uint32_t slot) const {
+  auto pinned = pinned_info(pin_root, outer, slot);
+  if (!pinned) return pinned.error();
+  return pinned.value() ? std::optional<std::uint32_t>(pinned.value()->id) : std::nullopt;
 }
 
 Result<std::optional<FlowTable>> DatapathMaps::flow_table(std::uint32_t slot) const {

@@ -70,9 +70,11 @@ struct DatapathMaps {
   static Result<DatapathMaps> open_pinned(const std::string& pin_root);
 
   // How many entries the table with that id holds, which stands in `outer` at `slot`; nothing where it is there no
-  // more, or may not be opened.
+  // more, may not be opened, or is not the one that is pinned as the slot's: it may be another Grant's.
   Result<std::optional<std::uint32_t>> table_size(const TypedMap<__u32, __u32>& outer, std::uint32_t slot,
                                                   std::uint32_t id) const;
+  // The id of what is pinned as the slot's table; nothing where nothing is.
+  Result<std::optional<std::uint32_t>> pinned_table(const TypedMap<__u32, __u32>& outer, std::uint32_t slot) const;
   // The tables of a slot; nothing where it has none.
   Result<std::optional<FlowTable>> flow_table(std::uint32_t slot) const;
   Result<std::optional<FragmentTable>> fragment_table(std::uint32_t slot) const;

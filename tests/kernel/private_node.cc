@@ -162,6 +162,8 @@ void PrivateNode::load(const Limits& limits) {
   applier_ = std::make_unique<Applier>(*kernel_);
 }
 
+std::size_t PrivateNode::drift() { return must(applier_->refresh(read_clock().boot_ns)); }
+
 void PrivateNode::apply(bool look) {
   const Clock clock = read_clock();
   TimeFacts time;

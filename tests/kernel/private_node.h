@@ -45,6 +45,8 @@ class PrivateNode {
   // Enforces desired() and facts() as they are now; interfaces that were not there at first are not made. Looks at the
   // kernel before, as the agent does now and then; `look` false: plans from what it believes, as between two looks.
   void apply(bool look = true);
+  // Looks at the kernel, as the agent does now and then; returns how many differences it would tell of.
+  std::size_t drift();
   // As an agent that starts again on the same pins, with these limits.
   void restart(const Limits& limits);
   // What apply() last compiled.

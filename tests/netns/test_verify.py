@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import sys
 
 import pytest
 from agent import OPEN, manifest
@@ -200,6 +202,32 @@ def test_the_queues(alone):
     is_found(alone, "queues: are not there")
     alone.agent.start()
     assert eventually(lambda: verify(alone) == (0, []), what="mended at the start")
+
+
+def test_a_table_that_is_another_grants(node):
+    """What one Grant remembers and counts would stand in another's table: told of, and mended at the start and while it runs."""
+    agent, other, pin_root = node.agent, node.world.add_guest("other"), node.world.pin_root
+    agent.grant("other")
+    agent.workload(other, "other")
+    eventually(lambda: agent.has_active("other"), what="the guest of another Grant")
+    slots = {each["grant"]: each["slot"] for each in agent.json("grants")["grants"]}
+
+    def take_the_others(name):
+        run("bpftool", "map", "update", "pinned", f"{pin_root}/maps/grantd_{name}_v1", "key", "hex",
+            *slots["keystone-system/g"].to_bytes(4, sys.byteorder).hex(" ").split(), "value", "pinned",
+            f"{pin_root}/maps/tables/grantd_{name}_{slots['keystone-system/other']}")
+
+    agent.kill()
+    for name in ("counter", "flow", "frag"):
+        take_the_others(name)
+        is_found(node, "Grant keystone-system/g", f"its table in grantd_{name} is not the one")
+    agent.start()
+    eventually(lambda: verify(node) == (0, []), what=lambda: f"mended at the start: {verify(node)}")
+    before = len(agent.said())
+    take_the_others("flow")
+    agent.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "the kernel is not as it was left" in agent.said()[before:], what="a word of it")
+    assert eventually(lambda: verify(node) == (0, []), what=lambda: f"mended: {verify(node)}")
 
 
 def test_a_program_that_is_gone(node):

@@ -51,6 +51,25 @@ TEST_F(AdmissionTest, ANameThatAnotherObjectHasLeavesBothAsTheyWere) {
   EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}}));
 }
 
+TEST_F(AdmissionTest, ItDoesSoInWhicheverFileItStands) {
+  for (const bool first : {false, true}) {
+    SCOPED_TRACE(first);
+    const std::string bobs = first ? "a.yaml" : "z.yaml";
+    last_good_.clear();
+    files_ = {{"m.yaml", kAlice}, {bobs, kBob}};
+    load();
+    const Standing before = standing();
+    for (const char* addresses : {"198.51.100.0/24", "198.51.100.1/24"}) {  // a mistake beside the wrong name, too
+      files_[bobs] = realm_text("alice", addresses);
+      load();
+      EXPECT_EQ(standing(), before) << addresses;
+    }
+    files_[bobs] = "# gone\n";
+    load();
+    EXPECT_EQ(standing(), (Standing{{"alice", "192.0.2.0/24"}}));
+  }
+}
+
 TEST_F(AdmissionTest, ABadObjectLeavesItsLastGoodVersionAndTheOthers) {
   load(kAlice + kBob);
   load(kAlice + realm_text("bob-home", "198.51.100.1/24") + realm_text("carol", "203.0.113.0/24"));

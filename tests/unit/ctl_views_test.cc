@@ -168,6 +168,9 @@ TEST(Refusals, HaveARowWhereNothingIsInForceAndALineAlways) {
   EXPECT_THAT(endpoints, HasSubstr("  other: f.yaml:12: \\x1b[2J\n"));
   EXPECT_THAT(endpoints, Not(HasSubstr("keystone-system/new")));
   EXPECT_THAT(show_grants(samples::node(), {}, {}, kTable), Not(HasSubstr("efused")));
+  EXPECT_THAT(show_grants(samples::node(), refusals, {}, kJson), HasSubstr("\"refused_more\": 2\n"));
+  EXPECT_THAT(show_endpoints(samples::node(), refusals, {}, kJson), HasSubstr("\"refused_more\": 2\n"));
+  EXPECT_THAT(show_grants(samples::node(), {}, {}, kJson), HasSubstr("\"refused_more\": 0\n"));
   EXPECT_THAT(show_status(samples::node(), {"/p", true, {}, refusals}, kTable), HasSubstr("6; grantctl grants"));
   EXPECT_TRUE((Filter{"new", "other", ""}.names_known(samples::node(), refusals)).ok());
   EXPECT_FALSE((Filter{"new", "", ""}.names_known(samples::node())).ok());
@@ -193,6 +196,20 @@ TEST(Events, ShowAddressesWhereTheyWereRead) {
   event.ethertype = 0x86dd;
   event.destination.bytes[0] = 0xff;
   EXPECT_THAT(show_event(node, event, kTable), HasSubstr("  :: -> ff00::\n"));
+}
+
+TEST(Events, OfAGrantThatHasNotBegunSayWhenItDoes) {
+  Snapshot node = samples::node();
+  node.policies.at(11).not_before_ns = samples::kBootNow + 7200 * samples::kSecond;
+  auto event = samples::zeros<grantd_event>();
+  event.time_ns = samples::kBootNow;
+  event.slot = event.endpoint_id = 1;
+  event.reason = GRANTD_REASON_NOT_YET_VALID;
+  EXPECT_THAT(show_event(node, event, kTable), HasSubstr("  (starts 2026-01-01T02:00:00Z, in 2 h)\n"));
+  EXPECT_THAT(show_event(node, event, kJson), HasSubstr("\"starts_at\":\"2026-01-01T02:00:00Z\""));
+  event.reason = GRANTD_REASON_SOURCE_ADDRESS;  // no other reason has a start
+  EXPECT_THAT(show_event(node, event, kTable), Not(HasSubstr("starts")));
+  EXPECT_THAT(show_event(node, event, kJson), HasSubstr("\"starts_at\":null"));
 }
 
 TEST(Endpoints, SayWhyAGuestIsClosed) {
@@ -260,18 +277,74 @@ TEST(Top, QuarantineIsClosedAndNotUnlimited) {
                         "\"limit_bits_per_second\":0,"));
 }
 
-TEST(Top, ShowsWhatEachGuestTakesOfTheLimit) {
-  Snapshot before = samples::node(), after = samples::node();
-  after.clock.boot_ns += samples::kSecond;
-  after.usage[1][GRANTD_EGRESS].usage = {2'500'000, 2000, 3'000'000, 2400, 2'500'000, 2000, 125'000, 100};
-  after.usage[1][GRANTD_EGRESS].waiting_bytes = 375'000;
-  before.usage[1][GRANTD_EGRESS].lost_bytes = 0;
-  after.usage[1][GRANTD_EGRESS].lost_bytes = 125'000;
-  const std::string text = show_top(before, after, {}, kTable);
-  EXPECT_THAT(text, testing::ContainsRegex("  bob-web +egress +20 Mbit/s +shared +20 % +2000 +- +2 Mbit/s +366"));
-  EXPECT_THAT(show_top(before, after, {}, kJson),
-              HasSubstr("\"guests\":[{\"guest\":\"bob-web\",\"bits_per_second\":20000000,\"packets_per_second\":2000,"
-                        "\"dropped_bits_per_second\":2000000,\"queue_bytes\":375000}]"));
+// Two looks at a Grant under a limit, a second apart; a guest bob-db beside bob-web.
+class LimitedTop : public testing::Test {
+ protected:
+  LimitedTop() : before_(samples::node()) {
+    before_.guests[4] = samples::guest("bob-db", "veth-db", 8, 1);
+    for (const std::uint32_t endpoint_id : {1U, 4U}) {
+      UsageState& state = before_.usage[endpoint_id][GRANTD_EGRESS];
+      state.usage.queued_bytes = 1000;
+      state.lost_bytes = 0;
+    }
+    before_.buckets[1][GRANTD_EGRESS].bucket.grant_epoch = 1;
+    after_ = before_;
+    after_.clock.boot_ns += samples::kSecond;
+    web().usage = {2'500'000, 2000, 3'001'000, 2400, 2'500'000, 2000, 125'000, 100};
+    web().waiting_bytes = 375'000;
+    web().lost_bytes = 125'000;
+    db().usage.queued_bytes = 200'000;
+    db().usage.returned_bytes = 100'000;
+    db().waiting_bytes = 25'000;
+    db().lost_bytes = 75'000;
+  }
+  UsageState& web() { return after_.usage[1][GRANTD_EGRESS]; }
+  UsageState& db() { return after_.usage[4][GRANTD_EGRESS]; }
+  std::string text() { return show_top(before_, after_, {}, kTable); }
+  std::string json() { return show_top(before_, after_, {}, kJson); }
+
+  Snapshot before_, after_;
+};
+
+TEST_F(LimitedTop, ShowsWhatEachGuestTakesOfTheLimit) {
+  EXPECT_THAT(text(), testing::ContainsRegex("  bob-web +egress +20 Mbit/s +shared +20 % +2000 +- +2 Mbit/s +366"));
+  EXPECT_THAT(json(), HasSubstr("{\"guest\":\"bob-web\",\"bits_per_second\":20000000,\"packets_per_second\":2000,"
+                                "\"delayed_bits_per_second\":20000000,\"dropped_bits_per_second\":2000000,"
+                                "\"queue_bytes\":375000}"));
+}
+
+TEST_F(LimitedTop, AddsUpOfAGrantWhatItsGuestsWaitForAndLose) {
+  EXPECT_THAT(text(), testing::ContainsRegex("alice-to-bob +egress [^\n]+ 2.6 Mbit/s +391 KiB +1 MiB\n"));
+  EXPECT_THAT(json(), HasSubstr("\"delayed_bits_per_second\":20800000,\"dropped_bits_per_second\":2600000,"
+                                "\"queue_bytes\":400000,\"bucket_bytes\":1048576,\"guests\":[{"));
+}
+
+TEST_F(LimitedTop, WithoutALimitThereIsNothingToAddUp) {
+  EXPECT_THAT(text(), testing::ContainsRegex("alice-to-bob +ingress +0 bit/s +unlimited( +[-0])+\n"));
+  EXPECT_THAT(json(), HasSubstr("\"delayed_bits_per_second\":null,\"dropped_bits_per_second\":null,"
+                                "\"queue_bytes\":null,\"bucket_bytes\":null,\"guests\":[]}"));
+}
+
+TEST_F(LimitedTop, WhatIsNotKnownIsNotZero) {
+  const std::string web_unknown = "bob-web +egress [^\n]+ \\? +366",
+                    grant_unknown = "alice-to-bob +egress [^\n]+ \\? +391";
+  web().lost_bytes.reset();
+  EXPECT_THAT(text(), testing::AllOf(testing::ContainsRegex(web_unknown), testing::ContainsRegex(grant_unknown)));
+  EXPECT_THAT(text(), testing::ContainsRegex("bob-db +egress [^\n]+ 600 kbit/s"));
+  EXPECT_THAT(json(), testing::AllOf(HasSubstr("\"dropped_bits_per_second\":null,\"queue_bytes\":375000"),
+                                     HasSubstr("\"dropped_bits_per_second\":null,\"queue_bytes\":400000")));
+  web().lost_bytes = 125'000;
+  before_.usage[1][GRANTD_EGRESS].lost_bytes.reset();
+  EXPECT_THAT(text(), testing::AllOf(testing::ContainsRegex(web_unknown), testing::ContainsRegex(grant_unknown)));
+}
+
+TEST_F(LimitedTop, OfAGuestThatIsNewOrSendsNothingItIsKnown) {
+  before_.usage.erase(1);
+  db() = {};  // nothing ever went in: nobody needs to read its queue
+  before_.usage.erase(4);
+  EXPECT_THAT(text(), testing::ContainsRegex("bob-db +egress +0 bit/s [^\n]+ 0 bit/s +0 B"));
+  EXPECT_THAT(text(), testing::ContainsRegex("bob-web +egress [^\n]+ 2 Mbit/s +366"));
+  EXPECT_THAT(text(), Not(HasSubstr("?")));
 }
 
 TEST(Status, TellsWhichLimitRefuses) {

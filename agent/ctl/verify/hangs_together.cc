@@ -133,8 +133,16 @@ Result<void> verify_tables(const DatapathMaps& maps, const Snapshot& snapshot, s
       if (slot == 0 && outer != &maps.counter) continue;
       auto table = outer->find(slot);
       if (!table) return table.error();
-      if (!table.value())
-        wrong.push_back("Grant " + grant_name(snapshot, slot) + ": no table in " + outer->raw().name());
+      const std::string of_grant = "Grant " + grant_name(snapshot, slot);
+      const std::string& name = outer->raw().name();
+      if (!table.value()) {
+        wrong.push_back(of_grant + ": no table in " + name);
+        continue;
+      }
+      auto pinned = maps.pinned_table(*outer, slot);
+      if (!pinned) return pinned.error();
+      if (pinned.value() && *pinned.value() != *table.value())
+        wrong.push_back(of_grant + ": its table in " + name + " is not the one that is pinned as its own");
     }
   return {};
 }

@@ -106,7 +106,8 @@ std::string show_endpoints(const Snapshot& snapshot, const Refusals& refusals, c
                       {"mac", row.mac},
                       {"addresses", row.addresses},
                       {"source", row.position}});
-    return json_text({{"endpoints", list}, {"refused", refusals_json(refused, "guest")}});
+    return json_text(
+        {{"endpoints", list}, {"refused", refusals_json(refused, "guest")}, {"refused_more", refusals.more}});
   }
   Table table;
   table.columns = {{"GUEST"}, {"INTERFACE"}, {"GRANT"}, {"STATE"}, {"ADDRESSES"}, {"MAC"}, {"ID", true}, {"MESSAGE"}};

@@ -28,12 +28,14 @@ std::string show_event(const Snapshot& snapshot, const grantd_event& event, cons
   const std::string source = has_ends ? end_text(event.source, event.source_port, event.protocol) : "";
   const std::string destination = has_ends ? end_text(event.destination, event.destination_port, event.protocol) : "";
   const std::string when = time_text(snapshot.clock.wall_of(event.time_ns));
+  const bool too_early = event.reason == GRANTD_REASON_NOT_YET_VALID;
   if (style.output == Output::Json)
     return json_line({{"time", when},
                       {"grant", grant},
                       {"guest", guest},
                       {"direction", direction_name(event.direction)},
                       {"reason", reason_label(event.reason)},
+                      {"starts_at", too_early ? start_json(snapshot, event.slot) : nullptr},
                       {"passes", reason_passes(event.reason)},
                       {"protocol", protocol_text(event.protocol)},
                       {"source", has_ends ? nlohmann::ordered_json(source) : nullptr},
@@ -45,8 +47,7 @@ std::string show_event(const Snapshot& snapshot, const grantd_event& event, cons
                      reason_label(event.reason) + "  " +
                      (has_ends ? source + " -> " + destination : frame_text(event.ethertype));
   if (event.protocol) line += "  " + protocol_text(event.protocol);
-  if (const std::string start = start_text(snapshot, event.slot);
-      event.reason == GRANTD_REASON_NOT_YET_VALID && !start.empty())
+  if (const std::string start = start_text(snapshot, event.slot); too_early && !start.empty())
     line += "  (starts " + start + ")";
   return escape_text(line, 1024) + "\n";
 }

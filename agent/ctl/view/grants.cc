@@ -140,8 +140,10 @@ std::string show_grants(const Snapshot& snapshot, const Refusals& refusals, cons
   if (style.output == Output::Json) {
     auto list = nlohmann::ordered_json::array();
     for (const GrantRow& row : rows) list.push_back(row_json(row, snapshot.clock));
-    return json_text(
-        {{"grants", list}, {"refused", refusals_json(refused, "grant")}, {"refused_besides", besides_json(besides)}});
+    return json_text({{"grants", list},
+                      {"refused", refusals_json(refused, "grant")},
+                      {"refused_besides", besides_json(besides)},
+                      {"refused_more", refusals.more}});
   }
   Table table;
   table.columns = {{"GRANT"},        {"STATE"},         {"GRANTOR"}, {"GRANTEE"},      {"GUESTS", true},
