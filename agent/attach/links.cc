@@ -215,6 +215,13 @@ Result<Descriptor> load_guard(Hook hook, std::uint32_t stamp_mask) {
   Descriptor program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, hook_name(hook), "GPL", instructions.data(),
                                    instructions.size(), nullptr));
   if (!program.valid()) return system_error("cannot load the guard", errno);
+  // libbpf leaves the name out where it could not find out whether the kernel takes one: nobody would know the filter
+  // as ours, and so nobody would remove it.
+  bpf_prog_info info{};
+  __u32 length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0)
+    return system_error("cannot read the guard's name", errno);
+  if (info.name != std::string_view(hook_name(hook))) return Error{"the guard was loaded without its name"};
   return program;
 }
 
