@@ -37,8 +37,7 @@ class Newcomer:
         self.out = Numbered(guest, world.outside, STRANGER, port=7778)
         self.into = Numbered(world.outside, guest, guest.addresses[4], port=7778)
         self.stack = contextlib.ExitStack()
-        # Else what is sent to an interface that is set down goes round and round between the node and the outside.
-        world.node.ip(f"route replace blackhole {guest.addresses[4]}/32 metric 4096")
+        world.keep_from_going_round(guest)
 
     def __enter__(self):
         for each in (self.out, self.into):
