@@ -201,6 +201,7 @@ Result<void> Datapath::load_programs() {
     if (!program) return Error{std::string("the BPF object has no program ") + program_name(hook), 0};
     LoadedProgram loaded;
     loaded.fd = bpf_program__fd(program);
+    if (auto named = check_named(hook, loaded.fd); !named) return named;
     auto id = program_id(loaded.fd);
     if (!id) return id.error();
     loaded.id = id.value();

@@ -199,6 +199,15 @@ Result<std::vector<std::uint32_t>> cgroup_programs(Hook hook, const Descriptor& 
   return std::vector<std::uint32_t>(programs.begin(), programs.begin() + count);
 }
 
+Result<void> check_named(Hook hook, int program_fd) {
+  bpf_prog_info info{};
+  __u32 length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(program_fd, &info, &length) != 0)
+    return system_error(std::string("cannot read the name of ") + hook_name(hook), errno);
+  if (info.name[0] == '\0') return Error{std::string(hook_name(hook)) + " was loaded without its name"};
+  return {};
+}
+
 Result<Descriptor> load_guard(Hook hook, std::uint32_t stamp_mask) {
   constexpr int kNext = -1, kDrop = 2;  // TCX_NEXT, TCX_DROP
   constexpr auto kMark = static_cast<std::int16_t>(offsetof(__sk_buff, mark));
@@ -215,6 +224,7 @@ Result<Descriptor> load_guard(Hook hook, std::uint32_t stamp_mask) {
   Descriptor program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, hook_name(hook), "GPL", instructions.data(),
                                    instructions.size(), nullptr));
   if (!program.valid()) return system_error("cannot load the guard", errno);
+  if (auto named = check_named(hook, program.get()); !named) return named.error();
   return program;
 }
 

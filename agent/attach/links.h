@@ -49,6 +49,9 @@ Result<std::vector<std::uint32_t>> tcx_links(Hook hook, std::uint32_t ifindex);
 Result<std::vector<std::uint32_t>> tcx_programs(Hook hook, std::uint32_t ifindex);
 // Program ids on a hook of a cgroup.
 Result<std::vector<std::uint32_t>> cgroup_programs(Hook hook, const Descriptor& cgroup);
+// An error for a program without a name. libbpf leaves it out where it could not find out whether the kernel takes one,
+// as for want of memory; then nobody would know the filter as ours, and so nobody would remove it.
+Result<void> check_named(Hook hook, int program_fd);
 // Holds the place of ours until it comes: drops everything, or on an uplink lets everything pass as nobody's, by taking
 // the bits of `stamp_mask` from its mark: a packet out of a tunnel bears the stamp of the outer one. Bears the name of
 // ours, by which a filter is recognised.

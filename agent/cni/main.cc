@@ -44,5 +44,5 @@ int main(int count, char** arguments) {
     if (const char* value = std::getenv(name)) environment[name] = value;
   const grantd::PluginOutcome outcome = grantd::run_plugin(environment, read_input());
   std::cout << outcome.output << std::flush;
-  return outcome.exit_code;
+  return std::cout ? outcome.exit_code : 1;  // a result that nobody was told of is none
 }

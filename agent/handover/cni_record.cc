@@ -21,6 +21,7 @@ using nlohmann::json;
 constexpr int kVersion = 1;
 constexpr std::size_t kMaxFiles = 32'768, kMaxBytes = 64 << 10, kMaxAddresses = 64, kMaxContainerId = 200;
 constexpr std::string_view kSuffix = ".json";
+constexpr std::string_view kUnfinished = ".new";  // behind the name that replace_file() is about to give it
 
 std::string file_name(const std::string& container_id, const std::string& ifname) {
   return container_id + ":" + ifname + std::string(kSuffix);
@@ -202,7 +203,8 @@ Result<void> remove_cni_record(const std::string& directory, const std::string& 
                                const std::string& ifname) {
   if (auto named = check_name(container_id, ifname); !named) return named;
   const std::string path = directory + "/" + file_name(container_id, ifname);
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return system_error("remove " + path, errno);
+  for (const std::string& each : {path, path + std::string(kUnfinished)})
+    if (unlink(each.c_str()) != 0 && errno != ENOENT) return system_error("remove " + each, errno);
   return {};
 }
 
@@ -212,7 +214,8 @@ Result<void> remove_cni_records(const std::string& directory) {
   for (std::filesystem::directory_iterator entry(directory, failed), end; !failed && entry != end;
        entry.increment(failed)) {
     const std::string name = entry->path().filename().string();
-    if (name.ends_with(kSuffix) || name.ends_with(std::string(kSuffix) + ".new")) paths.push_back(entry->path());
+    if (name.ends_with(kSuffix) || name.ends_with(std::string(kSuffix) + std::string(kUnfinished)))
+      paths.push_back(entry->path());
   }
   if (failed && failed.value() != ENOENT) return system_error("list " + directory, failed.value());
   for (const auto& path : paths)

@@ -43,7 +43,7 @@ Result<std::optional<CniRecord>> read_cni_record(const std::string& directory, c
 // Makes the directory (0700) where it is not there. Replaces the record in one step.
 Result<void> write_cni_record(const std::string& directory, const CniRecord& record);
 
-// What is not there is no error.
+// Also what a write that was cut short has left of it. What is not there is no error.
 Result<void> remove_cni_record(const std::string& directory, const std::string& container_id,
                                const std::string& ifname);
 

@@ -109,17 +109,19 @@ class Sniffer:
 class Watched:
     """Around a fault: floods of what is forbidden, both ways, and who sees any frame of the guest's, whatever its kind or port, that
     leaves the node for nobody of `allowed`, or comes in to it from nobody of them. Nothing does; and once nothing holds the guest
-    all does, so this is the end of a test. Where `inwards` may open for an instant (docs/assurance.md) it is not watched."""
+    all does, so this is the end of a test. Where `inwards` may open for an instant (docs/assurance.md) it is not watched. What
+    guests `beside` this one send is none of its business."""
 
-    def __init__(self, node, allowed=(PARTIES["grantee"][4],), inwards=True):
+    def __init__(self, node, allowed=(PARTIES["grantee"][4],), inwards=True, beside=()):
         self.node, self.allowed, self.inwards, self.stack = node, list(allowed), inwards, contextlib.ExitStack()
+        self.beside = [each.addresses[4] for each in beside]
 
     def __enter__(self):
         world, guest = self.node.world, self.node.guest
         self.out = self.stack.enter_context(Flood(guest, world.outside, PARTIES["stranger"][4]))
         self.into = self.stack.enter_context(Flood(world.outside, guest, guest.addresses[4], port=7779))
-        self.left = Sniffer(world.outside, [*guest.addresses.values(), b"leak"], destinations=self.allowed)
-        self.came = Sniffer(guest.namespace, [OUTSIDE[4]], sources=self.allowed)
+        self.left = Sniffer(world.outside, [*guest.addresses.values(), b"leak"], self.beside, self.allowed)
+        self.came = Sniffer(guest.namespace, [OUTSIDE[4], *(each[4] for each in PARTIES.values())], sources=self.allowed)
         return self
 
     def __exit__(self, *failure):

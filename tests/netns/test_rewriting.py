@@ -1,14 +1,14 @@
 """Another program on a guest's interface that writes other addresses into packets, before ours and after it (class 32)."""
 
-import contextlib
 import signal
 import socket
 
 import pytest
 from agent import Agent, Counted
+from sniffing import Sniffer
 from test_attach import foreign_filter
-from traffic import know_neighbours, mark_bytes, next_port, receives
-from world import HAS_TCX, PARTIES, eventually
+from traffic import ARRIVES, ENOUGH, Flood, namespace_of, next_port
+from world import HAS_TCX, PARTIES
 
 HOME, STRANGER = PARTIES["grantee"][4], PARTIES["stranger"][4]
 GO_ON = -1  # TC_ACT_UNSPEC: the next filter
@@ -42,33 +42,45 @@ def rewrites(world, interface, side, field, old, other, verdict):
     foreign_filter(world, interface, side, verdict, text=text)
 
 
-class Rewritten:
-    """Datagrams that are sent to an address, and who receives them once they bear the other one."""
+class Rewritten(Flood):
+    """A flood to an address, and who receives it once it bears the other one. Beside it one of what is forbidden the other way,
+    and who sees any frame of both, whatever its addresses."""
 
-    def __init__(self, source, destination, to, bind_to, source_address=""):
-        for each in (source, destination):
-            know_neighbours(each)
-        self.port = next_port()
-        self.receiver = destination.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.receiver.bind((bind_to, self.port))
-        self.sender = source.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(self, source, destination, to, bind_to, source_address="", back=None):
+        super().__init__(source, destination, bind_to, port=next_port())
         self.sender.bind((source_address, 0))
-        self.to = to
+        self.goal = (to, self.goal[1])
+        self.back = Flood(*back)
+        self.seen = [Sniffer(namespace_of(each), [b"leak"]) for each in (destination, back[1])]
 
-    def arrives(self, seconds=0.3):
-        """From whom."""
-        payload = mark_bytes()
-        with contextlib.suppress(OSError):
-            self.sender.sendto(payload, (self.to, self.port))
-        sender = receives(self.receiver, payload, seconds)
-        return sender and sender[0]
+    def __enter__(self):
+        self.back.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *failure):
+        super().__exit__(*failure)
+        self.back.__exit__(*failure)
+
+    def is_refused(self):
+        for each in (self, self.back):
+            each.send_more()
+        return not any(each.arrived() for each in (self, self.back, *self.seen))
+
+    def comes_from(self):
+        """From whom the newest comes."""
+        self.arrived()
+        self.receiver.settimeout(ARRIVES)
+        try:
+            return self.receiver.recvfrom(64)[1][0]
+        except TimeoutError:
+            return None
+        finally:
+            self.receiver.setblocking(False)
 
 
 def arrives_once_nothing_holds(agent, packets, sender):
-    agent.kill()
-    done = agent.uninstall()
-    assert done.returncode == 0, done.stderr
-    eventually(lambda: packets.arrives() == sender, what="what is rewritten, without us")
+    agent.shows_open(packets, packets.back, *packets.seen)
+    assert packets.comes_from() == sender
 
 
 def started(world, *options):
@@ -86,16 +98,19 @@ def started(world, *options):
 def test_what_is_rewritten_before_ours_is_judged_as_it_goes_on(world, side):
     """With clsact, and until the agent puts ours in front again: to who it goes, and from who the uplink has it."""
     agent, guest, _ = started(world, "--attach", "clsact")
+    web = guest.addresses[4]
     if side == "ingress":
-        packets, field, old, other, sender = Rewritten(guest, world.outside, HOME, STRANGER), DESTINATION, HOME, STRANGER, guest.addresses[4]
+        packets = Rewritten(guest, world.outside, HOME, STRANGER, back=(world.outside, guest, web))
+        field, old, other, sender = DESTINATION, HOME, STRANGER, web
     else:
-        packets = Rewritten(world.outside, guest, guest.addresses[4], guest.addresses[4], STRANGER)
+        packets = Rewritten(world.outside, guest, web, web, STRANGER, back=(guest, world.outside, STRANGER))
         field, old, other, sender = SOURCE, STRANGER, HOME, HOME
     agent.process.send_signal(signal.SIGSTOP)
     rewrites(world, guest.interface, side, field, old, other, GO_ON)
-    with Counted(agent, *(("destination",) if side == "ingress" else ("nobody", "ingress")), packets=3):
-        assert not any(packets.arrives() for _ in range(3))
-    arrives_once_nothing_holds(agent, packets, sender)
+    with packets:
+        with Counted(agent, *(("destination",) if side == "ingress" else ("nobody", "ingress")), packets=ENOUGH):
+            assert packets.is_refused()
+        arrives_once_nothing_holds(agent, packets, sender)
 
 
 @pytest.mark.skipif(not HAS_TCX, reason="no tcx before Linux 6.6")
@@ -104,18 +119,20 @@ def test_what_is_rewritten_after_ours_was_judged_as_it_came(world, what):
     """And another guest's program meets it with the number of who sent it."""
     agent, guest, other = started(world)
     web, inside = guest.addresses[4], other.addresses[4]
+    back = (world.outside, guest, web)
     if what == "from a party":
-        packets, sender = Rewritten(world.outside, guest, web, web, STRANGER), HOME
+        packets, sender = Rewritten(world.outside, guest, web, web, STRANGER, back=(guest, world.outside, STRANGER)), HOME
         rewrites(world, guest.interface, "egress", SOURCE, STRANGER, HOME, GO_ON)
         counted = ("nobody", "ingress")
     elif what == "to a party":
-        packets, sender = Rewritten(guest, world.outside, STRANGER, HOME), web
+        packets, sender = Rewritten(guest, world.outside, STRANGER, HOME, back=back), web
         rewrites(world, guest.interface, "ingress", DESTINATION, STRANGER, HOME, GO_ON)
         counted = ("destination",)
     else:
-        packets, sender = Rewritten(guest, other, HOME, inside), web
+        packets, sender = Rewritten(guest, other, HOME, inside, back=back), web
         rewrites(world, guest.interface, "ingress", DESTINATION, HOME, inside, GO_ON)
         counted = ("not_a_party", "ingress", "keystone-system/h")
-    with Counted(agent, *counted, packets=3):
-        assert not any(packets.arrives() for _ in range(3))
-    arrives_once_nothing_holds(agent, packets, sender)
+    with packets:
+        with Counted(agent, *counted, packets=ENOUGH):
+            assert packets.is_refused()
+        arrives_once_nothing_holds(agent, packets, sender)

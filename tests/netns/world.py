@@ -228,6 +228,11 @@ class World:
             for namespace, interface in ((self.node, guest.interface), (guest.namespace, "eth0")):
                 eventually(lambda n=namespace, i=interface: n.sends(i), what=f"that {interface} of {guest.name} sends")
 
+    def keep_from_going_round(self, guest):
+        """What is sent to the guest while its link is set down, and its route gone: else the node sends it back outside, and that
+        to the node."""
+        self.node.ip(f"route replace blackhole {guest.addresses[4]}/32 metric 4096")
+
     def disconnect(self, guest):
         self.node.ip(f"link del {guest.interface}")
 

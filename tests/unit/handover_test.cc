@@ -69,6 +69,14 @@ TEST(CniRecord, IsReplacedAndRemovedByItsName) {
   EXPECT_THAT(read_cni_records(directory.path()).value().records, ElementsAre(sample("c0ffee", "net1")));
 }
 
+TEST(CniRecord, OfAWriteThatWasCutShortNothingIsLeft) {
+  TemporaryDirectory directory;
+  directory.write("c0ffee:eth0.json.new", "{");
+  directory.write("c0ffee:net1.json.new", "{");
+  ASSERT_TRUE(remove_cni_record(directory.path(), "c0ffee", "eth0").ok());
+  EXPECT_THAT(directory.names(), ElementsAre("c0ffee:net1.json.new"));
+}
+
 TEST(CniRecord, IsFoundByItsName) {
   TemporaryDirectory directory;
   ASSERT_TRUE(write_cni_record(directory.path(), sample()).ok());
