@@ -24,7 +24,7 @@ class Labels {
   std::optional<std::string_view> find(std::string_view key) const;
   bool contains(std::string_view key) const { return find(key).has_value(); }
   // Of memory, beside the object itself.
-  std::size_t bytes() const { return text_.capacity(); }
+  std::size_t bytes() const { return text_.size(); }
 
   bool operator==(const Labels&) const = default;
 

@@ -79,9 +79,11 @@ TEST_F(HugePodsTest, HoldUpNothingInAStream) {
 }
 
 TEST_F(HugePodsTest, HoldUpNothingInAPage) {
-  open(422);
-  reflector_.on_data(api_status(422, "no"), now_);
-  reflector_.on_end({422, std::nullopt, {}}, now_);
+  for (const int status : {422, 503}) {
+    open(status);
+    reflector_.on_data(api_status(status, "no"), now_);
+    reflector_.on_end({status, std::nullopt, {}}, now_);
+  }
   const ReflectorCounters before = reflector_.counters();
   EXPECT_THAT(before.last_error, testing::HasSubstr("no")) << "a Status is read as before";
   open();
