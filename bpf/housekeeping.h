@@ -149,8 +149,8 @@ ALWAYS_INLINE bool is_neighbour_discovery(const struct packet *packet)
 	       packet->icmp_type <= ICMP6_NEIGHBOUR_ADVERTISEMENT;
 }
 
-/* Of all groups the one that its kind of message is for (RFC 4861 4.1, 4.3, 4.4): the rest is 14 bytes for whoever
- * listens. */
+/* Of all groups those that its kind of message is for (RFC 4861 4.1, 4.3, 4.4; RFC 9131 6.1.2): the rest is 14 bytes for
+ * whoever listens. */
 ALWAYS_INLINE bool is_its_group(const struct packet *packet, const struct grantd_address *target)
 {
 	const struct grantd_address *group = &packet->destination;
@@ -161,21 +161,23 @@ ALWAYS_INLINE bool is_its_group(const struct packet *packet, const struct grantd
 	case ICMP6_ROUTER_SOLICITATION:
 		return !word(group, 2) && word(group, 3) == bpf_htonl(2);
 	case ICMP6_NEIGHBOUR_ADVERTISEMENT:
-		return !word(group, 2) && word(group, 3) == bpf_htonl(1);
+		return !word(group, 2) && (word(group, 3) == bpf_htonl(1) || word(group, 3) == bpf_htonl(2));
 	default:
 		return word(group, 2) == bpf_htonl(1) &&
 		       word(group, 3) == (word(target, 3) | bpf_htonl(0xff000000));
 	}
 }
 
-/* As of ARP: the flow label, what is reserved, and the group's link address (RFC 2464 7) say nothing. */
+/* As of ARP: the flow label, what is reserved, and the group's link address (RFC 2464 7) say nothing. No guest is given a
+ * router solicitation, and processes send it, whom the kernel gives a label. */
 ALWAYS_INLINE bool nd_says_no_more(struct __sk_buff *skb, const struct packet *packet)
 {
 	__be32 label, reserved;
 	__u8 destination[ETH_ALEN];
 	__be32 reserved_bits = packet->icmp_type == ICMP6_NEIGHBOUR_ADVERTISEMENT ? bpf_htonl(0x1fffffff) : 0xffffffff;
 
-	if (bpf_skb_load_bytes(skb, packet->l3, &label, sizeof(label)) || label & bpf_htonl(0x000fffff) ||
+	if (bpf_skb_load_bytes(skb, packet->l3, &label, sizeof(label)) ||
+	    (label & bpf_htonl(0x000fffff) && packet->icmp_type != ICMP6_ROUTER_SOLICITATION) ||
 	    bpf_skb_load_bytes(skb, packet->l4 + 4, &reserved, sizeof(reserved)) || reserved & reserved_bits)
 		return false;
 	return !packet->group_frame || (!bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)) &&
@@ -254,7 +256,10 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 		return GRANTD_REASON_LINK_CHATTER;
 	switch (packet->icmp_type) {
 	case ICMP6_NEIGHBOUR_SOLICITATION:
-		return owns_link_or_global(endpoint, &target) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_LINK_CHATTER;
+		return owns_link_or_global(endpoint, &target) &&
+				       (same_address(&packet->destination, &target) || is_its_group(packet, &target)) ?
+			       GRANTD_REASON_HOUSEKEEPING :
+			       GRANTD_REASON_LINK_CHATTER;
 	case ICMP6_NEIGHBOUR_ADVERTISEMENT:
 		if (owns_link_or_global(endpoint, &target))
 			return GRANTD_REASON_NEIGHBOUR_SPOOFING;

@@ -96,7 +96,7 @@ void ClusterReport::tell_violations(const StatusFacts& facts) {
     const auto head = facts.desired.grant_heads.find(text_of(name.grant));
     if (counters == facts.snapshot.counters.end() || head == facts.desired.grant_heads.end()) continue;
     for (const Violation& each : violations_->look(head->first, counters->second))
-      if (sender_.offer(violation_occasion(each, head->second.uid, node_))) violations_->told(each);
+      sender_.offer(violation_occasion(each, head->second.uid, node_), [this, each] { violations_->told(each); });
   }
 }
 

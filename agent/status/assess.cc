@@ -162,19 +162,37 @@ class Assessment {
     return problem.accepted.empty() ? text : text + "; accepted: " + problem.accepted;
   }
 
-  // Of the Grant and of the Realms of its parties: each once, its own first.
-  std::vector<const Problem*> warnings_about(const std::string& key) const {
-    std::vector<std::string> objects = {"Grant " + key};
-    if (const auto found = standing_.find(key); found != standing_.end())
-      for (const std::string* realm : {&found->second->grantee_realm, &found->second->grantor_realm})
-        objects.push_back("Realm " + *realm);
-    std::vector<const Problem*> all;
-    std::set<const Problem*> seen;
-    for (const std::string& object : objects)
-      if (const auto found = warnings_.find(object); found != warnings_.end())
-        for (const Problem* each : found->second)
-          if (seen.insert(each).second) all.push_back(each);
-    return all;
+  struct Warnings {
+    const Problem* first = nullptr;
+    std::size_t count = 0;
+  };
+
+  // Of the Grant and of the Realms of its parties, its own first. A Realm may have one for each that lies in it, so
+  // only the shorter list is gone through: what both have counts once.
+  Warnings warnings_about(const std::string& key) const {
+    Warnings about;
+    const auto list_of = [&](const std::string& object) -> const std::vector<const Problem*>& {
+      static const std::vector<const Problem*> kNone;
+      const auto found = warnings_.find(object);
+      return found == warnings_.end() ? kNone : found->second;
+    };
+    const auto add = [&](const std::vector<const Problem*>& list) {
+      if (!about.first && !list.empty()) about.first = list[0];
+      about.count += list.size();
+    };
+    add(list_of("Grant " + key));
+    const auto grant = standing_.find(key);
+    if (grant == standing_.end()) return about;
+    const std::string grantee = "Realm " + grant->second->grantee_realm,
+                      grantor = "Realm " + grant->second->grantor_realm;
+    add(list_of(grantee));
+    if (grantor == grantee) return about;
+    add(list_of(grantor));
+    const bool shorter = list_of(grantee).size() <= list_of(grantor).size();
+    const std::string& other = shorter ? grantor : grantee;
+    for (const Problem* each : list_of(shorter ? grantee : grantor))
+      if (each->object == other || each->also == other) --about.count;
+    return about;
   }
 
   Condition accepted(const GrantStatus& grant) const {
@@ -186,12 +204,12 @@ class Assessment {
     }
     if (!compiled_.contains(grant.key)) return condition("Accepted", false, "Gone", "the Grant is gone", generation);
     const auto warnings = warnings_about(grant.key);
-    if (warnings.empty()) return condition("Accepted", true, "Accepted", "this node can enforce it", generation);
-    const Problem& first = *warnings[0];
+    if (!warnings.first) return condition("Accepted", true, "Accepted", "this node can enforce it", generation);
+    const Problem& first = *warnings.first;
     std::string text = "this node can enforce it, but ";
     if (first.object != "Grant " + grant.key) text += first.object + ": ";
     text += problem_text(first);
-    if (warnings.size() > 1) text += "; and " + std::to_string(warnings.size() - 1) + " more, which the log has";
+    if (warnings.count > 1) text += "; and " + std::to_string(warnings.count - 1) + " more, which the log has";
     return condition("Accepted", true, "AcceptedWithWarnings", std::move(text), generation);
   }
 

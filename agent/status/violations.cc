@@ -1,5 +1,7 @@
 #include "agent/status/violations.h"
 
+#include <algorithm>
+
 namespace grantd {
 namespace {
 
@@ -55,7 +57,8 @@ std::vector<Violation> ViolationWatch::look(const std::string& grant, const std:
 
 void ViolationWatch::told(const Violation& violation) {
   const Key key{violation.grant, violation.direction, violation.reason};
-  told_[key] = counted_[key];
+  if (const auto counted = counted_.find(key); counted != counted_.end())
+    told_[key] = std::min(counted->second, told_[key] + violation.packets);
 }
 
 void ViolationWatch::keep(const std::set<std::string>& grants) {

@@ -25,7 +25,7 @@ class ViolationWatch {
 
   // `counters`: a Grant's whole table, indexed by GRANTD_COUNTER_INDEX.
   std::vector<Violation> look(const std::string& grant, const std::vector<grantd_counter>& counters);
-  void told(const Violation& violation);
+  void told(const Violation& violation);  // what came since `violation` was found is told later
   // All other Grants are forgotten.
   void keep(const std::set<std::string>& grants);
 

@@ -53,10 +53,11 @@ void PodsElsewhere::want(const std::set<std::string>& namespaces, ApiClient& cli
     given_up_ += each->second->pods.revision() + 2;
     each = followed_.erase(each);
   }
+  if (!wanted.empty() && !awaited_until_) awaited_until_ = now + believed_;
   for (const std::string& each : wanted) {
     auto& followed = followed_[each];
     if (followed) continue;
-    followed = std::make_unique<Followed>(each, node_, seed_, now + believed_);
+    followed = std::make_unique<Followed>(each, node_, seed_, *awaited_until_);
     client.follow(followed->reflector);
   }
 }

@@ -34,8 +34,8 @@ class PodsElsewhere {
   std::size_t left_out() const { return left_out_; }
 
   // Each namespace was known whole once, or there is no use in waiting longer: the server refuses to tell of it, it is
-  // more than is kept, or it has been wanted for as long as one is believed that is not followed. A single error says
-  // nothing: a server that throttles, or a stream that is cut, is asked again.
+  // more than is kept, or the first one has been wanted for as long as one is believed that is not followed. A single
+  // error says nothing: a server that throttles, or a stream that is cut, is asked again.
   bool settled(ApiTime now) const;
   // Those that are guests; in order of their namespaces, then by name.
   std::vector<Workload> guests(const Namespaces::Objects& namespaces, const std::string& pattern, ApiTime now) const;
@@ -65,6 +65,7 @@ class PodsElsewhere {
   const std::uint64_t seed_;
   const ApiTime::duration believed_;
   std::map<std::string, std::unique_ptr<Followed>> followed_;
+  std::optional<ApiTime> awaited_until_;  // of all together: whoever comes later makes nobody wait longer
   std::size_t left_out_ = 0;
   std::optional<ReflectorCounters> counted_before_;  // of those that are followed no longer
   std::uint64_t given_up_ = 0;                       // revisions of those that are followed no longer

@@ -44,7 +44,7 @@ EventSender::EventSender(std::string node, SendRequest send, ApiClock clock, Wal
       wall_(std::move(wall)),
       backoff_(seed) {}
 
-bool EventSender::offer(const Occasion& occasion) {
+bool EventSender::offer(const Occasion& occasion, std::function<void()> settled) {
   const ApiTime now = clock_();
   const Key key{occasion.about.uid, occasion.reason, occasion.detail};
   const auto known = told_.find(key);
@@ -55,11 +55,15 @@ bool EventSender::offer(const Occasion& occasion) {
     ++counters_.held_back;
     return false;
   }
-  if (known == told_.end()) forget_oldest();
+  Waiting waiting{key, occasion, std::move(settled), {}};
+  if (known == told_.end())
+    forget_oldest();
+  else
+    waiting.before = known->second;
   Told& told = told_[key];
   told.at = now;
   told.state = occasion.state;
-  waiting_[space].emplace_back(key, occasion);
+  waiting_[space].push_back(std::move(waiting));
   send_waiting();
   return true;
 }
@@ -81,14 +85,28 @@ void EventSender::send_waiting() {
     auto turn = waiting_.upper_bound(last_served_);
     if (turn == waiting_.end()) turn = waiting_.begin();
     last_served_ = turn->first;
-    const auto [key, occasion] = std::move(turn->second.front());
+    const Waiting next = std::move(turn->second.front());
     turn->second.pop_front();
     if (turn->second.empty()) waiting_.erase(turn);
-    if (told_[key].there)
-      repeat(key, occasion, true);
+    if (told_[next.key].there)
+      repeat(next, true);
     else
-      create(key, occasion, Asked::Create);
+      create(next, Asked::Create);
   }
+}
+
+// As if none of it had been offered: what still holds once the server is back is, the rest would be told too late.
+void EventSender::forget_waiting() {
+  for (const auto& [space, queue] : waiting_) {
+    if (const auto tokens = tokens_.find(space); tokens != tokens_.end())
+      tokens->second.left = std::min(kBurst, tokens->second.left + static_cast<double>(queue.size()));
+    for (const Waiting& each : queue)
+      if (each.before)
+        told_[each.key] = *each.before;
+      else
+        told_.erase(each.key);
+  }
+  waiting_.clear();
 }
 
 bool EventSender::take_token(const std::string& space, ApiTime now) {
@@ -127,8 +145,9 @@ nlohmann::json EventSender::facts(const Occasion& occasion) const {
           {"lastTimestamp", now_text(wall_())}};
 }
 
-void EventSender::create(const Key& key, const Occasion& occasion, Asked asked) {
-  Told& told = told_[key];
+void EventSender::create(const Waiting& waiting, Asked asked) {
+  const Occasion& occasion = waiting.occasion;
+  Told& told = told_[waiting.key];
   told.there = false;
   told.name = event_name(node_, occasion);
   Json event = facts(occasion);
@@ -146,12 +165,13 @@ void EventSender::create(const Key& key, const Occasion& occasion, Asked asked) 
   request.path = events_path(occasion.about.namespace_name);
   request.content_type = "application/json";
   request.body = dump_json(event);
-  send(request, key, occasion, asked);
+  send(request, waiting, asked);
 }
 
 // `counted`: it happened again; else it is the one that an earlier agent told of.
-void EventSender::repeat(const Key& key, const Occasion& occasion, bool counted) {
-  Told& told = told_[key];
+void EventSender::repeat(const Waiting& waiting, bool counted) {
+  const Occasion& occasion = waiting.occasion;
+  Told& told = told_[waiting.key];
   if (told.name.empty()) told.name = event_name(node_, occasion);  // it was forgotten meanwhile
   Json change = facts(occasion);
   if (counted) change["count"] = told.count + 1;
@@ -160,31 +180,33 @@ void EventSender::repeat(const Key& key, const Occasion& occasion, bool counted)
   request.path = events_path(occasion.about.namespace_name) + "/" + percent_encoded(told.name);
   request.content_type = "application/merge-patch+json";
   request.body = dump_json(change);
-  send(request, key, occasion, Asked::Repeat);
+  send(request, waiting, Asked::Repeat);
 }
 
-void EventSender::send(const ApiRequest& request, const Key& key, const Occasion& occasion, Asked asked) {
+void EventSender::send(const ApiRequest& request, const Waiting& waiting, Asked asked) {
   ++open_;
-  send_(request, [this, key, occasion, asked](const ApiAnswer& answer) { answered(answer, key, occasion, asked); });
+  send_(request, [this, waiting, asked](const ApiAnswer& answer) { answered(answer, waiting, asked); });
 }
 
-void EventSender::answered(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked) {
+void EventSender::answered(const ApiAnswer& answer, const Waiting& waiting, Asked asked) {
   --open_;
-  take_answer(answer, key, occasion, asked);
-  if (clock_() >= wait_until_) return send_waiting();
-  // What still holds once the server is back is offered again; the rest would be told too late.
-  for (const auto& [space, queue] : waiting_)
-    for (const auto& [waiting, about] : queue) told_.erase(waiting);
-  waiting_.clear();
+  take_answer(answer, waiting, asked);
+  if (clock_() >= wait_until_)
+    send_waiting();
+  else
+    forget_waiting();
 }
 
-void EventSender::take_answer(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked) {
-  Told& told = told_[key];
-  if (asked == Asked::Create && answer.status == kConflict) return repeat(key, occasion, false);
+void EventSender::take_answer(const ApiAnswer& answer, const Waiting& waiting, Asked asked) {
+  Told& told = told_[waiting.key];
+  const auto settle = [&waiting] {
+    if (waiting.settled) waiting.settled();
+  };
+  if (asked == Asked::Create && answer.status == kConflict) return repeat(waiting, false);
   if (asked == Asked::Repeat && answer.error) {
     if (told.there && answer.error->reason == ApiErrorReason::NotFound)
-      return create(key, occasion, Asked::Create);  // the server keeps Events for an hour
-    if (is_refused(*answer.error)) return create(key, occasion, Asked::CreateBeside);
+      return create(waiting, Asked::Create);  // the server keeps Events for an hour
+    if (is_refused(*answer.error)) return create(waiting, Asked::CreateBeside);
   }
   if (!answer.error) {
     ++counters_.done;
@@ -197,7 +219,7 @@ void EventSender::take_answer(const ApiAnswer& answer, const Key& key, const Occ
     const Json* metadata = kept ? json_member(*kept, "metadata") : nullptr;
     const Json* name = metadata != nullptr ? json_member(*metadata, "name") : nullptr;
     if (name != nullptr && name->is_string()) told.name = name->get<std::string>();
-    return;
+    return settle();
   }
   ++counters_.failed;
   counters_.last_error = answer.error->message;
@@ -205,12 +227,12 @@ void EventSender::take_answer(const ApiAnswer& answer, const Key& key, const Occ
     case ApiErrorReason::Forbidden:
     case ApiErrorReason::NotFound:  // its namespace is gone
     case ApiErrorReason::Refused:
-      return;  // and would be again; at most hourly
+      return settle();  // and would be again; at most hourly
     default:
       break;
   }
   wait_until_ = clock_() + backoff_.next(answer.retry_after);
-  told_.erase(key);
+  told_.erase(waiting.key);
 }
 
 }  // namespace grantd

@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -55,9 +56,10 @@ class EventSender {
   EventSender(const EventSender&) = delete;
   EventSender& operator=(const EventSender&) = delete;
 
-  // True: it is being told, at once or in its namespace's turn. False: it was told already, or is held back; to be
-  // offered again while it holds.
-  bool offer(const Occasion& occasion);
+  // True: it is being told, at once or in its namespace's turn; `settled` is called once the server has it, or will
+  // never take it. False: it was told already, or is held back. Until it is settled it is to be offered again while it
+  // holds: of a server that is away nothing waits.
+  bool offer(const Occasion& occasion, std::function<void()> settled = {});
 
   const EventCounters& counters() const { return counters_; }
 
@@ -77,7 +79,12 @@ class EventSender {
     double left = kBurst;
     ApiTime at{};
   };
-  using Waiting = std::pair<Key, Occasion>;
+  struct Waiting {
+    Key key;
+    Occasion occasion;
+    std::function<void()> settled;
+    std::optional<Told> before;  // it was offered
+  };
 
   bool is_due(const Told* told, const std::string& state, ApiTime now) const;
   bool has_place(const std::string& space) const;
@@ -86,11 +93,12 @@ class EventSender {
   void forget_oldest();
   // All that an Event says, so that one that somebody made under its name before says it too.
   nlohmann::json facts(const Occasion& occasion) const;
-  void create(const Key& key, const Occasion& occasion, Asked asked);
-  void repeat(const Key& key, const Occasion& occasion, bool counted);
-  void send(const ApiRequest& request, const Key& key, const Occasion& occasion, Asked asked);
-  void answered(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked);
-  void take_answer(const ApiAnswer& answer, const Key& key, const Occasion& occasion, Asked asked);
+  void create(const Waiting& told, Asked asked);
+  void repeat(const Waiting& told, bool counted);
+  void send(const ApiRequest& request, const Waiting& told, Asked asked);
+  void answered(const ApiAnswer& answer, const Waiting& told, Asked asked);
+  void take_answer(const ApiAnswer& answer, const Waiting& told, Asked asked);
+  void forget_waiting();
 
   const std::string node_;
   const SendRequest send_;

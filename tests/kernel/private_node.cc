@@ -1,6 +1,7 @@
 #include "tests/kernel/private_node.h"
 
 #include "agent/compile/compile.h"
+#include "agent/compile/validity.h"
 #include "agent/ctl/explain/ends.h"
 #include "agent/ctl/explain/frame.h"
 #include "agent/plan/in_force.h"
@@ -166,9 +167,9 @@ std::size_t PrivateNode::drift() { return must(applier_->refresh(read_clock().bo
 
 void PrivateNode::apply(bool look) {
   const Clock clock = read_clock();
-  TimeFacts time;
-  time.now = WallTime(std::chrono::nanoseconds(clock.wall_ns));
-  time.boot_now = clock.boot_ns;
+  remembered_.now = remembered_.highest_seen = WallTime(std::chrono::nanoseconds(clock.wall_ns));
+  remembered_.boot_now = clock.boot_ns;
+  const TimeFacts time = remembered_ = latch(remembered_, desired_.grants);
   if (look) must(applier_->refresh(time.boot_now));
   PlanFacts facts;
   facts.now = time.boot_now;

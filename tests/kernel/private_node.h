@@ -47,8 +47,15 @@ class PrivateNode {
   void apply(bool look = true);
   // Looks at the kernel, as the agent does now and then; returns how many differences it would tell of.
   std::size_t drift();
-  // As an agent that starts again on the same pins, with these limits.
+  // As an agent that starts again on the same pins, with these limits, and with what it remembered of time.
   void restart(const Limits& limits);
+  // When apply() last looked at the clock.
+  WallTime applied_at() const { return remembered_.now; }
+  // As if this node had first seen then that the Grant of this key is revoked.
+  void saw_revocation(const std::string& grant, WallTime when) {
+    remembered_.revoked_at[grant] = when;
+    remembered_.notice_ends.erase(grant);
+  }
   // What apply() last compiled.
   const CompiledPolicy& compiled() const { return compiled_; }
 
@@ -68,6 +75,7 @@ class PrivateNode {
   std::string directory_, pin_root_;
   DesiredState desired_;
   NodeFacts node_;
+  TimeFacts remembered_;  // as the agent keeps it on disk
   CompiledPolicy compiled_;
   std::unique_ptr<Datapath> datapath_;
   std::unique_ptr<Attacher> attacher_;

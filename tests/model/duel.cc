@@ -38,6 +38,7 @@ void Duel::begin(const World& world) {
   if (node_->numbers_taken() > GRANTD_MAX_IDENTITIES / 4) {
     node_.reset();
     node_ = std::make_unique<WorldNode>();
+    notices_.clear();
   }
   if (worlds_ == 0 || limited_ || is_limited(world)) worlds_++;
   limited_ = false;
@@ -95,8 +96,10 @@ std::optional<Disagreement> Duel::look() {
     limit(grant.key(), GRANTD_INGRESS, grant.ingress_bps, grant.ingress_burst_bytes);
   }
   for (const auto& [ifindex, endpoint] : must(maps.endpoint.entries())) endpoint_ids[ifindex] = endpoint.endpoint_id;
-  const auto loser = model_.loser_with_its_number(node_->meaning(), node_->numbers());
-  model_.apply(node_->meaning(), published, endpoint_ids, node_->numbers());
+  keep_notices();
+  const Meaning meaning = node_->meaning(notice_ends());
+  const auto loser = model_.loser_with_its_number(meaning, node_->numbers());
+  model_.apply(meaning, published, endpoint_ids, node_->numbers());
   if (!loser) return {};
   return Disagreement{"'" + *loser + "' has lost an address, and bears the number of before"};
 }
@@ -177,7 +180,8 @@ std::optional<Disagreement> Duel::send(const Step& step) {
   }
   if (found.what.empty() && judged->passes != reason_passes(opinion.reason))
     found.what = "the reasons agree and the verdict is another";
-  const std::uint32_t expected = egress ? (mark & ~node_->stamp_mask()) | node_->stamp(opinion.stamp) : mark;
+  const std::uint32_t expected =
+      egress ? (mark & ~node_->stamp_mask()) | node_->stamp(opinion.stamp) | node_->stamp_tag() : mark;
   if (found.what.empty() && judged->passes && judged->mark != expected)
     found.what = "the mark is " + hexadecimal(judged->mark) + ", and should say '" + opinion.stamp + "'";
   if (!found.what.empty()) return found;
@@ -263,7 +267,7 @@ std::optional<Disagreement> Duel::play(const Step& step) {
       node_->restart();
       return look();
     case Step::Kind::Near:
-      return bring_near(step.grant + suffix(), step.ends);
+      return bring_near(step.grant + suffix(), step.edge);
     case Step::Kind::Wait:
       wait();
       return {};

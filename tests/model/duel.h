@@ -70,7 +70,7 @@ class Duel {
   std::optional<Disagreement> at_uplink(const Opinion& opinion, const Judged& judged, std::uint32_t mark);
   void age(BootNanoseconds by);
   void forget(std::size_t pick);
-  std::optional<Disagreement> bring_near(const std::string& grant, bool ends);
+  std::optional<Disagreement> bring_near(const std::string& grant, Edge edge);
   void wait();
   void keep_off_edges() const;
   bool is_at_edge(BootNanoseconds begin, BootNanoseconds end) const;
@@ -90,7 +90,14 @@ class Duel {
   std::string forgotten_;
   std::function<void(const Arrival&, Opinion&)> fault_;
   BootNanoseconds aged_ = 0, aged_by_ = 0;  // since begin(), and by the last step
-  std::vector<WallTime> edges_;             // when Grants end or begin, of those that are about to
+  // By key of a Grant that is revoked: what the node has to remember of it, whatever becomes of its manifest meanwhile.
+  struct Notice {
+    WallTime seen, ends = WallTime::max();
+  };
+  void keep_notices();
+  std::map<std::string, WallTime> notice_ends() const;
+  std::map<std::string, Notice> notices_;
+  std::vector<WallTime> edges_;  // when Grants end or begin, of those that are about to
   using Frame = std::pair<std::string, Bytes>;
   std::set<Frame> passed_before_edge_, held_before_edge_;
   bool undecided_ = false;

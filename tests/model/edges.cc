@@ -10,14 +10,38 @@
 namespace grantd::model {
 
 // Ends that manifests name are full seconds; a test that waits for them would take as long.
-std::optional<Disagreement> Duel::bring_near(const std::string& grant, bool ends) {
+std::optional<Disagreement> Duel::bring_near(const std::string& grant, Edge edge) {
   // Some packets have to come before; publishing takes its time, too.
   constexpr std::chrono::milliseconds kAhead{60};
   edges_.push_back(wall_at(boot_now()) + kAhead);
   passed_before_edge_.clear();
   held_before_edge_.clear();
-  node_->apply(with_edge(node_->desired(), grant, ends, edges_.back()));
+  if (edge == Edge::EndOfNotice) {
+    const WallTime seen = edges_.back() - kNotice;
+    node_->saw_revocation("ns/" + grant, seen);
+    notices_["ns/" + grant] = {seen};
+  }
+  node_->apply(with_edge(node_->desired(), grant, edge, edges_.back()));
   return look();
+}
+
+// The end is reckoned from when the revocation was first seen, and an edit can only bring it nearer, until the Grant is
+// there and not revoked.
+void Duel::keep_notices() {
+  for (const Grant& grant : node_->desired().grants) {
+    if (!grant.revoked) {
+      notices_.erase(grant.key());
+      continue;
+    }
+    Notice& notice = notices_.try_emplace(grant.key(), Notice{node_->applied_at()}).first->second;
+    notice.ends = std::min(notice.ends, notice.seen + grant.notice_period);
+  }
+}
+
+std::map<std::string, WallTime> Duel::notice_ends() const {
+  std::map<std::string, WallTime> ends;
+  for (const auto& [grant, notice] : notices_) ends[grant] = notice.ends;
+  return ends;
 }
 
 void Duel::wait() {
@@ -48,7 +72,8 @@ void Duel::note_edges(const Step& step, Reason reason) {
     if (reason == GRANTD_REASON_NOT_YET_VALID) held_before_edge_.insert(frame);
     return;
   }
-  counts_.ended += reason == GRANTD_REASON_EXPIRED && passed_before_edge_.contains(frame);
+  counts_.ended +=
+      (reason == GRANTD_REASON_EXPIRED || reason == GRANTD_REASON_REVOKED) && passed_before_edge_.contains(frame);
   counts_.begun += reason_passes(reason) && held_before_edge_.contains(frame);
 }
 

@@ -71,7 +71,10 @@ std::string text_of(const FoundStep& found) {
     case Step::Kind::Restart:
       return "restarted()";
     case Step::Kind::Near:
-      return (step.ends ? "near_end(" : "near_begin(") + quoted(step.grant) + ")";
+      return (step.edge == Edge::End     ? "near_end("
+              : step.edge == Edge::Begin ? "near_begin("
+                                         : "near_end_of_notice(") +
+             quoted(step.grant) + ")";
     case Step::Kind::Wait:
       return "waited()";
     default:
@@ -126,10 +129,10 @@ FoundStep of_kind(Step::Kind kind) {
   return FoundStep(step);
 }
 
-FoundStep near(const std::string& grant, bool ends) {
+FoundStep near(const std::string& grant, Edge edge) {
   FoundStep made = of_kind(Step::Kind::Near);
   made.step.grant = grant;
-  made.step.ends = ends;
+  made.step.edge = edge;
   return made;
 }
 
@@ -161,8 +164,9 @@ FoundStep forgotten(const std::string& flow) {
 }
 
 FoundStep restarted() { return of_kind(Step::Kind::Restart); }
-FoundStep near_end(const std::string& grant) { return near(grant, true); }
-FoundStep near_begin(const std::string& grant) { return near(grant, false); }
+FoundStep near_end(const std::string& grant) { return near(grant, Edge::End); }
+FoundStep near_begin(const std::string& grant) { return near(grant, Edge::Begin); }
+FoundStep near_end_of_notice(const std::string& grant) { return near(grant, Edge::EndOfNotice); }
 FoundStep waited() { return of_kind(Step::Kind::Wait); }
 
 // Without the endpoint's number, which another run does not repeat: its address is in the key.
@@ -218,7 +222,8 @@ std::optional<std::string> first_failure(WorldNode& node, const FoundCase& found
         break;
       case Step::Kind::Near:
         edge = wall_at(boot_now()) + kNear;
-        node.apply(with_edge(node.desired(), step.grant + suffix, step.ends, edge));
+        if (step.edge == Edge::EndOfNotice) node.saw_revocation("ns/" + step.grant + suffix, edge - kNotice);
+        node.apply(with_edge(node.desired(), step.grant + suffix, step.edge, edge));
         break;
       case Step::Kind::Wait:
         std::this_thread::sleep_for(edge - wall_at(boot_now()) + kOffEdge);

@@ -44,6 +44,7 @@ FoundStep forgotten(const std::string& flow);  // as name_of_flow() has it
 FoundStep restarted();
 FoundStep near_end(const std::string& grant);
 FoundStep near_begin(const std::string& grant);
+FoundStep near_end_of_notice(const std::string& grant);
 FoundStep waited();
 
 std::string name_of_flow(grantd_flow_key key);

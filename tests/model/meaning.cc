@@ -64,7 +64,8 @@ bool inside(const IpPrefix& inner, const IpPrefix& outer) {
   return inner.length >= outer.length && inside(inner.address, outer);
 }
 
-Meaning::Meaning(const DesiredState& desired, const NodeFacts& node) : desired_(desired), node_(node) {
+Meaning::Meaning(const DesiredState& desired, const NodeFacts& node, std::map<std::string, WallTime> notice_ends)
+    : desired_(desired), node_(node), notice_ends_(std::move(notice_ends)) {
   protected_ = {prefix("127.0.0.0/8"), prefix("169.254.0.0/16"), prefix("::1/128"), prefix("fe80::/10")};
   protected_.insert(protected_.end(), node.pod_cidrs.begin(), node.pod_cidrs.end());
   protected_.insert(protected_.end(), node.service_cidrs.begin(), node.service_cidrs.end());
@@ -232,8 +233,8 @@ MaybeReason Meaning::may_receive(const Grant& grant, const Who& from) const {
   return GRANTD_REASON_NOT_A_PARTY;
 }
 
-MaybeReason Meaning::out_of_time(const Grant& grant, WallTime now) {
-  if (grant.revoked && grant.notice_period.count() == 0) return GRANTD_REASON_REVOKED;
+MaybeReason Meaning::out_of_time(const Grant& grant, WallTime now) const {
+  if (grant.revoked && now >= notice_ends_.at(grant.key())) return GRANTD_REASON_REVOKED;
   if (grant.valid_until && now >= *grant.valid_until) return GRANTD_REASON_EXPIRED;
   if (grant.valid_from && now < *grant.valid_from) return GRANTD_REASON_NOT_YET_VALID;
   return {};

@@ -6,6 +6,7 @@
 #include "crd-sync/desired_state.h"
 #include "tests/model/frame.h"
 
+#include <map>
 #include <string>
 
 namespace grantd::model {
@@ -21,7 +22,8 @@ inline constexpr const char* kLocalNode = "local";
 class Meaning {
  public:
   Meaning() = default;
-  Meaning(const DesiredState& desired, const NodeFacts& node);
+  // `notice_ends`: of each Grant that is revoked, by key.
+  Meaning(const DesiredState& desired, const NodeFacts& node, std::map<std::string, WallTime> notice_ends);
 
   const Workload* guest_at(std::uint32_t ifindex) const;
   const Grant* grant(const std::string& key) const;
@@ -42,7 +44,7 @@ class Meaning {
   MaybeReason may_send(const Grant& grant, const IpAddress& to, unsigned protocol, unsigned port) const;
   MaybeReason may_receive(const Grant& grant, const Who& from) const;
   // Why the Grant is not in force at this time, where it is not.
-  static MaybeReason out_of_time(const Grant& grant, WallTime now);
+  MaybeReason out_of_time(const Grant& grant, WallTime now) const;
 
   const DesiredState& desired() const { return desired_; }
   const NodeFacts& node() const { return node_; }
@@ -54,6 +56,7 @@ class Meaning {
 
   DesiredState desired_;
   NodeFacts node_;
+  std::map<std::string, WallTime> notice_ends_;
   std::vector<IpPrefix> protected_;  // ranges of the cluster, the node and the link
 };
 

@@ -95,7 +95,7 @@ void Model::forget(const Who& who) {
 
 MaybeReason Model::in_force(const Case& one) const {
   if (!one.grant) return GRANTD_REASON_QUARANTINE;
-  return Meaning::out_of_time(*one.grant, one.wall);
+  return meaning_.out_of_time(*one.grant, one.wall);
 }
 
 // A guest speaks for itself alone, and what reaches it is for it.

@@ -18,17 +18,17 @@ std::size_t fixed_bytes(unsigned type) {
   return type == kRouterSolicitation ? 8 : type == kRouterAdvertisement ? 16 : 24;
 }
 
-// The group that a message of this kind goes to, if to one: all routers, all nodes, or the target's own
-// (RFC 4861 4.1, 4.3 and 4.4; RFC 4291 2.7.1).
-IpAddress group_of(unsigned type, const IpAddress& target) {
-  IpAddress group{Family::IPv6, {0xff, 2}};
-  auto& bytes = group.bytes;
-  bytes[15] = type == kRouterSolicitation ? 2 : 1;
-  if (type != kSolicitation) return group;
-  bytes[11] = 1;
-  bytes[12] = 0xff;
-  std::copy(target.bytes.begin() + 13, target.bytes.end(), bytes.begin() + 13);
-  return group;
+// The groups that a message of this kind goes to, if to one: all routers, all nodes, or the target's own
+// (RFC 4861 4.1, 4.3 and 4.4; RFC 9131 6.1.2; RFC 4291 2.7.1).
+std::vector<IpAddress> groups_of(unsigned type, const IpAddress& target) {
+  IpAddress nodes{Family::IPv6, {0xff, 2}}, routers = nodes, own = nodes;
+  nodes.bytes[15] = 1;
+  routers.bytes[15] = 2;
+  own.bytes[11] = 1;
+  own.bytes[12] = 0xff;
+  std::copy(target.bytes.begin() + 13, target.bytes.end(), own.bytes.begin() + 13);
+  if (type == kRouterSolicitation) return {routers};
+  return type == kSolicitation ? std::vector{own} : std::vector{nodes, routers};
 }
 
 bool is_group(const Bytes& frame) { return (frame[0] & 1) != 0; }
@@ -44,7 +44,10 @@ bool is_for_anothers_link(const Workload& guest, const Bytes& frame) {
 // Of what a neighbour could read, nothing that the message does not need: a flow label, what is reserved (all but the
 // three flags of an advertisement), a group's link address that is not the IPv6 group's (RFC 2464 7).
 bool says_more(const Packet& packet, const Bytes& frame) {
-  if (byte_at(frame, kEthernetBytes + 1) % 16 != 0 || two_bytes(frame, kEthernetBytes + 2) != 0) return true;
+  // What asks for a router reaches no guest, and a process that sends it gets a label from its kernel.
+  if (packet.icmp_type != kRouterSolicitation &&
+      (byte_at(frame, kEthernetBytes + 1) % 16 != 0 || two_bytes(frame, kEthernetBytes + 2) != 0))
+    return true;
   const unsigned flags = packet.icmp_type == kAdvertisement ? 0xe0 : 0;
   if ((byte_at(frame, packet.l4 + 4) & ~flags) != 0 || byte_at(frame, packet.l4 + 5) != 0 ||
       two_bytes(frame, packet.l4 + 6) != 0)
@@ -118,7 +121,7 @@ MaybeReason Model::neighbour_from_guest(const Case& one) const {
   // It stays on the link, and in its group.
   const IpAddress& to = packet.destination;
   const bool on_link = to.bytes[0] == 0xff
-                           ? to == group_of(type, target)
+                           ? contains(groups_of(type, target), to)
                            : !nowhere && (to.is_link_local() || contains(meaning_.gateways(*one.guest), to) ||
                                           (!impossible_peer(one) && !meaning_.may_send(*one.grant, to, kIcmp, 0)));
   if (!on_link) return GRANTD_REASON_DESTINATION;
@@ -154,12 +157,14 @@ MaybeReason Model::neighbour_to_guest(const Case& one) const {
     default:
       break;
   }
-  const bool about_self = own(address_at(frame, packet.l4 + 8, Family::IPv6));
+  const IpAddress target = address_at(frame, packet.l4 + 8, Family::IPv6);
+  const bool about_self = own(target);
   if (packet.icmp_type == kAdvertisement) {
     if (about_self) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
     return own(packet.destination) ? MaybeReason() : GRANTD_REASON_LINK_CHATTER;
   }
-  return about_self ? MaybeReason() : MaybeReason(GRANTD_REASON_LINK_CHATTER);
+  const bool for_it = packet.destination == target || contains(groups_of(kSolicitation, target), packet.destination);
+  return about_self && for_it ? MaybeReason() : MaybeReason(GRANTD_REASON_LINK_CHATTER);
 }
 
 }  // namespace grantd::model

@@ -2,18 +2,12 @@
 
 #include "agent/snapshot/snapshot.h"
 
+#include <optional>
+
 namespace grantd::model {
 namespace {
 
 constexpr std::uint64_t kSecond = GRANTD_NS_PER_SECOND;
-
-Step change(Random& random, World& world) {
-  Step step;
-  step.kind = Step::Kind::Change;
-  change_world(random, world);
-  step.world = world;
-  return step;
-}
 
 // Frames before a Grant ends or begins, shortly before, and after.
 void cross_an_edge(Random& random, const World& world, Generator& generator, const std::vector<Talk>& talks,
@@ -25,7 +19,7 @@ void cross_an_edge(Random& random, const World& world, Generator& generator, con
   near.kind = Step::Kind::Near;
   for (const GuestSpec& guest : world.guests)
     if (guest.name == talks.front().guest) near.grant = guest.grant;
-  near.ends = random.percent(50);
+  near.edge = random.of({Edge::Begin, Edge::End, Edge::EndOfNotice});
   wait.kind = Step::Kind::Wait;
   for (const Step& between : {near, wait}) {
     steps.insert(steps.end(), frames.begin(), frames.end());
@@ -55,28 +49,37 @@ Trial sequence_trial(std::uint64_t seed) {
   const bool narrow = random.percent(8);
   Trial trial{narrow ? random_narrow_world(random) : random_world(random), {}};
   World world = trial.world;
-  Generator generator(random, trial.world);
+  std::optional<Generator> generator(std::in_place, random, world);
   std::vector<Talk> talks;
-  for (std::size_t count = 1 + random.below(3); count > 0; count--)
-    talks.push_back(narrow && random.percent(80) ? generator.likely_talk() : generator.talk());
+  const auto begin_talk = [&] {
+    talks.push_back(narrow && random.percent(80) ? generator->likely_talk() : generator->talk());
+  };
+  for (std::size_t count = 1 + random.below(3); count > 0; count--) begin_talk();
+  // What was said goes on; what is new knows the world as it is now.
+  const auto has_changed = [&](Step& step) {
+    step.kind = Step::Kind::Change;
+    step.world = world;
+    generator.emplace(random, world);
+    if (talks.size() < 6 && random.percent(50)) begin_talk();
+  };
   // A bucket takes many packets to get empty.
   const std::size_t length = narrow ? 60 + random.below(60) : 10 + random.below(40);
   while (trial.steps.size() < length) {
     const std::size_t chance = random.below(1000);
     Step step;
     if (narrow && random.percent(60)) {
-      step = generator.heavy(random.of(talks), random.percent(70));
+      step = generator->heavy(random.of(talks), random.percent(70));
     } else if (narrow && chance < 15) {
       change_limit(random, random.of(world.grants));
-      step.kind = Step::Kind::Change;
-      step.world = world;
+      has_changed(step);
     } else if (chance < 60) {
-      step = change(random, world);
+      change_world(random, world);
+      has_changed(step);
     } else if (chance < 64 && trial.steps.size() > 2) {
-      step.kind = Step::Kind::Change;  // back to how it was
-      step.world = world = trial.world;
+      world = trial.world;  // back to how it was
+      has_changed(step);
     } else if (chance < 67 && !narrow) {
-      cross_an_edge(random, world, generator, talks, trial.steps);
+      cross_an_edge(random, world, *generator, talks, trial.steps);
       continue;
     } else if (chance < 100) {
       step.kind = Step::Kind::Age;
@@ -87,15 +90,15 @@ Trial sequence_trial(std::uint64_t seed) {
     } else if (chance < 121 && random.below(3) == 0) {  // rare: the verifier takes a second for it
       step.kind = Step::Kind::Restart;
     } else if (chance < 160) {
-      step = generator.any();
+      step = generator->any();
     } else if (chance < 330) {
-      step = generator.opening(random.of(talks), random.percent(60));
+      step = generator->opening(random.of(talks), random.percent(60));
     } else if (chance < 440) {
-      step = generator.piece(random.of(talks), random.percent(50));
+      step = generator->piece(random.of(talks), random.percent(50));
     } else if (chance < 520) {
-      step = generator.complaint(random.of(talks), random.percent(50));
+      step = generator->complaint(random.of(talks), random.percent(50));
     } else {
-      step = generator.packet(random.of(talks), random.percent(50));
+      step = generator->packet(random.of(talks), random.percent(50));
     }
     trial.steps.push_back(step);
   }

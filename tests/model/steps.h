@@ -27,7 +27,7 @@ struct Step {
   std::size_t pick = 0;     // Forget: this one of the flows
   // Near: this Grant is about to end, or to begin; Wait: until it has.
   std::string grant;
-  bool ends = false;
+  Edge edge = Edge::Begin;
 };
 
 // Two ends that speak.

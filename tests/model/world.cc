@@ -136,9 +136,18 @@ DesiredState read_world(const World& world, const std::string& suffix) {
   return read_manifests_text(manifests(world), suffix);
 }
 
-DesiredState with_edge(DesiredState desired, const std::string& grant, bool ends, WallTime when) {
-  for (Grant& each : desired.grants)
-    if (each.name == grant) (ends ? each.valid_until : each.valid_from) = when;
+DesiredState with_edge(DesiredState desired, const std::string& grant, Edge edge, WallTime when) {
+  for (Grant& each : desired.grants) {
+    if (each.name != grant) continue;
+    each.spec_hash += std::to_string(when.time_since_epoch().count());  // by which a node remembers what has ended
+    if (edge == Edge::EndOfNotice) {
+      each.revoked = true;
+      each.notice_period = kNotice;
+      each.valid_from = each.valid_until = std::nullopt;
+    } else {
+      (edge == Edge::End ? each.valid_until : each.valid_from) = when;
+    }
+  }
   return desired;
 }
 
@@ -218,10 +227,27 @@ void change_limit(Random& random, GrantSpec& grant) {
   grant.burst = random.of({"128Ki", "128Ki", "131073", "200Ki"});
 }
 
+// A guest loses an address, or gets one that nobody has: its own of before, or one that another had.
+void change_addresses(Random& random, World& world) {
+  GuestSpec& guest = random.of(world.guests);
+  if (guest.addresses.size() > 1 && random.percent(50)) {
+    guest.addresses.erase(guest.addresses.begin() + static_cast<std::ptrdiff_t>(random.below(guest.addresses.size())));
+    return;
+  }
+  std::vector<std::string> free;
+  for (const auto& all : kAddresses)
+    for (const char* address : all)
+      if (std::none_of(world.guests.begin(), world.guests.end(), [&](const GuestSpec& each) {
+            return std::find(each.addresses.begin(), each.addresses.end(), address) != each.addresses.end();
+          }))
+        free.emplace_back(address);
+  if (!free.empty()) guest.addresses.push_back(random.of(free));
+}
+
 void change_world(Random& random, World& world) {
   GrantSpec& grant = world.grants[random.below(world.grants.size())];
   RealmSpec& realm = world.realms[random.below(world.realms.size())];
-  switch (random.below(10)) {
+  switch (random.below(14)) {
     case 0:
     case 1:
       grant.destinations.push_back(random_destination(random, world));
@@ -248,6 +274,14 @@ void change_world(Random& random, World& world) {
       break;
     case 8:
       change_limit(random, grant);
+      break;
+    case 9:
+      realm.uplinks = some(random, kUplinkNames, std::size(kUplinkNames), 60);
+      break;
+    case 10:
+    case 11:
+    case 12:
+      change_addresses(random, world);
       break;
     default:
       world.guests[random.below(world.guests.size())].grant = random.of({"g0", "g1", "g2", "none"});

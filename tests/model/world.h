@@ -5,6 +5,7 @@
 #include "crd-sync/desired_state.h"
 #include "tests/model/random.h"
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -62,12 +63,17 @@ DesiredState read_manifests_text(const std::string& text, const std::string& suf
 World random_world(Random& random);
 // Every Grant opens nearly everything, and has a limit that few packets reach.
 World random_narrow_world(Random& random);
-// One change that an administrator may make: a destination, a party, a realm's address, the time, a guest's Grant.
+// One change that an administrator may make: a destination, a party, a realm's address or where it is believed, the
+// time, a guest's Grant, the addresses that guests have.
 void change_world(Random& random, World& world);
 void change_limit(Random& random, GrantSpec& grant);
 
-// The Grant of this name ends, or begins, then.
-DesiredState with_edge(DesiredState desired, const std::string& grant, bool ends, WallTime when);
+enum class Edge { Begin, End, EndOfNotice };
+
+// The Grant of this name begins or ends then; or it is revoked with notice of kNotice, whose end the node reckons from
+// when it first saw that.
+inline constexpr std::chrono::hours kNotice{1};
+DesiredState with_edge(DesiredState desired, const std::string& grant, Edge edge, WallTime when);
 
 std::string random_destination(Random& random, const World& world);
 

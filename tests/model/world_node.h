@@ -33,6 +33,8 @@ class WorldNode {
   // Throws where a Grant is refused.
   void apply(const DesiredState& desired);
   void restart();  // as an agent that starts again on the same pins
+  WallTime applied_at() const { return node_->applied_at(); }
+  void saw_revocation(const std::string& grant, WallTime when) { node_->saw_revocation(grant, when); }
   // As if it had given out all numbers of Realms and Grants up to this one.
   void count_numbers_to(std::uint32_t number);
 
@@ -48,7 +50,9 @@ class WorldNode {
 
   const PrivateNode& node() const { return *node_; }
   const DesiredState& desired() const { return node_->desired(); }
-  Meaning meaning() const { return Meaning(node_->desired(), node_->facts()); }
+  Meaning meaning(const std::map<std::string, WallTime>& notice_ends) const {
+    return Meaning(node_->desired(), node_->facts(), notice_ends);
+  }
   const std::map<std::string, std::uint32_t>& slots() const { return slots_; }  // by Grant
   std::uint32_t ifindex(const std::string& interface) const { return interfaces_.at(interface); }
   const std::map<Who, std::uint32_t>& numbers() const { return identities_; }
@@ -58,6 +62,8 @@ class WorldNode {
   std::uint32_t stamp(const Who& who) const;
   Who named(std::uint32_t mark) const;
   std::uint32_t stamp_mask() const { return stamps_.mask; }
+  // What leaves a guest bears it, also where its Grant has no number: the gate asks for it (decision 69).
+  std::uint32_t stamp_tag() const { return stamps_.tag; }
 
  private:
   void look();

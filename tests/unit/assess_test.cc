@@ -453,6 +453,10 @@ TEST(Violations, ThoseSinceTheyWereTold) {
   EXPECT_EQ(later[0].packets, 3U);
   EXPECT_EQ(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 104))[0].packets, 4U) << "not told yet";
   watch.told(later[0]);
+  const auto since = watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 104));
+  ASSERT_EQ(since.size(), 1U);
+  EXPECT_EQ(since[0].packets, 1U) << "what came while the Event was on its way";
+  watch.told(since[0]);
   EXPECT_TRUE(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 104)).empty());
   EXPECT_EQ(watch.look("a/new", counted(GRANTD_REASON_DESTINATION, 2))[0].packets, 2U);
   EXPECT_EQ(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 1))[0].packets, 1U) << "a new table";

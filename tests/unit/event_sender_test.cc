@@ -218,6 +218,35 @@ TEST_F(EventSenderTest, WhatWaitsForAServerThatIsAwayIsOfferedAgain) {
   EXPECT_EQ(open_.size(), 1U) << "what holds no longer is told no more";
 }
 
+TEST_F(EventSenderTest, IsSettledOnceTheServerHasItOrNeverTakesIt) {
+  std::vector<std::string> settled;
+  const auto offered = [&](const std::string& uid) {
+    return sender_.offer(quarantine(uid), [&settled, uid] { settled.push_back(uid); });
+  };
+  for (const char* uid : {"a", "b", "c", "d", "waits"}) EXPECT_TRUE(offered(uid));
+  EXPECT_TRUE(settled.empty());
+  answer(201, "{}");
+  answer(403, "", ApiErrorReason::Forbidden);
+  EXPECT_EQ(settled, (std::vector<std::string>{"a", "b"}));
+  answer(0, "", ApiErrorReason::Connection);  // of c, with which all that waits is forgotten
+  now_ += 30s;
+  EXPECT_TRUE(offered("c"));
+  EXPECT_TRUE(offered("waits") || open_.size() > 2U) << "it was on its way already";
+  while (!open_.empty()) answer(201, "{}");
+  EXPECT_EQ(std::count(settled.begin(), settled.end(), "c"), 1);
+  EXPECT_EQ(std::count(settled.begin(), settled.end(), "waits"), 1);
+}
+
+TEST_F(EventSenderTest, AServerThatIsAwayTakesNoTokensOfWhatWaits) {
+  for (int pod = 0; pod < 25; ++pod) EXPECT_TRUE(sender_.offer(quarantine("u-" + std::to_string(pod))));
+  for (int request = 0; request < 4; ++request) answer(0, "", ApiErrorReason::Connection);
+  EXPECT_EQ(open_.size(), 0U);
+  now_ += 10s;  // in which a bucket gets five
+  int told = 0;
+  for (int pod = 0; pod < 25; ++pod) told += sender_.offer(quarantine("u-" + std::to_string(pod))) ? 1 : 0;
+  EXPECT_EQ(told, 25);
+}
+
 TEST_F(EventSenderTest, TextsAreBounded) {
   Occasion occasion = quarantine();
   occasion.about.name = std::string(253, 'n');

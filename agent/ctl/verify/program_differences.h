@@ -9,8 +9,13 @@
 
 namespace grantd {
 
-// One line for each program whose instructions, maps or constants are others; empty where none are. Another version's
-// are others too.
-Result<std::vector<std::string>> program_differences(const std::string& pin_root, const StampSettings& stamp);
+struct ProgramDifferences {
+  // One line for each program whose instructions, maps or constants are others; empty where none are. Another version's
+  // are others too.
+  std::vector<std::string> wrong;
+  bool constants_compared = true;  // false: this process may not open a program's own maps, which takes CAP_SYS_ADMIN
+};
+
+Result<ProgramDifferences> program_differences(const std::string& pin_root, const StampSettings& stamp);
 
 }  // namespace grantd

@@ -28,6 +28,7 @@ struct Looked {
   std::vector<std::string> wrong;
   std::string counts;  // of what hangs together
   std::string said;    // of what is as the manifests say
+  bool constants_compared = true;
 };
 
 std::string said_text(const Said& said) {
@@ -66,7 +67,8 @@ Result<Looked> look(const CtlOptions& options, const DatapathMaps& maps, const s
   if (!stamp) return stamp.error();
   auto programs = program_differences(options.pin_root, stamp.value());
   if (!programs) return programs.error();
-  for (std::string& each : programs.value()) looked.wrong.push_back(std::move(each));
+  for (std::string& each : programs.value().wrong) looked.wrong.push_back(std::move(each));
+  looked.constants_compared = programs.value().constants_compared;
   looked.counts = counted_text(snapshot.value().endpoints.size(), "guest") + ", " +
                   counted_text(snapshot.value().uplinks.size(), "uplink");
   auto records = read_all_records(options.pin_root, maps);
@@ -106,6 +108,8 @@ std::string text_of(const Looked& looked) {
         "All records hang together, every program is this version's and the first on its interface or on its cgroup, "
         "and the gate holds: " +
         looked.counts + ".\n";
+  if (!looked.constants_compared)
+    text += "Not compared: the constants of the programs, which takes CAP_SYS_ADMIN; accepted: on the node itself.\n";
   if (looked.manifests.empty())
     return text +
            "Not compared with manifests: the API server has them; accepted: --manifests with what kubectl says "
@@ -115,7 +119,8 @@ std::string text_of(const Looked& looked) {
 }
 
 nlohmann::ordered_json json_of(const Looked& looked) {
-  nlohmann::ordered_json root = {{"manifests", nullptr}, {"wrong", looked.wrong}};
+  nlohmann::ordered_json root = {
+      {"manifests", nullptr}, {"constants_compared", looked.constants_compared}, {"wrong", looked.wrong}};
   if (!looked.manifests.empty()) root["manifests"] = looked.manifests;
   return root;
 }
