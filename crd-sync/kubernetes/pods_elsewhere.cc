@@ -23,15 +23,13 @@ bool is_final(ApiErrorReason reason) {
 
 }  // namespace
 
-PodsElsewhere::Followed::Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed,
-                                  ApiTime until)
+PodsElsewhere::Followed::Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed)
     : pods(keep_pod(), Pods::kMostObjects, kMostBytes),
-      reflector(elsewhere_reflector(namespace_name, node), pods, seed + hash_text(namespace_name)),
-      awaited_until(until) {}
+      reflector(elsewhere_reflector(namespace_name, node), pods, seed + hash_text(namespace_name)) {}
 
-bool PodsElsewhere::Followed::settled(ApiTime now) const {
-  if (pods.complete() || now >= awaited_until) return true;
-  const auto& errors = reflector.counters().errors;
+bool PodsElsewhere::settled(const Followed& followed, ApiTime now) const {
+  if (followed.pods.complete() || now >= awaited_until_) return true;
+  const auto& errors = followed.reflector.counters().errors;
   for (std::size_t reason = 0; reason < kApiErrorReasons; ++reason)
     if (errors[reason] > 0 && is_final(static_cast<ApiErrorReason>(reason))) return true;
   return false;
@@ -53,17 +51,17 @@ void PodsElsewhere::want(const std::set<std::string>& namespaces, ApiClient& cli
     given_up_ += each->second->pods.revision() + 2;
     each = followed_.erase(each);
   }
-  if (!wanted.empty() && !awaited_until_) awaited_until_ = now + believed_;
+  if (!wanted.empty()) awaited_until_ = std::min(awaited_until_, now + believed_);
   for (const std::string& each : wanted) {
     auto& followed = followed_[each];
     if (followed) continue;
-    followed = std::make_unique<Followed>(each, node_, seed_, *awaited_until_);
+    followed = std::make_unique<Followed>(each, node_, seed_);
     client.follow(followed->reflector);
   }
 }
 
 bool PodsElsewhere::settled(ApiTime now) const {
-  return std::all_of(followed_.begin(), followed_.end(), [now](const auto& each) { return each.second->settled(now); });
+  return std::all_of(followed_.begin(), followed_.end(), [&](const auto& each) { return settled(*each.second, now); });
 }
 
 bool PodsElsewhere::believes(const Followed& followed, ApiTime now) const {
@@ -116,7 +114,7 @@ std::uint64_t PodsElsewhere::revision(ApiTime now) {
       ++turns_;
     }
   std::uint64_t sum = given_up_ + turns_;
-  for (const auto& [name, followed] : followed_) sum += followed->pods.revision() + (followed->settled(now) ? 1 : 0);
+  for (const auto& [name, followed] : followed_) sum += followed->pods.revision() + (settled(*followed, now) ? 1 : 0);
   return sum;
 }
 
@@ -127,7 +125,7 @@ ApiTime PodsElsewhere::due(ApiTime now) const {
   };
   for (const auto& [name, followed] : followed_) {
     const ReflectorCounters& counters = followed->reflector.counters();
-    if (!followed->settled(now)) at(followed->awaited_until);
+    if (!settled(*followed, now)) at(awaited_until_);
     if (counters.following) at(counters.follows_from);
     if (!counters.current(now) && counters.followed_at) at(*counters.followed_at + believed_);
   }

@@ -51,21 +51,21 @@ class PodsElsewhere {
 
  private:
   struct Followed {
-    Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed, ApiTime until);
-    bool settled(ApiTime now) const;
+    Followed(const std::string& namespace_name, const std::string& node, std::uint64_t seed);
     Pods pods;
     Reflector reflector;
-    const ApiTime awaited_until;
     bool believed = false;  // when revision() was asked last
   };
 
+  bool settled(const Followed& followed, ApiTime now) const;
   bool believes(const Followed& followed, ApiTime now) const;
 
   const std::string node_;
   const std::uint64_t seed_;
   const ApiTime::duration believed_;
   std::map<std::string, std::unique_ptr<Followed>> followed_;
-  std::optional<ApiTime> awaited_until_;  // of all together: whoever comes later makes nobody wait longer
+  // All together, from when the first was wanted: whoever comes later makes nobody wait longer.
+  ApiTime awaited_until_ = ApiTime::max();
   std::size_t left_out_ = 0;
   std::optional<ReflectorCounters> counted_before_;  // of those that are followed no longer
   std::uint64_t given_up_ = 0;                       // revisions of those that are followed no longer
