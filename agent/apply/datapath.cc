@@ -2,9 +2,9 @@
 
 #include <grantd.skel.h>
 #include "agent/apply/past_stamps.h"
+#include "agent/apply/program_constants.h"
 #include "agent/attach/attacher.h"
 #include "agent/attach/pin_lock.h"
-#include "maps/seal_numbers.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -14,7 +14,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdarg>
@@ -61,13 +60,6 @@ Result<std::uint32_t> program_id(int fd) {
   bpf_prog_info info{};
   __u32 length = sizeof(info);
   if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return system_error("cannot read a program's id", errno);
-  return info.id;
-}
-
-Result<std::uint32_t> map_id(int fd) {
-  bpf_map_info info{};
-  __u32 length = sizeof(info);
-  if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return system_error("cannot read a map's id", errno);
   return info.id;
 }
 
@@ -138,10 +130,7 @@ Result<void> Datapath::open_skeleton() {
   if (auto noted = note_stamp(options_.pin_root, stamp.value()); !noted) return noted;
   skeleton_ = grantd_bpf__open();
   if (!skeleton_) return load_error("cannot open the BPF object", errno);
-  skeleton_->rodata->stamp_mask = stamp.value().mask;
-  skeleton_->rodata->stamp_identity_mask = stamp.value().identity_mask;
-  skeleton_->rodata->stamp_identity_shift = stamp.value().identity_shift;
-  skeleton_->rodata->stamp_tag = stamp.value().tag;
+  set_stamp(*skeleton_, stamp.value());
   for (const std::string& name : map_names()) {
     bpf_map* map = bpf_object__find_map_by_name(skeleton_->obj, name.c_str());
     if (!map) return Error{"the BPF object has no map " + name, 0};
@@ -165,8 +154,7 @@ Result<void> Datapath::take_secret() {
     if (getrandom(&seal.secret, sizeof(seal.secret), 0) != static_cast<ssize_t>(sizeof(seal.secret)))
       return system_error("cannot make a secret", errno);
   secret_ = seal.secret;
-  const SealNumbers numbers = seal_numbers(secret_);
-  std::copy(numbers.begin(), numbers.end(), std::begin(skeleton_->rodata->seal_numbers));
+  set_secret(*skeleton_, secret_);
   return {};
 }
 

@@ -9,8 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-
 #include <cerrno>
 #include <filesystem>
 #include <memory>
@@ -19,8 +17,6 @@
 namespace grantd {
 
 namespace {
-
-constexpr std::size_t kMostMaps = 64;  // of one program, as the kernel has it
 
 // The name of a loaded program; "" where it is gone.
 std::string program_name(std::uint32_t id) {
@@ -41,17 +37,6 @@ std::optional<Hook> hook_of(std::uint32_t program_id, bool egress) {
 
 std::optional<Hook> hook_of(const ClsactFilter& filter) { return hook_of(filter.program_id, filter.egress); }
 
-std::set<std::uint32_t> maps_of_program(std::uint32_t id) {
-  const Descriptor program(bpf_prog_get_fd_by_id(id));
-  std::array<__u32, kMostMaps> maps{};
-  bpf_prog_info info{};
-  __u32 length = sizeof(info);
-  info.nr_map_ids = maps.size();
-  info.map_ids = reinterpret_cast<std::uintptr_t>(maps.data());
-  if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0) return {};
-  return {maps.begin(), maps.begin() + std::min<std::size_t>(info.nr_map_ids, maps.size())};
-}
-
 // A guard works on no maps, and so on no record: it says nothing about whose interface it closes.
 class GuardTags {
  public:
@@ -63,7 +48,7 @@ class GuardTags {
     if (known == tags_.end()) {
       auto guard = load_guard(hook, stamp_mask_);
       if (!guard) return guard.error();
-      known = tags_.emplace(hook, program_tag(guard.value())).first;
+      known = tags_.emplace(hook, program_tag(guard.value().get())).first;
     }
     return tag.empty() || known->second.empty() || tag == known->second;
   }
@@ -89,7 +74,7 @@ std::set<std::uint32_t> pinned_maps(const std::string& directory) {
 // Whether a filter's program works on maps, and on none of these: it is an agent's with another pin root, or its
 // pins are lost. A guard has no maps.
 bool is_of_another(const ClsactFilter& filter, const std::set<std::uint32_t>& maps) {
-  const auto own = maps_of_program(filter.program_id);
+  const auto own = maps_of_program(Descriptor(bpf_prog_get_fd_by_id(filter.program_id)).get());
   return !own.empty() && std::none_of(own.begin(), own.end(), [&](std::uint32_t id) { return maps.contains(id); });
 }
 
@@ -337,7 +322,7 @@ Result<std::size_t> Attacher::adopt_filters(const std::map<Hook, int>& program_f
     const auto hook = hook_of(filter);
     if (!hook) continue;
     adopted_filters_ = true;
-    auto guard = guards.has(program_tag(Descriptor(bpf_prog_get_fd_by_id(filter.program_id))), *hook);
+    auto guard = guards.has(program_tag(Descriptor(bpf_prog_get_fd_by_id(filter.program_id)).get()), *hook);
     if (!guard) return guard.error();
     if (guard.value()) continue;
     if (auto replaced = replace_filter(filter, program_fds.at(*hook)); !replaced) {

@@ -140,10 +140,10 @@ Result<LinkInfo> link_info(int link_fd) {
   return result;
 }
 
-std::string program_tag(const Descriptor& program) {
+std::string program_tag(int program_fd) {
   bpf_prog_info info{};
   __u32 length = sizeof(info);
-  if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0) return "";
+  if (bpf_obj_get_info_by_fd(program_fd, &info, &length) != 0) return "";
   std::string tag;
   for (const __u8 byte : info.tag)
     for (const unsigned digit : {static_cast<unsigned>(byte) >> 4U, static_cast<unsigned>(byte) & 15U})
@@ -156,6 +156,17 @@ std::string tag_of_link(const Descriptor& link) {
   for (std::string name, value; told >> name >> value;)
     if (name == "prog_tag:") return value;
   return "";
+}
+
+std::set<std::uint32_t> maps_of_program(int program_fd) {
+  constexpr std::size_t kMostMaps = 64;  // of one program, as the kernel has it
+  std::array<__u32, kMostMaps> maps{};
+  bpf_prog_info info{};
+  __u32 length = sizeof(info);
+  info.nr_map_ids = maps.size();
+  info.map_ids = reinterpret_cast<std::uintptr_t>(maps.data());
+  if (bpf_obj_get_info_by_fd(program_fd, &info, &length) != 0) return {};
+  return {maps.begin(), maps.begin() + std::min<std::size_t>(info.nr_map_ids, maps.size())};
 }
 
 std::optional<Hook> hook_of_type(std::uint32_t type, bool of_interface, Hook likely) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,10 @@ Descriptor open_link(const std::string& path);
 Result<LinkInfo> link_info(int link_fd);
 // What the kernel calls the instructions of a program, in hexadecimal digits; "" where it does not say. For a link's
 // the program need not be opened, which takes CAP_SYS_ADMIN.
-std::string program_tag(const Descriptor& program);
+std::string program_tag(int program_fd);
 std::string tag_of_link(const Descriptor& link);
+// Ids of the maps that a program works on; none where the kernel does not say.
+std::set<std::uint32_t> maps_of_program(int program_fd);
 // The hook that has this kind of attachment: `likely` if it has, as several of ours stand on ingress.
 std::optional<Hook> hook_of_type(std::uint32_t attach_type, bool of_interface, Hook likely);
 // What stands on a tcx hook, in the order in which it runs: ids of programs, and of each one's link, or 0.

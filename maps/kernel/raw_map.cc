@@ -6,6 +6,13 @@
 
 namespace grantd {
 
+Result<std::uint32_t> map_id(int fd) {
+  bpf_map_info info{};
+  __u32 length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return system_error("cannot read a map's id", errno);
+  return info.id;
+}
+
 Error RawMap::failed(const char* operation, int error_number) const {
   std::string message = "map " + name_ + ": " + operation;
   if (error_number == E2BIG || error_number == ENOSPC)

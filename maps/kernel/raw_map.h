@@ -11,6 +11,8 @@
 
 namespace grantd {
 
+Result<std::uint32_t> map_id(int fd);
+
 class RawMap {
  public:
   RawMap() = default;

@@ -1,10 +1,8 @@
 // Every configuration of the programs passes this kernel's verifier, with room to its limit.
-#include "maps/kernel/datapath_maps.h"
-#include "maps/stamp_settings.h"
+#include "agent/apply/program_constants.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <grantd.skel.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -30,10 +28,7 @@ TEST_P(Verifier, TakesEveryProgramWithinTheBudget) {
   const std::unique_ptr<grantd_bpf, void (*)(grantd_bpf*)> skeleton(grantd_bpf__open(), grantd_bpf__destroy);
   ASSERT_NE(skeleton, nullptr);
   skeleton->rodata->dry_run = GetParam().dry_run;
-  skeleton->rodata->stamp_mask = stamp.value().mask;
-  skeleton->rodata->stamp_identity_mask = stamp.value().identity_mask;
-  skeleton->rodata->stamp_identity_shift = stamp.value().identity_shift;
-  skeleton->rodata->stamp_tag = stamp.value().tag;
+  set_stamp(*skeleton, stamp.value());
   for (auto& number : skeleton->rodata->seal_numbers) number = 0x9e3779b97f4a7c15ULL;
   ASSERT_EQ(grantd_bpf__load(skeleton.get()), 0);
   int programs = 0;

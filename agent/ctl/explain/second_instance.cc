@@ -1,16 +1,12 @@
 #include "agent/ctl/explain/second_instance.h"
 
+#include "agent/apply/program_constants.h"
 #include "maps/descriptor.h"
-#include "maps/kernel/datapath_maps.h"
-#include "maps/seal_numbers.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <grantd.skel.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <iterator>
 
 namespace grantd {
 namespace {
@@ -35,8 +31,7 @@ Result<void> take_secret(const std::string& pin_root, ::grantd_bpf& skeleton) {
   const __u32 only = 0;
   if (bpf_map_lookup_elem(bpf_map__fd(skeleton.maps.grantd_seal), &only, &seal) != 0)
     return system_error("cannot read " + map_pin(pin_root, "grantd_seal"), errno);
-  const SealNumbers numbers = seal_numbers(seal.secret);
-  std::copy(numbers.begin(), numbers.end(), std::begin(skeleton.rodata->seal_numbers));
+  set_secret(skeleton, seal.secret);
   return {};
 }
 
@@ -50,10 +45,7 @@ Result<SecondInstance> load_second_instance(const std::string& pin_root, const S
   SecondInstance skeleton(grantd_bpf__open());
   if (!skeleton) return system_error("cannot open the BPF object", errno);
   skeleton->rodata->dry_run = instance == Instance::DryRun;
-  skeleton->rodata->stamp_mask = stamp.mask;
-  skeleton->rodata->stamp_identity_mask = stamp.identity_mask;
-  skeleton->rodata->stamp_identity_shift = stamp.identity_shift;
-  skeleton->rodata->stamp_tag = stamp.tag;
+  set_stamp(*skeleton, stamp);
   if (instance == Instance::DryRun)
     for (bpf_program* program : {skeleton->progs.guest_connect4, skeleton->progs.guest_connect6,
                                  skeleton->progs.guest_skb_egress, skeleton->progs.guest_skb_ingress})

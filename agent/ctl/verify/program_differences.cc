@@ -1,6 +1,7 @@
 #include "agent/ctl/verify/program_differences.h"
 
 #include "agent/attach/attacher.h"
+#include "agent/attach/links.h"
 #include "agent/ctl/explain/second_instance.h"
 #include "maps/descriptor.h"
 #include "maps/kernel/datapath_maps.h"
@@ -9,10 +10,7 @@
 #include <bpf/libbpf.h>
 #include <grantd.skel.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
@@ -22,25 +20,16 @@ namespace {
 
 // What decides how a program judges. A global variable that it writes is none of it.
 struct Program {
-  std::array<std::uint8_t, BPF_TAG_SIZE> tag{};  // a digest of its instructions as they were loaded, without maps' ids
-  std::set<std::uint32_t> maps;                  // of those that are pinned, by id
-  std::set<std::uint32_t> own;                   // those of its constants and variables, by id
+  std::string tag;               // a digest of its instructions as they were loaded, without maps' ids
+  std::set<std::uint32_t> maps;  // of those that are pinned, by id
+  std::set<std::uint32_t> own;   // those of its constants and variables, by id
 };
 
-Result<std::uint32_t> id_of_map(int fd) {
-  bpf_map_info info{};
-  __u32 length = sizeof(info);
-  if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return system_error("cannot read a map's id", errno);
-  return info.id;
-}
-
-Result<std::set<std::uint32_t>> pinned_maps(const std::string& pin_root) {
+// Of those that are pinned, which our instance works on.
+Result<std::set<std::uint32_t>> pinned_maps(const ::grantd_bpf& ours) {
   std::set<std::uint32_t> ids;
   for (const std::string& name : map_names()) {
-    const std::string path = map_pin(pin_root, name);
-    const Descriptor map(bpf_obj_get(path.c_str()));
-    if (!map.valid()) return system_error("cannot open " + path, errno);
-    auto id = id_of_map(map.get());
+    auto id = map_id(bpf_object__find_map_fd_by_name(ours.obj, name.c_str()));
     if (!id) return id.error();
     ids.insert(id.value());
   }
@@ -48,19 +37,10 @@ Result<std::set<std::uint32_t>> pinned_maps(const std::string& pin_root) {
 }
 
 Result<Program> program_of(int fd, const std::set<std::uint32_t>& pinned) {
-  bpf_prog_info info{};
-  __u32 length = sizeof(info);
-  if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return system_error("cannot read the program", errno);
   Program program;
-  std::copy(std::begin(info.tag), std::end(info.tag), program.tag.begin());
-  std::vector<std::uint32_t> maps(info.nr_map_ids);
-  bpf_prog_info again{};
-  again.nr_map_ids = info.nr_map_ids;
-  again.map_ids = reinterpret_cast<__u64>(maps.data());
-  length = sizeof(again);
-  if (!maps.empty() && bpf_obj_get_info_by_fd(fd, &again, &length) != 0)
-    return system_error("cannot read the program's maps", errno);
-  for (const std::uint32_t id : maps) (pinned.contains(id) ? program.maps : program.own).insert(id);
+  program.tag = program_tag(fd);
+  if (program.tag.empty()) return system_error("cannot read the program", errno);
+  for (const std::uint32_t id : maps_of_program(fd)) (pinned.contains(id) ? program.maps : program.own).insert(id);
   return program;
 }
 
@@ -91,20 +71,10 @@ Result<Constants> constants_of(const Program& program) {
   return Constants{};
 }
 
-std::string tag_text(const Program& program) {
-  constexpr const char* kDigits = "0123456789abcdef";
-  std::string text;
-  for (const std::uint8_t byte : program.tag) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
-  }
-  return text;
-}
-
 // "" where it is ours, but for its constants.
 std::string difference(const Program& pinned, const Program& ours) {
   if (pinned.tag != ours.tag)
-    return "its instructions are not this grantctl's (tag " + tag_text(pinned) + ", this one's " + tag_text(ours) +
+    return "its instructions are not this grantctl's (tag " + pinned.tag + ", this one's " + ours.tag +
            "): another version's, or somebody else's";
   if (pinned.maps != ours.maps || pinned.own.size() != ours.own.size())
     return "it works on other maps than those that are pinned";
@@ -158,7 +128,7 @@ class Comparison {
 Result<ProgramDifferences> program_differences(const std::string& pin_root, const StampSettings& stamp) {
   auto instance = load_second_instance(pin_root, stamp, Instance::AsAttached);
   if (!instance) return instance.error();
-  auto pinned = pinned_maps(pin_root);
+  auto pinned = pinned_maps(*instance.value());
   if (!pinned) return pinned.error();
   auto constants = constants_in(bpf_map__fd(instance.value()->maps.rodata));
   if (!constants) return constants.error();
