@@ -164,6 +164,8 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 	 * ones have no headers by which their segments could be reckoned (rule 12). */
 	if ((packet->fragment && skb->gso_size) || is_rewritten_later(skb, packet))
 		return GRANTD_REASON_MALFORMED;
+	if (direction == GRANTD_EGRESS && skb->gso_size && is_chain(skb))
+		return GRANTD_REASON_MALFORMED;
 	if (!weigh(skb, packet))
 		return GRANTD_REASON_MALFORMED;
 	if (packet->without_socket && !is_bare_segment(packet))

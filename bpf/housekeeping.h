@@ -60,13 +60,24 @@ ALWAYS_INLINE bool owns_link_or_global(const struct grantd_endpoint *endpoint, c
 	       (!is_unspecified(address) && same_address(address, &endpoint->link_local));
 }
 
+/* On the same bridge. They have nothing to say to each other, and even whom one asks for would be a letter. */
+ALWAYS_INLINE bool is_of_another_grant(const struct __sk_buff *skb, const struct packet *packet)
+{
+	__u32 ifindex = skb->ingress_ifindex;
+	const struct grantd_endpoint *sender = bpf_map_lookup_elem(&grantd_endpoint, &ifindex);
+
+	return sender && sender->ifindex == ifindex && sender->slot != packet->slot;
+}
+
 /* A bridge floods what goes to an address that none of its ports has: then the address is a letter too. */
-ALWAYS_INLINE bool is_on_guests_link(struct __sk_buff *skb, const struct packet *packet)
+ALWAYS_INLINE bool is_for_guests_link(struct __sk_buff *skb, const struct packet *packet)
 {
 	__u8 destination[ETH_ALEN];
 
-	return packet->group_frame || (!bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)) &&
-				       same_mac(destination, packet->endpoint->mac));
+	if (!packet->group_frame && (bpf_skb_load_bytes(skb, 0, destination, sizeof(destination)) ||
+				     !same_mac(destination, packet->endpoint->mac)))
+		return false;
+	return !is_of_another_grant(skb, packet);
 }
 
 /* What a question and an answer do not need could be a letter to a neighbour of another Grant: the padding, the
@@ -114,8 +125,8 @@ NOINLINE int keep_arp(struct __sk_buff *skb, struct packet *packet, __u32 direct
 	}
 	if (owns_ipv4(endpoint, sender_ip))
 		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
-	return owns_ipv4(endpoint, target_ip) && is_on_guests_link(skb, packet) ? GRANTD_REASON_HOUSEKEEPING :
-										  GRANTD_REASON_LINK_CHATTER;
+	return owns_ipv4(endpoint, target_ip) && is_for_guests_link(skb, packet) ? GRANTD_REASON_HOUSEKEEPING :
+										   GRANTD_REASON_LINK_CHATTER;
 }
 
 /* Options from a guest: its own link address, nothing that could carry a message. A nonce (RFC 7527) belongs to DAD,
@@ -252,7 +263,7 @@ NOINLINE int keep_neighbours(struct __sk_buff *skb, struct packet *packet, __u32
 	}
 	if (owns_link_or_global(endpoint, &packet->source))
 		return GRANTD_REASON_NEIGHBOUR_SPOOFING;
-	if (!is_on_guests_link(skb, packet))
+	if (!is_for_guests_link(skb, packet))
 		return GRANTD_REASON_LINK_CHATTER;
 	switch (packet->icmp_type) {
 	case ICMP6_NEIGHBOUR_SOLICITATION:

@@ -46,6 +46,7 @@ struct skb_shared_info {
 #define SKB_GSO_TCPV6 (1U << 4)
 #define SKB_GSO_SCTP (1U << 14)
 #define SKB_GSO_UDP (1U << 16) /* into fragments of IP */
+#define SKB_GSO_FRAGLIST (1U << 18)
 
 struct bpf_map {
 	__u32 id;

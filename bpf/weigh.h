@@ -12,6 +12,25 @@
 
 #define CUT_INTO_FRAGMENTS (1U << 31)
 
+/* All types at once where it cannot be read. */
+ALWAYS_INLINE __u32 gso_type_of(struct sk_buff *skb)
+{
+	struct skb_shared_info *shared =
+		(struct skb_shared_info *)(BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, end));
+	__u32 gso_type;
+
+	return bpf_core_read(&gso_type, sizeof(gso_type), &shared->gso_type) ? ~0U : gso_type;
+}
+
+/* Packets that the receiving side has chained as they came (rx-gro-list), and that leave as they came: of all but the
+ * first nobody has seen the headers, and kernels before 2025 do not even give them the first one's addresses. A guest that
+ * forwards makes such a chain.
+ * Cost: three reads of kernel memory; only for segmentation offload. */
+NOINLINE bool is_chain(struct __sk_buff *skb)
+{
+	return gso_type_of((struct sk_buff *)skb) & SKB_GSO_FRAGLIST;
+}
+
 /* Where the headers end that each segment of UDP repeats: of a tunnel's packet the tunnel's and those of what it carries.
  * 0 where the kernel's word cannot be. In a guest's own namespace VXLAN and its like leave the cutting to the uplink. With
  * CUT_INTO_FRAGMENTS where IP is to cut it, which whoever writes to a tun may ask for: `ip` is where its header ends.
@@ -19,14 +38,11 @@
 NOINLINE __u32 end_of_repeated(struct __sk_buff *skb, __u32 ip, __u32 headers)
 {
 	struct sk_buff *kernels = (struct sk_buff *)skb;
-	struct skb_shared_info *shared;
-	unsigned char *head;
-	__u32 inner, gso_type = 0;
+	__u32 inner, gso_type = gso_type_of(kernels);
+	unsigned char *head = BPF_CORE_READ(kernels, head);
 	__u8 words;
 
-	head = BPF_CORE_READ(kernels, head);
-	shared = (struct skb_shared_info *)(head + BPF_CORE_READ(kernels, end));
-	if (bpf_core_read(&gso_type, sizeof(gso_type), &shared->gso_type))
+	if (gso_type == ~0U)
 		return 0;
 	if (gso_type & SKB_GSO_UDP)
 		return CUT_INTO_FRAGMENTS | ip;

@@ -55,6 +55,7 @@ std::string more_of(const FoundStep& found) {
   if (found.stamp) add("stamp", quoted(*found.stamp));
   if (found.counted)
     add("counted", "{{" + std::to_string(found.counted->packets) + ", " + std::to_string(found.counted->bytes) + "}}");
+  if (!found.step.neighbour.empty()) add("neighbour", quoted(found.step.neighbour));
   return text.empty() ? "" : text + "}";
 }
 
@@ -149,6 +150,7 @@ FoundStep::FoundStep(Program program, std::string interface, bool from_outside, 
   step.frame = bytes_of(bytes);
   step.gso_bytes = more.gso_bytes;
   step.gso_segments = more.gso_segments;
+  step.neighbour = more.neighbour;
 }
 
 FoundStep aged(std::uint64_t by_ns) {
@@ -181,7 +183,7 @@ Arrival arrival_of(const Step& step, const WorldNode& node, const std::string& s
   Arrival arrival{step.program,      node.ifindex(step.interface),
                   step.from_outside, step.mark ? "" : who_of(step.who, suffix),
                   step.frame,        step.gso_bytes,
-                  step.gso_segments};
+                  step.gso_segments, step.neighbour.empty() ? 0 : node.ifindex(step.neighbour)};
   if (node.stamp(arrival.stamped) == 0) arrival.stamped = "";
   return arrival;
 }

@@ -21,6 +21,7 @@ struct FoundMore {
   std::uint32_t gso_bytes = 0, gso_segments = 0;
   std::optional<std::string> stamp = {};  // who the mark must say afterwards
   std::optional<Counted> counted = {};    // what the counter of its reason must grow by
+  std::string neighbour = {};             // the interface of the guest on the same bridge that sends it
 };
 
 struct FoundStep {

@@ -167,7 +167,9 @@ Opinion Model::judge(const Arrival& arrival, BootNanoseconds boot, WallTime wall
   if (one.grant) opinion.grant = one.grant->key();
   // A stamp says who it is wherever it came from; without one, what a socket of this host sent is the node's own.
   // (Every frame of BPF_PROG_TEST_RUN has a socket: decision 0047's other half is for real traffic to show.)
-  one.from = !arrival.stamped.empty() ? arrival.stamped : arrival.from_outside ? "" : kLocalNode;
+  one.from = !arrival.stamped.empty()                                 ? arrival.stamped
+             : arrival.from_outside || arrival.neighbour_ifindex != 0 ? ""
+                                                                      : kLocalNode;
   opinion.reason = decide(one, opinion);
   opinion.charged = opinion.reason != GRANTD_REASON_FELL_THROUGH && opinion.reason < GRANTD_REASON_FIRST_DROP;
   if (one.egress && opinion.charged) opinion.stamp = one.grant->key();

@@ -22,6 +22,7 @@ struct Arrival {
   Who stamped;                // who the mark says, as the datapath's own from_uplink or from_guest has left it
   Bytes frame;
   std::uint32_t gso_bytes = 0, gso_segments = 0;
+  std::uint32_t neighbour_ifindex = 0;  // of the guest on the same bridge that sent it; 0: nobody has
 };
 
 struct Opinion {
@@ -116,6 +117,7 @@ class Model {
   Reason neighbour(const Case& one) const;
   MaybeReason neighbour_from_guest(const Case& one) const;
   MaybeReason neighbour_to_guest(const Case& one) const;
+  bool is_of_another_grant(const Case& one) const;
   Reason later_fragment(Case& one);
   Reason icmp_error(Case& one);
   Reason flow(Case& one);

@@ -60,6 +60,13 @@ bool says_more(const Packet& packet, const Bytes& frame) {
 
 }  // namespace
 
+// An interface whose Workload is gone is a guest's that has no Grant.
+bool Model::is_of_another_grant(const Case& one) const {
+  if (!endpoint_ids_.contains(one.arrival.neighbour_ifindex)) return false;
+  const Workload* sender = meaning_.guest_at(one.arrival.neighbour_ifindex);
+  return sender == nullptr || meaning_.grant_of(*sender) != one.grant;
+}
+
 Reason Model::arp(const Case& one) const {
   const Bytes& frame = one.arrival.frame;
   const std::size_t at = kEthernetBytes;
@@ -85,8 +92,8 @@ Reason Model::arp(const Case& one) const {
     return means && (!is_group(frame) || is_broadcast(frame)) ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_MALFORMED;
   }
   if (Meaning::owns(*one.guest, sender)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
-  return Meaning::owns(*one.guest, target) && !is_for_anothers_link(*one.guest, frame) ? GRANTD_REASON_HOUSEKEEPING
-                                                                                       : GRANTD_REASON_LINK_CHATTER;
+  const bool chatter = is_for_anothers_link(*one.guest, frame) || is_of_another_grant(one);
+  return Meaning::owns(*one.guest, target) && !chatter ? GRANTD_REASON_HOUSEKEEPING : GRANTD_REASON_LINK_CHATTER;
 }
 
 Reason Model::neighbour(const Case& one) const {
@@ -146,7 +153,7 @@ MaybeReason Model::neighbour_to_guest(const Case& one) const {
     return Meaning::owns(*one.guest, address) || address == Meaning::link_local(*one.guest);
   };
   if (own(packet.source)) return GRANTD_REASON_NEIGHBOUR_SPOOFING;
-  if (is_for_anothers_link(*one.guest, frame)) return GRANTD_REASON_LINK_CHATTER;
+  if (is_for_anothers_link(*one.guest, frame) || is_of_another_grant(one)) return GRANTD_REASON_LINK_CHATTER;
   switch (packet.icmp_type) {
     case kRouterSolicitation:
       return GRANTD_REASON_LINK_CHATTER;

@@ -9,6 +9,8 @@ using prog::big_endian, prog::zeros, prog::operator+;
 constexpr const char* kBroadcastMac = "ff:ff:ff:ff:ff:ff";
 constexpr const char* kGroupMac = "33:33:00:00:00:01";
 
+std::string interface_of(const std::string& guest) { return "veth-" + guest; }
+
 bool is_six(const std::string& address) { return address.find(':') != std::string::npos; }
 
 std::uint8_t wire_protocol(unsigned protocol, bool six) {
@@ -207,7 +209,7 @@ void Generator::spoil(Bytes& frame) {
 Step Generator::bare(const Talk& talk, bool egress) {
   Step step;
   step.program = egress ? Program::FromGuest : Program::ToGuest;
-  step.interface = "veth-" + talk.guest;
+  step.interface = interface_of(talk.guest);
   step.from_outside = egress || !talk.local_node;
   step.who = talk.who;
   return step;
@@ -368,8 +370,9 @@ Step Generator::neighbour() {
   }
   Step step;
   step.program = egress ? Program::FromGuest : Program::ToGuest;
-  step.interface = "veth-" + name;
+  step.interface = interface_of(name);
   step.from_outside = random_.percent(50);
+  if (!egress && random_.percent(30)) step.neighbour = interface_of(random_.of(kGuests));
   const std::string to = random_.percent(40)   ? prog::neighbour_group(type, target)
                          : random_.percent(30) ? random_.of(groups)
                                                : any();
@@ -408,7 +411,8 @@ Step Generator::arp() {
   if (random_.percent(8)) message[random_.below(8)] = random_.byte();
   Step step;
   step.program = egress ? Program::FromGuest : Program::ToGuest;
-  step.interface = "veth-" + name;
+  step.interface = interface_of(name);
+  if (!egress && random_.percent(30)) step.neighbour = interface_of(random_.of(kGuests));
   step.frame = frame(egress, name, 0x0806, message);
   if (random_.percent(30)) std::fill_n(step.frame.begin(), 6, std::uint8_t{0xff});
   if (random_.percent(4)) step.frame[random_.below(6)] = random_.byte();
@@ -422,7 +426,7 @@ Step Generator::raw() {
   for (auto& byte : bytes) byte = random_.byte();
   Step step;
   step.program = egress ? Program::FromGuest : Program::ToGuest;
-  step.interface = "veth-" + name;
+  step.interface = interface_of(name);
   step.from_outside = random_.percent(80);
   step.frame = frame(egress, name, random_.of<std::uint16_t>({0x0800, 0x86dd, 0x0806}), bytes);
   if (random_.percent(80) && step.frame.size() > 14) step.frame[14] = ethertype(step.frame) == 0x0800 ? 0x45 : 0x60;
@@ -435,7 +439,7 @@ Step Generator::at_uplink() {
   if (is_six(made.local) != is_six(made.peer)) made.peer = address(is_six(made.local));
   Step step = packet(made, false);
   step.program = Program::FromUplink;
-  step.interface = random_.percent(95) ? random_.of(kUplinks) : "veth-" + made.guest;
+  step.interface = random_.percent(95) ? random_.of(kUplinks) : interface_of(made.guest);
   return step;
 }
 

@@ -118,6 +118,7 @@ TEST(Row, IsPrintedAsItIsWritten) {
                         "",
                         GRANTD_REASON_ESTABLISHED,
                         {.gso_bytes = 3, .gso_segments = 2, .stamp = "realm:bob", .counted = {{4, 500}}}},
+                       {Program::ToGuest, "veth-a", true, "", "", GRANTD_REASON_HOUSEKEEPING, {.neighbour = "veth-b"}},
                        {"others"},
                        aged(7000000000),
                        forgotten("0a"),
@@ -218,6 +219,15 @@ TEST_F(Planted, AMark) {
         if (arrival.program == Program::FromGuest) opinion.stamp = "";
       },
       false, 1, {"Program::FromGuest", ".stamp = \"\""});
+}
+
+TEST_F(Planted, ANeighbour) {
+  expect_small_and_complete(
+      [](const Arrival& arrival, Opinion& opinion) {
+        if (arrival.neighbour_ifindex && opinion.reason == GRANTD_REASON_HOUSEKEEPING)
+          opinion.reason = GRANTD_REASON_LINK_CHATTER;
+      },
+      false, 1, {"Program::ToGuest", ".neighbour = \"veth-"});
 }
 
 TEST_F(Planted, ACounter) {

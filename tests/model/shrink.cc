@@ -123,6 +123,7 @@ void Shrinking::simplify_steps() {
     clear([&](Trial & one) -> auto& { return one.steps[at].who; });
     clear([&](Trial & one) -> auto& { return one.steps[at].gso_bytes; });
     clear([&](Trial & one) -> auto& { return one.steps[at].gso_segments; });
+    clear([&](Trial & one) -> auto& { return one.steps[at].neighbour; });
     const auto frame = [&](Trial & one) -> auto& { return one.steps[at].frame; };
     while (frame(trial_).size() > 34)
       if (!attempt([&](Trial& one) { frame(one).resize(frame(one).size() - 4); })) break;

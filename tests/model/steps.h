@@ -21,6 +21,7 @@ struct Step {
   std::optional<std::uint32_t> mark;  // the mark itself, which says nobody
   Bytes frame;
   std::uint32_t gso_bytes = 0, gso_segments = 0;
+  std::string neighbour;  // the interface of the guest on the same bridge that sends it, if one does
 
   World world;              // Change: these manifests from now on
   std::uint64_t by_ns = 0;  // Age: as if this long had passed

@@ -29,7 +29,7 @@ Limits small() {
   Limits limits;
   limits.grants = 256;
   limits.endpoints = 64;
-  limits.rules = 4096;
+  limits.rules = 32768;  // those of policies that are gone stay for a second, in which there are many worlds
   limits.prefixes = 1024;
   limits.identities = 256;
   limits.flows_per_grant = 8192;
@@ -177,7 +177,9 @@ std::uint32_t WorldNode::stamp(const Who& who) const {
 
 std::optional<Judged> WorldNode::send(const Arrival& arrival, std::uint32_t mark) {
   static constexpr Hook hooks[] = {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink};
-  const std::uint32_t came_by = arrival.from_outside ? interfaces_.at("uplink0") : 0;
+  const std::uint32_t came_by = arrival.neighbour_ifindex != 0 ? arrival.neighbour_ifindex
+                                : arrival.from_outside         ? interfaces_.at("uplink0")
+                                                               : 0;
   Judged judged;
   if (arrival.program != Program::FromUplink) {
     const DryPacket packet{arrival.frame, arrival.ifindex, came_by, mark, arrival.gso_bytes, arrival.gso_segments};

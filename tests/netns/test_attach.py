@@ -283,17 +283,23 @@ def ports_of_a_bridge(world, *guests):
 
 
 def test_a_bridge_as_the_guests_gateway():
-    """Guests as ports of a bridge: still each behind its own programs."""
+    """Guests as ports of a bridge: still each behind its own programs. One of another Grant is not even found."""
     with World() as world:
-        first, second = world.add_guest("one"), world.add_guest("two")
-        ports_of_a_bridge(world, first, second)
+        first, second, sibling = world.add_guest("one"), world.add_guest("two"), world.add_guest("three")
+        ports_of_a_bridge(world, first, second, sibling)
         agent = Agent(world)
         agent.grant()
         agent.grant("h", [], granteeRealm="carol")
         agent.workload(first)
         agent.workload(second, "h")
+        agent.workload(sibling)
         agent.start()
         assert UdpPair(first, world.outside, 4, to=PARTIES["grantee"][4]).both()
+        assert UdpPair(first, sibling, 4, to=sibling.addresses[4]).both()
+        assert UdpPair(first, second, 4, to=second.addresses[4]).silent()
+        found = {guest.name: "lladdr" in first.namespace.run("ip", "neigh", "show", guest.addresses[4]) for guest in (second, sibling)}
+        assert found == {second.name: False, sibling.name: True}
+        first.namespace.ip(f"neigh replace {second.addresses[4]} lladdr {second.mac} dev eth0")
         with Counted(agent, "destination"):
             assert UdpPair(first, second, 4, to=second.addresses[4]).silent()
         assert UdpPair(first, world.outside, 4, to=PARTIES["stranger"][4]).silent()

@@ -10,9 +10,9 @@ import time
 
 import frames
 import pytest
-from agent import Agent
+from agent import Agent, Counted
 from test_links import IFF_VNET_HDR, Tun
-from traffic import FAMILY, SO_RCVBUFFORCE, TcpPair
+from traffic import FAMILY, SO_RCVBUFFORCE, TcpPair, UdpPair
 from world import GATEWAY, PARTIES, World, eventually
 
 SENT_BY_THIS_END = 4  # PACKET_OUTGOING
@@ -240,3 +240,42 @@ def test_what_is_denied_stays_denied(world, family, offload):
     wire.end()
     assert wire.frames == 0
     assert node.agent.drops("destination") > before
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_chain_of_packets_does_not_pass(world, family):
+    """What a guest forwards it may have chained as it came (rx-gro-list). Of a chain only the first packet is in sight, and
+    kernels before 2025 rewrite only that one where the guest has NAT."""
+    node = OffloadNode(world, True)
+    guest, inner = node.guest.namespace, world.namespace("inner")
+    own, address, length = {4: ("10.30.0.1", "10.30.0.2", 24), 6: ("fd00:30::1", "fd00:30::2", 64)}[family]
+    guest.sysctl("ipv4/ip_forward" if family == 4 else "ipv6/conf/all/forwarding", 1)
+    guest.ip(f"link add nest0 type veth peer name eth0 netns {inner.name}", "link set nest0 up", f"addr add {own}/{length} dev nest0")
+    inner.ip("link set eth0 up", f"addr add {address}/{length} dev eth0", f"route add default via {own}")
+    guest.until_it_sends("nest0")
+    inner.until_it_sends("eth0")
+    guest.run("iptables" if family == 4 else "ip6tables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
+    inner.run("ethtool", "-K", "eth0", "tx-udp-segmentation", "off")  # so they come one by one, and together
+    pair = UdpPair(inner, world.outside, family, to=HOME[family])
+    assert pair.both()
+    pair.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    pair.client.setsockopt(SOL_UDP, UDP_SEGMENT, 1000)
+
+    def arrive():
+        """Of sixteen, and the largest frame in which they left the guest."""
+        left, arrived = Wire(guest, pair.port, sent=True), 0
+        pair.client.sendto(b"x" * 16000, pair.goal)
+        pair.server.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while pair.server.recv(2000):
+                arrived += 1
+        left.end()
+        return arrived, left.largest
+
+    assert arrive() == (16, 1042 if family == 4 else 1062)
+    guest.run("ethtool", "-K", "nest0", "gro", "on", "rx-gro-list", "on")
+    with Counted(node.agent, "malformed"):
+        arrived, largest = arrive()
+    assert arrived == 0 and largest > 3000, "it was a chain"
+    guest.run("ethtool", "-K", "nest0", "rx-gro-list", "off")
+    assert arrive()[0] == 16

@@ -325,6 +325,24 @@ TEST_F(Housekeeping, WhatABridgeFloodsToAGuest) {
     expect_all(spoiled(own, at, static_cast<std::uint8_t>(own[at] ^ 0x10)), kChatter, "byte " + std::to_string(at));
 }
 
+TEST_F(Housekeeping, WhatAGuestOfAnotherGrantSays) {
+  const std::string asked = neighbour_group(135, kWeb6);
+  const auto nd = [](std::uint8_t type, const std::string& to, const char* target) {
+    return ethernet(kGuestMac, kFarMac, 0x86dd, ipv6({"fe80::a0", to, kIcmp6, 255}, neighbour(type, target)));
+  };
+  const Bytes question = ethernet(kBroadcast, kFarMac, 0x0806, arp(1, kFarMac, kGateway4, kNoMac, kWeb4));
+  const Bytes said[] = {question, nd(135, asked, kWeb6), nd(136, kWeb6, kGateway), nd(134, kAllNodes, "::")};
+  const auto from = [&](const Bytes& frame, std::uint32_t interface) {
+    return to_guest(frame, "local", "web", {.ingress_ifindex = interface});
+  };
+  for (const Bytes& frame : said) {
+    expect(from(frame, 0), kKeeps, "the node");
+    expect(from(frame, node().ifindex("uplink0")), kKeeps, "a neighbour that is no guest");
+    expect(from(frame, interface_of("db")), kKeeps, "its sibling");
+    for (const char* other : {"far", "late", "orphan"}) expect(from(frame, interface_of(other)), kChatter, other);
+  }
+}
+
 TEST_F(Housekeeping, WhatIsSaidToAGuest) {
   const auto in = [&](std::uint8_t type, const char* source, const char* destination, const char* target) {
     return nd_in(source, destination, neighbour(type, target));
