@@ -52,7 +52,8 @@ class Admission {
   };
 
   void collect(const ReadResult& read) {
-    std::size_t& shown = problems_of_file_[read.path];
+    // Each object of the API server is read by itself.
+    std::size_t of_this = 0, &shown = read.path == kApiPath ? of_this : problems_of_file_[read.path];
     for (const Problem& problem : read.problems)
       if (shown++ < kMaxProblemsPerFile) problems_.push_back(problem);
     if (unparsed_.contains(read.path)) return;  // as it was, whichever document the mistake is in

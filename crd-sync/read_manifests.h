@@ -43,6 +43,9 @@ struct ManifestFile {
   int first_line = 1;
 };
 
+// Path of whatever came from the API server, in messages.
+inline constexpr const char* kApiPath = "kubernetes";
+
 struct ReadResult {
   std::string path;
   std::vector<ManifestObject> objects;   // in the order of the file

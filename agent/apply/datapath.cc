@@ -5,6 +5,7 @@
 #include "agent/apply/program_constants.h"
 #include "agent/attach/attacher.h"
 #include "agent/attach/pin_lock.h"
+#include "agent/attach/pin_root.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -215,6 +216,7 @@ Result<void> Datapath::pin_programs() {
 
 Result<std::size_t> Datapath::mend_pins() {
   std::size_t mended = 0;
+  if (auto made = make_pin_root(options_.pin_root); !made) return made.error();
   const auto mend = [&](int fd, const std::string& path, const auto& id_of) -> Result<void> {
     auto wanted = id_of(fd);
     if (!wanted) return wanted.error();

@@ -28,14 +28,13 @@ std::string program_name(std::uint32_t id) {
 }
 
 // Which of our hooks a program on one side of an interface is; by its name, which the kernel keeps.
-std::optional<Hook> hook_of(std::uint32_t program_id, bool egress) {
-  const std::string name = program_name(program_id);
+std::optional<Hook> hook_of(const std::string& name, bool egress) {
   for (Hook hook : {Hook::FromGuest, Hook::ToGuest, Hook::FromUplink, Hook::FromQueue})
     if (name == hook_name(hook) && egress == (hook == Hook::ToGuest)) return hook;
   return std::nullopt;
 }
 
-std::optional<Hook> hook_of(const ClsactFilter& filter) { return hook_of(filter.program_id, filter.egress); }
+std::optional<Hook> hook_of(const ClsactFilter& filter) { return hook_of(filter.program_name, filter.egress); }
 
 // A guard works on no maps, and so on no record: it says nothing about whose interface it closes.
 class GuardTags {
@@ -322,7 +321,7 @@ Result<std::size_t> Attacher::adopt_filters(const std::map<Hook, int>& program_f
     const auto hook = hook_of(filter);
     if (!hook) continue;
     adopted_filters_ = true;
-    auto guard = guards.has(program_tag(Descriptor(bpf_prog_get_fd_by_id(filter.program_id)).get()), *hook);
+    auto guard = guards.has(filter.program_tag, *hook);
     if (!guard) return guard.error();
     if (guard.value()) continue;
     if (auto replaced = replace_filter(filter, program_fds.at(*hook)); !replaced) {
@@ -371,7 +370,10 @@ Result<Attachments> Attacher::present(const std::map<Hook, std::uint32_t>& progr
       if (!is_interface_hook(hook) || filter.program_id != id || filter.egress != (hook == Hook::ToGuest)) continue;
       auto first = is_first_of_all(filter, hook);
       if (!first) return first.error();
-      (first.value() ? standing.first : standing.behind).insert({hook, filter.ifindex, 0});
+      const Attachment attachment{hook, filter.ifindex, 0};
+      // Two of one hook, by an agent that died while it moved to the front: to attach it ends the later one.
+      const bool twice = standing.first.erase(attachment) > 0;
+      (first.value() && !twice ? standing.first : standing.behind).insert(attachment);
     }
   return standing;
 }
@@ -426,7 +428,7 @@ Result<void> Attacher::add_interfaces_with_links_of_others(std::set<std::uint32_
       if (!there) return there.error();
       const auto& [programs, links] = there.value();
       for (std::size_t i = 0; i < programs.size(); i++)
-        if (links[i] != 0 && !own.contains(links[i]) && hook_of(programs[i], side == Hook::ToGuest))
+        if (links[i] != 0 && !own.contains(links[i]) && hook_of(program_name(programs[i]), side == Hook::ToGuest))
           interfaces.insert(each->if_index);
     }
   return {};

@@ -1,5 +1,6 @@
 #include "agent/attach/clsact.h"
 
+#include "agent/attach/links.h"
 #include "agent/netlink/netlink.h"
 
 #include <bpf/libbpf.h>
@@ -28,7 +29,7 @@ struct Qdisc {
 
 struct Filter {
   std::uint32_t priority = 0, handle = 0, chain = 0, program_id = 0;
-  std::string kind;
+  std::string kind, program_name, program_tag;
   bool ours() const {
     return chain == 0 && priority == kPriority && kind == "bpf" &&
            std::find(std::begin(kHandles), std::end(kHandles), handle) != std::end(kHandles);
@@ -75,10 +76,17 @@ Result<std::string> hook_kind(nl_sock* socket, std::uint32_t ifindex) {
   return qdiscs.value().empty() ? std::string() : qdiscs.value().front().kind;
 }
 
-std::uint32_t program_of(nlattr* options) {
+void take_program(nlattr* options, Filter& filter) {
   nlattr* attributes[TCA_BPF_MAX + 1];
-  if (!options || nla_parse_nested(attributes, TCA_BPF_MAX, options, nullptr) < 0 || !attributes[TCA_BPF_ID]) return 0;
-  return nla_get_u32(attributes[TCA_BPF_ID]);
+  if (!options || nla_parse_nested(attributes, TCA_BPF_MAX, options, nullptr) < 0) return;
+  if (attributes[TCA_BPF_ID]) filter.program_id = nla_get_u32(attributes[TCA_BPF_ID]);
+  if (const nlattr* tag = attributes[TCA_BPF_TAG])
+    filter.program_tag =
+        tag_text(static_cast<const std::uint8_t*>(nla_data(tag)), static_cast<std::size_t>(nla_len(tag)));
+  if (!attributes[TCA_BPF_NAME]) return;
+  filter.program_name = nla_get_string(attributes[TCA_BPF_NAME]);
+  filter.program_name.resize(
+      std::min(filter.program_name.find(":["), filter.program_name.size()));  // libbpf's "NAME:[ID]"
 }
 
 // All filters of one side, in the order in which packets meet them.
@@ -96,7 +104,7 @@ Result<std::vector<Filter>> list_filters(nl_sock* socket, std::uint32_t ifindex,
     filter.handle = header->tcm_handle;
     if (attributes[TCA_CHAIN]) filter.chain = nla_get_u32(attributes[TCA_CHAIN]);
     if (attributes[TCA_KIND]) filter.kind = nla_get_string(attributes[TCA_KIND]);
-    filter.program_id = filter.kind == "bpf" ? program_of(attributes[TCA_OPTIONS]) : 0;
+    if (filter.kind == "bpf") take_program(attributes[TCA_OPTIONS], filter);
     // Without a handle: the head of a priority, not a filter. Other chains are entered by jumps only.
     if (filter.handle != 0 && filter.chain == 0) filters.push_back(filter);
   });
@@ -110,7 +118,8 @@ Result<std::vector<ClsactFilter>> ours_on(nl_sock* socket, std::uint32_t ifindex
   std::vector<ClsactFilter> ours;
   for (const Filter& filter : filters.value())
     if (filter.ours())
-      ours.push_back({ifindex, egress, filter.handle, filter.program_id, &filter == &filters.value().front()});
+      ours.push_back({ifindex, egress, filter.handle, filter.program_id, &filter == &filters.value().front(),
+                      filter.program_name, filter.program_tag});
   return ours;
 }
 
@@ -176,7 +185,7 @@ Result<void> attach_filter(std::uint32_t ifindex, bool egress, int program_fd, s
     old.pop_back();
   }
   const bool in_place = !old.empty() && old.front().first;
-  ClsactFilter wanted{ifindex, egress, in_place ? old.front().handle : free_handle(old), program_id, true};
+  ClsactFilter wanted{ifindex, egress, in_place ? old.front().handle : free_handle(old), program_id, true, {}, {}};
   // What stands already is left alone: the kernel would tell whoever listens, us too, of a change.
   if (!in_place || old.front().program_id != program_id)
     if (auto put = replace_filter(wanted, program_fd); !put) return put;

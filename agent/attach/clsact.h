@@ -6,6 +6,7 @@
 #include "maps/result.h"
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace grantd {
@@ -16,6 +17,9 @@ struct ClsactFilter {
   std::uint32_t handle = 0;
   std::uint32_t program_id = 0;
   bool first = false;  // nothing else sees a packet before it
+  // Of its program as whoever attached it said, and as the kernel shows it. To open a program by its number takes
+  // CAP_SYS_ADMIN.
+  std::string program_name, program_tag;
 };
 
 // Makes the clsact qdisc where there is none. An `ingress` qdisc, which would take the egress filter

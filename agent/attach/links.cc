@@ -140,15 +140,19 @@ Result<LinkInfo> link_info(int link_fd) {
   return result;
 }
 
+std::string tag_text(const std::uint8_t* bytes, std::size_t count) {
+  std::string text;
+  for (std::size_t at = 0; at < count; at++)
+    for (const unsigned digit : {static_cast<unsigned>(bytes[at]) >> 4U, static_cast<unsigned>(bytes[at]) & 15U})
+      text += "0123456789abcdef"[digit];
+  return text;
+}
+
 std::string program_tag(int program_fd) {
   bpf_prog_info info{};
   __u32 length = sizeof(info);
   if (bpf_obj_get_info_by_fd(program_fd, &info, &length) != 0) return "";
-  std::string tag;
-  for (const __u8 byte : info.tag)
-    for (const unsigned digit : {static_cast<unsigned>(byte) >> 4U, static_cast<unsigned>(byte) & 15U})
-      tag += "0123456789abcdef"[digit];
-  return tag;
+  return tag_text(info.tag, sizeof(info.tag));
 }
 
 std::string tag_of_link(const Descriptor& link) {

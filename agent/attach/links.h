@@ -34,6 +34,7 @@ Result<LinkInfo> link_info(int link_fd);
 // What the kernel calls the instructions of a program, in hexadecimal digits; "" where it does not say. For a link's
 // the program need not be opened, which takes CAP_SYS_ADMIN.
 std::string program_tag(int program_fd);
+std::string tag_text(const std::uint8_t* bytes, std::size_t count);  // as of a program
 std::string tag_of_link(const Descriptor& link);
 // Ids of the maps that a program works on; none where the kernel does not say.
 std::set<std::uint32_t> maps_of_program(int program_fd);

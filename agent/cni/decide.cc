@@ -6,8 +6,9 @@ namespace grantd {
 
 namespace {
 
+// As realm_of_namespace() has it, for the agent: the star stands for one letter at least.
 bool matches(const std::string& pattern, const std::string& name) {
-  return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+  return name.size() >= pattern.size() && fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include "agent/gate/nftables_batch.h"
 #include "maps/pin_root.h"
 
-#include <arpa/inet.h>
 #include <endian.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -26,136 +25,33 @@ namespace grantd {
 
 namespace {
 
-constexpr const char *kSet = "guests", *kChain = "unjudged";
-// Before fragments are put together, and so before all that is told apart by connections.
-constexpr std::int32_t kPriority = -450;
 constexpr std::uint8_t kFamilies[] = {NFPROTO_INET, NFPROTO_BRIDGE, NFPROTO_ARP};
-constexpr std::uint32_t kHook = 0;                // NF_INET_PRE_ROUTING, NF_BR_PRE_ROUTING, NF_ARP_IN
-constexpr std::uint32_t kKeyType = 20 << 6 | 41;  // iface_index . ifname, as nft(8) numbers them
-constexpr std::uint32_t kKeyBytes = sizeof(std::uint32_t) + IFNAMSIZ;
-constexpr std::size_t kAtOnce = 1000;  // elements of one message
-constexpr char kComment[] = "what from_guest has not judged";
 
-// As nft(8) keeps what is for people: a type, a length, the value.
-std::string comment() {
-  return std::string("\0", 1) + static_cast<char>(sizeof(kComment)) + std::string(kComment, sizeof(kComment));
-}
-
-void put_bytes(nl_msg* message, int type, const std::string& bytes) {
-  nla_put(message, type, static_cast<int>(bytes.size()), bytes.data());
-}
-
-// As a packet's own stand in the registers: numbers in the machine's order of bytes.
-void put_value(nl_msg* message, int type, const std::string& bytes) {
-  const Nested data(message, type);
-  put_bytes(message, NFTA_DATA_VALUE, bytes);
-}
-
-std::string key_of(const GatedInterface& interface) {
-  std::string key(kKeyBytes, '\0');
+GateElement element_of(GateSetIndex set, const GatedInterface& interface) {
+  std::string key(gate_set(set).key_bytes, '\0');
   std::memcpy(key.data(), &interface.ifindex, sizeof(interface.ifindex));
   interface.name.copy(key.data() + sizeof(interface.ifindex), IFNAMSIZ - 1);
-  return key;
+  return {set, std::move(key)};
 }
 
-std::optional<GatedInterface> interface_of(nlattr* key) {
-  if (nla_len(key) != static_cast<int>(kKeyBytes)) return std::nullopt;
-  const auto* bytes = static_cast<const char*>(nla_data(key));
+GatedInterface interface_of(const GateElement& element) {
   GatedInterface interface;
-  std::memcpy(&interface.ifindex, bytes, sizeof(interface.ifindex));
-  bytes += sizeof(interface.ifindex);
-  interface.name.assign(bytes, strnlen(bytes, IFNAMSIZ));
+  std::memcpy(&interface.ifindex, element.key.data(), sizeof(interface.ifindex));
+  const char* const name = element.key.data() + sizeof(interface.ifindex);
+  interface.name.assign(name, strnlen(name, IFNAMSIZ));
   return interface;
 }
 
-template <typename Fill>
-void put_expression(nl_msg* message, const char* name, Fill fill) {
-  const Nested element(message, NFTA_LIST_ELEM);
-  put_text(message, NFTA_EXPR_NAME, name);
-  const Nested data(message, NFTA_EXPR_DATA);
-  fill();
+GateElement element_of(const IpAddress& address) {
+  const GateSetIndex set = address.family == Family::IPv4 ? kGuestAddresses4 : kGuestAddresses6;
+  return {set, std::string(address.bytes.begin(), address.bytes.begin() + gate_set(set).key_bytes)};
 }
 
-void put_meta(nl_msg* message, std::uint32_t key, std::uint32_t into) {
-  put_expression(message, "meta", [&] {
-    put_number(message, NFTA_META_DREG, into);
-    put_number(message, NFTA_META_KEY, key);
-  });
-}
-
-// meta mark 0 iif . iifname @guests drop. In this order: the element counts what is dropped, and what was judged ends
-// at once.
-void put_rule(nl_msg* message) {
-  const Nested expressions(message, NFTA_RULE_EXPRESSIONS);
-  put_meta(message, NFT_META_MARK, NFT_REG32_00);
-  put_expression(message, "cmp", [&] {
-    put_number(message, NFTA_CMP_SREG, NFT_REG32_00);
-    put_number(message, NFTA_CMP_OP, NFT_CMP_EQ);
-    put_value(message, NFTA_CMP_DATA, std::string(sizeof(std::uint32_t), '\0'));
-  });
-  put_meta(message, NFT_META_IIF, NFT_REG32_00);
-  put_meta(message, NFT_META_IIFNAME, NFT_REG32_01);
-  put_expression(message, "lookup", [&] {
-    put_text(message, NFTA_LOOKUP_SET, kSet);
-    put_number(message, NFTA_LOOKUP_SREG, NFT_REG32_00);
-  });
-  put_expression(message, "immediate", [&] {
-    put_number(message, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-    const Nested data(message, NFTA_IMMEDIATE_DATA);
-    const Nested verdict(message, NFTA_DATA_VERDICT);
-    put_number(message, NFTA_VERDICT_CODE, NF_DROP);
-  });
-}
-
-void add_elements(NftablesBatch& batch, int type, int flags, const std::string& table, std::uint8_t family,
-                  const std::vector<GatedInterface>& interfaces) {
-  for (std::size_t begin = 0; begin < interfaces.size(); begin += kAtOnce)
-    batch.add(type, family, flags, [&](nl_msg* message) {
-      put_text(message, NFTA_SET_ELEM_LIST_TABLE, table);
-      put_text(message, NFTA_SET_ELEM_LIST_SET, kSet);
-      const Nested elements(message, NFTA_SET_ELEM_LIST_ELEMENTS);
-      for (std::size_t at = begin; at < std::min(begin + kAtOnce, interfaces.size()); at++) {
-        const Nested element(message, NFTA_LIST_ELEM);
-        put_value(message, NFTA_SET_ELEM_KEY, key_of(interfaces[at]));
-      }
-    });
-}
-
-void add_table(NftablesBatch& batch, const std::string& table, std::uint8_t family,
-               const std::vector<GatedInterface>& interfaces) {
-  const auto named = [&](nl_msg* message) { put_text(message, NFTA_TABLE_NAME, table); };
-  // The first so that there is one to be deleted.
-  batch.add(NFT_MSG_NEWTABLE, family, NLM_F_CREATE, named);
-  batch.add(NFT_MSG_DELTABLE, family, 0, named);
-  batch.add(NFT_MSG_NEWTABLE, family, NLM_F_CREATE, named);
-  batch.add(NFT_MSG_NEWSET, family, NLM_F_CREATE, [&](nl_msg* message) {
-    put_text(message, NFTA_SET_TABLE, table);
-    put_text(message, NFTA_SET_NAME, kSet);
-    put_number(message, NFTA_SET_ID, 1);
-    put_number(message, NFTA_SET_FLAGS, 0);
-    put_number(message, NFTA_SET_KEY_TYPE, kKeyType);
-    put_number(message, NFTA_SET_KEY_LEN, kKeyBytes);
-    put_bytes(message, NFTA_SET_USERDATA,
-              std::string("\0\4\1\0\0\0", 6));  // nft(8): keys are in the machine's order of bytes
-    const Nested counter(message, NFTA_SET_EXPR);
-    put_text(message, NFTA_EXPR_NAME, "counter");
-  });
-  add_elements(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE, table, family, interfaces);
-  batch.add(NFT_MSG_NEWCHAIN, family, NLM_F_CREATE, [&](nl_msg* message) {
-    put_text(message, NFTA_CHAIN_TABLE, table);
-    put_text(message, NFTA_CHAIN_NAME, kChain);
-    put_text(message, NFTA_CHAIN_TYPE, "filter");
-    put_number(message, NFTA_CHAIN_POLICY, NF_ACCEPT);
-    const Nested hook(message, NFTA_CHAIN_HOOK);
-    put_number(message, NFTA_HOOK_HOOKNUM, kHook);
-    put_number(message, NFTA_HOOK_PRIORITY, static_cast<std::uint32_t>(kPriority));
-  });
-  batch.add(NFT_MSG_NEWRULE, family, NLM_F_CREATE | NLM_F_APPEND, [&](nl_msg* message) {
-    put_text(message, NFTA_RULE_TABLE, table);
-    put_text(message, NFTA_RULE_CHAIN, kChain);
-    put_rule(message);
-    put_bytes(message, NFTA_RULE_USERDATA, comment());
-  });
+IpAddress address_of(const GateElement& element) {
+  IpAddress address;
+  address.family = element.set == kGuestAddresses4 ? Family::IPv4 : Family::IPv6;
+  std::copy(element.key.begin(), element.key.end(), address.bytes.begin());
+  return address;
 }
 
 // What is not there has no answer.
@@ -179,8 +75,8 @@ std::uint64_t packets_of(nlattr* expression) {
   return be64toh(nla_get_u64(counter[NFTA_COUNTER_PACKETS]));
 }
 
-std::vector<GatedInterface> only_in(const std::set<GatedInterface>& one, const std::set<GatedInterface>& other) {
-  std::vector<GatedInterface> only;
+std::vector<GateElement> only_in(const std::set<GateElement>& one, const std::set<GateElement>& other) {
+  std::vector<GateElement> only;
   std::set_difference(one.begin(), one.end(), other.begin(), other.end(), std::back_inserter(only));
   return only;
 }
@@ -211,15 +107,24 @@ bool Gate::may_pass(const Error& error) {
          (!is_not_there(error) && error.error_number != EINVAL && error.error_number != EPERM);
 }
 
-Result<void> Gate::keep(const std::set<GatedInterface>& interfaces, bool look) {
-  const auto is_kept = [&](const Family& each) { return each.known && interfaces == each.behind; };
+Gate::Elements Gate::elements_of(const Gated& gated, std::uint8_t family) {
+  Elements all;
+  for (const GatedInterface& each : gated.guests) all.insert(element_of(kGuestInterfaces, each));
+  if (family != NFPROTO_INET) return all;
+  for (const GatedInterface& each : gated.uplinks) all.insert(element_of(kUplinkInterfaces, each));
+  for (const IpAddress& each : gated.addresses) all.insert(element_of(each));
+  return all;
+}
+
+Result<void> Gate::keep(const Gated& gated, bool look) {
+  const auto is_kept = [&](const Family& each) { return each.known && elements_of(gated, each.number) == each.behind; };
   if (!look && std::ranges::all_of(families_, is_kept)) return {};
   auto socket = connect_netlink(NETLINK_NETFILTER);
   if (!socket) return socket.error();
   const std::uint64_t before = mended_;
   Result<void> first;
   for (Family& family : families_)
-    if (auto kept = keep_family(socket.value().get(), family, interfaces, look);
+    if (auto kept = keep_family(socket.value().get(), family, elements_of(gated, family.number), look);
         !kept && (first || (may_pass(kept.error()) && !may_pass(first.error()))))
       first = kept;
   mended_ = std::min(mended_, before + 1);  // one time, in however many families
@@ -227,31 +132,31 @@ Result<void> Gate::keep(const std::set<GatedInterface>& interfaces, bool look) {
 }
 
 // What is as it should be is left alone: each change wakes whoever watches, us too.
-Result<void> Gate::keep_family(nl_sock* socket, Family& family, const std::set<GatedInterface>& interfaces, bool look) {
+Result<void> Gate::keep_family(nl_sock* socket, Family& family, const Elements& wanted, bool look) {
   bool anew = false;
   if (look || !family.known) {
     family.known = false;
     auto standing = read(socket, family.number);
     if (!standing) return standing.error();
     count(family, standing.value().packets);
-    if (family.put && (!standing.value().whole || standing.value().interfaces != family.behind)) mended_++;
+    if (family.put && (!standing.value().whole || standing.value().elements != family.behind)) mended_++;
     anew = !standing.value().whole;
-    family.behind = std::move(standing.value().interfaces);
+    family.behind = std::move(standing.value().elements);
   }
   NftablesBatch batch;
   if (anew) {
-    add_table(batch, table_, family.number, {interfaces.begin(), interfaces.end()});
+    add_gate_table(batch, table_, family.number, {wanted.begin(), wanted.end()});
     family.counters.clear();
   } else {
-    add_elements(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE, table_, family.number, only_in(interfaces, family.behind));
-    add_elements(batch, NFT_MSG_DELSETELEM, 0, table_, family.number, only_in(family.behind, interfaces));
+    add_gate_elements(batch, NFT_MSG_NEWSETELEM, table_, family.number, only_in(wanted, family.behind));
+    add_gate_elements(batch, NFT_MSG_DELSETELEM, table_, family.number, only_in(family.behind, wanted));
   }
   if (!batch.empty()) {
     family.known = false;
     if (auto sent = batch.send(socket); !sent) return sent;
   }
   family.known = family.put = true;
-  family.behind = interfaces;
+  family.behind = wanted;
   return {};
 }
 
@@ -266,26 +171,36 @@ Result<void> Gate::remove() {
   return {};
 }
 
-Result<std::optional<std::set<GatedInterface>>> Gate::standing() const {
+Result<std::optional<Gated>> Gate::standing() const {
   auto socket = connect_netlink(NETLINK_NETFILTER);
   if (!socket) return socket.error();
-  std::optional<std::set<GatedInterface>> all;
+  std::optional<Elements> all;
   for (const Family& family : families_) {
     auto found = read(socket.value().get(), family.number);
     if (!found) return found.error();
-    if (!found.value().whole) return std::optional<std::set<GatedInterface>>();
-    std::set<GatedInterface>& interfaces = found.value().interfaces;
-    // Who is missing in one is behind none.
-    if (all) std::erase_if(*all, [&](const GatedInterface& each) { return !interfaces.contains(each); });
-    if (!all) all = std::move(interfaces);
+    if (!found.value().whole) return std::optional<Gated>();
+    Elements& elements = found.value().elements;
+    // A guest that is missing in one is behind none; uplinks and addresses the first one alone has.
+    if (all)
+      std::erase_if(*all,
+                    [&](const GateElement& each) { return each.set == kGuestInterfaces && !elements.contains(each); });
+    else
+      all = std::move(elements);
   }
-  return all;
+  Gated gated;
+  for (const GateElement& each : *all)
+    if (each.set == kGuestInterfaces)
+      gated.guests.insert(interface_of(each));
+    else if (each.set == kUplinkInterfaces)
+      gated.uplinks.insert(interface_of(each));
+    else
+      gated.addresses.insert(address_of(each));
+  return std::optional(std::move(gated));
 }
 
 Result<Gate::Standing> Gate::read(nl_sock* socket, std::uint8_t family) const {
-  bool table = false, rule = false;
-  std::size_t rules = 0;
-  const auto expected = comment();
+  bool table = false;
+  std::vector<GateRuleName> rules;
   auto asked = ask(
       socket, NFT_MSG_GETTABLE, family, 0, [&](nl_msg* message) { put_text(message, NFTA_TABLE_NAME, table_); },
       [&](nlmsghdr* answer) {
@@ -298,24 +213,29 @@ Result<Gate::Standing> Gate::read(nl_sock* socket, std::uint8_t family) const {
       socket, NFT_MSG_GETRULE, family, NLM_F_DUMP, [&](nl_msg* message) { put_text(message, NFTA_RULE_TABLE, table_); },
       [&](nlmsghdr* answer) {
         std::array<nlattr*, NFTA_RULE_MAX + 1> found{};
-        if (!parse_nftables(answer, NFT_MSG_NEWRULE, found) || attribute_text(found[NFTA_RULE_TABLE]) != table_ ||
-            attribute_text(found[NFTA_RULE_CHAIN]) != kChain)
-          return;
-        rules++;
+        if (!parse_nftables(answer, NFT_MSG_NEWRULE, found) || attribute_text(found[NFTA_RULE_TABLE]) != table_) return;
         nlattr* said = found[NFTA_RULE_USERDATA];
-        rule = said && nla_len(said) == static_cast<int>(expected.size()) &&
-               expected == std::string(static_cast<const char*>(nla_data(said)), expected.size());
+        rules.push_back(
+            {std::string(attribute_text(found[NFTA_RULE_CHAIN])),
+             said ? std::string(static_cast<const char*>(nla_data(said)), static_cast<std::size_t>(nla_len(said)))
+                  : std::string()});
       });
   if (!asked) return asked.error();
   // One before ours might accept.
   Standing standing;
-  standing.whole = table && rule && rules == 1;
+  standing.whole = table && rules == gate_rules(family);
   if (!table) return standing;
-  asked = ask(
+  for (const GateSetIndex set : gate_sets(family))
+    if (auto done = read_set(socket, family, set, standing); !done) return done.error();
+  return standing;
+}
+
+Result<void> Gate::read_set(nl_sock* socket, std::uint8_t family, GateSetIndex set, Standing& standing) const {
+  return ask(
       socket, NFT_MSG_GETSETELEM, family, NLM_F_DUMP,
       [&](nl_msg* message) {
         put_text(message, NFTA_SET_ELEM_LIST_TABLE, table_);
-        put_text(message, NFTA_SET_ELEM_LIST_SET, kSet);
+        put_text(message, NFTA_SET_ELEM_LIST_SET, gate_set(set).name);
       },
       [&](nlmsghdr* answer) {
         std::array<nlattr*, NFTA_SET_ELEM_LIST_MAX + 1> found{};
@@ -327,25 +247,37 @@ Result<Gate::Standing> Gate::read(nl_sock* socket, std::uint8_t family) const {
           std::array<nlattr*, NFTA_DATA_MAX + 1> key{};
           if (nla_parse_nested(element.data(), NFTA_SET_ELEM_MAX, each, nullptr) < 0 || !element[NFTA_SET_ELEM_KEY] ||
               nla_parse_nested(key.data(), NFTA_DATA_MAX, element[NFTA_SET_ELEM_KEY], nullptr) < 0 ||
-              !key[NFTA_DATA_VALUE])
+              !key[NFTA_DATA_VALUE] || nla_len(key[NFTA_DATA_VALUE]) != static_cast<int>(gate_set(set).key_bytes))
             continue;
-          const auto interface = interface_of(key[NFTA_DATA_VALUE]);
-          if (!interface) continue;
-          standing.interfaces.insert(*interface);
-          standing.packets[*interface] += packets_of(element[NFTA_SET_ELEM_EXPR]);
+          const GateElement one{
+              set, std::string(static_cast<const char*>(nla_data(key[NFTA_DATA_VALUE])), gate_set(set).key_bytes)};
+          standing.elements.insert(one);
+          if (gate_set(set).counts) standing.packets[one] = packets_of(element[NFTA_SET_ELEM_EXPR]);
         }
       });
-  if (!asked) return asked.error();
-  return standing;
 }
 
 // Counters begin anew where somebody has made the table anew.
 void Gate::count(Family& family, const Counts& packets) {
-  for (const auto& [interface, now] : packets) {
-    const std::uint64_t before = family.counters[interface];
-    dropped_[interface] += now >= before ? now - before : now;
+  for (const auto& [element, now] : packets) {
+    const std::uint64_t before = family.counters[element];
+    if (now != before) dropped_[element] += now > before ? now - before : now;
   }
   family.counters = packets;
+}
+
+std::map<GatedInterface, std::uint64_t> Gate::unjudged() const {
+  std::map<GatedInterface, std::uint64_t> all;
+  for (const auto& [element, packets] : dropped_)
+    if (element.set == kGuestInterfaces) all[interface_of(element)] = packets;
+  return all;
+}
+
+std::map<IpAddress, std::uint64_t> Gate::forged() const {
+  std::map<IpAddress, std::uint64_t> all;
+  for (const auto& [element, packets] : dropped_)
+    if (element.set != kGuestInterfaces) all[address_of(element)] = packets;
+  return all;
 }
 
 Result<GateWatch> GateWatch::open() {

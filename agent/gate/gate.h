@@ -2,9 +2,14 @@
 // can have the kernel pass a packet by all that stands at tc, and so can whoever gets before our program; none of them
 // can give a packet a mark on its way over the link, and whatever from_guest lets pass has one. So nftables drop,
 // before anything else sees it, what comes from a guest's interface with the mark 0: routed, bridged, and ARP.
+//
+// What is for the node itself and came in through an uplink in a guest's name is dropped too: the node's answer would
+// begin a flow that the guest may go on with (decision 72).
 #pragma once
 
+#include "agent/gate/gate_table.h"
 #include "agent/netlink/netlink.h"
+#include "maps/address.h"
 #include "maps/result.h"
 
 #include <array>
@@ -28,32 +33,41 @@ struct GatedInterface {
   auto operator<=>(const GatedInterface&) const = default;
 };
 
+struct Gated {
+  std::set<GatedInterface> guests, uplinks;
+  std::set<IpAddress> addresses;  // of the guests
+  bool operator==(const Gated&) const = default;
+};
+
 class Gate {
  public:
   // One table for each pin root, in each family, in the network namespace of the caller.
   explicit Gate(const std::string& pin_root);
 
-  // These interfaces are behind it and no others, in each family by itself. Only what changed is done, unless `look`:
+  // These are behind it and no others, in each family by itself. Only what changed is done, unless `look`:
   // then what somebody else has changed is mended too. Where a family fails the others are kept all the same; of the
   // errors one that may pass is returned, and the next call looks.
-  Result<void> keep(const std::set<GatedInterface>& interfaces, bool look);
+  Result<void> keep(const Gated& gated, bool look);
   // Whether to try again soon may help: not where the kernel lacks a family, or refuses the right.
   static bool may_pass(const Error& error);
   // What is not there is no error.
   Result<void> remove();
-  // Which interfaces the kernel has behind it; nothing where somebody has changed it or taken it away.
-  Result<std::optional<std::set<GatedInterface>>> standing() const;
+  // What the kernel has behind it; nothing where somebody has changed it or taken it away.
+  Result<std::optional<Gated>> standing() const;
 
-  using Counts = std::map<GatedInterface, std::uint64_t>;
-  // Packets that it has dropped, as of the last look.
-  const Counts& dropped() const { return dropped_; }
+  // Packets that it has dropped, as of the last look: of a guest's interface, and in the name of a guest's address.
+  // Those of which it has dropped none are left out.
+  std::map<GatedInterface, std::uint64_t> unjudged() const;
+  std::map<IpAddress, std::uint64_t> forged() const;
   // Times that somebody had changed it, or taken it away.
   std::uint64_t mended() const { return mended_; }
 
  private:
+  using Elements = std::set<GateElement>;
+  using Counts = std::map<GateElement, std::uint64_t>;
   struct Standing {
-    bool whole = false;  // but for the interfaces it is as it was put
-    std::set<GatedInterface> interfaces;
+    bool whole = false;  // but for the elements it is as it was put
+    Elements elements;
     Counts packets;
   };
   // What is known of one family's table.
@@ -61,11 +75,13 @@ class Gate {
     explicit Family(std::uint8_t of) : number(of) {}
     std::uint8_t number;
     bool known = false, put = false;  // put: by us, since this began
-    std::set<GatedInterface> behind;
+    Elements behind;
     Counts counters;  // as the kernel had them at the last look
   };
+  static Elements elements_of(const Gated& gated, std::uint8_t family);
   Result<Standing> read(nl_sock* socket, std::uint8_t family) const;
-  Result<void> keep_family(nl_sock* socket, Family& family, const std::set<GatedInterface>& interfaces, bool look);
+  Result<void> read_set(nl_sock* socket, std::uint8_t family, GateSetIndex set, Standing& standing) const;
+  Result<void> keep_family(nl_sock* socket, Family& family, const Elements& wanted, bool look);
   void count(Family& family, const Counts& packets);
 
   std::string table_;

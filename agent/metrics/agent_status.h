@@ -64,8 +64,8 @@ struct AgentStatus {
   DurationHistogram apply_durations;
   std::map<std::string, std::uint64_t> apply_errors;  // by operation_name()
   std::vector<SourceStatus> sources;
-  std::uint64_t unjudged_packets = 0;  // that the gate has dropped, as of its last look
-  std::uint64_t open_guests = 0;       // that can neither be attached nor set down
+  std::uint64_t unjudged_packets = 0, forged_packets = 0;  // that the gate has dropped, as of its last look
+  std::uint64_t open_guests = 0;                           // that can neither be attached nor set down
   std::uint64_t drift_repaired = 0;
   // Where grantd-cni is kept in the node's chain.
   struct ChainStatus {

@@ -206,10 +206,18 @@ void Planner::close_abandoned_host_guests() {
   }
 }
 
+bool Planner::is_a_guests(std::uint32_t ifindex) const {
+  const Attachment from_guest{Hook::FromGuest, ifindex, 0};
+  return kernel_.attachments.contains(from_guest) || kernel_.behind.contains(from_guest);
+}
+
 // An uplink whose class changes believes nobody until the policies are published.
 void Planner::plan_uplinks() {
   std::set<std::uint32_t> wanted;
   for (const CompiledUplink& uplink : wanted_.uplinks) {
+    // Nothing passes the programs of a guest that is gone, and two for one side would take each other's place again and
+    // again.
+    if (is_a_guests(uplink.ifindex)) continue;
     wanted.insert(uplink.ifindex);
     const std::string subject = "uplink " + uplink.interface;
     grantd_uplink record{};

@@ -71,6 +71,7 @@ class Planner {
   void close_abandoned_endpoints();
   void keep_closed_without_record(const std::set<std::uint32_t>& wanted);
   void close_abandoned_host_guests();
+  bool is_a_guests(std::uint32_t ifindex) const;  // its programs stand there, whether it is still one or not
   void plan_uplinks();
   void attach(const Attachment& attachment, const std::string& subject, Narrows narrows = Narrows::No);
   void attach_guest(std::uint32_t ifindex, const std::string& subject);

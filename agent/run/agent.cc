@@ -26,7 +26,7 @@ namespace grantd {
 
 namespace {
 
-constexpr BootNanoseconds kDriftEvery = 30 * GRANTD_NS_PER_SECOND;
+constexpr BootNanoseconds kDriftEvery = 30 * GRANTD_NS_PER_SECOND, kAttachFor = GRANTD_NS_PER_SECOND;
 constexpr BootNanoseconds kRetryFirst = GRANTD_NS_PER_SECOND, kRetryLongest = 30 * GRANTD_NS_PER_SECOND;
 constexpr BootNanoseconds kAskedAgain = 2 * GRANTD_NS_PER_SECOND;  // a source that has told nothing yet
 
@@ -320,12 +320,13 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
   // An edit is in force before guests that came with it are attached, and before the rest of those that came before it.
   // They wait for no more than one pass: edits may come without end.
   const bool wait = !std::exchange(guests_waited_, false) && changes_what_is_in_force(plan, applier_->state());
-  bool first = true;
+  BootNanoseconds first_at = 0;
   ApplyReport report = applier_->apply(plan, time.boot_now, [&] {
     metrics_.turn();  // of thousands of new guests each takes its time
-    if (wait || std::exchange(first, false)) return wait;
+    const BootNanoseconds now = boot_now();
+    if (wait || std::exchange(first_at, first_at ? first_at : now) == 0) return wait;
     source_changed_ |= source_->drain();
-    return source_changed_;
+    return source_changed_ || now - first_at > kAttachFor;
   });
   guests_waited_ = wait && report.postponed > 0;
   tell_failures(report, applier_->state());

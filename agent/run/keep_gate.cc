@@ -1,22 +1,40 @@
 #include "agent/run/keep_gate.h"
 
+#include "agent/plan/encode.h"
+
 #include <map>
-#include <set>
 #include <string>
 
 namespace grantd {
 
-bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vector<InterfaceFact>& interfaces,
-               AgentStatus& status, std::vector<Problem>& problems) {
+namespace {
+
+Gated gated_by(const KernelState& kernel, const std::vector<InterfaceFact>& interfaces) {
   std::map<std::uint32_t, std::string> names;
   for (const InterfaceFact& each : interfaces) names[each.ifindex] = each.name;
-  std::set<GatedInterface> guests;
+  Gated gated;
   for (const auto* standing : {&kernel.attachments, &kernel.behind})
     for (const Attachment& each : *standing)
-      if (const auto name = names.find(each.ifindex); each.hook == Hook::FromGuest && name != names.end())
-        guests.insert({each.ifindex, name->second});
+      if (const auto name = names.find(each.ifindex); name != names.end()) {
+        if (each.hook == Hook::FromGuest) gated.guests.insert({each.ifindex, name->second});
+        if (each.hook == Hook::FromUplink) gated.uplinks.insert({each.ifindex, name->second});
+      }
+  for (const auto& [ifindex, endpoint] : kernel.endpoints)
+    for (const IpAddress& each : used_addresses(endpoint)) gated.addresses.insert(each);
+  return gated;
+}
+
+Problem dropped(const std::string& object, const std::string& what) {
+  return {Severity::Warning, {}, object, "", "", what + "; they were dropped", ""};
+}
+
+}  // namespace
+
+bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vector<InterfaceFact>& interfaces,
+               AgentStatus& status, std::vector<Problem>& problems) {
+  const Gated gated = gated_by(kernel, interfaces);
   const std::uint64_t mended = gate.mended();
-  const auto kept = gate.keep(guests, look);
+  const auto kept = gate.keep(gated, look);
   status.drift_repaired += gate.mended() - mended;
   if (!kept)
     problems.push_back({Severity::Error,
@@ -26,17 +44,18 @@ bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vect
                         "",
                         "what guests send past the programs may not be dropped: " + kept.error().message,
                         "a kernel with nf_tables for inet, bridge and arp"});
-  status.unjudged_packets = 0;
-  for (const auto& [interface, packets] : gate.dropped()) {
+  status.unjudged_packets = status.forged_packets = 0;
+  for (const auto& [interface, packets] : gate.unjudged()) {
     status.unjudged_packets += packets;
-    if (packets > 0 && guests.contains(interface))
-      problems.push_back({Severity::Warning,
-                          {},
-                          "interface " + interface.name,
-                          "",
-                          "",
-                          "its guest sent packets that the kernel passes by the programs at tc; they were dropped",
-                          ""});
+    if (gated.guests.contains(interface))
+      problems.push_back(dropped("interface " + interface.name,
+                                 "its guest sent packets that the kernel passes by the programs at tc"));
+  }
+  for (const auto& [address, packets] : gate.forged()) {
+    status.forged_packets += packets;
+    if (gated.addresses.contains(address))
+      problems.push_back(dropped("address " + address.text(),
+                                 "packets for this node came in through an uplink in the name of this guest"));
   }
   return kept.ok() || !Gate::may_pass(kept.error());
 }

@@ -1,4 +1,5 @@
-// Whatever interface of a guest our programs stand on is behind the gate.
+// Whatever interface of a guest our programs stand on is behind the gate, and what comes in through uplinks in their
+// names.
 #pragma once
 
 #include "agent/compile/node_facts.h"

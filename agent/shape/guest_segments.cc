@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 #include <thread>
 
 namespace grantd {
@@ -73,6 +74,11 @@ bool GuestSegments::is_due(const Failure& failure, std::uint32_t segments, BootN
 std::vector<std::string> GuestSegments::keep(const std::map<std::uint32_t, std::uint32_t>& wanted,
                                              std::vector<InterfaceFact>& interfaces, BootNanoseconds now) {
   std::vector<std::string> failures;
+  std::set<std::uint32_t> standing;
+  for (const InterfaceFact& each : interfaces) standing.insert(each.ifindex);
+  const auto is_gone = [&](const auto& known) { return !standing.contains(known.first); };
+  std::erase_if(set_, is_gone);
+  std::erase_if(failed_, is_gone);
   for (InterfaceFact& each : interfaces) {
     if (!has_segments(each)) continue;
     const End end{each.peer_netns_id, each.peer_ifindex};

@@ -39,6 +39,7 @@ class GuestSegments {
  public:
   using Setter = std::function<Result<void>(const InterfaceFact& host_end, std::uint32_t segments)>;
   explicit GuestSegments(Setter setter = set_segments) : setter_(std::move(setter)) {}
+  std::size_t remembered() const { return set_.size() + failed_.size(); }  // interfaces, once for each way it went
 
   // The facts say afterwards what was set. What cannot be done is returned, once for each interface and reason. It is
   // tried again after a minute, and where another number is wanted; but for EPERM.

@@ -195,11 +195,18 @@ class Assessment {
     return about;
   }
 
+  // By what a refused version says of its end, or by time.
+  static bool has_ended(const GrantStatus& grant) {
+    return grant.policy && (grant.policy->phase == "Revoked" || grant.policy->phase == "Expired");
+  }
+
   Condition accepted(const GrantStatus& grant) const {
     const std::string why = refusal(grant.key);
     const std::int64_t generation = newest(grant.key);
     if (!why.empty()) {
-      const char* rest = grant.policy_id ? "; what was in force before stays" : "; nothing of it is in force";
+      const char* rest = !grant.policy_id   ? "; nothing of it is in force"
+                         : has_ended(grant) ? "; what was in force before has ended"
+                                            : "; what was in force before stays";
       return condition("Accepted", false, "Refused", why + rest, generation);
     }
     if (!compiled_.contains(grant.key)) return condition("Accepted", false, "Gone", "the Grant is gone", generation);
@@ -254,6 +261,10 @@ class Assessment {
       return is(false, "Quarantined", compiled->second->quarantine + "; its guests are in quarantine");
     if (!gaps.empty()) return is(false, gap_name(gaps[0].kind), text_of_gaps(gaps));
     if (grant.policy_id == 0) return is(false, "NoPolicy", "no policy of it is in force; its guests are in quarantine");
+    if (wrong && has_ended(grant))
+      return is(false, "OlderEnded",
+                "policy " + std::to_string(grant.policy_id) +
+                    " of an older version has ended, and the newest one is refused: nothing passes, in or out");
     if (wrong)
       return is(false, "OlderInForce",
                 "policy " + std::to_string(grant.policy_id) + " of an older version stays in force; " +

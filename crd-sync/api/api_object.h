@@ -10,9 +10,6 @@
 
 namespace grantd {
 
-// Path of whatever came from the API server, in messages.
-inline constexpr const char* kApiPath = "kubernetes";
-
 // Text is text, whatever it looks like. Without lines. `value` is no deeper than JsonLimits allow.
 YamlNode tree_of(const nlohmann::json& value);
 

@@ -18,19 +18,25 @@ class GateTest : public testing::Test {
   GateTest() { EXPECT_TRUE(run(std::string("ip netns add ") + kNetns)); }
   ~GateTest() override { run(std::string("ip netns del ") + kNetns); }
 
-  static std::set<GatedInterface> guests(std::uint32_t first, std::uint32_t count) {
-    std::set<GatedInterface> all;
-    for (std::uint32_t ifindex = first; ifindex < first + count; ifindex++)
-      all.insert({ifindex, "veth" + std::to_string(ifindex)});
+  // Each with an address of either family.
+  static Gated guests(std::uint32_t first, std::uint32_t count) {
+    Gated all;
+    for (std::uint32_t number = first; number < first + count; number++) {
+      all.guests.insert({number, "veth" + std::to_string(number)});
+      const std::uint8_t high = static_cast<std::uint8_t>(number >> 8), low = static_cast<std::uint8_t>(number);
+      all.addresses.insert({Family::IPv4, {10, 0, high, low}});
+      all.addresses.insert({Family::IPv6, {0xfd, 0, high, low}});
+    }
+    all.uplinks = {{2, "uplink0"}, {3, "tail0"}};
     return all;
   }
   // What a gate of its own reads back is what is wanted, and nothing of it has to be mended.
-  static void expect_behind(const std::set<GatedInterface>& wanted) {
+  static void expect_behind(const Gated& wanted) {
     Gate another("/sys/fs/bpf/gate-test");
     EXPECT_TRUE(another.keep(wanted, true).ok());
     EXPECT_TRUE(another.keep(wanted, true).ok());
     EXPECT_EQ(another.mended(), 0U);
-    EXPECT_EQ(another.dropped().size(), wanted.size());
+    EXPECT_EQ(another.standing().value(), wanted);
   }
 };
 

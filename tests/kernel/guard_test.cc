@@ -1,9 +1,11 @@
 // What holds the place of a program of ours until it comes.
 #include "agent/attach/attacher.h"
+#include "agent/attach/clsact.h"
 #include "agent/attach/links.h"
 #include "tests/kernel/sandbox.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
@@ -62,6 +64,34 @@ TEST_P(Guards, AnAgentThatStartsLeavesThemAndReplacesThoseOfTheOneBefore) {
   ASSERT_TRUE(attacher.attach(from, fds[from.hook], ids[from.hook]).ok());
   EXPECT_TRUE(pair.passes_from_guest());
   EXPECT_THAT(attacher.present(ids).value().first, testing::UnorderedElementsAre(from, to));
+  ASSERT_TRUE(attacher.detach_all().ok());
+}
+
+// An agent that died while it moved its filter to the front leaves two: each packet would be judged, and charged,
+// twice.
+TEST(FiltersOfClsact, OfTwoForOneHookOneIsLeft) {
+  Pair pair("kt0");
+  const Attachment from{Hook::FromGuest, pair.ifindex(), 0};
+  const Program program = program_for(from.hook, kNext);
+  const std::map<Hook, std::uint32_t> ids = {{from.hook, program.id}};
+  Attacher attacher(pin_root(), AttachMode::Clsact);
+  ASSERT_TRUE(attacher.attach(from, program.fd.get(), program.id).ok());
+  EXPECT_THAT(attacher.present(ids).value().first, testing::ElementsAre(from)) << "the control";
+  LIBBPF_OPTS(bpf_tc_hook, side);
+  side.ifindex = static_cast<int>(pair.ifindex());
+  side.attach_point = BPF_TC_INGRESS;
+  LIBBPF_OPTS(bpf_tc_opts, second);
+  second.prog_fd = program.fd.get();
+  second.handle = 0x68;
+  second.priority = 1;
+  ASSERT_EQ(bpf_tc_attach(&side, &second), 0);
+  ASSERT_EQ(filters_on(pair.ifindex(), false).value().size(), 2U);
+  const Attachments standing = attacher.present(ids).value();
+  EXPECT_THAT(standing.first, testing::IsEmpty());
+  EXPECT_THAT(standing.behind, testing::ElementsAre(from)) << "the guest is the same one";
+  ASSERT_TRUE(attacher.attach(from, program.fd.get(), program.id).ok());
+  EXPECT_EQ(filters_on(pair.ifindex(), false).value().size(), 1U);
+  EXPECT_THAT(attacher.present(ids).value().first, testing::ElementsAre(from));
   ASSERT_TRUE(attacher.detach_all().ok());
 }
 

@@ -101,7 +101,7 @@ class Agent:
 
     def uninstall(self, pin_root=None, namespace=None):
         with (namespace or self.world.node).entered():
-            return subprocess.run([GRANTD, "uninstall", "--pin-root", pin_root or self.world.pin_root, "--state-dir",
+            return subprocess.run([*self.under, GRANTD, "uninstall", "--pin-root", pin_root or self.world.pin_root, "--state-dir",
                                    self.world.path("state")], capture_output=True, text=True, check=False)
 
     def shows_open(self, *floods):

@@ -43,6 +43,35 @@ class Clsact:
         self.agent.start()
 
 
+def test_without_tcx_and_with_the_rights_of_the_daemonset(world):
+    """Without CAP_SYS_ADMIN nobody opens a program by its number: a filter is known by what the kernel says of it."""
+    guest = world.add_guest("web")
+    agent = Agent(world, "--attach", "clsact", listen="127.0.0.1:9786")
+    agent.under = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+net_admin,+perfmon", "--no-new-privs"]
+    agent.grant(hard={f"keystone.io/{direction}-bandwidth": "50M" for direction in ("egress", "ingress")})
+    agent.workload(guest)
+    agent.start()
+
+    def is_ready():
+        return world.node.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:9786/readyz") == "200"
+
+    def endpoint():
+        return agent.json("endpoints")["endpoints"][0]["endpoint_id"]
+    eventually(is_ready, 5, what=agent.said)
+    into = UdpPair(world.outside, guest, 4, to=guest.addresses[4], source_address=PARTIES["grantee"][4])
+    assert into.both()
+    before = endpoint()
+    agent.restart()
+    assert into.backward() and endpoint() == before, "its flows live on"
+    assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
+    agent.kill()
+    done = agent.uninstall()
+    assert done.returncode == 0, done.stderr
+    for side in ("ingress", "egress"):
+        assert "guest" not in run("tc", "-n", world.node.name, "filter", "show", "dev", guest.interface, side)
+    assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).both(), "the control"
+
+
 @pytest.mark.parametrize("before", [(), ("tc qdisc add dev {guest} ingress",), ("tc qdisc add dev {guest} clsact",)],
                          ids=["plain", "ingress qdisc", "clsact qdisc"])
 def test_without_tcx(world, before):

@@ -6,6 +6,7 @@ import time
 import pytest
 from sniffing import Watched
 from stepped_clock import SteppedClock
+from test_many_guests import MANY, Crowd
 from test_revocation import utc
 from traffic import UdpPair
 from world import PARTIES, PATIENCE, eventually
@@ -55,6 +56,20 @@ def test_a_clock_that_is_set_back_leaves_no_grant_with_a_date_open(node, clock, 
         assert BEHIND in agent.said(), agent.said()
         clock.set(0)
         eventually(pair.both, 10, what=lambda: f"the Grant again by the right clock: {agent.said()}")
+
+
+def test_a_step_ahead_ends_a_grant_while_a_crowd_is_attached(node, clock):
+    """What the agent hears of otherwise than by an edit waits for no more than a second of it."""
+    pair, crowd = ends_in(node, HOUR), Crowd(node.world, node.agent)
+    crowd.come()
+    eventually(lambda: crowd.attached() > 0, what="the first of them")
+    begun = time.monotonic()
+    clock.set(2 * HOUR)
+    eventually(lambda: not pair.forward(0.02), 10, what=lambda: f"the end: {node.agent.said()}")
+    # A kernel that attaches all of them at once shows nothing.
+    assert crowd.attached() < MANY or time.monotonic() - begun < 2, "it did not wait for all of them"
+    assert pair.silent() and node.undated.both()
+    eventually(lambda: crowd.attached() == MANY, 60, what="all of them attached")
 
 
 def test_a_clock_that_is_set_back_and_right_again_moves_no_end(node, clock):

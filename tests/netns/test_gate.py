@@ -4,14 +4,16 @@ import json
 import signal
 import socket
 
+import frames
 import pytest
 from agent import Agent, Counted
 from node import Node
 from sniffing import Sniffer
 from test_attach import foreign_filter, ports_of_a_bridge
 from test_metrics import get_metric
-from traffic import UdpPair, know_neighbours, next_port
-from world import PARTIES, World, eventually
+from test_origin import mac_of
+from traffic import UdpPair, know_neighbours, mark_bytes, next_port
+from world import NODE, PARTIES, World, eventually
 
 BURST = 200
 # The kernel marks what comes out of an ifb as not to be classified again, over the link to the node too; only a second action
@@ -157,6 +159,49 @@ def test_the_gate_is_mended_and_follows_the_guests(metered):
     assert both == 2 and UdpPair(other, world.outside, 4, to=PARTIES["grantee"][4]).both()
     world.remove_guest(other)
     eventually(lambda: len(members(world)) == 1, what=lambda: members(world))
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_nobody_speaks_for_a_guest_to_the_node(metered, family):
+    """The answer of a service of the node's own would begin a flow that the guest may go on with (class 48)."""
+    world, agent, guest = metered.world, metered.agent, metered.guest
+    service, own, port = NODE[family], guest.addresses[family], next_port()
+    server = world.node.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM, timeout=0.3)
+    server.bind((service, port))
+    client = guest.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    client.bind((own, 4000))
+    wire = world.outside.packet_socket("eth0")
+    link = mac_of(world.node, "uplink0")
+    ip, ethertype = (frames.ipv4, 0x0800) if family == 4 else (frames.ipv6, 0x86dd)
+
+    def hears(source):
+        """Whether the service gets it and has answered; the answer."""
+        payload = mark_bytes()
+        wire.send(frames.ethernet(link, "02:00:00:00:00:99", ethertype, ip(source, service, frames.udp(source, service, 4000, port, payload))))
+        try:
+            data, sender = server.recvfrom(64)
+        except TimeoutError:
+            return False
+        server.sendto(b"answer", sender)
+        return data == payload
+
+    def reaches():
+        client.sendto(b"more", (service, port))
+        try:
+            return server.recv(64) == b"more"
+        except TimeoutError:
+            return False
+    assert hears(PARTIES["stranger"][family]), "the control, on the same way"
+    with Counted(agent, "protected_destination"):
+        assert not reaches()
+    assert not hears(own) and not reaches()
+    agent.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: get_metric(world, "grantd_forged_packets_total") == 1)
+    assert f"address {own}" in agent.said()
+    agent.process.send_signal(signal.SIGSTOP)
+    delete_tables(world)
+    assert hears(own) and reaches(), "without it the guest reaches the service"
+    agent.process.send_signal(signal.SIGCONT)
 
 
 def test_who_accepts_all_before_ours_opens_nothing_outwards(world):

@@ -113,6 +113,24 @@ def test_a_number_that_was_given_out_never_comes_again(node):
         assert node.agent.policy() > wide and pair.silent(), "a flow of another policy"
 
 
+def test_directories_of_pins_that_somebody_removed_come_back(node):
+    """A Grant that comes afterwards has its tables, and the next agent finds what there was."""
+    world, agent = node.world, node.agent
+    pair = UdpPair(world.outside, node.guest, 4, to=node.guest.addresses[4], source_address=PARTIES["grantee"][4])
+    assert pair.both()
+    for part in ("maps", "programs"):
+        shutil.rmtree(os.path.join(world.pin_root, part))
+    agent.process.send_signal(signal.SIGHUP)
+    eventually(lambda: agent.ctl("verify").returncode == 0, 5, what=lambda: agent.said() + agent.ctl("verify").stdout)
+    other = world.add_guest("other")
+    agent.grant("h")
+    agent.workload(other, "h")
+    eventually(UdpPair(other, world.outside, 4, to=PARTIES["grantee"][4]).both, 5, what=agent.said)
+    agent.restart()
+    assert pair.backward(), "the flow of before"
+    forbidden_stays_away(node)
+
+
 def test_pins_that_somebody_removed_come_back(node):
     pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5001)
     assert pair.both()

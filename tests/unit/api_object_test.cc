@@ -5,7 +5,9 @@
 #include "crd-sync/file_text.h"
 
 #include <gmock/gmock.h>
+
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <filesystem>
 
@@ -122,11 +124,34 @@ class ApiAdmission : public testing::Test {
             {"metadata", {{"name", name}, {"uid", "uid-" + name}, {"resourceVersion", "1"}}},
             {"spec", {{"identity", name}, {"addresses", {address}}}}};
   }
+  static nlohmann::json grant(const std::string& name, const nlohmann::json& policy) {
+    return {{"apiVersion", "keystone.io/v1alpha1"},
+            {"kind", "Grant"},
+            {"metadata",
+             {{"name", name}, {"namespace", "keystone-system"}, {"uid", "uid-" + name}, {"resourceVersion", "1"}}},
+            {"spec", {{"grantorRealm", "alice-home"}, {"granteeRealm", "bob-home"}, {"networkPolicy", policy}}}};
+  }
   const nlohmann::json alice_ = realm("alice-home", "192.0.2.0/25"), bob_ = realm("bob-home", "192.0.2.128/26"),
                        carol_ = realm("carol", "192.0.2.192/26");
   LastGood last_good_;
   DesiredState desired_;
 };
+
+// Each object is read by itself: what is said of many others leaves room for it.
+TEST_F(ApiAdmission, AnErrorIsToldHoweverManyOthersHaveWarnings) {
+  std::vector<nlohmann::json> objects = {alice_, bob_};
+  for (int number = 0; number < 600; number++)
+    objects.push_back(
+        grant("g" + std::to_string(number), {{"egressAllowed", false}, {"allowedDestinations", {"internet"}}}));
+  const std::string warnings = admitted(objects);
+  ASSERT_EQ(desired_.problems.size(), 600U) << "the control: each has a warning";
+  objects.push_back(grant("last", {{"egressAllowed", "perhaps"}}));
+  admitted(objects);
+  EXPECT_EQ(desired_.problems.size(), 601U);
+  EXPECT_EQ(std::ranges::count_if(desired_.problems,
+                                  [](const Problem& each) { return each.object == "Grant keystone-system/last"; }),
+            1);
+}
 
 TEST_F(ApiAdmission, KeepsTheLastGoodVersion) {
   nlohmann::json grant = grant_of_the_api();

@@ -118,6 +118,13 @@ const Situation kSituations[] = {
      kYes, kYes, kYes, "InForce", "is in force; no guest of it runs here", ""},
     {"an edit is refused", [](Node& node) { node.refuse_edit("is no good"); }, kNo, kYes, kNo, "OlderInForce",
      "eve: is no good; what was in force before stays", "GrantRefused "},
+    {"an edit that revokes is refused",
+     [](Node& node) {
+       node.grant().revoked = true;  // as admission ends the older version
+       node.refuse_edit("is no good");
+       node.apply();
+     },
+     kNo, kYes, kNo, "OlderEnded", "eve: is no good; what was in force before has ended", "GrantRefused "},
     {"an edit names no Realm", [](Node& node) { node.refuse_edit(kNoSuchRealm); }, kNo, kNo, kNo, "OlderInForce",
      "there is no such Realm", "GrantRefused "},
     {"a program was taken away", [](Node& node) { node.kernel_.lose_attachments(10); }, kYes, kYes, kNo,

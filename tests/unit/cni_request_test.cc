@@ -221,6 +221,10 @@ TEST(CniDecision, TheNameOrTheRecordMakesAGuest) {
     EXPECT_EQ(decide(settings, guest, recorded, true).kind, Kind::Guest) << guest;
   for (const char* ordinary : {"default", "kube-system", "monitoring", "my-guest-bob", ""})
     EXPECT_EQ(decide(settings, ordinary, recorded, true).kind, Kind::Ordinary) << ordinary;
+  // As for the agent, to which it is no guest's: there is no realm in its name.
+  const Result<std::optional<GuestNamespaces>> without_dash{GuestNamespaces{"tenant*", {}, {}}};
+  EXPECT_EQ(decide(settings, "tenant", without_dash, true).kind, Kind::Ordinary);
+  EXPECT_EQ(decide(settings, "tenant1", without_dash, true).kind, Kind::Guest);
   // After a boot, before the agent has ever run.
   const Result<std::optional<GuestNamespaces>> nothing{std::optional<GuestNamespaces>()};
   EXPECT_EQ(decide(settings, "guest-bob", nothing, true).kind, Kind::Guest);

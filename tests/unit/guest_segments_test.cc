@@ -127,5 +127,15 @@ TEST_F(KeptSegments, WhoMayNotIsNotAskedToAgain) {
   EXPECT_EQ(tries_of(2, 0), 1U) << "another guest's end";
 }
 
+TEST_F(KeptSegments, OfInterfacesThatAreGoneNothingIsKept) {
+  EXPECT_EQ(tries_of(1, 0), 1U);
+  answer_ = Error{"busy", EBUSY};
+  EXPECT_EQ(tries_of(2, 0), 1U);
+  EXPECT_EQ(segments_.remembered(), 2U);
+  interfaces_.clear();
+  EXPECT_EQ(tries_of(1, 0), 0U);
+  EXPECT_EQ(segments_.remembered(), 0U);
+}
+
 }  // namespace
 }  // namespace grantd

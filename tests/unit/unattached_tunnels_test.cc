@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 
@@ -56,6 +57,21 @@ TEST_F(UnattachedTunnels, NobodyIsBelievedUntilItsProgramStands) {
 }
 
 // Its attach is left out then.
+// Its programs close it, and one for uplinks would take the place of one of them, at each look again.
+TEST_F(UnattachedTunnels, WhatWasAGuestsIsNoUplink) {
+  InterfaceFact& guests = node_.interfaces[static_cast<std::size_t>(
+      std::ranges::find(node_.interfaces, 10U, &InterfaceFact::ifindex) - node_.interfaces.begin())];
+  guests.tunnel = guests.layer3 = true;
+  ASSERT_TRUE(converge(with_grant()).complete());
+  DesiredState without = with_grant();
+  without.workloads.clear();
+  for (int turn = 0; turn < 3; turn++) ASSERT_TRUE(converge(without).complete());
+  EXPECT_TRUE(kernel_.state().attachments.contains({Hook::FromGuest, 10, 0}));
+  EXPECT_FALSE(kernel_.state().attachments.contains({Hook::FromUplink, 10, 0}));
+  EXPECT_FALSE(class_of(10));
+  EXPECT_THAT(names(next(without)), IsEmpty());
+}
+
 TEST_F(UnattachedTunnels, AlsoWhereAnotherStepForItFailed) {
   add_interface("eth-vx0", true);
   kernel_.fail_where({});

@@ -5,6 +5,7 @@
 #include "agent/attach/clsact.h"
 #include "agent/attach/links.h"
 #include "agent/gate/gate.h"
+#include "agent/plan/encode.h"
 
 #include <bpf/bpf.h>
 #include <net/if.h>
@@ -102,8 +103,11 @@ void verify_gate(const std::string& pin_root, const Snapshot& snapshot, std::vec
   }
   for (const auto& [ifindex, endpoint] : snapshot.endpoints) {
     std::array<char, IFNAMSIZ> name{};
-    if (!if_indextoname(ifindex, name.data()) || behind.value()->contains({ifindex, name.data()})) continue;
-    wrong.push_back("guest " + guest_name(snapshot, endpoint.endpoint_id) + ": " + name.data() + " is not in the gate");
+    const std::string guest = "guest " + guest_name(snapshot, endpoint.endpoint_id) + ": ";
+    for (const IpAddress& address : used_addresses(endpoint))
+      if (!behind.value()->addresses.contains(address)) wrong.push_back(guest + address.text() + " is not in the gate");
+    if (!if_indextoname(ifindex, name.data()) || behind.value()->guests.contains({ifindex, name.data()})) continue;
+    wrong.push_back(guest + name.data() + " is not in the gate");
   }
 }
 
