@@ -216,7 +216,9 @@ Result<void> Datapath::pin_programs() {
 
 Result<std::size_t> Datapath::mend_pins() {
   std::size_t mended = 0;
-  if (auto made = make_pin_root(options_.pin_root); !made) return made.error();
+  // Of a root that is gone itself the lock is gone too, and another agent may have made another one.
+  if (access(options_.pin_root.c_str(), F_OK) == 0)
+    if (auto made = make_pin_root(options_.pin_root); !made) return made.error();
   const auto mend = [&](int fd, const std::string& path, const auto& id_of) -> Result<void> {
     auto wanted = id_of(fd);
     if (!wanted) return wanted.error();

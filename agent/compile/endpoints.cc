@@ -110,8 +110,9 @@ class EndpointCompiler {
     const auto found = node_.pod_interfaces.find(pod.uid);
     if (found == node_.pod_interfaces.end()) {
       report(Severity::Warning, workload, "", "", "its interface is not found on this node yet");
-      // Without an address it has no network yet.
-      if (!workload.addresses.empty())
+      // Without an address it has no network yet; and of a pod that ends the interface goes before the API server
+      // knows.
+      if (!workload.addresses.empty() && !node_.unfound_lately.contains(pod.uid))
         add_unheld(workload, "has an interface that is not found on this node", Cause::InterfaceNotFound);
       return;
     }

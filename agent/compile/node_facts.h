@@ -70,7 +70,8 @@ struct NodeFacts {
   std::vector<IpPrefix> pod_cidrs, service_cidrs;
   std::map<std::string, std::uint64_t> cgroup_ids;                  // path as in Workload -> id; absent: no such cgroup
   std::map<std::string, std::vector<PodInterface>> pod_interfaces;  // uid -> those that were found
-  std::map<std::string, std::uint64_t> pod_cgroups;                 // uid -> id, of pods on the host network
+  std::set<std::string> unfound_lately;              // uids of pods that have none for so short that they may be ending
+  std::map<std::string, std::uint64_t> pod_cgroups;  // uid -> id, of pods on the host network
   InForce in_force;
 };
 

@@ -40,7 +40,7 @@ constexpr std::array<Rule, 3> kRules = {{
     {"forged6", kForTheNode, "in the name of a guest of this node", kGuestAddresses6},
 }};
 
-// Bridges and ARP have no hook that only the node's own packets pass.
+// What is for the node comes up from a bridge, and by then is IP.
 bool is_of(std::uint8_t family, GateSetIndex set) { return family == NFPROTO_INET || set == kGuestInterfaces; }
 
 // As nft(8) keeps what is for people: a type, a length, the value.

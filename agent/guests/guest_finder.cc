@@ -113,8 +113,8 @@ void GuestFinder::find(const std::vector<Workload>& guests, NodeFacts& node) {
   if (runtime_) runtime_->want(relying, unfound);
 }
 
-void GuestFinder::look_for_unknown(const std::vector<Workload>& guests, const IsGuests& is_guests,
-                                   BootNanoseconds now) {
+void GuestFinder::look_for_unknown(const std::vector<Workload>& guests, BootNanoseconds now,
+                                   const IsGuests& is_guests) {
   std::set<std::string> known;
   for (const Workload& guest : guests) known.insert(guest.name);
   std::map<std::string, BootNanoseconds> since;
@@ -139,6 +139,21 @@ void GuestFinder::look_for_unknown(const std::vector<Workload>& guests, const Is
                           "runs in a guests' namespace and the API server does not know it, so no Grant governs it; "
                           "nothing holds it but grantd-cni, where that is in the chain",
                           "pods that the API server knows; of static pods their mirrors"});
+}
+
+void GuestFinder::look_for_unfound(const std::vector<Workload>& guests, NodeFacts& node, BootNanoseconds now) {
+  std::map<std::string, BootNanoseconds> since;
+  for (const Workload& guest : guests) {
+    if (!guest.pod || guest.pod->host_network || guest.addresses.empty()) continue;
+    const std::string& uid = guest.pod->uid;
+    if (node.pod_interfaces.contains(uid)) continue;
+    const auto before = unfound_since_.find(uid);
+    since[uid] = before == unfound_since_.end() ? now : before->second;
+  }
+  unfound_since_ = std::move(since);
+  node.unfound_lately.clear();
+  for (const auto& [uid, begin] : unfound_since_)
+    if (now - begin < kUnfoundFor) node.unfound_lately.insert(uid);
 }
 
 std::vector<Problem> GuestFinder::problems() const {

@@ -31,8 +31,11 @@ class GuestFinder {
   // Pods with a network on this node, in namespaces that are guests', of which `guests` has none for a while: what
   // starts and what ends may be known to one side before the other. To be called behind find().
   using IsGuests = std::function<bool(const std::string& namespace_name)>;
-  void look_for_unknown(const std::vector<Workload>& guests, const IsGuests& is_guests, BootNanoseconds now);
+  void look_for_unknown(const std::vector<Workload>& guests, BootNanoseconds now, const IsGuests& is_guests);
   static constexpr BootNanoseconds kUnknownFor = 10 * GRANTD_NS_PER_SECOND;
+  // Sets unfound_lately of `node`: guests with an address and without an interface, for no longer than this.
+  void look_for_unfound(const std::vector<Workload>& guests, NodeFacts& node, BootNanoseconds now);
+  static constexpr BootNanoseconds kUnfoundFor = 10 * GRANTD_NS_PER_SECOND;
   // What of the records cannot be read, who is unknown, and why the runtime cannot be asked.
   std::vector<Problem> problems() const;
 
@@ -56,6 +59,7 @@ class GuestFinder {
   NetlinkPeer kernel_;
   std::vector<Problem> problems_, unknown_;
   std::map<std::string, BootNanoseconds> unknown_since_;  // NAMESPACE/NAME
+  std::map<std::string, BootNanoseconds> unfound_since_;  // uid
   bool stale_ = true;
   std::map<std::string, std::vector<PodRecord>> by_pod_;  // NAMESPACE/NAME
 };

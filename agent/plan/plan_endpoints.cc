@@ -236,9 +236,10 @@ void Planner::plan_uplinks() {
   }
   for (const auto& [ifindex, record] : kernel_.uplinks)
     if (!wanted.contains(ifindex)) add(Close, "uplink " + std::to_string(ifindex), operation::RemoveUplink{ifindex});
-  for (const Attachment& attachment : kernel_.attachments)
-    if (attachment.hook == Hook::FromUplink && !wanted.contains(attachment.ifindex))
-      add(Retire, "uplink " + std::to_string(attachment.ifindex), operation::Detach{attachment});
+  for (const auto* standing : {&kernel_.attachments, &kernel_.behind})
+    for (const Attachment& attachment : *standing)
+      if (attachment.hook == Hook::FromUplink && !wanted.contains(attachment.ifindex))
+        add(Retire, "uplink " + std::to_string(attachment.ifindex), operation::Detach{attachment});
 }
 
 }  // namespace grantd

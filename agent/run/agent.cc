@@ -243,13 +243,13 @@ void Agent::read_changes() {
   if (interfaces_changed_) read_node();
   if (source_changed_) read_source();
   if (!desired_) return;
-  const auto is_guests = [this](const std::string& name) {
-    return realm_of_namespace(settings_.guest_namespaces, name) || desired_->labelled_namespaces.contains(name);
-  };
   if (guests_ && find) {
     guests_->find(desired_->workloads, node_);
-    guests_->look_for_unknown(desired_->workloads, is_guests, boot_now());
+    guests_->look_for_unknown(desired_->workloads, boot_now(), [this](const std::string& name) {
+      return realm_of_namespace(settings_.guest_namespaces, name) || desired_->labelled_namespaces.contains(name);
+    });
   }
+  if (guests_) guests_->look_for_unfound(desired_->workloads, node_, boot_now());
   // Cgroups come and go without a word; there are few.
   node_.cgroup_ids.clear();
   node_.pod_cgroups.clear();
@@ -326,8 +326,9 @@ ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const Pass
     const BootNanoseconds now = boot_now();
     if (wait || std::exchange(first_at, first_at ? first_at : now) == 0) return wait;
     source_changed_ |= source_->drain();
-    return source_changed_ || now - first_at > kAttachFor;
+    return source_changed_ || (!failed_before_ && now - first_at > kAttachFor);
   });
+  failed_before_ = !report.failed.empty();  // then each guest is tried in one pass: none waits behind those that fail
   guests_waited_ = wait && report.postponed > 0;
   tell_failures(report, applier_->state());
   if (!report.closed.empty() || !report.closed_guests.empty() || report.nobody_believed)
@@ -452,7 +453,8 @@ void Agent::converge() {
   tell_problems(problems);
   carried_out_once_ = true;
   applied_once_ = applied_once_ || report.complete();
-  report_to_cluster(compiled, plan, time, news || report.done > 0);
+  if (report_ && (news || report.done > 0)) report_->changed();
+  report_to_cluster(compiled, plan, time, report.postponed > 0);
   publish_status();
   const BootNanoseconds due =
       next_due(compiled, time, plan, report.complete() && told && gated && !interfaces_changed_);
@@ -461,10 +463,8 @@ void Agent::converge() {
 }
 
 // After everything that enforces. What the kernel lacks now is judged anew: some of it may have been mended.
-void Agent::report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time, bool changed) {
-  if (!report_) return;
-  if (changed) report_->changed();
-  if (!report_->is_due(boot_now())) return;
+void Agent::report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time, bool wait) {
+  if (!report_ || !report_->is_due(boot_now(), wait)) return;
   // Where there was nothing to do, nothing is missing.
   const Plan missing = plan.steps.empty() ? Plan{} : grantd::plan(applier_->state(), compiled, plan_facts(time));
   report_->look(*desired_, compiled, applier_->state(), missing, attacher_->mechanism());

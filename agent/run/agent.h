@@ -66,7 +66,7 @@ class Agent {
   void tell_problems(const std::vector<Problem>& problems);
   void publish_status();
   void publish_metrics();
-  void report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time, bool changed);
+  void report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time, bool wait);
   BootNanoseconds next_due(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete);
   void set_alarm(BootNanoseconds due);
 
@@ -107,6 +107,7 @@ class Agent {
   bool carried_out_once_ = false;  // a plan, whether or not all of it was done
   bool applied_once_ = false;
   bool guests_waited_ = false;  // new ones, for an edit of the pass before
+  bool failed_before_ = false;  // something in the pass before
   AgentStatus status_;
   ServedMetrics metrics_;
 };

@@ -10,6 +10,7 @@
 #include "crd-sync/status/status_writer.h"
 #include "maps/kernel/datapath_maps.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -20,8 +21,11 @@ class ClusterReport {
   // Both outlive this, and `source` sends nothing of it any more once it is gone.
   ClusterReport(const std::string& node, KubernetesSource& source, const DatapathMaps& maps);
 
-  // After a pass. `missing`: what plan() would do to the kernel as it is now.
-  bool is_due(BootNanoseconds now) const { return now >= look_at_; }
+  // After a pass. Guests that wait for their turn look like guests that fail: with them it is due less often.
+  bool is_due(BootNanoseconds now, bool guests_wait = false) const {
+    return now >= (guests_wait ? std::max(look_at_, looked_at_ + kLatest) : look_at_);
+  }
+  // `missing`: what plan() would do to the kernel as it is now.
   void look(const DesiredState& desired, const CompiledPolicy& compiled, const KernelState& kernel, const Plan& missing,
             const std::string& attach);
   // A pass changed something: look before long, and not more often than is good.

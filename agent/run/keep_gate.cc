@@ -19,8 +19,10 @@ Gated gated_by(const KernelState& kernel, const std::vector<InterfaceFact>& inte
         if (each.hook == Hook::FromGuest) gated.guests.insert({each.ifindex, name->second});
         if (each.hook == Hook::FromUplink) gated.uplinks.insert({each.ifindex, name->second});
       }
+  // In quarantine no answer begins a flow; and of a guest that is gone the address may be elsewhere.
   for (const auto& [ifindex, endpoint] : kernel.endpoints)
-    for (const IpAddress& each : used_addresses(endpoint)) gated.addresses.insert(each);
+    if (endpoint.slot != 0)
+      for (const IpAddress& each : used_addresses(endpoint)) gated.addresses.insert(each);
   return gated;
 }
 

@@ -157,8 +157,7 @@ TEST_F(GuestFinderTest, APodOfAGuestsNamespaceThatIsUnknownIsToldOfAfterAWhile) 
   const auto told = [&](const std::vector<Workload>& guests, const std::string& space, BootNanoseconds now) {
     NodeFacts node;
     finder.find(guests, node);
-    finder.look_for_unknown(
-        guests, [&](const std::string& name) { return name == space; }, now);
+    finder.look_for_unknown(guests, now, [&](const std::string& name) { return name == space; });
     return finder.problems();
   };
   const BootNanoseconds later = 1 + GuestFinder::kUnknownFor;
@@ -171,6 +170,26 @@ TEST_F(GuestFinderTest, APodOfAGuestsNamespaceThatIsUnknownIsToldOfAfterAWhile) 
   told({}, "guest-bob", later);
   ASSERT_TRUE(run("ip netns del kf-a && ip netns add kf-a"));
   EXPECT_THAT(told({}, "guest-bob", 2 * later), IsEmpty()) << "its network is gone";
+}
+
+TEST_F(GuestFinderTest, APodThatHasLostItsInterfaceMayBeEndingForAWhile) {
+  auto finder = GuestFinder::open(records(), directory_.path("cache"), kNoCriSocket);
+  ASSERT_TRUE(finder.ok());
+  guest_.addresses = record_.addresses;
+  NodeFacts node;
+  const auto lately = [&](BootNanoseconds now) {
+    finder.value().look_for_unfound({guest_}, node, now);
+    return node.unfound_lately;
+  };
+  const BootNanoseconds later = 1 + GuestFinder::kUnfoundFor;
+  EXPECT_THAT(lately(1), ElementsAre("uid-1"));
+  EXPECT_THAT(lately(later), IsEmpty());
+  node.pod_interfaces["uid-1"] = {{index_of("kf-a"), record_.addresses, ""}};
+  EXPECT_THAT(lately(later), IsEmpty()) << "found";
+  node.pod_interfaces.clear();
+  EXPECT_THAT(lately(later), ElementsAre("uid-1")) << "lost anew";
+  guest_.addresses.clear();
+  EXPECT_THAT(lately(later), IsEmpty()) << "it has no network yet";
 }
 
 // What the container runtime says counts where no record tells, and is believed as little.

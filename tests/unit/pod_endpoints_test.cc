@@ -248,6 +248,9 @@ TEST_F(PodEndpointsTest, AGuestThatRunsAndOfWhichNothingIsFoundIsUnheld) {
   Workload running = pod("web");
   EXPECT_THAT(compiled({running}).unheld, IsEmpty()) << "it has no network yet";
   running.addresses = {address("10.42.0.7")};
+  node_.unfound_lately = {"uid-1"};
+  EXPECT_THAT(compiled({running}).unheld, IsEmpty()) << "it may be ending";
+  node_.unfound_lately.clear();
   policy = compiled({running});
   ASSERT_EQ(policy.unheld.size(), 1U);
   EXPECT_THAT(policy.unheld[0].why, HasSubstr("interface that is not found"));

@@ -65,9 +65,14 @@ TEST_F(UnattachedTunnels, WhatWasAGuestsIsNoUplink) {
   ASSERT_TRUE(converge(with_grant()).complete());
   DesiredState without = with_grant();
   without.workloads.clear();
+  // As an agent of before left it.
+  ASSERT_TRUE(kernel_.perform(operation::Attach{{Hook::FromUplink, 10, 0}}).ok());
+  kernel_.get_before({Hook::FromUplink, 10, 0});
+  ASSERT_TRUE(applier_.refresh(facts_.now).ok());
   for (int turn = 0; turn < 3; turn++) ASSERT_TRUE(converge(without).complete());
   EXPECT_TRUE(kernel_.state().attachments.contains({Hook::FromGuest, 10, 0}));
   EXPECT_FALSE(kernel_.state().attachments.contains({Hook::FromUplink, 10, 0}));
+  EXPECT_FALSE(kernel_.state().behind.contains({Hook::FromUplink, 10, 0}));
   EXPECT_FALSE(class_of(10));
   EXPECT_THAT(names(next(without)), IsEmpty());
 }
