@@ -208,6 +208,7 @@ def test_who_accepts_all_before_ours_opens_nothing_outwards(world):
     """With clsact, while the agent sleeps: the newest filter of the first priority goes first."""
     node = Node(world, "--attach", "clsact")
     agent, guest = node.agent, node.guest
+    eventually(lambda: len(tables(world)) == 3, what=agent.said)  # put there after the programs
     agent.process.send_signal(signal.SIGSTOP)
     foreign_filter(world, guest.interface, "ingress", 0)  # TC_ACT_OK
     assert arrivals(guest, world.outside, 4, PARTIES["stranger"][4]) == 0
