@@ -117,10 +117,10 @@ Gate::Elements Gate::elements_of(const Gated& gated, std::uint8_t family) {
 }
 
 Result<void> Gate::keep(const Gated& gated, bool look) {
-  const auto is_kept = [&](const Family& each) { return each.known && elements_of(gated, each.number) == each.behind; };
-  if (!look && std::ranges::all_of(families_, is_kept)) return {};
+  if (!look && gated == gated_ && std::ranges::all_of(families_, &Family::known)) return {};
   auto socket = connect_netlink(NETLINK_NETFILTER);
   if (!socket) return socket.error();
+  gated_ = gated;  // from here on each family that is known has it
   const std::uint64_t before = mended_;
   Result<void> first;
   for (Family& family : families_)

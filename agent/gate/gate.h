@@ -86,6 +86,7 @@ class Gate {
 
   std::string table_;
   std::array<Family, 3> families_;
+  Gated gated_;  // as it was asked for last
   Counts dropped_;
   std::uint64_t mended_ = 0;
 };

@@ -20,6 +20,13 @@ bool is_of(const PodRecord& record, const Workload& guest) {
   });
 }
 
+// `now` where it is new.
+BootNanoseconds since_when(const std::map<std::string, BootNanoseconds>& before, const std::string& key,
+                           BootNanoseconds now) {
+  const auto found = before.find(key);
+  return found == before.end() ? now : found->second;
+}
+
 }  // namespace
 
 Result<GuestFinder> GuestFinder::open(const std::string& cni_records, const std::string& cni_cache,
@@ -124,8 +131,7 @@ void GuestFinder::look_for_unknown(const std::vector<Workload>& guests, BootNano
       return id.ok() && id.value() >= 0;
     });
     if (known.contains(name) || !is_guests(records.front().pod_namespace) || !there) continue;
-    const auto before = unknown_since_.find(name);
-    since[name] = before == unknown_since_.end() ? now : before->second;
+    since[name] = since_when(unknown_since_, name, now);
   }
   unknown_since_ = std::move(since);
   unknown_.clear();
@@ -147,8 +153,7 @@ void GuestFinder::look_for_unfound(const std::vector<Workload>& guests, NodeFact
     if (!guest.pod || guest.pod->host_network || guest.addresses.empty()) continue;
     const std::string& uid = guest.pod->uid;
     if (node.pod_interfaces.contains(uid)) continue;
-    const auto before = unfound_since_.find(uid);
-    since[uid] = before == unfound_since_.end() ? now : before->second;
+    since[uid] = since_when(unfound_since_, uid, now);
   }
   unfound_since_ = std::move(since);
   node.unfound_lately.clear();

@@ -197,7 +197,8 @@ class Assessment {
 
   // By what a refused version says of its end, or by time.
   static bool has_ended(const GrantStatus& grant) {
-    return grant.policy && (grant.policy->phase == "Revoked" || grant.policy->phase == "Expired");
+    return grant.policy && (grant.policy->phase == phase_name(GRANTD_PHASE_REVOKED) ||
+                            grant.policy->phase == phase_name(GRANTD_PHASE_EXPIRED));
   }
 
   Condition accepted(const GrantStatus& grant) const {

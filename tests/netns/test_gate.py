@@ -12,7 +12,7 @@ from sniffing import Sniffer
 from test_attach import foreign_filter, ports_of_a_bridge
 from test_metrics import get_metric
 from test_origin import mac_of
-from traffic import UdpPair, know_neighbours, mark_bytes, next_port
+from traffic import FAMILY, UdpPair, know_neighbours, mark_bytes, next_port
 from world import NODE, PARTIES, World, eventually
 
 BURST = 200
@@ -34,12 +34,11 @@ def arrivals(source, destination, family, to, port=None):
     """Of so many datagrams."""
     for each in (source, destination):
         know_neighbours(each, family)
-    kind = socket.AF_INET if family == 4 else socket.AF_INET6
     goal = (to, port or next_port())
-    receiver = destination.socket(kind, socket.SOCK_DGRAM)
+    receiver = destination.socket(FAMILY[family], socket.SOCK_DGRAM)
     receiver.bind(goal)
     receiver.settimeout(0.3)
-    sender = source.socket(kind, socket.SOCK_DGRAM)
+    sender = source.socket(FAMILY[family], socket.SOCK_DGRAM)
     for _ in range(BURST):
         sender.sendto(b"x", goal)
     count = 0
@@ -166,16 +165,16 @@ def test_nobody_speaks_for_a_guest_to_the_node(metered, family):
     """The answer of a service of the node's own would begin a flow that the guest may go on with (class 48)."""
     world, agent, guest = metered.world, metered.agent, metered.guest
     service, own, port = NODE[family], guest.addresses[family], next_port()
-    server = world.node.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM, timeout=0.3)
+    server = world.node.socket(FAMILY[family], socket.SOCK_DGRAM, timeout=0.3)
     server.bind((service, port))
-    client = guest.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    client = guest.socket(FAMILY[family], socket.SOCK_DGRAM)
     client.bind((own, 4000))
     wire = world.outside.packet_socket("eth0")
     link = mac_of(world.node, "uplink0")
     ip, ethertype = (frames.ipv4, 0x0800) if family == 4 else (frames.ipv6, 0x86dd)
 
     def hears(source):
-        """Whether the service gets it and has answered; the answer."""
+        """Whether the service gets it; it answers."""
         payload = mark_bytes()
         wire.send(frames.ethernet(link, "02:00:00:00:00:99", ethertype, ip(source, service, frames.udp(source, service, 4000, port, payload))))
         try:

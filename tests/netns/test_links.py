@@ -139,17 +139,24 @@ def test_a_tunnel_that_cannot_be_attached_carries_none_either(world):
     assert not arrives(stranger, inside) and not arrives(home, inside)
 
 
+def namespace_inside(world, guest, family):
+    """Of the guest's own, behind a link of its own (nest0), by which the guest forwards."""
+    inner = world.namespace("inner")
+    own, address, length = {4: ("10.30.0.1", "10.30.0.2", 24), 6: ("fd00:30::1", "fd00:30::2", 64)}[family]
+    guest.namespace.sysctl("ipv4/ip_forward" if family == 4 else "ipv6/conf/all/forwarding", 1)
+    guest.namespace.ip(f"link add nest0 type veth peer name eth0 netns {inner.name}", "link set nest0 up",
+                       f"addr add {own}/{length} dev nest0")
+    inner.ip("link set eth0 up", f"addr add {address}/{length} dev eth0", f"route add default via {own}")
+    guest.namespace.until_it_sends("nest0")
+    inner.until_it_sends("eth0")
+    return inner
+
+
 def test_a_namespace_inside_the_guest(node):
     """Class 35: what NET_ADMIN makes inside the guest leaves by the same interface, and is judged there."""
     world, guest = node.world, node.guest
     home, stranger = PARTIES["grantee"][4], PARTIES["stranger"][4]
-    inner = world.namespace("inner")
-    guest.namespace.sysctl("ipv4/ip_forward", 1)
-    guest.namespace.ip(f"link add nest0 type veth peer name eth0 netns {inner.name}", "link set nest0 up",
-                       "addr add 10.30.0.1/24 dev nest0")
-    inner.ip("link set eth0 up", "addr add 10.30.0.2/24 dev eth0", "route add default via 10.30.0.1")
-    guest.namespace.until_it_sends("nest0")
-    inner.until_it_sends("eth0")
+    inner = namespace_inside(world, guest, 4)
     with Counted(node.agent, "source_address"):
         assert UdpPair(inner, world.outside, 4, to=home).silent()
     guest.namespace.run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")

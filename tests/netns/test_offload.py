@@ -11,7 +11,7 @@ import time
 import frames
 import pytest
 from agent import Agent, Counted
-from test_links import IFF_VNET_HDR, Tun
+from test_links import IFF_VNET_HDR, Tun, namespace_inside
 from traffic import FAMILY, SO_RCVBUFFORCE, TcpPair, UdpPair
 from world import GATEWAY, PARTIES, World, eventually
 
@@ -247,13 +247,7 @@ def test_a_chain_of_packets_does_not_pass(world, family):
     """What a guest forwards it may have chained as it came (rx-gro-list). Of a chain only the first packet is in sight, and
     kernels before 2025 rewrite only that one where the guest has NAT."""
     node = OffloadNode(world, True)
-    guest, inner = node.guest.namespace, world.namespace("inner")
-    own, address, length = {4: ("10.30.0.1", "10.30.0.2", 24), 6: ("fd00:30::1", "fd00:30::2", 64)}[family]
-    guest.sysctl("ipv4/ip_forward" if family == 4 else "ipv6/conf/all/forwarding", 1)
-    guest.ip(f"link add nest0 type veth peer name eth0 netns {inner.name}", "link set nest0 up", f"addr add {own}/{length} dev nest0")
-    inner.ip("link set eth0 up", f"addr add {address}/{length} dev eth0", f"route add default via {own}")
-    guest.until_it_sends("nest0")
-    inner.until_it_sends("eth0")
+    guest, inner = node.guest.namespace, namespace_inside(world, node.guest, family)
     guest.run("iptables" if family == 4 else "ip6tables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
     inner.run("ethtool", "-K", "eth0", "tx-udp-segmentation", "off")  # so they come one by one, and together
     pair = UdpPair(inner, world.outside, family, to=HOME[family])

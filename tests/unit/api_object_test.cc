@@ -5,10 +5,9 @@
 #include "crd-sync/file_text.h"
 
 #include <gmock/gmock.h>
-
 #include <gtest/gtest.h>
-#include <algorithm>
 
+#include <algorithm>
 #include <filesystem>
 
 namespace grantd {
@@ -143,7 +142,7 @@ TEST_F(ApiAdmission, AnErrorIsToldHoweverManyOthersHaveWarnings) {
   for (int number = 0; number < 600; number++)
     objects.push_back(
         grant("g" + std::to_string(number), {{"egressAllowed", false}, {"allowedDestinations", {"internet"}}}));
-  const std::string warnings = admitted(objects);
+  admitted(objects);
   ASSERT_EQ(desired_.problems.size(), 600U) << "the control: each has a warning";
   objects.push_back(grant("last", {{"egressAllowed", "perhaps"}}));
   admitted(objects);

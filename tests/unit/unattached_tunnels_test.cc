@@ -56,11 +56,9 @@ TEST_F(UnattachedTunnels, NobodyIsBelievedUntilItsProgramStands) {
   EXPECT_THAT(kernel_.violations(), IsEmpty());
 }
 
-// Its attach is left out then.
 // Its programs close it, and one for uplinks would take the place of one of them, at each look again.
 TEST_F(UnattachedTunnels, WhatWasAGuestsIsNoUplink) {
-  InterfaceFact& guests = node_.interfaces[static_cast<std::size_t>(
-      std::ranges::find(node_.interfaces, 10U, &InterfaceFact::ifindex) - node_.interfaces.begin())];
+  InterfaceFact& guests = *std::ranges::find(node_.interfaces, 10U, &InterfaceFact::ifindex);
   guests.tunnel = guests.layer3 = true;
   ASSERT_TRUE(converge(with_grant()).complete());
   DesiredState without = with_grant();
@@ -77,6 +75,7 @@ TEST_F(UnattachedTunnels, WhatWasAGuestsIsNoUplink) {
   EXPECT_THAT(names(next(without)), IsEmpty());
 }
 
+// Its attach is left out then.
 TEST_F(UnattachedTunnels, AlsoWhereAnotherStepForItFailed) {
   add_interface("eth-vx0", true);
   kernel_.fail_where({});
