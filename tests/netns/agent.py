@@ -68,8 +68,10 @@ class Agent:
         self.write("workload-host", manifest("Workload", "host", {"grantName": grant, "addresses": [],
                                                                   "cgroup": os.path.relpath(cgroup, CGROUPS)}))
 
-    def has_active(self, guest):
-        return any(each["guest"] == guest and each["state"] == "active" for each in self.json("endpoints")["endpoints"])
+    def has_active(self, guest, addresses=()):
+        """Whether that guest, by its name, is held under its Grant, with these addresses of it at least."""
+        return any(each["guest"] == guest and each["state"] == "active" and set(addresses) <= set(each["addresses"])
+                   for each in self.json("endpoints")["endpoints"])
 
     # ---- the process ----
 

@@ -73,5 +73,5 @@ def test_a_guest_whose_record_cannot_be_written_is_closed(node, faults):
             assert kept.both() and lost.silent()
         faults.disarm()
         agent.workload(node.guest)
-        eventually(lambda: agent.has_active("web"), 10, what="the guest, once nothing fails")
+        eventually(lambda: agent.has_active("web", node.guest.addresses.values()), 10, what="the guest, once nothing fails")
         assert TcpPair(node.guest, outside, 4, to=DESTINATION, port=8500 + at).both() and kept.both()
