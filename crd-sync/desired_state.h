@@ -21,6 +21,8 @@ struct DesiredState {
   std::vector<Workload> elsewhere;  // guests on other nodes that may share a Grant with one of this node
   // Kubernetes: namespaces that carry the realm's label, and those that are no guests', by label or name.
   std::set<std::string> labelled_namespaces, ordinary_namespaces;
+  // Kubernetes: of the node's uid of a pod, its name, where it was a guest and its namespace is no guests' any more.
+  std::map<std::string, std::string> former_guests;
   // By key(), as they stand at the source, be they refused. Of those that no version of is in force too.
   std::map<std::string, ObjectHead> grant_heads;
 };

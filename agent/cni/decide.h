@@ -1,4 +1,4 @@
-// Whether a pod is a guest's, from the name of its namespace and what the agent has recorded. Pure.
+// Whether a pod is a guest's, from what the runtime says of it and what the agent has recorded. Pure.
 #pragma once
 
 #include "agent/cni/request.h"
@@ -18,10 +18,16 @@ struct CniDecision {
   std::string why;  // of Unknown
 };
 
+// "" of what the runtime does not tell.
+struct CniPod {
+  std::string namespace_name;
+  std::string name = {}, uid = {};
+};
+
 // `recorded` as read_guest_namespaces() returned it; `vouched`: an agent runs that keeps it up to date. Where it is
 // damaged, namespaces that match the pattern are guests', those that the settings call ordinary are ordinary, and all
 // others are unknown: one of them may be a guest's. That lasts until an agent runs, which writes the file anew.
-CniDecision decide(const PluginSettings& settings, const std::string& pod_namespace,
+CniDecision decide(const PluginSettings& settings, const CniPod& pod,
                    const Result<std::optional<GuestNamespaces>>& recorded, bool vouched);
 
 }  // namespace grantd

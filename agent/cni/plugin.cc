@@ -83,8 +83,8 @@ CniRecord record_of(const CniRequest& request, const GuestLink& link, std::vecto
 // Asked before the record is read: it may have been an older agent's when there was one to vouch for it.
 CniDecision decide(const CniRequest& request) {
   const auto held = is_pin_root_held(request.settings.pin_root);
-  return decide(request.settings, request.pod_namespace, read_guest_namespaces(request.settings.state_dir),
-                held && held.value());
+  return decide(request.settings, {request.pod_namespace, request.pod_name, request.pod_uid},
+                read_guest_namespaces(request.settings.state_dir), held && held.value());
 }
 
 Failed cannot_tell(const CniRequest& request, const CniDecision& decision) {

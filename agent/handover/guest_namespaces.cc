@@ -27,6 +27,18 @@ bool read_names(const json& root, const char* field, std::set<std::string>& name
   return true;
 }
 
+// Older agents have written none.
+bool read_former_guests(const json& root, std::map<std::string, std::string>& former) {
+  const json* found = json_member(root, "formerGuests");
+  if (found == nullptr) return true;
+  if (!found->is_object()) return false;
+  for (auto each = found->begin(); each != found->end(); ++each) {
+    if (!each->is_string() || each.key().empty()) return false;
+    former.emplace(each.key(), each->get<std::string>());
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string guest_namespaces_path(const std::string& state_dir) { return state_dir + "/guest-namespaces.json"; }
@@ -42,14 +54,17 @@ Result<std::optional<GuestNamespaces>> read_guest_namespaces(const std::string& 
   if (namespaces.pattern.empty()) return file.damaged("'pattern' is no text");
   for (const auto& [field, names] : {std::pair{"guests", &namespaces.guests}, {"ordinary", &namespaces.ordinary}})
     if (!read_names(*root, field, *names)) return file.damaged(std::string("'") + field + "' is no list of namespaces");
+  if (!read_former_guests(*root, namespaces.former_guests)) return file.damaged("'formerGuests' is no map of pods");
   return std::optional(std::move(namespaces));
 }
 
 Result<void> keep_guest_namespaces(const std::string& state_dir, const GuestNamespaces& wanted) {
   if (const auto there = read_guest_namespaces(state_dir); there && there.value() && *there.value() == wanted)
     return {};
-  return file_of(state_dir).write(
-      {{"pattern", wanted.pattern}, {"guests", wanted.guests}, {"ordinary", wanted.ordinary}});
+  return file_of(state_dir).write({{"pattern", wanted.pattern},
+                                   {"guests", wanted.guests},
+                                   {"ordinary", wanted.ordinary},
+                                   {"formerGuests", wanted.former_guests}});
 }
 
 Result<void> disown_ordinary_namespaces(const std::string& state_dir) {

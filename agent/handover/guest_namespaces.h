@@ -4,6 +4,7 @@
 
 #include "maps/result.h"
 
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -18,6 +19,9 @@ struct GuestNamespaces {
   // Known to be no guests', for a plugin that is told to refuse unknown namespaces. Believed only while an agent
   // runs, which takes them away while it does not hear of namespaces: docs/decisions/0041.
   std::set<std::string> ordinary;
+  // By the node's uid of a pod, its namespace and name: it was a guest, and its namespace is no guests' any more. Its
+  // next sandbox is a guest's too.
+  std::map<std::string, std::string> former_guests = {};
   bool operator==(const GuestNamespaces&) const = default;
 };
 

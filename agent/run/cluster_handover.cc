@@ -15,9 +15,12 @@ std::optional<Problem> hand_over_namespaces(const Settings& settings, const Kube
   GuestNamespaces wanted{settings.guest_namespaces, {}, {}};
   if (desired) {
     wanted.guests = desired->labelled_namespaces;
+    wanted.former_guests = desired->former_guests;
     if (vouches) wanted.ordinary = desired->ordinary_namespaces;
   } else if (auto labelled = api.labelled()) {
     wanted.guests = std::move(*labelled);
+    if (auto before = read_guest_namespaces(settings.state_dir); before && before.value())
+      wanted.former_guests = std::move(before.value()->former_guests);
   } else {
     return std::nullopt;
   }

@@ -1,5 +1,7 @@
 #include "agent/run/open_source.h"
 
+#include "agent/handover/guest_namespaces.h"
+#include "agent/run/log.h"
 #include "crd-sync/manifest_directory.h"
 
 #include <cstdlib>
@@ -18,14 +20,26 @@ Result<ApiServer> api_server(const Settings& settings) {
   return in_cluster_server(environment("KUBERNETES_SERVICE_HOST"), environment("KUBERNETES_SERVICE_PORT"));
 }
 
+// What cannot be read is written anew before long; until then grantd-cni starts no pod that may be a guest's.
+KnownGuests guests_before(const Settings& settings) {
+  KnownGuests known;
+  const auto before = read_guest_namespaces(settings.state_dir);
+  if (!before) log_warning("who was a guest before is not known", {{"error", before.error().message}});
+  if (!before || !before.value()) return known;
+  known.namespaces = before.value()->guests;
+  for (const auto& [uid, name] : before.value()->former_guests) known.pods.insert(uid);
+  return known;
+}
+
 }  // namespace
 
 Result<OpenedSource> open_source(const Settings& settings) {
   if (settings.kubernetes) {
     const auto server = api_server(settings);
     if (!server) return server.error();
-    auto api = KubernetesSource::open(
-        server.value(), {settings.node, settings.guest_namespaces, settings.state_dir, settings.cluster_ranges()});
+    KubernetesOptions options{settings.node, settings.guest_namespaces, settings.state_dir, settings.cluster_ranges()};
+    options.guests_before = guests_before(settings);
+    auto api = KubernetesSource::open(server.value(), std::move(options));
     if (!api) return api.error();
     KubernetesSource* source = api.value().get();
     return OpenedSource{std::move(api).value(), source};

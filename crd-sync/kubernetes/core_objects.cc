@@ -40,14 +40,16 @@ bool is_uid(const std::string& uid) {
   });
 }
 
-// What is no address is left out: what counts is what the node finds, and that must agree with these.
-std::vector<IpAddress> addresses_of(const Json& status) {
+Result<std::vector<IpAddress>> addresses_of(const Json& status) {
   std::vector<IpAddress> all;
   const Json& list = member(status, "podIPs");
-  if (!list.is_array()) return all;
-  for (const Json& each : list)
-    if (const auto address = IpAddress::parse(json_text(each, "ip")))
-      if (std::find(all.begin(), all.end(), address.value()) == all.end()) all.push_back(address.value());
+  if (list.is_null()) return all;
+  if (!list.is_array()) return Error{"status.podIPs: is no list"};
+  for (const Json& each : list) {
+    const auto address = IpAddress::parse(json_text(each, "ip"));
+    if (!address) return Error{"status.podIPs: " + address.error().message};
+    if (std::find(all.begin(), all.end(), address.value()) == all.end()) all.push_back(address.value());
+  }
   return all;
 }
 
@@ -61,9 +63,18 @@ KeptMembers kept_of_pod() {
   return kept;
 }
 
-GuestPod::Qos qos_of(const std::string& text) {
+// "" until the API server has told it.
+Result<GuestPod::Qos> qos_of(const std::string& text) {
   if (text == "Guaranteed") return GuestPod::Qos::Guaranteed;
-  return text == "Burstable" ? GuestPod::Qos::Burstable : GuestPod::Qos::BestEffort;
+  if (text == "Burstable") return GuestPod::Qos::Burstable;
+  if (text == "BestEffort" || text.empty()) return GuestPod::Qos::BestEffort;
+  return Error{"status.qosClass: is none"};
+}
+
+// What is of another type would count as what is not there.
+bool is_text_or_absent(const Json& object, const char* name) {
+  const Json& found = member(object, name);
+  return found.is_null() || found.is_string();
 }
 
 }  // namespace
@@ -90,6 +101,8 @@ Pods::Projection keep_pod() {
   return [](const Json& object) -> Result<std::optional<Pod>> {
     const Json &metadata = member(object, "metadata"), &status = member(object, "status");
     if (!is_uid(json_text(metadata, "uid"))) return Error{"metadata.uid: is no uid"};
+    for (const char* name : {"phase", "qosClass"})
+      if (!is_text_or_absent(status, name)) return Error{std::string("status.") + name + ": is no text"};
     const std::string phase = json_text(status, "phase");
     if (phase == "Succeeded" || phase == "Failed") return std::optional<Pod>();
     Pod pod;
@@ -108,9 +121,14 @@ Pods::Projection keep_pod() {
     if ((!pod.mirrored.empty() && !is_uid(pod.mirrored)) || is_left_out(member(annotations, kMirror)))
       return Error{"kubernetes.io/config.mirror: is no uid"};
     const Json& host_network = member(member(object, "spec"), "hostNetwork");
+    if (!host_network.is_null() && !host_network.is_boolean()) return Error{"spec.hostNetwork: is no boolean"};
     pod.host_network = host_network.is_boolean() && host_network.get<bool>();
-    if (!pod.host_network) pod.addresses = addresses_of(status);
-    pod.qos = qos_of(json_text(status, "qosClass"));
+    auto addresses = addresses_of(status);
+    if (!addresses) return addresses.error();
+    if (!pod.host_network) pod.addresses = std::move(addresses).value();
+    const auto qos = qos_of(json_text(status, "qosClass"));
+    if (!qos) return qos.error();
+    pod.qos = qos.value();
     return std::optional(std::move(pod));
   };
 }

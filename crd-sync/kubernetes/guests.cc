@@ -35,6 +35,11 @@ Owner owner_of(const std::string& name, const std::optional<std::string>& by_nam
   return {*by_label, ""};
 }
 
+// Of a static pod the API server has another one.
+const std::string& node_uid(const std::string& uid, const Pod& pod) {
+  return pod.mirrored.empty() ? uid : pod.mirrored;
+}
+
 Workload guest(const ObjectKey& key, const std::string& uid, const Pod& pod, const Owner& owner,
                const Labels& namespace_labels) {
   Workload workload;
@@ -50,7 +55,7 @@ Workload guest(const ObjectKey& key, const std::string& uid, const Pod& pod, con
   workload.position.file = kFile;
   GuestPod& facts = workload.pod.emplace();
   facts.uid = uid;
-  facts.node_uid = pod.mirrored.empty() ? uid : pod.mirrored;
+  facts.node_uid = node_uid(uid, pod);
   facts.realm = owner.realm;
   facts.namespace_grant = label(namespace_labels, kGrantLabel).value_or("");
   facts.own_grant = label(pod.labels, kGrantLabel).value_or("");
@@ -64,19 +69,25 @@ Workload guest(const ObjectKey& key, const std::string& uid, const Pod& pod, con
 }  // namespace
 
 std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pods::Objects& pods,
-                                const std::string& pattern) {
+                                const std::string& pattern, const KnownGuests& before) {
   std::vector<Workload> guests;
   for (const auto& [key, entry] : pods) {
     const auto found = namespaces.find({"", key.namespace_name});
     const auto by_name = realm_of_namespace(pattern, key.namespace_name);
     const Labels& labels = found == namespaces.end() ? kNoLabels : found->second.object->labels;
     const auto by_label = label(labels, kRealmLabel);
-    if (!by_name && !by_label) continue;
+    const bool is_guests = by_name || by_label;
+    if (!is_guests && !before.pods.contains(node_uid(entry.uid, *entry.object)) &&
+        !before.namespaces.contains(key.namespace_name))
+      continue;
     Owner owner = owner_of(key.namespace_name, by_name, by_label);
     // One that matches by name is a guests' namespace also where it is not known yet, or not any more; what its labels
     // say is then not known, which is no word that they say nothing.
     if (found == namespaces.end())
       owner = {"", "namespace " + key.namespace_name + " is not known"};
+    else if (!is_guests)
+      owner = {"", "namespace " + key.namespace_name + " has lost its label " + kRealmLabel +
+                       "; accepted: the label, or another pod, which is no guest"};
     else if (owner.doubt.empty() && label(labels, kGrantLabel) == "")
       owner = {"", "label " + std::string(kGrantLabel) + " of namespace " + key.namespace_name +
                        " is empty; accepted: the name of a Grant, or no label"};
@@ -118,6 +129,11 @@ void sort_namespaces(const Namespaces::Objects& namespaces, const std::string& p
     if (!desired.labelled_namespaces.contains(key.name) && !realm_of_namespace(pattern, key.name) &&
         !entry.object->ending)
       desired.ordinary_namespaces.insert(key.name);
+  for (const Workload& each : desired.workloads) {
+    const std::string name = each.name.substr(0, each.name.find('/'));
+    if (!desired.labelled_namespaces.contains(name) && !realm_of_namespace(pattern, name))
+      desired.former_guests.emplace(each.pod->node_uid, each.name);
+  }
 }
 
 }  // namespace grantd

@@ -10,10 +10,16 @@
 
 namespace grantd {
 
-// Every pod in a namespace that `pattern` matches or that carries the realm's label. A pod's own labels make no
-// guest and take none away: they only wish for a Grant. Sorted by name.
+// Who was a guest before. A guest's pod is one to its end, whatever becomes of its namespace's label.
+struct KnownGuests {
+  std::set<std::string> pods;        // their uids, as the node has them
+  std::set<std::string> namespaces;  // of an agent before this one: which pods were guests there it has not told
+};
+
+// Every pod in a namespace that `pattern` matches or that carries the realm's label, and those that were guests before,
+// in quarantine. A pod's own labels make no guest and take none away: they only wish for a Grant. Sorted by name.
 std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pods::Objects& pods,
-                                const std::string& pattern);
+                                const std::string& pattern, const KnownGuests& before = {});
 
 // Namespaces whose pods may be under one Grant with one of `guests`: of the same realm, and not labelled with different
 // Grants. Sorted.
@@ -23,7 +29,7 @@ std::set<std::string> sharing_namespaces(const Namespaces::Objects& namespaces, 
 // That carry the label keystone.io/realm.
 std::set<std::string> labelled_namespaces(const Namespaces::Objects& namespaces);
 
-// Into labelled_namespaces and ordinary_namespaces; of the latter none that is being deleted.
+// Into labelled_namespaces, ordinary_namespaces, of which none is being deleted, and former_guests.
 void sort_namespaces(const Namespaces::Objects& namespaces, const std::string& pattern, DesiredState& desired);
 
 }  // namespace grantd

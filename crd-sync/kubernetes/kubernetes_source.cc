@@ -2,7 +2,6 @@
 
 #include "crd-sync/admission.h"
 #include "crd-sync/canonical.h"
-#include "crd-sync/kubernetes/guests.h"
 
 namespace grantd {
 
@@ -28,7 +27,8 @@ KubernetesSource::KubernetesSource(std::string url, KubernetesOptions options, s
       namespace_reflector_(grantd::namespace_reflector(), namespaces_, seed + 2),
       pod_reflector_(grantd::pod_reflector(options_.node), pods_, seed + 3),
       elsewhere_(options_.node, seed + 4, options_.believed_elsewhere),
-      strays_(seed + 5) {}
+      strays_(seed + 5),
+      known_(options_.guests_before) {}
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(const ApiServer& server, KubernetesOptions options) {
   const std::uint64_t seed = hash_text(options.node);
@@ -80,12 +80,14 @@ void KubernetesSource::admit_objects() {
 std::optional<DesiredState> KubernetesSource::load() {
   if (!objects_.complete() || !namespaces_.complete() || !pods_.complete()) return std::nullopt;
   const std::string& pattern = options_.guest_namespaces;
-  auto guests = guests_of(namespaces_.objects(), pods_.objects(), pattern);
+  auto guests = guests_of(namespaces_.objects(), pods_.objects(), pattern, known_);
   const ApiTime time = now();
   elsewhere_.want(sharing_namespaces(namespaces_.objects(), guests, pattern), *client_, time);
   client_->wake(elsewhere_.due(time));  // a server that says nothing is waited for no longer than that
   if (!settled_ && !elsewhere_.settled(time)) return std::nullopt;
   settled_ = true;
+  known_ = {};
+  for (const Workload& each : guests) known_.pods.insert(each.pod->node_uid);
   admit_objects();
   DesiredState desired = admitted_;
   desired.cluster = true;
@@ -126,7 +128,9 @@ std::vector<Problem> KubernetesSource::troubles() const {
 
 std::optional<std::set<std::string>> KubernetesSource::labelled() const {
   if (!namespaces_.complete()) return std::nullopt;
-  return labelled_namespaces(namespaces_.objects());
+  auto labelled = labelled_namespaces(namespaces_.objects());
+  labelled.insert(known_.namespaces.begin(), known_.namespaces.end());
+  return labelled;
 }
 
 const std::vector<Grant>* KubernetesSource::grants() {

@@ -3,6 +3,7 @@
 
 #include "crd-sync/api/keystone_objects.h"
 #include "crd-sync/kubernetes/core_objects.h"
+#include "crd-sync/kubernetes/guests.h"
 #include "crd-sync/kubernetes/pods_elsewhere.h"
 #include "crd-sync/kubernetes/stray_grants.h"
 #include "crd-sync/last_good.h"
@@ -24,6 +25,7 @@ struct KubernetesOptions {
   std::string state_directory;                  // keeps the last good version of each Realm and Grant; "" for none
   std::vector<IpPrefix> protected_ranges = {};  // as for admit()
   ApiTime::duration believed_elsewhere = PodsElsewhere::kBelieved;
+  KnownGuests guests_before = {};  // of an agent before this one
 };
 
 class KubernetesSource final : public Source {
@@ -45,7 +47,8 @@ class KubernetesSource final : public Source {
 
   // Each kind that is followed, for metrics and for troubles().
   std::vector<std::pair<std::string, ReflectorCounters>> counters() const;
-  // Those with the label keystone.io/realm, once all namespaces are known: also while load() gives nothing yet.
+  // Those with the label keystone.io/realm, and those that had it before, once all namespaces are known: for as long as
+  // load() gives nothing yet.
   std::optional<std::set<std::string>> labelled() const;
   // All Grants, once Realms and Grants are known: also while load() gives nothing yet; null until then.
   const std::vector<Grant>* grants();
@@ -72,6 +75,7 @@ class KubernetesSource final : public Source {
   Reflector namespace_reflector_, pod_reflector_;
   PodsElsewhere elsewhere_;
   StrayGrants strays_;
+  KnownGuests known_;                   // who is a guest now, or was one before
   bool settled_ = false;                // load() has given something
   std::uint64_t revision_ = 0;          // of everything, when drain() told of it last
   std::uint64_t objects_revision_ = 0;  // of objects_, when they were admitted last

@@ -133,16 +133,21 @@ class Agent:
 
     # What passes. No need of the API server.
 
-    def inside(self, guest):
-        """How to run something in a pod's network."""
+    @staticmethod
+    def network(guest):
+        """What the runtime has kept of a pod's network."""
         namespace, name = guest.split("/")
         for path in pathlib.Path("/var/lib/cni/results").iterdir():
             result = json.loads(path.read_text(encoding="utf-8"))
             said = dict(result["cniArgs"])
             if (said["K8S_POD_NAMESPACE"], said["K8S_POD_NAME"]) == (namespace, name):
-                sandbox = next(each["sandbox"] for each in result["result"]["interfaces"] if each.get("sandbox"))
-                return ["nsenter", f"--net={sandbox}"]
+                return result
         raise AssertionError(f"no network of {guest}")
+
+    def inside(self, guest):
+        """How to run something in a pod's network."""
+        sandbox = next(each["sandbox"] for each in self.network(guest)["result"]["interfaces"] if each.get("sandbox"))
+        return ["nsenter", f"--net={sandbox}"]
 
     def reaches(self, guest, address):
         return run([*self.inside(guest), "ping", "-c", "1", "-W", "1", address], check=False).returncode == 0

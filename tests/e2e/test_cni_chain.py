@@ -167,6 +167,48 @@ def test_after_a_boot_guests_are_closed_before_the_agent_runs(agent, node, heard
         wait_until(lambda: all(heard()[address] for address in new.values()), "the Grant has opened them")
 
 
+def end_sandbox(agent, node, guest):
+    """As a process in it may, where its processes share one namespace: the kubelet makes another one; the pod's next address."""
+    space, name = guest.split("/")
+    before = node.get("pod", name, "-n", space)["status"]["podIP"]
+    node.ctr("tasks", "kill", "--signal", "SIGKILL", agent.network(guest)["containerId"])
+
+    def fresh():
+        status = node.get("pod", name, "-n", space)["status"]
+        return status.get("podIP") if status.get("podIP") not in (None, before) and status["containerStatuses"][0]["ready"] else None
+    return wait_until(fresh, f"{guest} has another sandbox", 60)
+
+
+def test_a_guest_is_one_in_its_next_sandbox_too(agent, node, heard):
+    """Its namespace has lost its label meanwhile. Who comes there after that is none."""
+    space, guest, other = "visitors", "visitors/late", "visitors/other"
+    agent.grant()
+    node.namespace(space)
+    node.kubectl("label", "namespace", space, "keystone.io/realm=dave")
+    wait_until(lambda: f'"{space}"' in (agent.state / "guest-namespaces.json").read_text(encoding="utf-8"), "the plugin is told")
+    with pods(node, late=space) as addresses:
+        agent.held(guest, "g")
+        wait_until(lambda: heard()[addresses["late"]] > 20, "its Grant has opened it")
+        node.kubectl("label", "namespace", space, "keystone.io/realm-")
+        assert "has lost its label keystone.io/realm" in agent.held(guest, None)["message"]
+        with pods(node, other=space):
+            for runs in (True, False):
+                if not runs:
+                    agent.stop()
+                address, another = (end_sandbox(agent, node, each) for each in (guest, other))
+                wait_until(lambda: heard()[another] > 20, "the other one's flood arrives")  # pylint: disable=cell-var-from-loop
+                know_bridge(agent, guest)
+                time.sleep(0.5)
+                assert heard()[address] == 0
+            agent.start()
+            agent.held(guest, None)
+            assert not agent.endpoints(other)
+            node.kubectl("label", "namespace", space, "keystone.io/realm=dave")
+            agent.held(guest, "g")
+            wait_until(lambda: heard()[address] > 20, "its Grant has opened it again")
+    node.kubectl("delete", "namespace", space, "--wait=false")
+
+
 def test_uninstalled_nothing_of_it_is_left(agent, node, heard):
     agent.stop()
     agent.uninstall()

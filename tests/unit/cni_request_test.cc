@@ -218,48 +218,58 @@ TEST(CniDecision, TheNameOrTheRecordMakesAGuest) {
   const Result<std::optional<GuestNamespaces>> recorded{GuestNamespaces{"visitor-*", {"labelled"}, {"monitoring"}}};
   const PluginSettings settings;
   for (const char* guest : {"guest-bob", "visitor-eve", "labelled"})
-    EXPECT_EQ(decide(settings, guest, recorded, true).kind, Kind::Guest) << guest;
+    EXPECT_EQ(decide(settings, {guest}, recorded, true).kind, Kind::Guest) << guest;
   for (const char* ordinary : {"default", "kube-system", "monitoring", "my-guest-bob", ""})
-    EXPECT_EQ(decide(settings, ordinary, recorded, true).kind, Kind::Ordinary) << ordinary;
+    EXPECT_EQ(decide(settings, {ordinary}, recorded, true).kind, Kind::Ordinary) << ordinary;
   // As for the agent, to which it is no guest's: there is no realm in its name.
   const Result<std::optional<GuestNamespaces>> without_dash{GuestNamespaces{"tenant*", {}, {}}};
-  EXPECT_EQ(decide(settings, "tenant", without_dash, true).kind, Kind::Ordinary);
-  EXPECT_EQ(decide(settings, "tenant1", without_dash, true).kind, Kind::Guest);
+  EXPECT_EQ(decide(settings, {"tenant"}, without_dash, true).kind, Kind::Ordinary);
+  EXPECT_EQ(decide(settings, {"tenant1"}, without_dash, true).kind, Kind::Guest);
   // After a boot, before the agent has ever run.
   const Result<std::optional<GuestNamespaces>> nothing{std::optional<GuestNamespaces>()};
-  EXPECT_EQ(decide(settings, "guest-bob", nothing, true).kind, Kind::Guest);
-  EXPECT_EQ(decide(settings, "labelled", nothing, true).kind, Kind::Ordinary);
+  EXPECT_EQ(decide(settings, {"guest-bob"}, nothing, true).kind, Kind::Guest);
+  EXPECT_EQ(decide(settings, {"labelled"}, nothing, true).kind, Kind::Ordinary);
+}
+
+TEST(CniDecision, APodThatWasAGuestIsOneToItsEnd) {
+  const Result<std::optional<GuestNamespaces>> recorded{
+      GuestNamespaces{"guest-*", {}, {"team-a"}, {{"uid-1", "team-a/web"}}}};
+  const PluginSettings settings;
+  EXPECT_EQ(decide(settings, {"team-a", "web", "uid-1"}, recorded, true).kind, Kind::Guest);
+  EXPECT_EQ(decide(settings, {"team-a", "web", "uid-2"}, recorded, true).kind, Kind::Ordinary) << "another by its name";
+  EXPECT_EQ(decide(settings, {"team-a", "web"}, recorded, true).kind, Kind::Guest) << "it may be";
+  EXPECT_EQ(decide(settings, {"team-a", "other"}, recorded, true).kind, Kind::Ordinary);
 }
 
 TEST(CniDecision, UnknownOnesAreRefusedWhereThatIsSet) {
   const Result<std::optional<GuestNamespaces>> recorded{GuestNamespaces{"guest-*", {"labelled"}, {"monitoring"}}};
   PluginSettings settings;
   settings.refuse_unknown = true;
-  EXPECT_EQ(decide(settings, "new", recorded, true).kind, Kind::Unknown);
-  EXPECT_EQ(decide(settings, "", recorded, true).kind, Kind::Unknown);
-  EXPECT_EQ(decide(settings, "labelled", recorded, true).kind, Kind::Guest);
+  EXPECT_EQ(decide(settings, {"new"}, recorded, true).kind, Kind::Unknown);
+  EXPECT_EQ(decide(settings, {""}, recorded, true).kind, Kind::Unknown);
+  EXPECT_EQ(decide(settings, {"labelled"}, recorded, true).kind, Kind::Guest);
   for (const char* ordinary : {"kube-system", "monitoring"})
-    EXPECT_EQ(decide(settings, ordinary, recorded, true).kind, Kind::Ordinary) << ordinary;
+    EXPECT_EQ(decide(settings, {ordinary}, recorded, true).kind, Kind::Ordinary) << ordinary;
 }
 
 // It may be of a namespace that was deleted since, and made again as a guest's.
 TEST(CniDecision, WithoutAnAgentNoRecordMakesANamespaceOrdinaryWhereUnknownOnesAreRefused) {
   const Result<std::optional<GuestNamespaces>> recorded{GuestNamespaces{"guest-*", {"labelled"}, {"monitoring"}}};
   PluginSettings settings;
-  EXPECT_EQ(decide(settings, "monitoring", recorded, false).kind, Kind::Ordinary);
+  EXPECT_EQ(decide(settings, {"monitoring"}, recorded, false).kind, Kind::Ordinary);
   settings.refuse_unknown = true;
-  const CniDecision unknown = decide(settings, "monitoring", recorded, false);
+  const CniDecision unknown = decide(settings, {"monitoring"}, recorded, false);
   EXPECT_EQ(unknown.kind, Kind::Unknown);
   EXPECT_THAT(unknown.why, HasSubstr("no agent runs"));
-  EXPECT_EQ(decide(settings, "labelled", recorded, false).kind, Kind::Guest);
-  EXPECT_EQ(decide(settings, "kube-system", recorded, false).kind, Kind::Ordinary) << "the settings say so";
+  EXPECT_EQ(decide(settings, {"labelled"}, recorded, false).kind, Kind::Guest);
+  EXPECT_EQ(decide(settings, {"kube-system"}, recorded, false).kind, Kind::Ordinary) << "the settings say so";
 }
 
 TEST(CniDecision, ADamagedRecordMakesTheRestUnknown) {
   const Result<std::optional<GuestNamespaces>> damaged{Error{"/state/guest-namespaces.json: is damaged"}};
-  EXPECT_EQ(decide({}, "guest-bob", damaged, true).kind, Kind::Guest);
-  EXPECT_EQ(decide({}, "kube-system", damaged, true).kind, Kind::Ordinary);
-  const CniDecision unknown = decide({}, "default", damaged, true);
+  EXPECT_EQ(decide({}, {"guest-bob"}, damaged, true).kind, Kind::Guest);
+  EXPECT_EQ(decide({}, {"kube-system"}, damaged, true).kind, Kind::Ordinary);
+  const CniDecision unknown = decide({}, {"default"}, damaged, true);
   EXPECT_EQ(unknown.kind, Kind::Unknown);
   EXPECT_THAT(unknown.why, HasSubstr("is damaged"));
 }

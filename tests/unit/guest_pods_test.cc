@@ -191,7 +191,7 @@ TEST_F(GuestPodsTest, APodMadeAgainIsAnotherOne) {
 }
 
 TEST_F(GuestPodsTest, OnTheHostNetworkAPodHasNoAddressesOfItsOwn) {
-  const Json status = {{"podIPs", {{{"ip", "10.42.0.7"}}, {{"ip", "fd00::7"}}, {{"ip", "nonsense"}}}}};
+  const Json status = {{"podIPs", {{{"ip", "10.42.0.7"}}, {{"ip", "fd00::7"}}, {{"ip", "10.42.0.7"}}}}};
   ASSERT_TRUE(put_pod("guest-bob", "a", {{"status", status}}));
   ASSERT_TRUE(put_pod("guest-bob", "b", {{"status", status}, {"spec", {{"hostNetwork", true}}}}));
   const auto all = guests();
@@ -209,6 +209,79 @@ TEST_F(GuestPodsTest, AnObjectThatCannotBeReadKeepsItsLastVersion) {
   EXPECT_FALSE(put_pod("labelled", "web", labelled({{"a", nullptr}})));
   EXPECT_FALSE(put_pod("labelled", "other", Json::object(), "../escape"));
   EXPECT_THAT(names(), ElementsAre("labelled/web"));
+}
+
+TEST_F(GuestPodsTest, APodThatCannotBeReadKeepsItsLastVersion) {
+  ASSERT_TRUE(put_namespace("guest-bob"));
+  const Json good = {
+      {"spec", {{"hostNetwork", false}}},
+      {"status", {{"phase", "Running"}, {"qosClass", "Burstable"}, {"podIPs", {{{"ip", "10.42.0.7"}}}}}}};
+  ASSERT_TRUE(put_pod("guest-bob", "web", good));
+  const auto before = guests();
+  ASSERT_THAT(before[0].addresses, ElementsAre(IpAddress::parse("10.42.0.7").value()));
+  for (const auto& [path, wrong] : std::vector<std::pair<const char*, Json>>{
+           {"/spec/hostNetwork", "true"},
+           {"/spec/hostNetwork", 1},
+           {"/status/phase", 7},
+           {"/status/qosClass", "Besteffort"},
+           {"/status/qosClass", {"Burstable"}},
+           {"/status/podIPs", "10.42.0.7"},
+           {"/status/podIPs", {{"ip", "10.42.0.7"}}},
+           {"/status/podIPs", Json::array({{{"ip", "10.42.0.700"}}})},
+           {"/status/podIPs", Json::array({{{"ip", "10.42.0.7"}}, "10.42.0.8"})}}) {
+    Json pod = good;
+    pod[Json::json_pointer(path)] = wrong;
+    EXPECT_FALSE(put_pod("guest-bob", "web", pod)) << pod;
+    EXPECT_EQ(guests()[0].addresses, before[0].addresses) << pod;
+    EXPECT_FALSE(guests()[0].pod->host_network) << pod;
+    EXPECT_EQ(guests()[0].pod->qos, GuestPod::Qos::Burstable) << pod;
+  }
+}
+
+// A process of it may end its sandbox, and the kubelet makes another one.
+TEST_F(GuestPodsTest, AGuestIsOneToItsEndWhateverBecomesOfTheLabel) {
+  KnownGuests known;
+  const auto look = [&] {
+    auto guests = guests_of(namespaces_.objects(), pods_.objects(), kPattern, known);
+    known = {};
+    for (const Workload& each : guests) known.pods.insert(each.pod->node_uid);
+    return guests;
+  };
+  const auto former = [&](std::vector<Workload> guests) {
+    DesiredState desired;
+    desired.workloads = std::move(guests);
+    sort_namespaces(namespaces_.objects(), kPattern, desired);
+    return desired.former_guests;
+  };
+  ASSERT_TRUE(put_namespace("labelled", {{kRealmLabel, "carol"}}));
+  ASSERT_TRUE(put_pod("labelled", "web", {}, "uid-2"));
+  ASSERT_TRUE(put_pod("labelled", "static",
+                      {{"metadata", {{"annotations", {{"kubernetes.io/config.mirror", "0a1b2c"}}}}}}, "uid-3"));
+  EXPECT_THAT(former(look()), IsEmpty());
+  ASSERT_TRUE(put_namespace("labelled"));
+  ASSERT_TRUE(put_pod("labelled", "late", {}, "uid-4"));
+  for (int again = 0; again < 2; ++again) {
+    const auto all = look();
+    ASSERT_THAT(all, testing::SizeIs(2)) << "one that came after it is none";
+    for (const Workload& each : all) {
+      EXPECT_THAT(each.quarantine, HasSubstr("namespace labelled has lost its label keystone.io/realm"));
+      EXPECT_EQ(each.pod->realm, "");
+    }
+    EXPECT_THAT(former(all),
+                ElementsAre(testing::Pair("0a1b2c", "labelled/static"), testing::Pair("uid-2", "labelled/web")));
+  }
+  ASSERT_TRUE(put_namespace("labelled", {{kRealmLabel, "carol"}}));
+  ASSERT_THAT(look(), testing::SizeIs(3));
+  EXPECT_EQ(look()[0].quarantine, "");
+  EXPECT_THAT(former(look()), IsEmpty());
+  // An agent that starts knows of the namespaces of the one before it, which closed what came there since.
+  known = {{}, {"labelled"}};
+  ASSERT_TRUE(put_namespace("labelled"));
+  EXPECT_THAT(look(), testing::SizeIs(3));
+  pods_.remove({{"labelled", "web"}, "uid-2", next()});
+  ASSERT_TRUE(put_pod("labelled", "web", {}, "uid-5"));
+  EXPECT_THAT(former(look()), testing::Not(testing::Contains(testing::Pair("uid-2", "labelled/web"))));
+  EXPECT_THAT(look(), testing::SizeIs(2)) << "another one by its name is none";
 }
 
 TEST_F(GuestPodsTest, TheOrderOfEventsDecidesNothing) {

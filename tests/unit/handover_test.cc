@@ -171,7 +171,7 @@ TEST(CniRecord, ADirectoryThatIsNotThereHoldsNone) {
 TEST(GuestNamespaces, ComeBackAsTheyWere) {
   TemporaryDirectory directory;
   EXPECT_FALSE(read_guest_namespaces(directory.path()).value().has_value());
-  const GuestNamespaces wanted{"guest-*", {"team-a", "team-b"}, {"kube-system"}};
+  const GuestNamespaces wanted{"guest-*", {"team-a", "team-b"}, {"kube-system"}, {{"uid-1", "team-c/web"}}};
   ASSERT_TRUE(keep_guest_namespaces(directory.path(), wanted).ok());
   EXPECT_EQ(read_guest_namespaces(directory.path()).value(), wanted);
 }
@@ -203,6 +203,13 @@ TEST(GuestNamespaces, AnAgentThatStartsVouchesForNoneOfAnother) {
   EXPECT_FALSE(read_guest_namespaces(directory.path()).ok()) << "nothing is vouched for by a damaged one";
 }
 
+TEST(GuestNamespaces, OfAnOlderAgentKnowNoFormerGuests) {
+  TemporaryDirectory directory;
+  directory.write("guest-namespaces.json",
+                  "{\"version\": 1, \"pattern\": \"guest-*\", \"guests\": [\"a\"], \"ordinary\": []}");
+  EXPECT_EQ(read_guest_namespaces(directory.path()).value(), (GuestNamespaces{"guest-*", {"a"}, {}}));
+}
+
 TEST(GuestNamespaces, ADamagedFileIsAnErrorUntilItIsWrittenAnew) {
   TemporaryDirectory directory;
   const GuestNamespaces wanted{"guest-*", {"team-a"}, {}};
@@ -210,6 +217,8 @@ TEST(GuestNamespaces, ADamagedFileIsAnErrorUntilItIsWrittenAnew) {
        {"", "{", "[]", "{\"version\": 1}", "{\"version\": 1, \"pattern\": \"\", \"guests\": [], \"ordinary\": []}",
         "{\"version\": 1, \"pattern\": \"g\", \"guests\": {}, \"ordinary\": []}",
         "{\"version\": 1, \"pattern\": \"g\", \"guests\": [\"A/b\"], \"ordinary\": []}",
+        "{\"version\": 1, \"pattern\": \"g\", \"guests\": [], \"ordinary\": [], \"formerGuests\": []}",
+        "{\"version\": 1, \"pattern\": \"g\", \"guests\": [], \"ordinary\": [], \"formerGuests\": {\"uid\": 1}}",
         "{\"version\": 2, \"pattern\": \"g\", \"guests\": [], \"ordinary\": []}"}) {
     directory.write("guest-namespaces.json", bad);
     auto read = read_guest_namespaces(directory.path());
