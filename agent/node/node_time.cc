@@ -81,7 +81,7 @@ TimeFacts NodeTime::facts(const std::vector<Grant>& grants, std::vector<Problem>
   facts.notice_ends = latches_.notice_ends;
   facts.expired = latches_.expired;
   facts = latch(facts, grants);
-  if (!damaged_.empty()) return facts;  // what cannot be read is not written over
+  if (!damaged_.empty()) return facts;
 
   latches_.revoked_at = facts.revoked_at;
   latches_.notice_ends = facts.notice_ends;
@@ -91,17 +91,21 @@ TimeFacts NodeTime::facts(const std::vector<Grant>& grants, std::vector<Problem>
     latch_highest(facts.now);
     latches_.trusted_offset_ns = std::max(latches_.trusted_offset_ns.value_or(0), clock_.boot_to_wall_ns());
   }
+  return facts;
+}
+
+void NodeTime::keep(std::vector<Problem>& problems) {
+  if (!damaged_.empty()) return;  // what cannot be read is not written over
   if (saved_) {
     Latches but_for_time = latches_;
-    if (facts.trusted && latches_.highest_seen < saved_->highest_seen + kHighestEvery)
+    if (was_trusted_ && latches_.highest_seen < saved_->highest_seen + kHighestEvery)
       but_for_time.highest_seen = saved_->highest_seen;
-    if (but_for_time == *saved_) return facts;
+    if (but_for_time == *saved_) return;
   }
   if (auto saved = file_.save(latches_); saved)
     saved_ = latches_;
   else
     problems.push_back(clock_problem(saved.error().message + "; a restart may forget what has expired", ""));
-  return facts;
 }
 
 }  // namespace grantd

@@ -21,9 +21,12 @@ class NodeTime {
   bool drain();
   std::uint64_t boot_to_wall_ns() const { return clock_.boot_to_wall_ns(); }
 
-  // The facts for compile, with everything latched that these Grants give reason to; what is new is on
-  // disk before it is returned. Problems: a clock that is not trusted, a disk that does not take it.
+  // The facts for compile, with everything latched that these Grants give reason to. Problems: a clock that is not
+  // trusted.
   TimeFacts facts(const std::vector<Grant>& grants, std::vector<Problem>& problems);
+  // Writes down what the last facts() have latched, where that is new. After what follows from it is in force: a slow
+  // disk delays no revocation. Problems: a disk that does not take it.
+  void keep(std::vector<Problem>& problems);
 
  private:
   bool trusted(WallTime now, std::vector<Problem>& problems) const;

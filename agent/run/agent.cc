@@ -11,7 +11,6 @@
 #include "agent/run/cluster_handover.h"
 #include "agent/run/log.h"
 #include "agent/run/open_source.h"
-#include "agent/run/tell_failures.h"
 #include "agent/run/tell_grantctl.h"
 #include "crd-sync/kubernetes/guest_pattern.h"
 
@@ -26,7 +25,7 @@ namespace grantd {
 
 namespace {
 
-constexpr BootNanoseconds kDriftEvery = 30 * GRANTD_NS_PER_SECOND, kAttachFor = GRANTD_NS_PER_SECOND;
+constexpr BootNanoseconds kDriftEvery = 30 * GRANTD_NS_PER_SECOND;
 constexpr BootNanoseconds kRetryFirst = GRANTD_NS_PER_SECOND, kRetryLongest = 30 * GRANTD_NS_PER_SECOND;
 constexpr BootNanoseconds kAskedAgain = 2 * GRANTD_NS_PER_SECOND;  // a source that has told nothing yet
 
@@ -40,11 +39,6 @@ AttachMode mode_of(AttachSetting setting) {
       break;
   }
   return AttachMode::Auto;
-}
-
-std::string milliseconds(BootNanoseconds nanoseconds) {
-  const auto tenths = nanoseconds / 100'000;
-  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " ms";
 }
 
 std::int64_t wall_seconds() {
@@ -316,47 +310,6 @@ PlanFacts Agent::plan_facts(const TimeFacts& time) const {
   return facts;
 }
 
-ApplyReport Agent::carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times) {
-  // An edit is in force before guests that came with it are attached, and before the rest of those that came before it.
-  // They wait for no more than one pass: edits may come without end.
-  const bool wait = !std::exchange(guests_waited_, false) && changes_what_is_in_force(plan, applier_->state());
-  BootNanoseconds first_at = 0;
-  ApplyReport report = applier_->apply(plan, time.boot_now, [&] {
-    metrics_.turn();  // of thousands of new guests each takes its time
-    const BootNanoseconds now = boot_now();
-    if (wait || std::exchange(first_at, first_at ? first_at : now) == 0) return wait;
-    source_changed_ |= source_->drain();
-    return source_changed_ || (!failed_before_ && now - first_at > kAttachFor);
-  });
-  failed_before_ = !report.failed.empty();  // then each guest is tried in one pass: none waits behind those that fail
-  guests_waited_ = wait && report.postponed > 0;
-  tell_failures(report, applier_->state());
-  if (!report.closed.empty() || !report.closed_guests.empty() || report.nobody_believed)
-    retry_ns_ = 0;  // soon, however long something else has failed
-  if (report.done > 0 && report.complete()) {
-    grantd_node node = applier_->state().node;
-    node.applied_at_ns = boot_now();
-    Plan last;
-    last.steps.push_back({operation::PutNode{node}, kNodeSubject});
-    if (auto written = applier_->apply(last, time.boot_now); !written.complete())
-      log_warning("cannot write down the time of the apply");
-  }
-  if (report.done > 0) {
-    const BootNanoseconds end = boot_now();
-    const auto in_force = times.planned - times.read + static_cast<BootNanoseconds>(report.in_force.count());
-    status_.apply_durations.add(in_force);
-    log_info("applied", {{"steps", std::to_string(report.done)},
-                         {"guests_that_wait", std::to_string(report.postponed)},
-                         {"in_force", milliseconds(in_force)},
-                         {"took", milliseconds(end - times.read)},
-                         {"compile", milliseconds(times.compiled - times.read)},
-                         {"plan", milliseconds(times.planned - times.compiled)},
-                         {"apply", milliseconds(end - times.planned)},
-                         {"reading_before", milliseconds(times.read - times.begin)}});
-  }
-  return report;
-}
-
 bool Agent::gate_guests(std::vector<Problem>& problems) {
   const bool look = std::exchange(gate_due_, false);
   return node_read_ && keep_gate(gate_, look, applier_->state(), node_.interfaces, status_, problems);
@@ -430,14 +383,14 @@ void Agent::converge() {
   node_.in_force = in_force(applier_->state());
   const CompiledPolicy compiled = compile(*desired_, node_, time, datapath_->limits());
   times.compiled = boot_now();
-  const Plan plan = grantd::plan(applier_->state(), compiled, plan_facts(time));
-  times.planned = boot_now();
+  Plan plan;
+  const ApplyReport report = carry_out(compiled, time, times, plan);
   gone_.clear();
-  const ApplyReport report = carry_out(plan, time, times);
   status_.open_guests = static_cast<std::uint64_t>(std::ranges::count_if(
       compiled.endpoints, [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
   if (status_.open_guests > 0) retry_ns_ = 0;  // soon, however long it has failed
   const bool gated = gate_guests(problems);
+  time_->keep(problems);
   keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());

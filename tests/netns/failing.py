@@ -15,7 +15,7 @@ SOURCE = pathlib.Path(__file__).with_name("failing_calls.cc")
 # The order of failing_calls.cc; the errno that each fails with.
 KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM,
          "update": errno.ENOMEM, "link": errno.ENOMEM, "ioctl": errno.EPERM}
-LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}Q")
+LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}QQ")
 
 
 def build(directory, source=SOURCE):
@@ -58,6 +58,10 @@ class Faults:
     def kills(self):
         """Whether a call has killed the agent since."""
         return self._fields()[4] and self.failed() > 0
+
+    def slow_disk(self, seconds):
+        """Each fsync() takes so long from here on."""
+        struct.pack_into("=Q", self.page, LAYOUT.size - 8, int(seconds * 1e6))
 
     def failed(self):
         return self._fields()[5]

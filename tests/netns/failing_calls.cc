@@ -40,6 +40,7 @@ struct Page {
   std::atomic<std::uint64_t> kills;    // the process, before the call
   std::atomic<std::uint64_t> failed;
   std::atomic<std::uint64_t> calls[kClasses];
+  std::atomic<std::uint64_t> fsync_microseconds;  // as on a slow disk
 };
 
 Page* page = nullptr;
@@ -195,6 +196,7 @@ ssize_t write(int file, const void* data, size_t size) {
 }
 int fsync(int file) {
   NEXT(fsync);
+  if (page && page->fsync_microseconds) usleep(static_cast<useconds_t>(page->fsync_microseconds));
   return fails(kFile) ? -1 : next(file);
 }
 int rename(const char* from, const char* to) noexcept {

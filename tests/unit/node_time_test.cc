@@ -25,6 +25,13 @@ class NodeTimeTest : public testing::Test {
     EXPECT_TRUE(time.ok());
     return std::move(time).value();
   }
+  // As a pass of the agent asks.
+  TimeFacts pass(NodeTime& time, const std::vector<Grant>& grants = {}) {
+    TimeFacts facts = time.facts(grants, problems_);
+    time.keep(problems_);
+    return facts;
+  }
+  TimeFacts pass(NodeTime&& time, const std::vector<Grant>& grants = {}) { return pass(time, grants); }
   static std::uint64_t offset() { return NodeClock::open(0).value().boot_to_wall_ns(); }
   // What an agent leaves that ran with that offset until an hour ago, with a clock that was trusted.
   void leave_trusted(std::uint64_t offset_ns) const {
@@ -41,7 +48,7 @@ class NodeTimeTest : public testing::Test {
 };
 
 TEST_F(NodeTimeTest, AClockThatWentOnIsTrusted) {
-  const TimeFacts facts = open(offset()).facts({}, problems_);
+  const TimeFacts facts = pass(open(offset()));
   EXPECT_TRUE(facts.trusted);
   EXPECT_THAT(problems_, testing::IsEmpty());
 }
@@ -50,11 +57,11 @@ TEST_F(NodeTimeTest, AClockThatWasSetBackWhileNoAgentRanIsNotTrusted) {
   Grant dated = desired::grant("g", {});
   leave_trusted(offset() + 3600 * kSecond);
   dated.valid_until = wall_by(offset(), boot_now()) + std::chrono::minutes(30);
-  const TimeFacts facts = open(offset() + 3600 * kSecond).facts({dated}, problems_);
+  const TimeFacts facts = pass(open(offset() + 3600 * kSecond), {dated});
   EXPECT_FALSE(facts.trusted);
   EXPECT_GT(facts.highest_seen, *dated.valid_until) << "it has ended by that reckoning";
   EXPECT_THAT(problems_.at(0).text(), testing::HasSubstr("behind a time that this node has seen"));
-  EXPECT_FALSE(open(0).facts({}, problems_).trusted) << "which is remembered on disk";
+  EXPECT_FALSE(pass(open(0)).trusted) << "which is remembered on disk";
 }
 
 // Though the step is smaller than what is written down without a reason.
@@ -63,46 +70,46 @@ TEST_F(NodeTimeTest, AStepBackIsRememberedByTheNextAgentToo) {
   latches.trusted_offset_ns = offset() + 30 * kSecond;
   latches.highest_seen = wall_by(offset(), boot_now()) - std::chrono::seconds(5);
   ASSERT_TRUE(file().save(latches));
-  EXPECT_FALSE(open(offset() + 30 * kSecond).facts({}, problems_).trusted);
-  EXPECT_FALSE(open(offset()).facts({}, problems_).trusted);
+  EXPECT_FALSE(pass(open(offset() + 30 * kSecond)).trusted);
+  EXPECT_FALSE(pass(open(offset())).trusted);
 }
 
 TEST_F(NodeTimeTest, AnOlderAgentsReckoningCountsWhateverItsClockWas) {
   directory_.write("latches.json", R"({"highestSeen": 1, "revokedAt": {}, "noticeEnds": {}, "expired": {}})");
-  EXPECT_FALSE(open(offset() + 3600 * kSecond).facts({}, problems_).trusted);
+  EXPECT_FALSE(pass(open(offset() + 3600 * kSecond)).trusted);
 }
 
 TEST_F(NodeTimeTest, AClockIsTrustedWhereItIsSynchronisedOrSaidToBeRight) {
-  EXPECT_FALSE(open(offset(), false).facts({}, problems_).trusted);
+  EXPECT_FALSE(pass(open(offset(), false)).trusted);
   EXPECT_THAT(problems_.at(0).text(), testing::HasSubstr("is not synchronised"));
-  EXPECT_TRUE(open(offset(), true).facts({}, problems_).trusted);
+  EXPECT_TRUE(pass(open(offset(), true)).trusted);
   synchronised_ = true;
-  EXPECT_TRUE(open(offset(), false).facts({}, problems_).trusted);
+  EXPECT_TRUE(pass(open(offset(), false)).trusted);
 }
 
 // The machine's clock may be of any year until it is synchronised.
 TEST_F(NodeTimeTest, WhatAnUnsynchronisedClockShowsIsNotRemembered) {
   NodeTime time = open(0, false);
-  EXPECT_FALSE(time.facts({}, problems_).trusted);
+  EXPECT_FALSE(pass(time).trusted);
   time.drain();
-  EXPECT_EQ(time.facts({}, problems_).highest_seen, WallTime());
+  EXPECT_EQ(pass(time).highest_seen, WallTime());
   EXPECT_EQ(file().load().value().highest_seen, WallTime());
   EXPECT_EQ(file().load().value().trusted_offset_ns, 0U);
   synchronised_ = true;
-  time.facts({}, problems_);
+  pass(time);
   EXPECT_GT(file().load().value().highest_seen, WallTime()) << "the control";
   EXPECT_EQ(file().load().value().trusted_offset_ns, time.boot_to_wall_ns());
-  const WallTime before = time.facts({}, problems_).now;
+  const WallTime before = pass(time).now;
   time.drain();
-  EXPECT_GT(time.facts({}, problems_).highest_seen, before) << "the control: up to the step it was right";
+  EXPECT_GT(pass(time).highest_seen, before) << "the control: up to the step it was right";
 }
 
 TEST_F(NodeTimeTest, AClockThatWasAheadWhileItWasNotSynchronisedClosesNothingLater) {
   synchronised_ = true;
   leave_trusted(offset() - 3600 * kSecond);  // of the boot before
-  EXPECT_TRUE(open(offset() + kTenYears, false).facts({}, problems_).trusted);
+  EXPECT_TRUE(pass(open(offset() + kTenYears, false)).trusted);
   std::filesystem::remove(file().path());
-  EXPECT_TRUE(open(offset() + kTenYears, false).facts({}, problems_).trusted) << "and on a node that is new";
+  EXPECT_TRUE(pass(open(offset() + kTenYears, false)).trusted) << "and on a node that is new";
   EXPECT_THAT(problems_, testing::IsEmpty());
 }
 
@@ -115,10 +122,10 @@ TEST_F(NodeTimeTest, AClockThatWasAheadAndTrustedIsForgottenWithTheFile) {
   latches.expired[dated.key()] = dated.spec_hash;
   ASSERT_TRUE(file().save(latches));
   for (const bool trust_clock : {false, true})
-    EXPECT_FALSE(open(offset(), trust_clock).facts({dated}, problems_).trusted) << trust_clock;
+    EXPECT_FALSE(pass(open(offset(), trust_clock), {dated}).trusted) << trust_clock;
   EXPECT_THAT(problems_.at(0).text(), testing::HasSubstr(file().path() + " removed"));
   std::filesystem::remove(file().path());
-  const TimeFacts facts = open(offset() + kTenYears).facts({dated}, problems_);
+  const TimeFacts facts = pass(open(offset() + kTenYears), {dated});
   EXPECT_TRUE(facts.trusted);
   EXPECT_THAT(facts.expired, testing::IsEmpty());
 }
@@ -148,10 +155,10 @@ TEST_F(NodeTimeTest, ANoticeThatBeganByAClockThatWasAheadIsNoLonger) {
 
 TEST_F(NodeTimeTest, TheHighestTimeIsWrittenNowAndThen) {
   NodeTime time = open(0);
-  time.facts({}, problems_);
+  pass(time);
   const WallTime written = file().load().value().highest_seen;
-  time.facts({}, problems_);
-  time.facts({}, problems_);
+  pass(time);
+  pass(time);
   EXPECT_EQ(file().load().value().highest_seen, written) << "not at each look";
 }
 
