@@ -98,8 +98,10 @@ bool is_gate_table(std::string_view name) {
   return name == usual || (name.starts_with(usual) && name[usual.size()] == '-');
 }
 
-Gate::Gate(const std::string& pin_root)
-    : table_(table_of(pin_root)), families_{Family(kFamilies[0]), Family(kFamilies[1]), Family(kFamilies[2])} {}
+Gate::Gate(const std::string& pin_root, std::uint32_t stamp_mask)
+    : table_(table_of(pin_root)), families_{Family(kFamilies[0]), Family(kFamilies[1]), Family(kFamilies[2])} {
+  if (auto stamp = stamp_settings(stamp_mask)) stamp_ = stamp.value();  // with another one no datapath is loaded
+}
 
 bool Gate::may_pass(const Error& error) {
   // That there is nothing by that name may be since somebody took it away just now.
@@ -145,7 +147,7 @@ Result<void> Gate::keep_family(nl_sock* socket, Family& family, const Elements& 
   }
   NftablesBatch batch;
   if (anew) {
-    add_gate_table(batch, table_, family.number, {wanted.begin(), wanted.end()});
+    add_gate_table(batch, table_, family.number, stamp_, {wanted.begin(), wanted.end()});
     family.counters.clear();
   } else {
     add_gate_elements(batch, NFT_MSG_NEWSETELEM, table_, family.number, only_in(wanted, family.behind));
@@ -223,7 +225,7 @@ Result<Gate::Standing> Gate::read(nl_sock* socket, std::uint8_t family) const {
   if (!asked) return asked.error();
   // One before ours might accept.
   Standing standing;
-  standing.whole = table && rules == gate_rules(family);
+  standing.whole = table && rules == gate_rules(family, stamp_);
   if (!table) return standing;
   for (const GateSetIndex set : gate_sets(family))
     if (auto done = read_set(socket, family, set, standing); !done) return done.error();

@@ -3,8 +3,8 @@
 // can give a packet a mark on its way over the link, and whatever from_guest lets pass has one. So nftables drop,
 // before anything else sees it, what comes from a guest's interface with the mark 0: routed, bridged, and ARP.
 //
-// What is for the node itself and came in through an uplink in a guest's name is dropped too: the node's answer would
-// begin a flow that the guest may go on with (decision 72).
+// What is for the node itself and came in a guest's name, but through an uplink or without from_guest's stamp, is
+// dropped too: the node's answer would begin a flow that the guest may go on with (decision 72).
 #pragma once
 
 #include "agent/gate/gate_table.h"
@@ -41,8 +41,9 @@ struct Gated {
 
 class Gate {
  public:
-  // One table for each pin root, in each family, in the network namespace of the caller.
-  explicit Gate(const std::string& pin_root);
+  // One table for each pin root, in each family, in the network namespace of the caller. `stamp_mask` as of the
+  // datapath.
+  Gate(const std::string& pin_root, std::uint32_t stamp_mask);
 
   // These are behind it and no others, in each family by itself. Only what changed is done, unless `look`:
   // then what somebody else has changed is mended too. Where a family fails the others are kept all the same; of the
@@ -85,6 +86,7 @@ class Gate {
   void count(Family& family, const Counts& packets);
 
   std::string table_;
+  StampSettings stamp_;
   std::array<Family, 3> families_;
   Gated gated_;  // as it was asked for last
   Counts dropped_;

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
+#include <cstring>
 
 namespace grantd {
 namespace {
@@ -33,12 +35,23 @@ struct Rule {
   std::uint32_t hook;
   const char* what;
   GateSetIndex counts;  // whose elements count what it drops
+  bool asks_for_stamp = false;
 };
-constexpr std::array<Rule, 3> kRules = {{
+// Of what has a guest's address neither kind has come from it; both are needed, for what an uplink brings has a stamp.
+constexpr std::array<Rule, 5> kRules = {{
     {"unjudged", kReceived, "what from_guest has not judged", kGuestInterfaces},
     {"forged4", kForTheNode, "in the name of a guest of this node", kGuestAddresses4},
     {"forged6", kForTheNode, "in the name of a guest of this node", kGuestAddresses6},
+    {"unstamped4", kForTheNode, "in the name of a guest of this node", kGuestAddresses4, true},
+    {"unstamped6", kForTheNode, "in the name of a guest of this node", kGuestAddresses6, true},
 }};
+
+std::string said_of(const Rule& rule, const StampSettings& stamp) {
+  if (!rule.asks_for_stamp) return rule.what;
+  std::array<char, 64> by{};
+  std::snprintf(by.data(), by.size(), ", not stamped %#x/%#x", stamp.tag, tag_bits(stamp));
+  return rule.what + std::string(by.data());
+}
 
 // What is for the node comes up from a bridge, and by then is IP.
 bool is_of(std::uint8_t family, GateSetIndex set) { return family == NFPROTO_INET || set == kGuestInterfaces; }
@@ -73,12 +86,19 @@ void put_meta(nl_msg* message, std::uint32_t key, std::uint32_t into = NFT_REG32
   });
 }
 
-void put_is(nl_msg* message, const std::string& value) {
+void put_is(nl_msg* message, const std::string& value, std::uint32_t how = NFT_CMP_EQ) {
   put_expression(message, "cmp", [&] {
     put_number(message, NFTA_CMP_SREG, NFT_REG32_00);
-    put_number(message, NFTA_CMP_OP, NFT_CMP_EQ);
+    put_number(message, NFTA_CMP_OP, how);
     put_value(message, NFTA_CMP_DATA, value);
   });
+}
+
+// As the machine has it in memory.
+std::string bytes_of(std::uint32_t number) {
+  std::string bytes(sizeof(number), '\0');
+  std::memcpy(bytes.data(), &number, sizeof(number));
+  return bytes;
 }
 
 void put_is_in(nl_msg* message, GateSetIndex set) {
@@ -101,10 +121,22 @@ void put_unjudged(nl_msg* message) {
   put_came_in_through(message, kGuestInterfaces);
 }
 
-// iif . iifname @uplinks ip saddr @addresses4 drop
-void put_forged(nl_msg* message, bool six) {
-  const GateSetIndex set = six ? kGuestAddresses6 : kGuestAddresses4;
-  put_came_in_through(message, kUplinkInterfaces);
+// meta mark & 0xff000000 != 0x67000000
+void put_not_stamped(nl_msg* message, const StampSettings& stamp) {
+  put_meta(message, NFT_META_MARK);
+  put_expression(message, "bitwise", [&] {
+    put_number(message, NFTA_BITWISE_SREG, NFT_REG32_00);
+    put_number(message, NFTA_BITWISE_DREG, NFT_REG32_00);
+    put_number(message, NFTA_BITWISE_LEN, sizeof(std::uint32_t));
+    put_value(message, NFTA_BITWISE_MASK, bytes_of(tag_bits(stamp)));
+    put_value(message, NFTA_BITWISE_XOR, bytes_of(0));
+  });
+  put_is(message, bytes_of(stamp.tag), NFT_CMP_NEQ);
+}
+
+// ip saddr @addresses4
+void put_is_in_a_guests_name(nl_msg* message, GateSetIndex set) {
+  const bool six = set == kGuestAddresses6;
   put_meta(message, NFT_META_NFPROTO);
   put_is(message, std::string(1, static_cast<char>(six ? NFPROTO_IPV6 : NFPROTO_IPV4)));
   put_expression(message, "payload", [&] {
@@ -116,12 +148,17 @@ void put_forged(nl_msg* message, bool six) {
   put_is_in(message, set);
 }
 
-void put_rule(nl_msg* message, const Rule& rule) {
+void put_rule(nl_msg* message, const Rule& rule, const StampSettings& stamp) {
   const Nested expressions(message, NFTA_RULE_EXPRESSIONS);
-  if (rule.counts == kGuestInterfaces)
+  if (rule.counts == kGuestInterfaces) {
     put_unjudged(message);
-  else
-    put_forged(message, rule.counts == kGuestAddresses6);
+  } else {
+    if (rule.asks_for_stamp)
+      put_not_stamped(message, stamp);
+    else
+      put_came_in_through(message, kUplinkInterfaces);
+    put_is_in_a_guests_name(message, rule.counts);
+  }
   put_expression(message, "immediate", [&] {
     put_number(message, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
     const Nested data(message, NFTA_IMMEDIATE_DATA);
@@ -147,7 +184,8 @@ void add_set(NftablesBatch& batch, const std::string& table, std::uint8_t family
   });
 }
 
-void add_rule(NftablesBatch& batch, const std::string& table, std::uint8_t family, const Rule& rule) {
+void add_rule(NftablesBatch& batch, const std::string& table, std::uint8_t family, const Rule& rule,
+              const StampSettings& stamp) {
   batch.add(NFT_MSG_NEWCHAIN, family, NLM_F_CREATE, [&](nl_msg* message) {
     put_text(message, NFTA_CHAIN_TABLE, table);
     put_text(message, NFTA_CHAIN_NAME, rule.chain);
@@ -160,8 +198,8 @@ void add_rule(NftablesBatch& batch, const std::string& table, std::uint8_t famil
   batch.add(NFT_MSG_NEWRULE, family, NLM_F_CREATE | NLM_F_APPEND, [&](nl_msg* message) {
     put_text(message, NFTA_RULE_TABLE, table);
     put_text(message, NFTA_RULE_CHAIN, rule.chain);
-    put_rule(message, rule);
-    put_bytes(message, NFTA_RULE_USERDATA, comment(rule.what));
+    put_rule(message, rule, stamp);
+    put_bytes(message, NFTA_RULE_USERDATA, comment(said_of(rule, stamp)));
   });
 }
 
@@ -176,14 +214,14 @@ std::vector<GateSetIndex> gate_sets(std::uint8_t family) {
   return all;
 }
 
-std::vector<GateRuleName> gate_rules(std::uint8_t family) {
+std::vector<GateRuleName> gate_rules(std::uint8_t family, const StampSettings& stamp) {
   std::vector<GateRuleName> all;
   for (const Rule& rule : kRules)
-    if (is_of(family, rule.counts)) all.push_back({rule.chain, comment(rule.what)});
+    if (is_of(family, rule.counts)) all.push_back({rule.chain, comment(said_of(rule, stamp))});
   return all;
 }
 
-void add_gate_table(NftablesBatch& batch, const std::string& table, std::uint8_t family,
+void add_gate_table(NftablesBatch& batch, const std::string& table, std::uint8_t family, const StampSettings& stamp,
                     const std::vector<GateElement>& elements) {
   const auto named = [&](nl_msg* message) { put_text(message, NFTA_TABLE_NAME, table); };
   // The first so that there is one to be deleted.
@@ -193,7 +231,7 @@ void add_gate_table(NftablesBatch& batch, const std::string& table, std::uint8_t
   for (const GateSetIndex set : gate_sets(family)) add_set(batch, table, family, set);
   add_gate_elements(batch, NFT_MSG_NEWSETELEM, table, family, elements);
   for (const Rule& rule : kRules)
-    if (is_of(family, rule.counts)) add_rule(batch, table, family, rule);
+    if (is_of(family, rule.counts)) add_rule(batch, table, family, rule, stamp);
 }
 
 void add_gate_elements(NftablesBatch& batch, int type, const std::string& table, std::uint8_t family,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/gate/nftables_batch.h"
+#include "maps/stamp_settings.h"
 
 #include <compare>
 #include <cstdint>
@@ -34,11 +35,11 @@ struct GateRuleName {
   std::string chain, comment;
   auto operator<=>(const GateRuleName&) const = default;
 };
-// In the order in which the kernel lists them.
-std::vector<GateRuleName> gate_rules(std::uint8_t family);
+// In the order in which the kernel lists them. Those that ask for the stamp say by which mask.
+std::vector<GateRuleName> gate_rules(std::uint8_t family, const StampSettings& stamp);
 
 // In the place of what stands there by this name.
-void add_gate_table(NftablesBatch& batch, const std::string& table, std::uint8_t family,
+void add_gate_table(NftablesBatch& batch, const std::string& table, std::uint8_t family, const StampSettings& stamp,
                     const std::vector<GateElement>& elements);
 // `type`: NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. Those of one set stand together.
 void add_gate_elements(NftablesBatch& batch, int type, const std::string& table, std::uint8_t family,

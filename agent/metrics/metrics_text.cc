@@ -307,7 +307,7 @@ void add_agent(const Snapshot& snapshot, const AgentStatus& status, Families& fa
                "Packets of guests that came past the programs and were dropped by nftables.", {},
                status.unjudged_packets);
   families.one("grantd_forged_packets_total", kCounter,
-               "Packets for the node that came through an uplink in a guest's name and were dropped by nftables.", {},
+               "Packets for the node in a guest's name that were not from it and were dropped by nftables.", {},
                status.forged_packets);
   families.one("grantd_open_guests", kGauge, "Guests' interfaces that can neither be attached nor set down.", {},
                status.open_guests);

@@ -36,7 +36,9 @@ class Agent {
 
  private:
   explicit Agent(const Settings& settings)
-      : settings_(settings), gate_(settings.pin_root), metrics_(settings.listen, settings.pin_root) {}
+      : settings_(settings),
+        gate_(settings.pin_root, settings.stamp_mask),
+        metrics_(settings.listen, settings.pin_root) {}
   Result<void> load_datapath();
   Result<void> open_sources();
   Result<void> watch_sources();
@@ -56,7 +58,9 @@ class Agent {
   void check_drift();
   void judge_marks();
   PlanFacts plan_facts(const TimeFacts& time) const;
-  ApplyReport carry_out(const Plan& plan, const TimeFacts& time, const PassTimes& times);
+  // `plan`: what was planned last.
+  ApplyReport carry_out(const CompiledPolicy& compiled, const TimeFacts& time, PassTimes times, Plan& plan);
+  ApplyReport carry_out_once(const Plan& plan, const TimeFacts& time, const PassTimes& times);
   std::optional<Problem> keep_source(const CompiledPolicy& compiled, const ApplyReport& report);
   // After the programs, whose marks it asks for. False: to be tried again.
   bool gate_guests(std::vector<Problem>& problems);
@@ -106,7 +110,7 @@ class Agent {
   BootNanoseconds retry_ns_ = 0;   // back-off after a failed step
   bool carried_out_once_ = false;  // a plan, whether or not all of it was done
   bool applied_once_ = false;
-  bool guests_waited_ = false;  // new ones, for an edit of the pass before
+  bool guests_waited_ = false;  // new ones, for the edit that was carried out last
   bool failed_before_ = false;  // something in the pass before
   AgentStatus status_;
   ServedMetrics metrics_;

@@ -57,7 +57,7 @@ bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vect
     status.forged_packets += packets;
     if (gated.addresses.contains(address))
       problems.push_back(dropped("address " + address.text(),
-                                 "packets for this node came in through an uplink in the name of this guest"));
+                                 "packets for this node came in the name of this guest, and not from it"));
   }
   return kept.ok() || !Gate::may_pass(kept.error());
 }

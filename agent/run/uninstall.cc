@@ -113,7 +113,7 @@ Result<void> uninstall(const Settings& settings) {
     if (auto removed = remove_chain(settings.cni_conf_dir, settings.cni_bin_dir); !removed) return removed;
   restore_segments(attacher);
   if (auto detached = attacher.detach_all(); !detached) return detached;
-  if (auto removed = Gate(pin_root).remove(); !removed) return removed;
+  if (auto removed = Gate(pin_root, GRANTD_STAMP_MASK_DEFAULT).remove(); !removed) return removed;
   if (auto opened = open_marked_interfaces(pin_root); !opened) return opened;
   if (auto removed = remove_shaper(pin_root); !removed) return removed;
   // Only what is ours: a directory itself goes when nothing else is in it.

@@ -32,7 +32,7 @@ class GateTest : public testing::Test {
   }
   // What a gate of its own reads back is what is wanted, and nothing of it has to be mended.
   static void expect_behind(const Gated& wanted) {
-    Gate another("/sys/fs/bpf/gate-test");
+    Gate another("/sys/fs/bpf/gate-test", GRANTD_STAMP_MASK_DEFAULT);
     EXPECT_TRUE(another.keep(wanted, true).ok());
     EXPECT_TRUE(another.keep(wanted, true).ok());
     EXPECT_EQ(another.mended(), 0U);
@@ -42,7 +42,7 @@ class GateTest : public testing::Test {
 
 TEST_F(GateTest, HoldsMoreThanOneMessageOrOneBufferTakes) {
   in_netns(kNetns, [] {
-    Gate gate("/sys/fs/bpf/gate-test");
+    Gate gate("/sys/fs/bpf/gate-test", GRANTD_STAMP_MASK_DEFAULT);
     for (const auto& wanted : {guests(10, 1), guests(10, 9000), guests(4000, 9000), guests(1, 0), guests(10, 9000)}) {
       const auto kept = gate.keep(wanted, false);
       ASSERT_TRUE(kept.ok()) << kept.error().message;
@@ -60,7 +60,7 @@ TEST_F(GateTest, TellsOfItsOwnTablesAlone) {
     ASSERT_TRUE(watch.ok());
     EXPECT_TRUE(run("nft add table inet somebody"));
     EXPECT_FALSE(watch.value().drain());
-    Gate gate("/sys/fs/bpf/gate-test");
+    Gate gate("/sys/fs/bpf/gate-test", GRANTD_STAMP_MASK_DEFAULT);
     ASSERT_TRUE(gate.keep(guests(10, 1), false).ok());
     EXPECT_TRUE(watch.value().drain());
     EXPECT_FALSE(watch.value().drain());
@@ -86,7 +86,7 @@ TEST_F(GateTest, OneFamilyThatFailsLeavesTheOthersAsTheyShouldBe) {
     ASSERT_TRUE(batch.send(others.value().get()).ok());
     auto watch = GateWatch::open();
     ASSERT_TRUE(watch.ok());
-    Gate gate("/sys/fs/bpf/gate-test");
+    Gate gate("/sys/fs/bpf/gate-test", GRANTD_STAMP_MASK_DEFAULT);
     const auto kept = gate.keep(guests(10, 2), true);
     ASSERT_FALSE(kept.ok());
     EXPECT_FALSE(Gate::may_pass(kept.error())) << "it is not asked again and again";

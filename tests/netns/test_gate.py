@@ -160,47 +160,91 @@ def test_the_gate_is_mended_and_follows_the_guests(metered):
     eventually(lambda: len(members(world)) == 1, what=lambda: members(world))
 
 
+class Service:
+    """One of the node's own, by UDP, which answers; who may speak to it, on a wire, and the guest that would go on."""
+
+    def __init__(self, world, guest, family, wire, macs):
+        self.guest, self.family, self.wire, self.macs, self.port = guest, family, wire, macs, next_port()
+        self.own = guest.addresses[family]
+        self.server = world.node.socket(FAMILY[family], socket.SOCK_DGRAM, timeout=0.3)
+        self.server.bind((NODE[family], self.port))
+        self.client = guest.socket(FAMILY[family], socket.SOCK_DGRAM)
+        self.client.bind((self.own, 4000))
+
+    def hears(self, source):
+        """Whether it gets what has that source."""
+        payload, to = mark_bytes(), NODE[self.family]
+        ip, ethertype = (frames.ipv4, 0x0800) if self.family == 4 else (frames.ipv6, 0x86dd)
+        self.wire.send(frames.ethernet(*self.macs, ethertype, ip(source, to, frames.udp(source, to, 4000, self.port, payload))))
+        try:
+            data, sender = self.server.recvfrom(64)
+        except TimeoutError:
+            return False
+        self.server.sendto(b"answer", sender)
+        return data == payload
+
+    def is_reached(self):
+        """By the guest."""
+        self.client.sendto(b"more", (NODE[self.family], self.port))
+        try:
+            return self.server.recv(64) == b"more"
+        except TimeoutError:
+            return False
+
+    def is_kept_from(self, agent, other):
+        """Nobody speaks for the guest; `other` is on the same way. Without the gate it is open."""
+        assert self.hears(other), "the control"
+        with Counted(agent, "protected_destination"):
+            assert not self.is_reached()
+        assert not self.hears(self.own) and not self.is_reached()
+
+    def is_open_without_the_gate(self, world, agent):
+        agent.process.send_signal(signal.SIGSTOP)
+        delete_tables(world)
+        assert self.hears(self.own) and self.is_reached(), "without it the guest reaches the service"
+        agent.process.send_signal(signal.SIGCONT)
+
+
+def told_of(world, agent, service):
+    agent.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: get_metric(world, "grantd_forged_packets_total") == 1)
+    assert f"address {service.own}" in agent.said()
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_nobody_speaks_for_a_guest_to_the_node(metered, family):
     """The answer of a service of the node's own would begin a flow that the guest may go on with (class 48)."""
     world, agent, guest = metered.world, metered.agent, metered.guest
-    service, own, port = NODE[family], guest.addresses[family], next_port()
-    server = world.node.socket(FAMILY[family], socket.SOCK_DGRAM, timeout=0.3)
-    server.bind((service, port))
-    client = guest.socket(FAMILY[family], socket.SOCK_DGRAM)
-    client.bind((own, 4000))
-    wire = world.outside.packet_socket("eth0")
-    link = mac_of(world.node, "uplink0")
-    ip, ethertype = (frames.ipv4, 0x0800) if family == 4 else (frames.ipv6, 0x86dd)
+    service = Service(world, guest, family, world.outside.packet_socket("eth0"), (mac_of(world.node, "uplink0"), "02:00:00:00:00:99"))
+    service.is_kept_from(agent, PARTIES["stranger"][family])
+    told_of(world, agent, service)
+    service.is_open_without_the_gate(world, agent)
 
-    def hears(source):
-        """Whether the service gets it; it answers."""
-        payload = mark_bytes()
-        wire.send(frames.ethernet(link, "02:00:00:00:00:99", ethertype, ip(source, service, frames.udp(source, service, 4000, port, payload))))
-        try:
-            data, sender = server.recvfrom(64)
-        except TimeoutError:
-            return False
-        server.sendto(b"answer", sender)
-        return data == payload
 
-    def reaches():
-        client.sendto(b"more", (service, port))
-        try:
-            return server.recv(64) == b"more"
-        except TimeoutError:
-            return False
-    assert hears(PARTIES["stranger"][family]), "the control, on the same way"
-    with Counted(agent, "protected_destination"):
-        assert not reaches()
-    assert not hears(own) and not reaches()
-    agent.process.send_signal(signal.SIGHUP)
-    assert eventually(lambda: get_metric(world, "grantd_forged_packets_total") == 1)
-    assert f"address {own}" in agent.said()
-    agent.process.send_signal(signal.SIGSTOP)
-    delete_tables(world)
-    assert hears(own) and reaches(), "without it the guest reaches the service"
-    agent.process.send_signal(signal.SIGCONT)
+@pytest.mark.parametrize("family", [4, 6])
+def test_nor_behind_an_interface_that_is_no_uplink(metered, family):
+    world, agent = metered.world, metered.agent
+    stranger = world.add_guest("nobody")
+    service = Service(world, metered.guest, family, stranger.namespace.packet_socket("eth0"), (stranger.gateway_mac, stranger.mac))
+    service.is_kept_from(agent, stranger.addresses[family])
+    told_of(world, agent, service)
+    service.is_open_without_the_gate(world, agent)
+
+
+def test_nor_a_pod_on_the_guests_bridge():
+    """What the guest may say to the node arrives there."""
+    with World() as world:
+        guest, pod = world.add_guest("one"), world.add_guest("two")
+        ports_of_a_bridge(world, guest, pod)
+        agent = Agent(world)
+        agent.grant()
+        agent.workload(guest)
+        agent.start()
+        service = Service(world, guest, 4, pod.namespace.packet_socket("eth0"), (mac_of(world.node, "br0"), pod.mac))
+        service.is_kept_from(agent, pod.addresses[4])
+        service.is_open_without_the_gate(world, agent)
+        agent.in_force(lambda: agent.grant(destinations=[f"{NODE[4]}:{service.port}/UDP"]))
+        assert eventually(service.is_reached, what="it is granted")
 
 
 def test_who_accepts_all_before_ours_opens_nothing_outwards(world):

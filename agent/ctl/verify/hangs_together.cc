@@ -95,7 +95,7 @@ Result<void> verify_cgroups(const std::string& pin_root, const Snapshot& snapsho
 
 void verify_gate(const std::string& pin_root, const Snapshot& snapshot, std::vector<std::string>& wrong) {
   if (snapshot.endpoints.empty()) return;  // it is made with the first guest
-  const auto behind = Gate(pin_root).standing();
+  const auto behind = Gate(pin_root, snapshot.node.stamp_mask).standing();
   if (!behind || !behind.value()) {
     wrong.push_back(behind ? "gate: its nftables are not there, or changed"
                            : "gate: cannot be read: " + behind.error().message);
