@@ -67,7 +67,7 @@ const grantd_policy* Planner::policy_after(std::uint32_t slot) const {
 }
 
 // A number that the guest has already is its own for as long as it is under the same Grant.
-std::uint32_t Planner::number_in_queues(const LimitedGuest& guest, std::set<std::uint32_t>& taken) const {
+std::uint32_t Planner::number_in_queues(const LimitedGuest& guest, TakenNumbers& taken) const {
   if (const auto have = kernel_.queues.find(guest.endpoint_id); have != kernel_.queues.end()) {
     for (std::uint32_t direction = 0; direction < GRANTD_DIRECTIONS; direction++) {
       const std::uint32_t minor = minor_of(have->second.class_id[direction]);
@@ -77,20 +77,19 @@ std::uint32_t Planner::number_in_queues(const LimitedGuest& guest, std::set<std:
         return guest_number(minor);
     }
   }
-  for (std::uint32_t number = 0; number < kGuestNumbers; number++)
-    if (taken.insert(number).second) return number;
-  return kGuestNumbers;
+  while (taken.first_free < kGuestNumbers && !taken.numbers.insert(taken.first_free).second) taken.first_free++;
+  return taken.first_free;
 }
 
 void Planner::want_queues(std::map<std::uint32_t, QueueClass>& classes, std::map<std::uint32_t, grantd_queue>& queues) {
   std::map<std::uint32_t, std::size_t> guests;  // by slot
   for (const LimitedGuest& guest : limited_guests_) guests[guest.slot]++;
-  std::set<std::uint32_t> taken;
+  TakenNumbers taken;
   for (const auto& [endpoint_id, queue] : kernel_.queues)
     for (const std::uint32_t each : queue.class_id)
-      if (minor_of(each) >= kFirstGuestMinor) taken.insert(guest_number(minor_of(each)));
+      if (minor_of(each) >= kFirstGuestMinor) taken.numbers.insert(guest_number(minor_of(each)));
   for (const auto& [minor, one] : kernel_.shaper.classes)
-    if (minor >= kFirstGuestMinor) taken.insert(guest_number(minor));
+    if (minor >= kFirstGuestMinor) taken.numbers.insert(guest_number(minor));
   for (const LimitedGuest& guest : limited_guests_) {
     const grantd_policy* policy = policy_after(guest.slot);
     if (!policy || !has_grant_minor(guest.slot) ||

@@ -86,7 +86,11 @@ class Planner {
   void plan_queues();
   void plan_shaper(bool usable);
   void want_queues(std::map<std::uint32_t, QueueClass>& classes, std::map<std::uint32_t, grantd_queue>& queues);
-  std::uint32_t number_in_queues(const LimitedGuest& guest, std::set<std::uint32_t>& taken) const;
+  struct TakenNumbers {
+    std::set<std::uint32_t> numbers;
+    std::uint32_t first_free = 0;  // none below is
+  };
+  std::uint32_t number_in_queues(const LimitedGuest& guest, TakenNumbers& taken) const;
   const grantd_policy* policy_after(std::uint32_t slot) const;  // in force after this plan
 
   // plan_retire.cc
