@@ -43,11 +43,12 @@ class Background:
 
 
 class Flood(Background):
-    """Everybody in it sends to each destination without end."""
+    """Everybody in it sends to each destination without end, and counts what comes from elsewhere: {number: datagrams}."""
 
     def __init__(self, *destinations):
         super().__init__()
         self.destinations, self.sockets, self.lock = destinations, {}, threading.Lock()
+        self.came = collections.Counter()
 
     def __exit__(self, *_):
         super().__exit__()
@@ -58,6 +59,7 @@ class Flood(Background):
         with entered(netns):
             sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sender.setblocking(False)
+        sender.bind(("", PORT))
         with self.lock:
             self.sockets[number] = sender
 
@@ -73,6 +75,31 @@ class Flood(Background):
                         # Without an address yet, refused by a cgroup program, or its ARP unanswered.
                         with contextlib.suppress(OSError):
                             sender.sendto(MARK + struct.pack("!I", number), (destination, PORT))
+                    with contextlib.suppress(BlockingIOError):
+                        while sender.recv(64):
+                            self.came[number] += 1
+
+
+class Inwards(Background):
+    """Somebody at an address of a network namespace sends to all that are in it without end."""
+
+    def __init__(self, netns, address):
+        super().__init__()
+        self.addresses = {}  # by number of the pod
+        with entered(netns):
+            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 0))
+        self.socket.setblocking(False)
+
+    def __exit__(self, *_):
+        super().__exit__()
+        self.socket.close()
+
+    def _run(self):
+        while not self.ending.wait(EVERY_SECONDS):
+            for address in list(self.addresses.values()):
+                with contextlib.suppress(OSError):  # nobody has it any more
+                    self.socket.sendto(MARK, (address, PORT))
 
 
 class Ears(Background):

@@ -1,5 +1,5 @@
 """Pods come and go in any order, all of them flooding from their first instant, while Grants change and the agent is
-killed. GRANTD_E2E_POD_STARTS says how many start (200); GRANTD_E2E_SEED replays a run."""
+killed. GRANTD_E2E_POD_STARTS says how many start (500); GRANTD_E2E_SEED replays a run."""
 
 import json
 import os
@@ -11,14 +11,14 @@ import time
 import pytest
 
 from agent import FAR, Agent
-from datagrams import Ears, Flood
+from datagrams import Ears, Flood, Inwards
 from direct import Direct
 from node import OUTSIDE_LAN
 from stand_in import NAME, StandIn
 
 from cluster import wait_until
 
-STARTS = int(os.environ.get("GRANTD_E2E_POD_STARTS", "200"))
+STARTS = int(os.environ.get("GRANTD_E2E_POD_STARTS", "500"))
 SEED = int(os.environ.get("GRANTD_E2E_SEED", str(random.randrange(1 << 32))))
 MOST_AT_ONCE = 24
 GUESTS, NOBODYS, ORDINARY = "guest-dave", "guest-nobody", "churn"
@@ -36,12 +36,14 @@ while True:
 
 class Churn:
     """Guests of the Grant g reach the realm (OUTSIDE_LAN) and never FAR, guests without a Grant reach nothing,
-    ordinary pods reach all."""
+    ordinary pods reach all. Somebody at FAR sends to everybody, and reaches ordinary pods alone."""
 
-    def __init__(self, agent, stand_in, flood, ears, chance):
-        self.agent, self.stand_in, self.flood, self.ears, self.chance = agent, stand_in, flood, ears, chance
+    def __init__(self, agent, stand_in, flood, inwards, ears, chance):
+        self.agent, self.stand_in, self.flood, self.inwards, self.ears, self.chance = agent, stand_in, flood, inwards, ears, chance
         self.alive, self.granted, self.dead, self.serial = [], True, False, 0
         self.never = {}  # (number of a pod, destination) -> whose datagrams may not come there at all
+        self.guests = set()  # their numbers, also of those that are gone
+        self.closed_at = {}  # while there is no Grant: number of its guest -> what the realm had heard of it by then
 
     def start(self):
         space = self.chance.choices((GUESTS, NOBODYS, ORDINARY), (6, 2, 1))[0]
@@ -54,15 +56,20 @@ class Churn:
         def first_process(pod):
             if space != ORDINARY:
                 self.never[pod.number, FAR] = pod.key
+                self.guests.add(pod.number)
             if space == NOBODYS:
                 self.never[pod.number, OUTSIDE_LAN] = pod.key
+            elif space == GUESTS and not self.granted:
+                self.closed_at[pod.number] = 0
             self.flood.join(pod.number, pod.netns_path)
         # The guest's own labels make no difference.
         labels = self.chance.choice(({}, {"keystone.io/realm": "alice"}, {"keystone.io/grant": "g"}))
         pod = self.stand_in.start(space, name, labels, first_process)
         self.alive.append(pod)
+        self.inwards.addresses[pod.number] = pod.address
         if space == ORDINARY:
             self.ears.wait_more(pod.number, FAR)
+            wait_until(lambda: self.flood.came[pod.number] > 0, "what is sent to everybody reaches those who are no guests")
         elif space == GUESTS and self.granted and not self.dead:
             self.ears.wait_more(pod.number, OUTSIDE_LAN)
 
@@ -70,6 +77,7 @@ class Churn:
         if not self.alive:
             return
         pod = self.alive.pop(self.chance.randrange(len(self.alive)))
+        del self.inwards.addresses[pod.number]
         self.flood.drop(pod.number)
         self.stand_in.stop(pod)
 
@@ -78,6 +86,7 @@ class Churn:
             return
         self.granted = not self.granted
         if self.granted:
+            self.closed_at = {}
             self.agent.grant()
             for pod in self.alive:
                 if pod.space == GUESTS:
@@ -86,10 +95,9 @@ class Churn:
             self.agent.delete()
             self.wait_endpoints()
             time.sleep(0.5)  # what is on its way, or waits to be heard
-            guests = [pod.number for pod in self.alive if pod.space == GUESTS]
-            before = [self.ears.heard[number, OUTSIDE_LAN] for number in guests]
+            self.closed_at = {pod.number: self.ears.heard[pod.number, OUTSIDE_LAN] for pod in self.alive if pod.space == GUESTS}
             time.sleep(0.2)
-            assert [self.ears.heard[number, OUTSIDE_LAN] for number in guests] == before, "nothing passes after its Grant"
+            self.check()
 
     def kill_or_start(self):
         if self.dead:
@@ -113,6 +121,14 @@ class Churn:
     def check(self):
         heard = {key: self.ears.heard[key] for key in self.never if self.ears.heard[key]}
         assert not heard, f"came through: {[(self.never[key], key, count) for key, count in heard.items()]}"
+        came = {number: self.flood.came[number] for number in self.guests if self.flood.came[number]}
+        assert not came, f"came in: {came}"
+        after = {number: self.ears.heard[number, OUTSIDE_LAN] for number in self.closed_at}
+        assert after == self.closed_at, "nothing passes after its Grant"
+        may_be = {GUESTS: {None, "keystone-system/g"} if self.granted else {None}, NOBODYS: {None}}
+        known = {pod.key: pod.space for pod in self.alive}
+        for each in self.agent.endpoints():  # of a pod that is gone there may be one yet
+            assert each["guest"] not in known or (each["grant"] or None) in may_be[known[each["guest"]]], each
 
     def wait_endpoints(self):
         """The kernel has an endpoint for each guest that lives, under the Grant that it should be, and no other."""
@@ -139,8 +155,9 @@ def test_nothing_passes_outside_of_a_grant_whatever_comes_and_goes(agent, node):
     print(f"GRANTD_E2E_SEED={SEED} GRANTD_E2E_POD_STARTS={STARTS}")
     outside = f"/proc/{node.processes['outside'].pid}/ns/net"
     begin = time.monotonic()
-    with Ears(outside) as ears, Flood(OUTSIDE_LAN, FAR) as flood, StandIn(node, Direct(node), agent.state) as stand_in:
-        churn = Churn(agent, stand_in, flood, ears, random.Random(SEED))
+    with Ears(outside) as ears, Flood(OUTSIDE_LAN, FAR) as flood, StandIn(node, Direct(node), agent.state) as stand_in, \
+            Inwards(outside, FAR) as inwards:
+        churn = Churn(agent, stand_in, flood, inwards, ears, random.Random(SEED))
         while stand_in.started < STARTS:
             churn.step()
         if churn.dead:
