@@ -1,4 +1,5 @@
 // The tables of a slot: what stands in the arrays of maps beside what is pinned as the slot's own.
+#include "agent/attach/cgroups.h"
 #include "agent/ctl/verify/hangs_together.h"
 #include "agent/snapshot/read_snapshot.h"
 #include "tests/kernel/private_node.h"
@@ -8,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -72,6 +74,36 @@ TEST_F(SlotTables, TheQuarantinesCountersAreHeldToTheirPinToo) {
   EXPECT_EQ(node_.drift(), 1U);
   node_.apply();
   EXPECT_THAT(wrong(), IsEmpty());
+}
+
+// Of the host network, under a Grant of its own.
+class SlotTablesOfAHostGuest : public SlotTables {
+ protected:
+  SlotTablesOfAHostGuest() {
+    std::filesystem::create_directory(cgroup_root() + kCgroup);
+    Workload host;
+    host.name = "host";
+    host.grant = "keystone-system/dave";
+    host.cgroup = kCgroup;
+    Grant dave = node_.desired().grants.front();
+    dave.name = dave.spec_hash = "dave";
+    node_.desired().grants.push_back(dave);
+    node_.desired().workloads.push_back(host);
+    node_.facts().cgroup_ids[kCgroup] = cgroup_id(kCgroup).value();
+    node_.apply();
+  }
+  ~SlotTablesOfAHostGuest() override { std::filesystem::remove(cgroup_root() + kCgroup); }
+
+  const std::string kCgroup = "/grantd-slot-tables-test-" + std::to_string(getpid());
+};
+
+TEST_F(SlotTablesOfAHostGuest, AnotherGrantsTableIsToldOf) {
+  const std::uint32_t dave = node_.maps().hostguest.find(cgroup_id(kCgroup).value()).value()->slot;
+  ASSERT_NE(dave, 0U);
+  ASSERT_THAT(wrong(), IsEmpty()) << "the control";
+  put(node_.maps().flow, dave, table_pin(node_.pin_root(), "grantd_flow", slot_of("veth-bob-web")));
+  EXPECT_THAT(wrong(), ElementsAre("Grant keystone-system/dave: its table in grantd_flow is not the one that is pinned "
+                                   "as its own"));
 }
 
 // As before: who may open a table by its id needs no pin.

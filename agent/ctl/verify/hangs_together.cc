@@ -133,6 +133,7 @@ void verify_records(const Snapshot& snapshot, std::vector<std::string>& wrong) {
 Result<void> verify_tables(const DatapathMaps& maps, const Snapshot& snapshot, std::vector<std::string>& wrong) {
   std::set<std::uint32_t> slots = {0};
   for (const auto& [ifindex, endpoint] : snapshot.endpoints) slots.insert(endpoint.slot);
+  for (const auto& [cgroup_id, endpoint] : snapshot.host_guests) slots.insert(endpoint.slot);
   for (std::uint32_t slot : slots)
     for (const auto* outer : {&maps.counter, &maps.flow, &maps.frag}) {
       if (slot == 0 && outer != &maps.counter) continue;
