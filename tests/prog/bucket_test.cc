@@ -3,9 +3,14 @@
 #include "agent/node/clock.h"
 #include "tests/prog/fixture.h"
 
+#include <linux/pkt_cls.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
+#include <barrier>
+#include <thread>
+#include <vector>
 
 namespace grantd::prog {
 namespace {
@@ -213,6 +218,82 @@ TEST_F(Bucket, ADryRunTakesNoTokenAndCountsNoUse) {
   EXPECT_EQ(usage()->refused_bytes, before->refused_bytes + kFrame);
   EXPECT_EQ(usage()->returned_packets, before->returned_packets);
 }
+
+// All CPUs at once empty one bucket that holds what takes them some 200 ms.
+class BucketOfManyCpus : public Bucket, public testing::WithParamInterface<std::uint64_t> {
+ protected:
+  static constexpr std::uint32_t kRow = 1000, kMost = 10'000'000;  // packets
+  // Half a second a byte: the cost of a quantum too has no more than 64 bits.
+  static constexpr std::uint64_t kSlow = kByteNs / 4, kPacketNs = kSlow * kFrame + 1;
+
+  void SetUp() override {
+    Bucket::SetUp();
+    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+      if (CPU_ISSET(cpu, &all_)) cpus_.push_back(cpu);
+  }
+  // Of this CPU, at the fastest: others may have it at times.
+  std::uint64_t packets_of_200_ms() {
+    limit(std::uint64_t{kMost} * kPacketNs, 0, kCost / 4);
+    std::uint64_t fastest = ~0ULL;
+    for (int i = 0; i < 10; i++) {
+      const std::uint64_t begin = boot_now();
+      EXPECT_EQ(send_row(frame_of(0)), TC_ACT_UNSPEC);
+      fastest = std::min(fastest, boot_now() - begin);
+    }
+    return std::min<std::uint64_t>(200'000'000ULL * kRow / fastest, kMost / cpus_.size());
+  }
+  // A flow for each CPU: what they share is the bucket.
+  Bytes frame_of(std::size_t cpu) {
+    return frame_out("10.20.0.8", kBob4, kUdp, udp(static_cast<std::uint16_t>(port_ + cpu), 9, kFrame - 42));
+  }
+  int send_row(const Bytes& frame) {
+    __sk_buff context{};
+    context.ifindex = interface_of("slow");
+    return ask(Hook::FromGuest, frame, context, kRow).verdict;
+  }
+  // Until nothing passes on any CPU, but `most` packets on each of them at most. Returns how many were sent.
+  std::uint64_t empty(std::uint64_t most) {
+    std::atomic<std::uint64_t> sent = 0;
+    std::barrier together(static_cast<std::ptrdiff_t>(cpus_.size()));
+    std::vector<std::thread> threads;
+    for (const std::size_t cpu : cpus_)
+      threads.emplace_back([&, cpu] {
+        cpu_set_t here;
+        CPU_ZERO(&here);
+        CPU_SET(cpu, &here);
+        EXPECT_EQ(sched_setaffinity(0, sizeof(here), &here), 0);
+        const Bytes frame = frame_of(cpu);
+        together.arrive_and_wait();
+        std::uint64_t its = 0;
+        do its += kRow;
+        while (send_row(frame) != TC_ACT_SHOT && its < most);
+        sent += its;
+      });
+    for (std::thread& each : threads) each.join();
+    return sent;
+  }
+  grantd_usage used() {
+    return node().maps().usage.find({endpoint_of("slow").endpoint_id, GRANTD_EGRESS}).value().value();
+  }
+
+  std::vector<std::size_t> cpus_;
+};
+
+TEST_P(BucketOfManyCpus, GivesEachByteToOneOfThem) {
+  const std::uint64_t packets = cpus_.size() * packets_of_200_ms();
+  const std::uint64_t begin = boot_now();
+  limit(packets * kPacketNs, GetParam() * kFrame, kCost / 4);
+  const grantd_usage before = used();
+  const std::uint64_t sent = empty(4 * packets);
+  const grantd_usage after = used();
+  const std::uint64_t passed = after.allowed_packets - before.allowed_packets;
+  ASSERT_GT(sent, packets) << "more was sent than the bucket holds";
+  EXPECT_EQ(passed + after.refused_packets - before.refused_packets, sent);
+  EXPECT_LE(passed, packets + (boot_now() - begin) / kPacketNs) << "beyond the burst and what time brings";
+  EXPECT_GE(passed + cpus_.size() * GetParam(), packets) << "what is left is what CPUs have borrowed";
+}
+
+INSTANTIATE_TEST_SUITE_P(Quanta, BucketOfManyCpus, testing::Values(0, 10));
 
 }  // namespace
 }  // namespace grantd::prog
