@@ -30,6 +30,13 @@ NO_WORLD = re.compile(r"^(bpf/|libbpf|netlink/|sys/|unistd\.h|fcntl\.h|fstream|f
                       r"random|spdlog/|net/)")
 WORLD_CALLS = re.compile(r"\b(getenv|system_clock::now|steady_clock::now|clock_gettime|fopen|std::time\()")
 
+# What decides in the model is independent of what it judges: of that it knows types and reasons, and no number.
+OF_THE_MODEL = re.compile(r"^tests/model/(bucket\.h|(case|flows|frame|meaning|model|neighbours)\.(cc|h))$")
+THE_MODEL_MAY_INCLUDE = ("tests/model/case.h", "tests/model/frame.h", "tests/model/meaning.h", "tests/model/model.h",
+                         "agent/compile/compiled_policy.h", "agent/compile/node_facts.h", "crd-sync/desired_state.h",
+                         "maps/abi/reasons.h", "maps/address.h")
+NUMBER_OF_THE_DATAPATH = re.compile(r"\bGRANTD_(?!REASON_)\w+")
+
 MAX_LINES = 500
 
 
@@ -62,6 +69,16 @@ def purity(path, text):
             yield f"includes <{angled}>: this step is pure"
     for call in WORLD_CALLS.findall(without_code_comments(text)):
         yield f"calls {call}: this step is pure"
+
+
+def independence(path, text):
+    if not OF_THE_MODEL.match(str(path)):
+        return
+    for quoted, _ in INCLUDE.findall(text):
+        if quoted and quoted not in THE_MODEL_MAY_INCLUDE:
+            yield f'includes "{quoted}"; accepted: {", ".join(THE_MODEL_MAY_INCLUDE)}'
+    for number in NUMBER_OF_THE_DATAPATH.findall(without_code_comments(text)):
+        yield f"takes {number} from the datapath: the design says it"
 
 
 def quoted_includes_exist(_path, text):
@@ -145,6 +162,11 @@ def test_compile_and_plan_are_pure():
     assert not complaints(purity, sources())
 
 
+def test_the_model_is_independent():
+    assert not complaints(independence, sources())
+    assert sum(1 for path in sources() if OF_THE_MODEL.match(str(path))) == 10
+
+
 def test_quoted_includes_are_paths_from_the_root():
     assert not complaints(quoted_includes_exist, sources())
 
@@ -183,6 +205,9 @@ def test_these_checks_can_fail():
     assert bad(purity, "agent/plan/x.cc", "#include <fstream>\n")
     assert bad(purity, "agent/compile/x.cc", "auto now = std::chrono::system_clock::now();\n")
     assert not bad(purity, "agent/compile/x.cc", "// system_clock::now is for others\n")
+    assert bad(independence, "tests/model/flows.cc", '#include "agent/plan/encode.h"\n')
+    assert bad(independence, "tests/model/flows.cc", "return bytes > GRANTD_ICMP_ERROR_MAX_BYTES;")
+    assert not bad(independence, "tests/model/flows.cc", "return GRANTD_REASON_FRAGMENT;  // as GRANTD_SLOTS\n")
     assert bad(quoted_includes_exist, "maps/x.h", '#include "no_such.h"\n')
     assert bad(dangling_ranges, "x.cc", "for (const auto& [key, flow] : table.value()->entries().value()) {")
     assert not bad(dangling_ranges, "x.cc", "for (const auto& each : around(IpPrefix::parse(text).value())) {")

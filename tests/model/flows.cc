@@ -1,12 +1,11 @@
 // Flows, fragments and ICMP errors: what is remembered, and what it lets through (rules 3, 4, 9 and 10).
 #include "tests/model/case.h"
 
-#include "maps/abi/limits.h"
-
 namespace grantd::model {
 namespace {
 
 constexpr BootNanoseconds kSecond = 1'000'000'000;
+constexpr std::size_t kLongestIcmpError = 1280;  // docs/datapath.md, rule 9: the least MTU of IPv6
 
 // Whether a packet may be the first of a flow.
 bool may_begin(const Packet& packet) {
@@ -142,7 +141,7 @@ Reason Model::icmp_error(Case& one) {
   if (const auto why = impossible_peer(one)) return *why;
   if (packet.first_fragment()) return GRANTD_REASON_ICMP_ERROR_UNRELATED;
   // What stands behind it is part of what arrives on a bridge.
-  if (packet.ip_bytes > GRANTD_ICMP_ERROR_MAX_BYTES || (one.egress && packet.end != frame.size()))
+  if (packet.ip_bytes > kLongestIcmpError || (one.egress && packet.end != frame.size()))
     return GRANTD_REASON_ICMP_ERROR_SIZE;
   const Reason unrelated = GRANTD_REASON_ICMP_ERROR_UNRELATED;
   // What is quoted: an IP header without options, the extension headers that a packet may have, and the first eight

@@ -1,7 +1,5 @@
 #include "tests/model/frame.h"
 
-#include "maps/abi/limits.h"
-
 namespace grantd::model {
 
 unsigned byte_at(const Bytes& bytes, std::size_t at) { return bytes.at(at); }
@@ -20,6 +18,7 @@ bool has_vlan_tag(const Bytes& frame) { return ethertype(frame) == 0x8100 || eth
 
 namespace {
 
+constexpr int kMostExtensionHeaders = 6;  // design, rule 1
 constexpr unsigned kNextHopByHop = 0, kNextRouting = 43, kNextFragment = 44, kNextOptions = 60;
 
 bool extension_that_is_refused(unsigned next) {
@@ -121,7 +120,7 @@ MaybeReason walk_extensions(const Bytes& frame, unsigned next, std::size_t begin
     if (next == kNextRouting) return GRANTD_REASON_ROUTING_HEADER;
     if (extension_that_is_refused(next)) return GRANTD_REASON_EXTENSION_HEADER;
     if (next != kNextHopByHop && next != kNextOptions && next != kNextFragment) break;
-    if (headers == GRANTD_IPV6_EXTENSION_HEADERS) return GRANTD_REASON_EXTENSION_HEADER;
+    if (headers == kMostExtensionHeaders) return GRANTD_REASON_EXTENSION_HEADER;
     if (next == kNextHopByHop && headers > 0) return GRANTD_REASON_EXTENSION_HEADER;
     if (at + 8 > packet.end) return packet.first_fragment() ? GRANTD_REASON_FRAGMENT_HEADER : GRANTD_REASON_TOO_SHORT;
     if (next == kNextFragment) {
