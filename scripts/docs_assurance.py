@@ -81,16 +81,19 @@ def model(figures):
         asked = ASKED[name]
         rows.append([name, f"{counts[name]:,}", f"{asked:,}", judged(counts[name] >= asked, run, "not yet")])
     rows += [["of the packets, passed", f"{counts['passed']:,}", "", ""],
-             ["worlds of manifests", f"{counts['worlds']:,}", "", ""],
+             ["worlds of manifests, beside those of the sequences", f"{counts['worlds']:,}", "", ""],
              ["frames that the test interface does not take", f"{counts['not_taken_by_test_run']:,}", "", ""],
              ["disagreements", f"{counts['disagreements']:,}", "0", judged(not counts["disagreements"], run, "missed")]]
     text = table(["", "so far", "asked for", ""], rows)
     text += (f"\nSeed {run['seed']}, Linux {run['kernel']}, datapath (a digest of `bpf/` and `maps/abi/`) "
              f"{which(run['datapath'], digest())}.\n")
     if not counts["disagreements"]:
-        text += (f"None was seen in {counts['packets']:,} packets: of packets that are drawn as these were, fewer than "
-                 f"{bound(counts['packets'])} are judged otherwise by that datapath, with 95 % confidence. Of sequences: fewer than "
-                 f"{bound(counts['sequences'])}.\n")
+        text += (f"None was seen. Drawn independently of each other are the worlds, in each of which many packets share the manifests, and "
+                 f"the sequences, each of which has a world of its own: drawn as these were, fewer than {bound(counts['worlds'])} of the "
+                 f"worlds have a packet, among as many, that is judged otherwise by that datapath, and fewer than "
+                 f"{bound(counts['sequences'])} of the sequences, each with 95 % confidence. The {counts['packets']:,} packets say less "
+                 f"than their number: fewer than {bound(counts['packets'])} of those that might be drawn in these same worlds and "
+                 f"sequences are judged otherwise. Of other manifests the first two bounds speak, and this one does not.\n")
     return text
 
 

@@ -33,6 +33,14 @@ def test_a_target_that_is_missed_stays_so_on_any_datapath():
         assert "**not yet**" in model(datapath, packets=1)
 
 
+def test_a_bound_counts_what_was_drawn_independently():
+    text = model(digest(), packets=30_000_000, worlds=6_000, sequences=60_000)
+    for said in ("fewer than 5.0e-04 of the worlds", "fewer than 5.0e-05 of the sequences", "fewer than 1.0e-07 of those that might be "
+                 "drawn in these same worlds"):
+        assert said in text
+    assert "fewer than" not in model(digest(), disagreements=1)
+
+
 def evasion_row(**more):
     classes = {str(number): "green" if tests else "needs a cluster" for number, tests in evasion.classes().items()}
     return {"kernel": "6.1", "version": "6.1.0", "suite": "evasion", "passed": 1, "failed": [], "skipped": 0, "why_skipped": {},
