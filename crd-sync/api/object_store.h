@@ -4,6 +4,7 @@
 #include "crd-sync/api/json.h"
 #include "crd-sync/api/object_sink.h"
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -34,7 +35,8 @@ class ObjectStore final : public ObjectSink {
     std::string version;
     std::shared_ptr<const T> object;
     std::size_t bytes = 0;  // of object
-    bool operator==(const Entry&) const = default;
+    // Whoever has the same object has its version too, or one that says nothing else.
+    bool operator==(const Entry& other) const { return uid == other.uid && object == other.object; }
   };
   using Objects = std::map<ObjectKey, Entry>;
 
@@ -46,18 +48,16 @@ class ObjectStore final : public ObjectSink {
   const Objects& objects() const { return known_.objects; }
   // Whether objects() was ever a whole set.
   bool complete() const { return complete_; }
-  // Grows whenever objects() or complete() changes.
+  // Grows whenever objects() or complete() changes, but for versions.
   std::uint64_t revision() const { return revision_; }
 
   void begin_replace() override { next_.emplace(); }
   void abandon_replace() override { next_.reset(); }
   void end_replace() override {
     if (!next_) return;
-    if (!complete_ || next_->objects != known_.objects) {
-      known_ = std::move(*next_);
-      complete_ = true;
-      ++revision_;
-    }
+    if (!complete_ || next_->objects != known_.objects) ++revision_;
+    complete_ = true;
+    known_ = std::move(*next_);
     next_.reset();
   }
 
@@ -76,6 +76,12 @@ class ObjectStore final : public ObjectSink {
     }
     if (!kept.value()) {
       erase(meta.key);
+      return {};
+    }
+    if (same && is_equal(*known->second.object, *kept.value())) {
+      Entry entry = known->second;  // an object's heartbeat is no news, and after a relist no second copy
+      entry.version = meta.version;
+      current().insert(meta.key, std::move(entry));
       return {};
     }
     const std::size_t bytes = kept_bytes(object, *kept.value());
@@ -120,6 +126,11 @@ class ObjectStore final : public ObjectSink {
       return true;
     }
   };
+
+  static bool is_equal(const T& one, const T& other) {
+    if constexpr (std::equality_comparable<T>) return one == other;
+    return false;
+  }
 
   // nlohmann's accessors throw where a value is of another type than was expected.
   Result<std::optional<T>> project(const nlohmann::json& object) const {

@@ -41,6 +41,8 @@ TEST_F(Store, SharesWhatIsTheSame) {
   store_.begin_replace();
   ASSERT_TRUE(put(api_pod("a", "1")).ok());
   EXPECT_EQ(before.use_count(), 3);  // ours, the old set's and the new one's
+  ASSERT_TRUE(put(api_pod("a", "2")).ok());
+  EXPECT_EQ(before.use_count(), 3) << "a later version that says nothing else";
   store_.end_replace();
   EXPECT_EQ(store_.objects().begin()->second.object, before);
 }
@@ -57,7 +59,17 @@ TEST_F(Store, CountsOnlyChangesAsRevisions) {
   ASSERT_TRUE(put(api_pod("a", "1")).ok());
   store_.end_replace();
   store_.remove(*object_meta(api_pod("b", "1")));
+  ASSERT_TRUE(put(api_pod("a", "2")).ok()) << "of which nothing is kept that is new";
+  EXPECT_EQ(store_.objects().begin()->second.version, "2");
+  store_.begin_replace();
+  ASSERT_TRUE(put(api_pod("a", "3")).ok());
+  store_.end_replace();
+  EXPECT_EQ(store_.objects().begin()->second.version, "3");
   EXPECT_EQ(store_.revision(), empty + 1);
+  ASSERT_TRUE(put(api_pod("a", "4", "y")).ok());
+  EXPECT_EQ(store_.revision(), empty + 2);
+  ASSERT_TRUE(put(api_pod("a", "5", "y", "uid-2")).ok()) << "another one by its name";
+  EXPECT_EQ(store_.revision(), empty + 3);
 }
 
 TEST_F(Store, ForgetsWhatIsNoneOfOursAnyLonger) {
