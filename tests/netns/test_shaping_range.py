@@ -12,17 +12,20 @@ import time
 
 import pytest
 from agent import Agent
+from node import Node
 from queues import classes
 from test_bandwidth import udp_bytes
 from test_iperf3 import Iperf3
-from test_shaping import limited_bytes, metrics, nothing_waits
-from traffic import SO_RCVBUFFORCE, Ping, TcpPair, UdpPair
+from test_offload import SOL_UDP, UDP_SEGMENT
+from test_shaping import GRANT, known, limited_bytes, metrics, nothing_waits, segments
+from traffic import FAMILY, SO_RCVBUFFORCE, SO_SNDBUFFORCE, Ping, TcpPair, UdpPair, know_neighbours
 from world import PARTIES, eventually, run
 
 HOME = PARTIES["grantee"]
 BURST = 256 * 1024
-SOL_PACKET, PACKET_STATISTICS, PACKET_OUTGOING = 263, 6, 4
-ETHERTYPE = {4: 0x0800, 6: 0x86DD}
+SOL_PACKET, PACKET_STATISTICS, PACKET_VNET_HDR, PACKET_OUTGOING = 263, 6, 15, 4
+VNET_HEADER = struct.Struct("=BBHHHH")  # before each frame: the fourth is the payload of each of its segments
+ETHERTYPE, ETH_P_ALL = {4: 0x0800, 6: 0x86DD}, 3
 
 
 def limit(bits, burst=True):
@@ -38,20 +41,24 @@ def is_limited(node, bits, guests=1, **more):
 
 
 class Wire:
-    """Bytes of the frames that come in through an interface from or to an address, as a sniffer sees them."""
+    """Bytes of the frames that come in through an interface from or to an address, or with `sent` leave through it, as a sniffer
+    sees them once they are cut; and the largest of them as it was seen."""
 
-    def __init__(self, namespace, address):
+    def __init__(self, namespace, address, sent=False):
         self.family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.address, self.bytes, self.frames, self.stop = socket.inet_pton(self.family, address), 0, 0, threading.Event()
+        self.sent, self.largest = sent, 0
         self.socket = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 28)
+        self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         self.socket.settimeout(0.1)
-        self.socket.bind(("eth0", ETHERTYPE[6 if ":" in address else 4]))
+        self.ethertype = ETHERTYPE[6 if ":" in address else 4]
+        self.socket.bind(("eth0", ETH_P_ALL if sent else self.ethertype))  # what leaves is shown to who asks for all kinds
         self.thread = threading.Thread(target=self._count, daemon=True)
 
     def _count(self):
-        head = bytearray(54)
-        begin, size = (22, 16) if self.family == socket.AF_INET6 else (26, 4)
+        told, head = VNET_HEADER.size, bytearray(VNET_HEADER.size + 80)
+        begin, size = (told + 22, 16) if self.family == socket.AF_INET6 else (told + 26, 4)
         while True:
             try:
                 length, where = self.socket.recvfrom_into(head, 0, socket.MSG_TRUNC)
@@ -59,8 +66,19 @@ class Wire:
                 if self.stop.is_set():
                     return
                 continue
-            if where[2] != PACKET_OUTGOING and self.address in (head[begin:begin + size], head[begin + size:begin + 2 * size]):
-                self.bytes, self.frames = self.bytes + length, self.frames + 1
+            if (where[1], where[2] == PACKET_OUTGOING) != (self.ethertype, self.sent):
+                continue
+            if self.address in (head[begin:begin + size], head[begin + size:begin + 2 * size]):
+                length, segment = length - told, VNET_HEADER.unpack_from(head)[3]
+                self.bytes, self.frames, self.largest = self.bytes + length, self.frames + 1, max(self.largest, length)
+                if segment:
+                    headers = self._headers(head[told:])
+                    self.bytes += headers * (-(-(length - headers) // segment) - 1)
+
+    def _headers(self, frame):
+        """How much of a frame each of its segments has, of TCP or UDP without extension headers."""
+        at, protocol = (54, frame[20]) if self.family == socket.AF_INET6 else (34, frame[23])
+        return at + (8 if protocol == socket.IPPROTO_UDP else frame[at + 12] // 16 * 4)
 
     def __enter__(self):
         self.thread.start()
@@ -95,6 +113,56 @@ def test_what_is_counted_is_what_a_sniffer_counts(metered, family, reverse):
     after = metrics(metered)
     assert wire.frames > 1000
     assert limited_bytes(after, "allowed", direction) - limited_bytes(before, "allowed", direction) == wire.bytes
+
+
+def offer(sender, goal, source=""):
+    """At once 8.6 MB of UDP in large packets, which the kernel cuts where the interface does not take them; more than any queue
+    holds at 40 Mbit/s."""
+    made = sender.socket(FAMILY[6 if ":" in goal else 4], socket.SOCK_DGRAM, timeout=20)
+    made.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 26)
+    made.setsockopt(SOL_UDP, UDP_SEGMENT, 1400)
+    made.bind((source, 0))
+    for _ in range(150):
+        made.sendto(b"x" * 56000, (goal, 9340))
+
+
+@pytest.mark.parametrize("direction", ["egress", "ingress"])
+@pytest.mark.parametrize("offload", [True, False], ids=["large packets", "single ones"])
+@pytest.mark.parametrize("shaper", ["htb", "policer"])
+def test_what_was_dropped_is_what_a_sniffer_misses(world, shaper, offload, direction):
+    """To the byte, once nothing moves: what left the sender and did not arrive, the Grant lost in a queue or refused."""
+    node = Node(world, "--shaper", shaper, listen="127.0.0.1:9786")
+    guest, reverse = node.guest, direction == "ingress"
+    family = 6 if reverse else 4
+    know_neighbours(guest, family)
+    node.agent.in_force(lambda: node.agent.grant(**limit(40_000_000)))
+    if shaper == "htb":
+        eventually(lambda: len(classes(node)) == 4 and segments(guest) == 1, what="queues, and the guest's packets small")
+    sender, receiver = (world.outside, guest.namespace) if reverse else (guest.namespace, world.outside)
+    sender.ip("link set eth0 gso_max_segs 65535")
+    if not offload:
+        sender.run("ethtool", "-K", "eth0", "tso", "off", "gso", "off", "tx-udp-segmentation", "off")
+    assert UdpPair(guest, world.outside, family, to=HOME[family]).both()
+    before = eventually(lambda: known(node), what="what was lost, known")
+    refused = refused_bytes(node.agent, direction)
+    with Wire(sender, guest.addresses[family], sent=True) as left, Wire(receiver, guest.addresses[family]) as came:
+        Iperf3(node, family, "-t", "1", "-P", "2", reverse=reverse).received()
+        offer(sender, *((guest.addresses[family], HOME[family]) if reverse else (HOME[family],)))
+        nothing_waits(node, direction)
+        time.sleep(0.2)
+    after = eventually(lambda: known(node), what="what was lost, known")
+    grown = {outcome: limited_bytes(after, outcome, direction) - limited_bytes(before, outcome, direction)
+             for outcome in ("allowed", "lost", "refused")}
+    assert left.largest > 3000 if offload else 1000 < left.largest <= 1514, "they leave as this is about"
+    assert came.bytes == grown["allowed"] > 1_000_000
+    assert left.bytes - came.bytes == grown["lost"] + grown["refused"] > 1_000_000
+    assert grown["refused"] == refused_bytes(node.agent, direction) - refused, "grantctl says the same"
+    assert grown["lost" if shaper == "policer" else "refused"] == 0
+
+
+def refused_bytes(agent, direction):
+    return sum(each["bytes"] for each in agent.json("drops")["drops"]
+               if (each["reason"], each["direction"], each["grant"]) == ("rate_limit", direction, GRANT))
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -12,7 +12,7 @@ from world import GATEWAY, run
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 ARRIVES = 1.0  # how long something that should arrive may take
-SO_RCVBUFFORCE = 33  # not in Python's socket module
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # not in Python's socket module
 SILENCE = 0.25  # how long we listen before we say that nothing came
 ENOUGH = 30  # datagrams of a flood, of which one would have come
 _ports = itertools.count(20000)
