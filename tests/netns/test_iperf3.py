@@ -15,6 +15,7 @@ RATE, BURST = 16_000_000, 256 * 1024
 LIMITED = {"hard": {"keystone.io/egress-bandwidth": "16M", "keystone.io/ingress-bandwidth": "16M"},
            "bandwidth": {"egressBurst": "256Ki", "ingressBurst": "256Ki"}}
 HOME = PARTIES["grantee"]
+LOAD = {"TCP": [], "UDP": ["-u", "-b", "64M", "-l", "1200"]}
 
 
 class Iperf3:
@@ -54,10 +55,9 @@ def test_without_a_limit_and_with_one(node, family, reverse):
     assert got > 2 * bound(1), "TCP is held back by nothing"
     node.agent.in_force(lambda: node.agent.grant(**LIMITED))
     eventually(lambda: len(classes(node)) == 4, what="queues")
-    got, elapsed = Iperf3(node, family, "-t", "2", reverse=reverse).received()
-    assert 0 < got <= bound(elapsed), "TCP"
-    got, elapsed = Iperf3(node, family, "-u", "-b", "64M", "-l", "1200", "-t", "2", reverse=reverse).received()
-    assert 0 < got <= bound(elapsed), "UDP"
+    for kind, options in LOAD.items():
+        got, elapsed = Iperf3(node, family, *options, "-t", "2", reverse=reverse).received()
+        assert 0 < got <= bound(elapsed), kind
     assert node.agent.drops("rate_limit", "ingress" if reverse else "egress") == 0, "what is too much waits, or finds no room to"
 
 

@@ -13,7 +13,7 @@ from agent import Agent
 from bandwidth import probe
 from queues import classes, links
 from test_bandwidth import BURST, HARD, LIMITED, RATE, bound, udp_bytes
-from test_iperf3 import Iperf3
+from test_iperf3 import LOAD, Iperf3
 from traffic import SO_RCVBUFFORCE, Flood, Ping, TcpPair, UdpPair
 from world import PARTIES, eventually
 
@@ -191,10 +191,13 @@ def test_what_waits_is_cut_by_revocation(limited):
             receiver.recv(2048)
 
 
-def test_changes_of_the_rate_keep_connections_and_the_bound(limited):
-    pair = TcpPair(limited.guest, limited.world.outside, 4, to=HOME[4])
+@pytest.mark.parametrize("kind", LOAD)
+@pytest.mark.parametrize("reverse", [False, True], ids=["egress", "ingress"])
+@pytest.mark.parametrize("family", [4, 6])
+def test_changes_of_the_rate_keep_connections_and_the_bound(limited, family, reverse, kind):
+    pair = TcpPair(limited.guest, limited.world.outside, family, to=HOME[family])
     assert pair.both()
-    run = Iperf3(limited, 4, "-t", "3")
+    run = Iperf3(limited, family, *LOAD[kind], "-t", "3", reverse=reverse)
     for turn in range(10):
         hard = {name: "8M" if turn % 2 == 0 else "16M" for name in HARD}
         limited.agent.in_force(lambda hard=hard: limited.agent.grant(**{**LIMITED, "hard": hard}))
@@ -202,11 +205,11 @@ def test_changes_of_the_rate_keep_connections_and_the_bound(limited):
     got, elapsed = run.received()
     assert 0.35 * RATE / 8 * 3 <= got <= bound(elapsed)  # it sends for 3 s, however long the changes took
     assert pair.both()
-    assert limited.agent.drops("rate_limit") == 0
+    assert limited.agent.drops("rate_limit") + limited.agent.drops("rate_limit", "ingress") == 0
     hard = {name: "4M" for name in HARD}
     limited.agent.in_force(lambda: limited.agent.grant(**{**LIMITED, "hard": hard}))
-    (got,), elapsed = udp_bytes([(limited.guest, limited.world.outside, HOME[4], 9220)], 1.5)
-    assert got <= BURST + 4e6 / 8 * elapsed < bound(elapsed) / 2, "the lower one is in force"
+    got, elapsed = Iperf3(limited, family, *LOAD[kind], "-t", "2", reverse=reverse).received()
+    assert 0 < got <= BURST + 4e6 / 8 * elapsed < bound(elapsed) / 2, "the lower one is in force"
     limited.agent.in_force(limited.agent.grant)
     eventually(lambda: classes(limited) == [], what="no class of an unlimited Grant")
     assert pair.both()
