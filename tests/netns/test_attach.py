@@ -247,7 +247,8 @@ def test_an_interface_that_was_set_down_is_set_up_by_whoever_comes_after(world, 
 
 
 # Numbers of bpf(2).
-BPF, PROG_LOAD, LINK_CREATE, SCHED_CLS, TCX_INGRESS, BEFORE = 321, 5, 28, 3, 46, 8
+BPF, PROG_LOAD, OBJ_GET, LINK_CREATE, SCHED_CLS = 321, 5, 7, 28, 3
+TCX, BEFORE, AFTER = {"ingress": 46, "egress": 47}, 8, 16
 
 
 def bpf(command, attributes):
@@ -257,15 +258,26 @@ def bpf(command, attributes):
     return descriptor
 
 
-@contextlib.contextmanager
-def foreign_tcx(node):
-    """A program of somebody else before ours on the way from the guest, which leaves all to the next one."""
+def leaves_all_to_the_next_one():
     code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", 0xb7, 0, 0, -1, 0x95, 0, 0, 0), 16)
     license_name = ctypes.create_string_buffer(b"GPL")
-    program = bpf(PROG_LOAD, struct.pack("=IIQQ", SCHED_CLS, 2, ctypes.addressof(code), ctypes.addressof(license_name)))
+    return bpf(PROG_LOAD, struct.pack("=IIQQ", SCHED_CLS, 2, ctypes.addressof(code), ctypes.addressof(license_name)))
+
+
+def loaded(world, text):
+    """A program of that source."""
+    pin = os.path.join(world.bpffs, "foreign")
+    run("bpftool", "prog", "load", foreign_program(world, text), pin, "type", "classifier")
+    path = ctypes.create_string_buffer(pin.encode())
+    return bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0))
+
+
+@contextlib.contextmanager
+def foreign_tcx(node, program, side="ingress", order=BEFORE):
+    """That program is somebody else's, before all others on the guest's interface, or after them."""
     with node.world.node.entered():
         index = node.world.node.interface_index(node.guest.interface)
-        link = bpf(LINK_CREATE, struct.pack("=IIIIII", program, index, TCX_INGRESS, BEFORE, 0, 0))
+        link = bpf(LINK_CREATE, struct.pack("=IIIIII", program, index, TCX[side], order, 0, 0))
     try:
         yield
     finally:
@@ -273,7 +285,11 @@ def foreign_tcx(node):
         os.close(program)
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the number of the system call")
+WITH_TCX_LINKS = pytest.mark.skipif(not HAS_TCX or os.uname().machine != "x86_64",
+                                    reason="no tcx before Linux 6.6, and the number of the system call")
+
+
+@WITH_TCX_LINKS
 @pytest.mark.parametrize("restart", [False, True], ids=["SIGHUP", "restart"])
 def test_somebody_elses_tcx_program_before_ours_cuts_no_connection(node, restart):
     """Flows that the other side has begun, on which the guest speaks."""
@@ -282,7 +298,7 @@ def test_somebody_elses_tcx_program_before_ours_cuts_no_connection(node, restart
     datagrams = UdpPair(node.world.outside, node.guest, 4, to=node.guest.addresses[4], source_address=there)
     assert into.both() and datagrams.both()
     before = node.agent.json("endpoints")["endpoints"][0]["endpoint_id"]
-    with Watched(node, allowed=[there]), foreign_tcx(node):
+    with Watched(node, allowed=[there]), foreign_tcx(node, leaves_all_to_the_next_one()):
         assert node.agent.ctl("verify").returncode != 0, "it is not before ours, this test shows nothing"
         if restart:
             node.agent.restart()

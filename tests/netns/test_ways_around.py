@@ -1,14 +1,19 @@
 """Ways around the guest's interface and its Grant: another interface, another program, names, the other family."""
 
 import os
+import signal
 import socket
 import stat
 import struct
+import time
 
 import frames
+import pytest
 from agent import Counted
-from test_attach import foreign_program
-from traffic import FAMILY, Ping, TcpPair, UdpPair, mark_bytes, next_port, receives
+from sniffing import Sniffer
+from test_attach import AFTER, WITH_TCX_LINKS, foreign_program, foreign_tcx, loaded
+from test_metrics import get_metric
+from traffic import ENOUGH, FAMILY, SILENCE, Flood, Ping, TcpPair, UdpPair, mark_bytes, next_port, receives
 from world import DESTINATIONS, GATEWAY, NODE, PARTIES, eventually
 
 
@@ -40,7 +45,7 @@ static long (*store)(void *, unsigned, const void *, unsigned, unsigned long) = 
 static long (*redirect)(unsigned, unsigned long) = (void *)23;
 __attribute__((section("tc"), used)) int foreign(struct __sk_buff *skb) {
   unsigned char mac[6] = {%s};
-  if (skb->protocol != %d) return 0;
+  if (skb->protocol != %d) return -1;
   store(skb, 0, mac, 6, 0);
   return redirect(%d, 0);
 }
@@ -48,11 +53,15 @@ char name_of_license[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
+def redirect_to(world, interface, mac):
+    """Of IPv4, out of that interface of the node."""
+    return REDIRECT % (", ".join(f"0x{part}" for part in mac.split(":")), socket.htons(0x0800), world.node.interface_index(interface))
+
+
 def test_a_redirect_of_another_program_meets_ours(node):
     """Class 32: past routing and netfilter, from the uplink straight to the guest's interface."""
     world, guest = node.world, node.guest
-    built = foreign_program(world, REDIRECT % (", ".join(f"0x{part}" for part in guest.mac.split(":")), socket.htons(0x0800),
-                                               world.node.interface_index(guest.interface)))
+    built = foreign_program(world, redirect_to(world, guest.interface, guest.mac))
     world.node.run("tc", "qdisc", "add", "dev", "uplink0", "clsact", check=False)  # without tcx there is ours
     world.node.run("tc", "filter", "add", "dev", "uplink0", "ingress", "bpf", "da", "obj", built, "sec", "tc")
     world.node.sysctl("ipv4/ip_forward", 0)  # what arrives now was redirected
@@ -62,6 +71,74 @@ def test_a_redirect_of_another_program_meets_ours(node):
         assert not UdpPair(world.outside, guest, 4, to=to, source_address=PARTIES["stranger"][4]).forward(0.4)
     with Counted(node.agent, "not_a_party", "ingress"):
         assert not UdpPair(world.outside, guest, 4, to=to, source_address=PARTIES["carol"][4]).forward(0.4)
+
+
+class Redirected:
+    """Packets from a guest or to it, forbidden ones and allowed ones, and who sees either come out of spy0."""
+
+    def __init__(self, node, side):
+        world, guest = node.world, node.guest
+        nobody, self.agent, self.side, self.sent, self.seen = world.namespace("spy"), node.agent, side, [], []
+        world.node.ip(f"link add spy0 type veth peer name eth0 netns {nobody.name}", "link set spy0 addrgenmode none up")
+        nobody.ip("link set eth0 addrgenmode none up")
+        world.node.until_it_sends("spy0")
+        out = side == "ingress"  # of the node's side of the link
+        for port, address in ((7777, PARTIES["stranger"][4]), (7778, PARTIES["grantee"][4])):
+            ends = (guest, world.outside, address) if out else (world.outside, guest, guest.addresses[4])
+            self.sent.append(Flood(*ends, port=port))
+            self.sent[-1].sender.bind(("" if out else address, 0))
+            self.seen.append(Sniffer(nobody, [address]))
+        self.program = loaded(world, redirect_to(world, "spy0", guest.mac))
+
+    def go(self):
+        """What arrives now of the forbidden ones and of the allowed ones: at their own end, and where the redirect says."""
+        for each in self.sent:
+            for _ in range(ENOUGH):
+                each.sender.sendto(each.payload(), each.goal)
+        time.sleep(SILENCE)
+        return [tuple(bool(each.arrived()) for each in ends) for ends in (self.sent, self.seen)]
+
+    def become(self, *where):
+        eventually(lambda: self.go() == list(where), what=lambda: f"{where}, not {self.go()}; {self.agent.said()}")
+
+    def become_what_ours_lets_pass(self):
+        with Counted(self.agent, *(("destination",) if self.side == "ingress" else ("nobody", "ingress")), packets=ENOUGH):
+            self.become((False, False), (False, True))
+
+
+@WITH_TCX_LINKS
+@pytest.mark.parametrize("side", ["ingress", "egress"])
+def test_a_redirect_after_ours_has_only_what_ours_lets_pass(node, side):
+    """Class 32: on the guest's own interface. That is as it should be, so nobody tells of it."""
+    packets = Redirected(node, side)
+    packets.become((False, True), (False, False))
+    with foreign_tcx(node, packets.program, side, AFTER):
+        packets.become_what_ours_lets_pass()
+        assert node.agent.ctl("verify").returncode == 0
+        node.agent.kill()
+        assert node.agent.uninstall().returncode == 0
+        packets.become((False, False), (True, True))
+
+
+@WITH_TCX_LINKS
+@pytest.mark.parametrize("side, asked", [("ingress", False), ("egress", True)])
+def test_a_redirect_before_ours_goes_where_it_says_until_the_agent_looks(metered, side, asked):
+    """Class 32: nothing of ours is on that way, the gate neither (docs/assurance.md). The agent looks when asked, or by itself."""
+    agent, packets = metered.agent, Redirected(metered, side)
+    packets.become((False, True), (False, False))
+    before = get_metric(metered.world, "grantd_drift_repaired_total")
+    with foreign_tcx(metered, packets.program, side):
+        packets.become((False, False), (True, True))
+        told = agent.ctl("verify")
+        program = "from_guest" if side == "ingress" else "to_guest"
+        assert (told.returncode, told.stdout.strip()) == (1, f"guest web: {program} is not the first program on its interface")
+        if asked:
+            agent.process.send_signal(signal.SIGHUP)
+        eventually(lambda: agent.ctl("verify").returncode == 0, 60, what=lambda: f"ours at the front: {agent.said()}")
+        packets.become_what_ours_lets_pass()
+        assert get_metric(metered.world, "grantd_drift_repaired_total") > before
+        assert "the kernel is not as it was left; mending it" in agent.said()
+    packets.become((False, True), (False, False))
 
 
 def test_name_service_is_closed_unless_opened(node):
