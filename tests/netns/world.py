@@ -23,8 +23,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "common"))
 import network_namespace  # noqa: E402  pylint: disable=wrong-import-position
 
 CGROUPS = "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup"
+KERNEL = tuple(int(number) for number in os.uname().release.split(".")[:2])
 # Links of programs on interfaces, which outlive their pins and moves; what needs them is no test of older kernels.
-HAS_TCX = tuple(int(number) for number in os.uname().release.split(".")[:2]) >= (6, 6)
+HAS_TCX = KERNEL >= (6, 6)
 # How many times longer than a machine of its own takes: for one that is emulated (vmtest/).
 PATIENCE = float(os.environ.get("GRANTD_TEST_PATIENCE", "1"))
 
