@@ -5,7 +5,9 @@ import json
 import pathlib
 import random
 import statistics
+import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -23,6 +25,8 @@ from world import DESTINATIONS  # noqa: E402
 
 GUESTS, EDITS, REVOCATIONS = 100, 300, 100
 MEASURED = ("new", "edit", "revocation", "deletion")
+BY_KUBECTL = {"edit_by_kubectl_apply": "edit of a Grant by `kubectl apply`", "revocation_by_kubectl_apply": "revocation by `kubectl apply`",
+              "edit_by_kubectl_patch": "edit of a Grant by `kubectl patch`"}
 PEER = "bench-outside"
 OPEN, SHUT = {PORTS[0]: (True, False), PORTS[1]: (False, True)}, (False, False)
 MILLISECOND = 1000.0
@@ -38,6 +42,8 @@ class Bench:
     def __init__(self, node, stand_in, direct, count):
         self.node, self.stand_in, self.direct, self.count = node, stand_in, direct, count
         self.probes, self.ports, self.chance, self.receivers = {}, {}, random.Random(1), None
+        self.returned = []  # milliseconds that each kubectl took
+        self.after = []  # and from its end to the packet: below 0 where that came before
 
     def path(self, at):
         return f"/apis/keystone.io/v1alpha1/namespaces/keystone-system/grants/bench-{at}"
@@ -66,16 +72,22 @@ class Bench:
         one port to the other."""
         at = self.chance.randrange(self.count)
         self.ports[at] = PORTS[1] if self.ports[at] == PORTS[0] else PORTS[0]
+        return self.until(OPEN[self.ports[at]], ask, at, change(self.ports[at]))
+
+    def until(self, verdicts, ask, at, wanted):
         begin = time.monotonic()
-        ask(at, change(self.ports[at]))
-        return (self.probes[at].wait(OPEN[self.ports[at]]) - begin) * MILLISECOND
+        kubectl = ask(at, wanted)
+        in_force = self.probes[at].wait(verdicts)
+        if kubectl:
+            ended = kubectl.ended()
+            self.returned.append((ended - begin) * MILLISECOND)
+            self.after.append((in_force - ended) * MILLISECOND)
+        return (in_force - begin) * MILLISECOND
 
     def revoke(self, ask):
         """Until the first packet that does not pass any more."""
         at = self.chance.randrange(self.count)
-        begin = time.monotonic()
-        ask(at, change(self.ports[at], revoked=True))
-        taken = (self.probes[at].wait(SHUT) - begin) * MILLISECOND
+        taken = self.until(SHUT, ask, at, change(self.ports[at], revoked=True))
         self.direct.patch(self.path(at), change(self.ports[at], revoked=False))
         self.probes[at].wait(OPEN[self.ports[at]])
         return taken
@@ -91,15 +103,52 @@ class Bench:
         return deleted, (self.probes[at].wait(OPEN[self.ports[at]]) - begin) * MILLISECOND
 
     def grant(self, at, port):
-        self.direct.post(self.path(at).rpartition("/")[0], json.loads(manifest(
-            "Grant", f"bench-{at}", {"grantorRealm": "alice", "granteeRealm": f"bench{at}", **change(port)["spec"]},
-            namespace="keystone-system")))
+        self.direct.post(self.path(at).rpartition("/")[0], json.loads(self.manifest(at, change(port))))
+
+    @staticmethod
+    def manifest(at, wanted):
+        return manifest("Grant", f"bench-{at}", {"grantorRealm": "alice", "granteeRealm": f"bench{at}", **wanted["spec"]},
+                        namespace="keystone-system")
 
     def by_request(self, at, wanted):
         self.direct.patch(self.path(at), wanted)
 
-    def by_kubectl(self, at, wanted):
-        self.node.kubectl("patch", "grant", f"bench-{at}", "-n", "keystone-system", "--type=merge", "-p", json.dumps(wanted))
+    def by_patch(self, at, wanted):
+        return Kubectl(self.node, "patch", "grant", f"bench-{at}", "-n", "keystone-system", "--type=merge", "-p", json.dumps(wanted))
+
+    def by_apply(self, at, wanted):
+        return Kubectl(self.node, "apply", "-f", "-", text=self.manifest(at, wanted))
+
+    def apply_nothing(self):
+        """Milliseconds that kubectl takes where nothing comes of it."""
+        begin = time.monotonic()
+        at = self.chance.randrange(self.count)
+        ended = Kubectl(self.node, "apply", "--dry-run=server", "-f", "-", text=self.manifest(at, change(self.ports[at]))).ended()
+        return (ended - begin) * MILLISECOND
+
+
+class Kubectl:
+    """Runs while packets are sent: what it asked for may be in force before it ends."""
+
+    def __init__(self, node, *arguments, text=""):
+        self.process = subprocess.Popen([node.binary, "kubectl", f"--kubeconfig={node.kubeconfig}",
+                                         f"--cache-dir={node.directory}/discovery", *arguments],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process.stdin.write(text)
+        self.process.stdin.close()
+        self.end = None
+        self.waits = threading.Thread(target=self._wait)
+        self.waits.start()
+
+    def _wait(self):
+        self.process.wait()
+        self.end = time.monotonic()
+
+    def ended(self):
+        self.waits.join()
+        with self.process:
+            assert self.process.returncode == 0, self.process.stdout.read()
+        return self.end
 
 
 def quantiles(values):
@@ -129,7 +178,15 @@ def measure_kubernetes(quick):
                 "deletion_by_request": quantiles(deleted),
                 "edit_by_request": quantiles([bench.edit(bench.by_request) for _ in range(EDITS // few)]),
                 "revocation_by_request": quantiles([bench.revoke(bench.by_request) for _ in range(REVOCATIONS // few)]),
-                "edit_by_kubectl": quantiles([bench.edit(bench.by_kubectl) for _ in range(REVOCATIONS // few)]),
+                "kubectl_apply_dry_run": quantiles([bench.apply_nothing() for _ in range(REVOCATIONS // few)]),
+                "edit_by_kubectl_patch": quantiles([bench.edit(bench.by_patch) for _ in range(REVOCATIONS // few)]),
+            }
+            bench.returned, bench.after = [], []
+            result |= {
+                "edit_by_kubectl_apply": quantiles([bench.edit(bench.by_apply) for _ in range(REVOCATIONS // few)]),
+                "revocation_by_kubectl_apply": quantiles([bench.revoke(bench.by_apply) for _ in range(REVOCATIONS // few)]),
+                "kubectl_apply_returns": quantiles(bench.returned),
+                "after_kubectl_apply": quantiles(bench.after),
                 "agent_memory_kib": memory_kib(node),
             }
     return result
@@ -143,7 +200,8 @@ def memory_kib(node):
 
 def targets(result):
     asked = [(f"{'new Grant' if name == 'new' else f'{name} of a Grant'} by the API server", f"{name}_by_request") for name in MEASURED]
-    asked.append(("edit of a Grant by `kubectl patch`", "edit_by_kubectl"))
+    asked += [(what, name) for name, what in BY_KUBECTL.items()]
+    asked.append(("from the end of `kubectl apply`", "after_kubectl_apply"))
     rows = []
     for what, measured in asked:
         for part, limit in (("p50", 100), ("p99", 500)):
@@ -157,6 +215,7 @@ def kubernetes_report(result):
     """(text, JSON)"""
     result["targets"] = targets(result)
     rows = [[name.replace("_", " "), *(f"{result[name][part]:.1f}" for part in ("p50", "p99", "max"))]
-            for name in (*(f"{name}_by_request" for name in MEASURED), "edit_by_kubectl")]
+            for name in (*(f"{name}_by_request" for name in MEASURED), *BY_KUBECTL, "kubectl_apply_dry_run",
+                         "kubectl_apply_returns", "after_kubectl_apply")]
     text = f"{result['grants']} Grants, {result['guests']} guests; ms until a packet is judged anew\n"
     return text + table(["", "p50", "p99", "longest"], rows) + "\n\n" + targets_table(result["targets"]), result
