@@ -182,7 +182,12 @@ def enforcement(figures):
         ("edit of a Grant", "edit_by_request"),
         ("revocation", "revocation_by_request"),
         ("deletion", "deletion_by_request"),
-        ("edit by `kubectl patch`, its own start included", "edit_by_kubectl"))]
+        ("edit, from the start of `kubectl apply`", "edit_by_kubectl_apply"),
+        ("revocation, from the start of `kubectl apply`", "revocation_by_kubectl_apply"),
+        ("edit, from the start of `kubectl patch`", "edit_by_kubectl_patch"),
+        ("`kubectl apply --dry-run=server`, which changes nothing", "kubectl_apply_dry_run"),
+        ("`kubectl apply` of these edits and revocations", "kubectl_apply_returns"),
+        ("from its end to the packet", "after_kubectl_apply"))]
     return table([f"{parts['grants']} Grants, {parts['guests']} guests; ms", "p50", "p99", "longest", "of"], rows)
 
 
