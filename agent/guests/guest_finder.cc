@@ -66,6 +66,7 @@ void GuestFinder::read_records() {
   (void)records_.watch.renew().ok();
   (void)cache_.watch.renew().ok();
   auto before = std::exchange(by_pod_, {});
+  auto closed_before = std::exchange(closed_pods_, {});
   problems_.clear();
   const auto add = [this](PodRecord record) { by_pod_[name_of(record)].push_back(std::move(record)); };
   const auto report = [this](const std::string& what) {
@@ -76,7 +77,10 @@ void GuestFinder::read_records() {
     report(written.error().message);
     stale_ = true;
   } else {
-    for (const CniRecord& record : written.value().records) add(pod_record(record));
+    for (const CniRecord& record : written.value().records) {
+      if (!record.pod_uid.empty()) closed_pods_.insert(record.pod_uid);
+      add(pod_record(record));
+    }
     for (const Error& damaged : written.value().damaged) {
       report(damaged.message);
       stale_ |= damaged.error_number != 0;
@@ -87,7 +91,14 @@ void GuestFinder::read_records() {
   for (PodRecord& record : cache.records) add(std::move(record));
   // What could not be read is read again at the next look, and until then known as it was: the kernel has its say
   // about it all the same.
-  if (stale_) by_pod_.merge(before);
+  if (!stale_) return;
+  by_pod_.merge(before);
+  closed_pods_.merge(closed_before);
+}
+
+const std::set<std::string>& GuestFinder::closed_pods() {
+  read_records();
+  return closed_pods_;
 }
 
 std::vector<PodInterface> GuestFinder::find_recorded(const Workload& guest, const NodeFacts& node) {

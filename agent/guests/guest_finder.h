@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ class GuestFinder {
   std::vector<int> fds() const;
   bool drain();
 
+  // Of pods that grantd-cni has closed, the uids: guests, whatever becomes of their namespaces. Of some it knows none.
+  const std::set<std::string>& closed_pods();
   // Sets pod_interfaces of `node` for these guests, whose interfaces were read just before.
   void find(const std::vector<Workload>& guests, NodeFacts& node);
   // Pods with a network on this node, in namespaces that are guests', of which `guests` has none for a while: what
@@ -62,6 +65,7 @@ class GuestFinder {
   std::map<std::string, BootNanoseconds> unfound_since_;  // uid
   bool stale_ = true;
   std::map<std::string, std::vector<PodRecord>> by_pod_;  // NAMESPACE/NAME
+  std::set<std::string> closed_pods_;
 };
 
 }  // namespace grantd

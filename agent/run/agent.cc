@@ -28,6 +28,8 @@ namespace {
 constexpr BootNanoseconds kDriftEvery = 30 * GRANTD_NS_PER_SECOND;
 constexpr BootNanoseconds kRetryFirst = GRANTD_NS_PER_SECOND, kRetryLongest = 30 * GRANTD_NS_PER_SECOND;
 constexpr BootNanoseconds kAskedAgain = 2 * GRANTD_NS_PER_SECOND;  // a source that has told nothing yet
+constexpr BootNanoseconds kCgroupAwaited = GRANTD_NS_PER_SECOND;   // of a guest on the host network
+constexpr unsigned kUnwrittenAtMost = 8;
 
 AttachMode mode_of(AttachSetting setting) {
   switch (setting) {
@@ -98,6 +100,11 @@ Result<void> Agent::load_datapath() {
   kernel_ = std::make_unique<BpfKernel>(*datapath_, *attacher_, *shaper_.shaper);
   applier_ = std::make_unique<Applier>(*kernel_);
   if (auto read = applier_->refresh(boot_now()); !read) return read.error();
+  // By another mask packets bear another stamp from now on, which the gate asks for. What is wrong the first pass
+  // tells.
+  std::vector<Problem> untold;
+  if (auto interfaces = read_interfaces(); interfaces && !applier_->state().endpoints.empty())
+    (void)keep_gate(gate_, true, applier_->state(), interfaces.value(), status_, untold);
   log_info("datapath loaded", {{"pin_root", settings_.pin_root},
                                {"adopted", std::to_string(adopted.value())},
                                {"shaper", shaper_.shaper->mode() == GRANTD_SHAPER_HTB ? "htb" : "policer"},
@@ -219,6 +226,7 @@ void Agent::tell_of_lost(const std::string& what, std::uint64_t lost) {
 
 void Agent::read_source() {
   source_changed_ = false;
+  if (api_) api_->know(guests_->closed_pods());
   auto desired = source_->load();
   if (!desired) return;
   desired_ = std::move(desired);
@@ -232,7 +240,8 @@ void Agent::read_source() {
 }
 
 void Agent::read_changes() {
-  const bool find = source_changed_ || interfaces_changed_ || records_changed_;
+  source_changed_ |= api_ && records_changed_;  // who has one is a guest
+  const bool find = source_changed_ || interfaces_changed_;
   clock_changed_ = records_changed_ = marks_changed_ = false;
   if (interfaces_changed_) read_node();
   if (source_changed_) read_source();
@@ -247,12 +256,14 @@ void Agent::read_changes() {
   // Cgroups come and go without a word; there are few.
   node_.cgroup_ids.clear();
   node_.pod_cgroups.clear();
+  cgroup_awaited_ = false;
   for (const Workload& workload : desired_->workloads) {
     if (!workload.cgroup.empty())
       if (const auto id = cgroup_id(workload.cgroup)) node_.cgroup_ids[workload.cgroup] = *id;
-    if (workload.pod && workload.pod->host_network)
-      for (const std::string& path : pod_cgroup_paths(workload.pod->node_uid, workload.pod->qos))
-        if (const auto id = cgroup_id(path)) node_.pod_cgroups[workload.pod->uid] = *id;
+    if (!workload.pod || !workload.pod->host_network) continue;
+    for (const std::string& path : pod_cgroup_paths(workload.pod->node_uid, workload.pod->qos))
+      if (const auto id = cgroup_id(path)) node_.pod_cgroups[workload.pod->uid] = *id;
+    cgroup_awaited_ |= !node_.pod_cgroups.contains(workload.pod->uid);
   }
 }
 
@@ -323,7 +334,7 @@ void Agent::keep_segments(const CompiledPolicy& compiled) {
 }
 
 // Not while what is in force is a deleted Grant's: the next agent finds that out from what was kept before.
-std::optional<Problem> Agent::keep_source(const CompiledPolicy& compiled, const ApplyReport& report) {
+std::optional<Problem> Agent::keep_source(const CompiledPolicy& compiled, const ApplyReport& report, bool writes) {
   const auto is_due = [&](const std::string& key) { return report.due.contains(grant_subject(key)); };
   predecessors_.carried_out(
       desired_->grants,
@@ -333,7 +344,7 @@ std::optional<Problem> Agent::keep_source(const CompiledPolicy& compiled, const 
       is_due);
   const bool succeeds =
       std::ranges::any_of(desired_->grants, [&](const Grant& each) { return each.made_anew && is_due(each.key()); });
-  return succeeds ? std::nullopt : source_->keep();
+  return succeeds || !writes ? std::nullopt : source_->keep();
 }
 
 // For namespaces that are no guests': what has not been heard of may have been made again, as a guest's.
@@ -390,7 +401,10 @@ void Agent::converge() {
       compiled.endpoints, [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
   if (status_.open_guests > 0) retry_ns_ = 0;  // soon, however long it has failed
   const bool gated = gate_guests(problems);
-  time_->keep(problems);
+  // While guests wait for their turn nothing waits for a disk, but not for ever: they may come without end.
+  const bool writes = report.postponed == 0 || ++passes_unwritten_ > kUnwrittenAtMost;
+  if (writes) passes_unwritten_ = 0;
+  if (writes) time_->keep(problems);
   keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
@@ -399,11 +413,14 @@ void Agent::converge() {
     problems.push_back(std::move(problem));
   if (chain_) problems.insert(problems.end(), chain_->problems().begin(), chain_->problems().end());
   for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
-  if (auto not_kept = keep_source(compiled, report)) problems.push_back(std::move(*not_kept));
   Refusals refusals = refusals_of(*desired_, compiled);
   status_.refused = refused_grants(refusals);
-  if (auto untold = tell_grantctl(settings_, compiled, std::move(refusals))) problems.push_back(std::move(*untold));
-  tell_problems(problems);
+  auto not_kept = keep_source(compiled, report, writes);
+  if (writes) {
+    if (not_kept) problems.push_back(std::move(*not_kept));
+    if (auto untold = tell_grantctl(settings_, compiled, std::move(refusals))) problems.push_back(std::move(*untold));
+    tell_problems(problems);
+  }
   carried_out_once_ = true;
   applied_once_ = applied_once_ || report.complete();
   if (report_ && (news || report.done > 0)) report_->changed();
@@ -439,6 +456,7 @@ BootNanoseconds Agent::next_due(const CompiledPolicy& compiled, const TimeFacts&
                                 bool complete) {
   retry_ns_ = complete ? 0 : std::clamp(retry_ns_ * 2, kRetryFirst, kRetryLongest);
   BootNanoseconds due = std::min(drift_due_, plan.next_due);
+  if (cgroup_awaited_) due = std::min(due, time.boot_now + kCgroupAwaited);
   // What a plan wants done soon may be what fails.
   if (retry_ns_) due = std::clamp(due, time.boot_now + kRetryFirst, time.boot_now + retry_ns_);
   // The datapath ends a Grant by itself; this is for names, latches and messages, and for whom each one governs.

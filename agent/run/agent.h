@@ -61,7 +61,7 @@ class Agent {
   // `plan`: what was planned last.
   ApplyReport carry_out(const CompiledPolicy& compiled, const TimeFacts& time, PassTimes times, Plan& plan);
   ApplyReport carry_out_once(const Plan& plan, const TimeFacts& time, const PassTimes& times);
-  std::optional<Problem> keep_source(const CompiledPolicy& compiled, const ApplyReport& report);
+  std::optional<Problem> keep_source(const CompiledPolicy& compiled, const ApplyReport& report, bool writes);
   // After the programs, whose marks it asks for. False: to be tried again.
   bool gate_guests(std::vector<Problem>& problems);
   void keep_segments(const CompiledPolicy& compiled);
@@ -110,8 +110,10 @@ class Agent {
   BootNanoseconds retry_ns_ = 0;   // back-off after a failed step
   bool carried_out_once_ = false;  // a plan, whether or not all of it was done
   bool applied_once_ = false;
-  bool guests_waited_ = false;  // new ones, for the edit that was carried out last
-  bool failed_before_ = false;  // something in the pass before
+  bool guests_waited_ = false;   // new ones, for the edit that was carried out last
+  bool failed_before_ = false;   // something in the pass before
+  bool cgroup_awaited_ = false;  // of a guest on the host network, that its kubelet has not made yet
+  unsigned passes_unwritten_ = 0;
   AgentStatus status_;
   ServedMetrics metrics_;
 };

@@ -21,8 +21,8 @@ Result<ApiServer> api_server(const Settings& settings) {
 }
 
 // What cannot be read is written anew before long; until then grantd-cni starts no pod that may be a guest's.
-KnownGuests guests_before(const Settings& settings) {
-  KnownGuests known;
+GuestsBefore guests_before(const Settings& settings) {
+  GuestsBefore known;
   const auto before = read_guest_namespaces(settings.state_dir);
   if (!before) log_warning("who was a guest before is not known", {{"error", before.error().message}});
   if (!before || !before.value()) return known;
@@ -38,7 +38,7 @@ Result<OpenedSource> open_source(const Settings& settings) {
     const auto server = api_server(settings);
     if (!server) return server.error();
     KubernetesOptions options{settings.node, settings.guest_namespaces, settings.state_dir, settings.cluster_ranges()};
-    options.guests_before = guests_before(settings);
+    options.before = guests_before(settings);
     auto api = KubernetesSource::open(server.value(), std::move(options));
     if (!api) return api.error();
     KubernetesSource* source = api.value().get();

@@ -69,7 +69,7 @@ Workload guest(const ObjectKey& key, const std::string& uid, const Pod& pod, con
 }  // namespace
 
 std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pods::Objects& pods,
-                                const std::string& pattern, const KnownGuests& before) {
+                                const std::string& pattern, const std::set<std::string>& before) {
   std::vector<Workload> guests;
   for (const auto& [key, entry] : pods) {
     const auto found = namespaces.find({"", key.namespace_name});
@@ -77,9 +77,7 @@ std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pod
     const Labels& labels = found == namespaces.end() ? kNoLabels : found->second.object->labels;
     const auto by_label = label(labels, kRealmLabel);
     const bool is_guests = by_name || by_label;
-    if (!is_guests && !before.pods.contains(node_uid(entry.uid, *entry.object)) &&
-        !before.namespaces.contains(key.namespace_name))
-      continue;
+    if (!is_guests && !before.contains(node_uid(entry.uid, *entry.object))) continue;
     Owner owner = owner_of(key.namespace_name, by_name, by_label);
     // One that matches by name is a guests' namespace also where it is not known yet, or not any more; what its labels
     // say is then not known, which is no word that they say nothing.

@@ -10,16 +10,11 @@
 
 namespace grantd {
 
-// Who was a guest before. A guest's pod is one to its end, whatever becomes of its namespace's label.
-struct KnownGuests {
-  std::set<std::string> pods;        // their uids, as the node has them
-  std::set<std::string> namespaces;  // of an agent before this one: which pods were guests there it has not told
-};
-
 // Every pod in a namespace that `pattern` matches or that carries the realm's label, and those that were guests before,
-// in quarantine. A pod's own labels make no guest and take none away: they only wish for a Grant. Sorted by name.
+// by their uids as the node has them, in quarantine: a guest's pod is one to its end. A pod's own labels make no guest
+// and take none away: they only wish for a Grant. Sorted by name.
 std::vector<Workload> guests_of(const Namespaces::Objects& namespaces, const Pods::Objects& pods,
-                                const std::string& pattern, const KnownGuests& before = {});
+                                const std::string& pattern, const std::set<std::string>& before = {});
 
 // Namespaces whose pods may be under one Grant with one of `guests`: of the same realm, and not labelled with different
 // Grants. Sorted.

@@ -28,7 +28,7 @@ KubernetesSource::KubernetesSource(std::string url, KubernetesOptions options, s
       pod_reflector_(grantd::pod_reflector(options_.node), pods_, seed + 3),
       elsewhere_(options_.node, seed + 4, options_.believed_elsewhere),
       strays_(seed + 5),
-      known_(options_.guests_before) {}
+      guests_(options_.before.pods) {}
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(const ApiServer& server, KubernetesOptions options) {
   const std::uint64_t seed = hash_text(options.node);
@@ -80,14 +80,15 @@ void KubernetesSource::admit_objects() {
 std::optional<DesiredState> KubernetesSource::load() {
   if (!objects_.complete() || !namespaces_.complete() || !pods_.complete()) return std::nullopt;
   const std::string& pattern = options_.guest_namespaces;
-  auto guests = guests_of(namespaces_.objects(), pods_.objects(), pattern, known_);
+  guests_.insert(closed_.begin(), closed_.end());
+  auto guests = guests_of(namespaces_.objects(), pods_.objects(), pattern, guests_);
   const ApiTime time = now();
   elsewhere_.want(sharing_namespaces(namespaces_.objects(), guests, pattern), *client_, time);
   client_->wake(elsewhere_.due(time));  // a server that says nothing is waited for no longer than that
   if (!settled_ && !elsewhere_.settled(time)) return std::nullopt;
   settled_ = true;
-  known_ = {};
-  for (const Workload& each : guests) known_.pods.insert(each.pod->node_uid);
+  guests_.clear();
+  for (const Workload& each : guests) guests_.insert(each.pod->node_uid);
   admit_objects();
   DesiredState desired = admitted_;
   desired.cluster = true;
@@ -129,7 +130,7 @@ std::vector<Problem> KubernetesSource::troubles() const {
 std::optional<std::set<std::string>> KubernetesSource::labelled() const {
   if (!namespaces_.complete()) return std::nullopt;
   auto labelled = labelled_namespaces(namespaces_.objects());
-  labelled.insert(known_.namespaces.begin(), known_.namespaces.end());
+  if (!settled_) labelled.insert(options_.before.namespaces.begin(), options_.before.namespaces.end());
   return labelled;
 }
 

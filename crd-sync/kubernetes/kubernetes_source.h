@@ -19,13 +19,19 @@
 
 namespace grantd {
 
+// What an agent before this one has left.
+struct GuestsBefore {
+  std::set<std::string> pods;  // that were guests though their namespace was none any more: uids, as the node has them
+  std::set<std::string> namespaces;  // labelled ones
+};
+
 struct KubernetesOptions {
   std::string node;                             // whose pods
   std::string guest_namespaces;                 // see guest_pattern.h
   std::string state_directory;                  // keeps the last good version of each Realm and Grant; "" for none
   std::vector<IpPrefix> protected_ranges = {};  // as for admit()
   ApiTime::duration believed_elsewhere = PodsElsewhere::kBelieved;
-  KnownGuests guests_before = {};  // of an agent before this one
+  GuestsBefore before = {};
 };
 
 class KubernetesSource final : public Source {
@@ -37,6 +43,10 @@ class KubernetesSource final : public Source {
   std::string place() const override { return url_; }
   std::vector<int> fds() const override { return {client_->fd()}; }
   bool drain() override;
+
+  // Pods that are guests whatever their namespace is now, by their uids as the node has them, besides those that were
+  // guests when load() was called last. Counts from the next load().
+  void know(std::set<std::string> guests) { closed_ = std::move(guests); }
 
   // Nothing until every kind was known whole once: what has not come yet is not what was deleted. From then on the
   // last whole set of each kind counts, also while the server is away. Guests elsewhere are waited for too, the first
@@ -75,7 +85,8 @@ class KubernetesSource final : public Source {
   Reflector namespace_reflector_, pod_reflector_;
   PodsElsewhere elsewhere_;
   StrayGrants strays_;
-  KnownGuests known_;                   // who is a guest now, or was one before
+  std::set<std::string> guests_;        // who was a guest by the last load(), or before it; uids
+  std::set<std::string> closed_;        // see know()
   bool settled_ = false;                // load() has given something
   std::uint64_t revision_ = 0;          // of everything, when drain() told of it last
   std::uint64_t objects_revision_ = 0;  // of objects_, when they were admitted last

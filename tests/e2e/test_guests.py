@@ -136,6 +136,11 @@ def test_a_namespaces_label_makes_guests_and_its_loss_opens_none(agent, node):
     node.kubectl("label", "namespace", "visitors", "keystone.io/realm-")
     agent.held("visitors/late", None)
     assert not agent.reaches("visitors/late", OUTSIDE_LAN)
+    agent.stop()
+    node.pod("after", "visitors")
+    agent.start()
+    agent.held("visitors/late", None)
+    assert not agent.endpoints("visitors/after") and agent.reaches("visitors/after", FAR), "who came after that is no guest"
     node.kubectl("label", "namespace", "visitors", "keystone.io/realm=dave")
     agent.held("visitors/late", "g")
     node.kubectl("delete", "namespace", "visitors", "--wait=false")
@@ -175,6 +180,9 @@ def test_a_guest_on_the_hosts_network_is_held_back_by_its_cgroup(agent, node):
             wait_until(lambda: not pings(FAR), "it is taken back")
             assert "Operation not permitted" in connecting() and not pings(OUTSIDE_LAN)
             assert pings(FAR, "nobodys") and connecting("nobodys") == "open"
+            node.pod("late", "hosted", hostNetwork=True)
+            # Of its cgroup nobody tells.
+            wait_until(lambda: [each["cgroup_id"] for each in agent.endpoints("hosted/late")] not in ([], [0]), "one that comes is held", 4)
         assert "Pod hosted/host: spec.hostNetwork" in agent.said() and "held back by its cgroup only" in agent.said()
     finally:
         for space in ("hosted", "nobodys"):

@@ -113,6 +113,7 @@ TEST_F(GuestFinderTest, WhatCannotBeReadForAWhileStaysKnown) {
   ASSERT_TRUE(run("mv " + records() + " " + records() + ".away && touch " + records()));
   drained();
   EXPECT_EQ(found(finder.value()).size(), 1U);
+  EXPECT_THAT(finder.value().closed_pods(), ElementsAre("uid-1"));
   EXPECT_FALSE(finder.value().problems().empty());
   // Read again without a word of the directory, and then what is gone is gone.
   ASSERT_TRUE(run("rm " + records() + " && mv " + records() + ".away " + records()));
@@ -120,6 +121,7 @@ TEST_F(GuestFinderTest, WhatCannotBeReadForAWhileStaysKnown) {
   EXPECT_TRUE(finder.value().problems().empty());
   ASSERT_TRUE(run("rm -r " + records()));
   drained();
+  EXPECT_THAT(finder.value().closed_pods(), IsEmpty());
   EXPECT_THAT(found(finder.value()), IsEmpty());
 }
 
@@ -128,7 +130,9 @@ TEST_F(GuestFinderTest, ARecordThatComesLaterIsSeen) {
   ASSERT_TRUE(finder.ok());
   EXPECT_THAT(found(finder.value()), IsEmpty());
   ASSERT_TRUE(write_cni_record(records(), record_));
+  EXPECT_THAT(finder.value().closed_pods(), IsEmpty());
   for (int attempt = 0; attempt < 200 && !finder.value().drain(); attempt++) ASSERT_TRUE(run("sleep 0.01"));
+  EXPECT_THAT(finder.value().closed_pods(), ElementsAre("uid-1"));
   EXPECT_EQ(found(finder.value()).size(), 1U);
 }
 

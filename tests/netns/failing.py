@@ -15,7 +15,7 @@ SOURCE = pathlib.Path(__file__).with_name("failing_calls.cc")
 # The order of failing_calls.cc; the errno that each fails with.
 KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM,
          "update": errno.ENOMEM, "link": errno.ENOMEM, "ioctl": errno.EPERM}
-LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}QQ")
+LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}QQQ")
 
 
 def build(directory, source=SOURCE):
@@ -59,9 +59,9 @@ class Faults:
         """Whether a call has killed the agent since."""
         return self._fields()[4] and self.failed() > 0
 
-    def slow_disk(self, seconds):
-        """Each fsync() takes so long from here on."""
-        struct.pack_into("=Q", self.page, LAYOUT.size - 8, int(seconds * 1e6))
+    def slow(self, fsync=0.0, attach=0.0):
+        """So many seconds each takes longer from here on."""
+        struct.pack_into("=QQ", self.page, LAYOUT.size - 16, int(fsync * 1e6), int(attach * 1e6))
 
     def failed(self):
         return self._fields()[5]

@@ -40,7 +40,8 @@ struct Page {
   std::atomic<std::uint64_t> kills;    // the process, before the call
   std::atomic<std::uint64_t> failed;
   std::atomic<std::uint64_t> calls[kClasses];
-  std::atomic<std::uint64_t> fsync_microseconds;  // as on a slow disk
+  std::atomic<std::uint64_t> fsync_microseconds;   // as on a slow disk
+  std::atomic<std::uint64_t> attach_microseconds;  // as on a node with many CPUs
 };
 
 Page* page = nullptr;
@@ -58,6 +59,10 @@ bool fails(Class of) {
   if (page->kills) kill(getpid(), SIGKILL);
   errno = static_cast<int>(page->error.load());
   return true;
+}
+
+void wait(const std::atomic<std::uint64_t> Page::*microseconds) {
+  if (page && page->*microseconds) usleep(static_cast<useconds_t>((page->*microseconds).load()));
 }
 
 template <typename Function>
@@ -96,6 +101,7 @@ long syscall(long number, ...) noexcept {
   const bool updates = a[0] == BPF_MAP_UPDATE_ELEM || a[0] == BPF_MAP_UPDATE_BATCH || a[0] == BPF_MAP_CREATE;
   if (number == SYS_bpf && updates && fails(kUpdate)) return -1;
   if (number == SYS_bpf && a[0] == BPF_LINK_UPDATE && fails(kLink)) return -1;
+  if (number == SYS_bpf && a[0] == BPF_LINK_CREATE) wait(&Page::attach_microseconds);
   return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
@@ -196,7 +202,7 @@ ssize_t write(int file, const void* data, size_t size) {
 }
 int fsync(int file) {
   NEXT(fsync);
-  if (page && page->fsync_microseconds) usleep(static_cast<useconds_t>(page->fsync_microseconds));
+  wait(&Page::fsync_microseconds);
   return fails(kFile) ? -1 : next(file);
 }
 int rename(const char* from, const char* to) noexcept {

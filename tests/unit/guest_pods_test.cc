@@ -240,11 +240,11 @@ TEST_F(GuestPodsTest, APodThatCannotBeReadKeepsItsLastVersion) {
 
 // A process of it may end its sandbox, and the kubelet makes another one.
 TEST_F(GuestPodsTest, AGuestIsOneToItsEndWhateverBecomesOfTheLabel) {
-  KnownGuests known;
+  std::set<std::string> known;
   const auto look = [&] {
     auto guests = guests_of(namespaces_.objects(), pods_.objects(), kPattern, known);
-    known = {};
-    for (const Workload& each : guests) known.pods.insert(each.pod->node_uid);
+    known.clear();
+    for (const Workload& each : guests) known.insert(each.pod->node_uid);
     return guests;
   };
   const auto former = [&](std::vector<Workload> guests) {
@@ -274,8 +274,6 @@ TEST_F(GuestPodsTest, AGuestIsOneToItsEndWhateverBecomesOfTheLabel) {
   ASSERT_THAT(look(), testing::SizeIs(3));
   EXPECT_EQ(look()[0].quarantine, "");
   EXPECT_THAT(former(look()), IsEmpty());
-  // An agent that starts knows of the namespaces of the one before it, which closed what came there since.
-  known = {{}, {"labelled"}};
   ASSERT_TRUE(put_namespace("labelled"));
   EXPECT_THAT(look(), testing::SizeIs(3));
   pods_.remove({{"labelled", "web"}, "uid-2", next()});
