@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__), "../common")]
+sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__), "../common"),
+                os.path.join(os.path.dirname(__file__), "../../scripts")]
 
 from cluster import ROOT  # noqa: E402
 from node import Node  # noqa: E402

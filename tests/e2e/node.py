@@ -54,6 +54,7 @@ class Node(Cluster):
 
     def pod(self, name, namespace="default", command="sleep 1000000", annotations=None, **spec):
         """Makes a pod and waits until it is ready; its address."""
+        self._keep_scheduler()
         container = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sh", "-c", command]}
         self.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace,
                                                                                "labels": {"app": name}, "annotations": annotations or {}},
@@ -155,18 +156,25 @@ class Node(Cluster):
     # The components.
 
     def _start_controllers(self):
-        for name, more in {
-            "controller-manager": [
-                "--use-service-account-credentials", f"--service-account-private-key-file={self.pki.key('service-accounts')}",
-                f"--root-ca-file={self.pki.certificate('ca')}", "--allocate-node-cidrs", f"--cluster-cidr={PODS}",
-                "--node-monitor-period=1s", "--node-monitor-grace-period=8s"],
-            "scheduler": [],
-        }.items():
-            config = self.pki.kubeconfig(name, self.url)
-            self.start("kube-" + name, [
-                self.binary, "kube-" + name, f"--kubeconfig={config}", f"--authentication-kubeconfig={config}",
-                f"--authorization-kubeconfig={config}", "--bind-address=127.0.0.1", "--leader-elect=false",
-                f"--cert-dir={self.directory}/{name}", *more])
+        self._start_controller("controller-manager", [
+            "--use-service-account-credentials", f"--service-account-private-key-file={self.pki.key('service-accounts')}",
+            f"--root-ca-file={self.pki.certificate('ca')}", "--allocate-node-cidrs", f"--cluster-cidr={PODS}",
+            "--node-monitor-period=1s", "--node-monitor-grace-period=8s"])
+        self._start_controller("scheduler")
+
+    def _start_controller(self, name, more=()):
+        config = self.pki.kubeconfig(name, self.url)
+        self.start("kube-" + name, [
+            self.binary, "kube-" + name, f"--kubeconfig={config}", f"--authentication-kubeconfig={config}",
+            f"--authorization-kubeconfig={config}", "--bind-address=127.0.0.1", "--leader-elect=false",
+            f"--cert-dir={self.directory}/{name}", *more])
+
+    def _keep_scheduler(self):
+        """It ends where an API server that was killed tells it again of a pod as it was before; a cluster starts it again."""
+        if self.processes["kube-scheduler"].poll() is not None:
+            assert "cache is corrupted" in self.log("kube-scheduler").read_text(errors="replace")[-1000:]
+            del self.processes["kube-scheduler"]
+            self._start_controller("scheduler")
 
     def write_network(self, **more):
         """What k3s writes there, of version 1.0.0; `more` for the plugin that its first one delegates to, a bridge."""

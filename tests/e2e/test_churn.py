@@ -12,6 +12,7 @@ import pytest
 
 from agent import FAR, Agent
 from datagrams import Ears, Flood, Inwards
+from digests import digest
 from direct import Direct
 from node import OUTSIDE_LAN
 from stand_in import NAME, StandIn
@@ -43,6 +44,7 @@ class Churn:
         self.alive, self.granted, self.dead, self.serial = [], True, False, 0
         self.never = {}  # (number of a pod, destination) -> whose datagrams may not come there at all
         self.guests = set()  # their numbers, also of those that are gone
+        self.killed = self.changed = 0
         self.closed_at = {}  # while there is no Grant: number of its guest -> what the realm had heard of it by then
 
     def start(self):
@@ -85,6 +87,7 @@ class Churn:
         if self.dead:
             return
         self.granted = not self.granted
+        self.changed += 1
         if self.granted:
             self.closed_at = {}
             self.agent.grant()
@@ -104,6 +107,7 @@ class Churn:
             self.agent.start()
         else:
             self.agent.node.end("grantd", signal.SIGKILL)
+            self.killed += 1
         self.dead = not self.dead
 
     def step(self):
@@ -167,9 +171,13 @@ def test_nothing_passes_outside_of_a_grant_whatever_comes_and_goes(agent, node):
             churn.stop()
         churn.wait_endpoints()
         churn.check()
-        told = {"seed": SEED, "pod_starts": stand_in.started, "seconds": round(time.monotonic() - begin, 1),
-                "datagrams_outside_of_grants": sum(ears.heard[key] for key in churn.never),
-                "datagrams_within_grants": sum(ears.heard.values())}
+        told = {"datapath": digest(), "seed": SEED, "starts": stand_in.started, "seconds": round(time.monotonic() - begin, 1),
+                "agent_killed": churn.killed, "grant_changed": churn.changed,
+                "passed_outside_grant": sum(ears.heard[key] for key in churn.never),
+                "received_outside_grant": sum(flood.came[number] for number in churn.guests),
+                "passed_within_grant": sum(ears.heard[number, OUTSIDE_LAN] for number in churn.guests),
+                "passed_of_ordinary_pods": sum(count for (number, _), count in ears.heard.items() if number not in churn.guests),
+                "received_by_ordinary_pods": sum(count for number, count in flood.came.items() if number not in churn.guests)}
     print(json.dumps(told))
     kept = os.environ.get("GRANTD_E2E_POD_STARTS_JSON")
     if kept:
