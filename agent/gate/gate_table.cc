@@ -117,7 +117,7 @@ void put_came_in_through(nl_msg* message, GateSetIndex set) {
 // meta mark 0 iif . iifname @guests drop. In this order: what was judged ends at once.
 void put_unjudged(nl_msg* message) {
   put_meta(message, NFT_META_MARK);
-  put_is(message, std::string(sizeof(std::uint32_t), '\0'));
+  put_is(message, bytes_of(0));
   put_came_in_through(message, kGuestInterfaces);
 }
 

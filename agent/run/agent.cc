@@ -100,11 +100,12 @@ Result<void> Agent::load_datapath() {
   kernel_ = std::make_unique<BpfKernel>(*datapath_, *attacher_, *shaper_.shaper);
   applier_ = std::make_unique<Applier>(*kernel_);
   if (auto read = applier_->refresh(boot_now()); !read) return read.error();
-  // By another mask packets bear another stamp from now on, which the gate asks for. What is wrong the first pass
-  // tells.
-  std::vector<Problem> untold;
-  if (auto interfaces = read_interfaces(); interfaces && !applier_->state().endpoints.empty())
-    (void)keep_gate(gate_, true, applier_->state(), interfaces.value(), status_, untold);
+  const KernelState& found = applier_->state();
+  if (found.node.stamp_mask != settings_.stamp_mask && !found.endpoints.empty()) {
+    // Packets bear another stamp from now on, which the gate asks for. What is wrong the first pass tells.
+    std::vector<Problem> untold;
+    if (auto interfaces = read_interfaces()) (void)keep_gate(gate_, true, found, interfaces.value(), status_, untold);
+  }
   log_info("datapath loaded", {{"pin_root", settings_.pin_root},
                                {"adopted", std::to_string(adopted.value())},
                                {"shaper", shaper_.shaper->mode() == GRANTD_SHAPER_HTB ? "htb" : "policer"},
@@ -401,10 +402,6 @@ void Agent::converge() {
       compiled.endpoints, [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
   if (status_.open_guests > 0) retry_ns_ = 0;  // soon, however long it has failed
   const bool gated = gate_guests(problems);
-  // While guests wait for their turn nothing waits for a disk, but not for ever: they may come without end.
-  const bool writes = report.postponed == 0 || ++passes_unwritten_ > kUnwrittenAtMost;
-  if (writes) passes_unwritten_ = 0;
-  if (writes) time_->keep(problems);
   keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
@@ -415,9 +412,12 @@ void Agent::converge() {
   for (Problem& trouble : source_->troubles()) problems.push_back(std::move(trouble));
   Refusals refusals = refusals_of(*desired_, compiled);
   status_.refused = refused_grants(refusals);
-  auto not_kept = keep_source(compiled, report, writes);
+  // While guests wait for their turn nothing waits for a disk, but not for ever: they may come without end.
+  const bool writes = report.postponed == 0 || ++passes_unwritten_ > kUnwrittenAtMost;
+  if (auto not_kept = keep_source(compiled, report, writes)) problems.push_back(std::move(*not_kept));
   if (writes) {
-    if (not_kept) problems.push_back(std::move(*not_kept));
+    passes_unwritten_ = 0;
+    time_->keep(problems);
     if (auto untold = tell_grantctl(settings_, compiled, std::move(refusals))) problems.push_back(std::move(*untold));
     tell_problems(problems);
   }

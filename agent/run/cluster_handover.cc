@@ -19,8 +19,7 @@ std::optional<Problem> hand_over_namespaces(const Settings& settings, const Kube
     if (vouches) wanted.ordinary = desired->ordinary_namespaces;
   } else if (auto labelled = api.labelled()) {
     wanted.guests = std::move(*labelled);
-    if (auto before = read_guest_namespaces(settings.state_dir); before && before.value())
-      wanted.former_guests = std::move(before.value()->former_guests);
+    wanted.former_guests = api.before().pods;
   } else {
     return std::nullopt;
   }

@@ -5,6 +5,7 @@
 #include "crd-sync/manifest_directory.h"
 
 #include <cstdlib>
+#include <utility>
 
 namespace grantd {
 
@@ -22,13 +23,10 @@ Result<ApiServer> api_server(const Settings& settings) {
 
 // What cannot be read is written anew before long; until then grantd-cni starts no pod that may be a guest's.
 GuestsBefore guests_before(const Settings& settings) {
-  GuestsBefore known;
-  const auto before = read_guest_namespaces(settings.state_dir);
+  auto before = read_guest_namespaces(settings.state_dir);
   if (!before) log_warning("who was a guest before is not known", {{"error", before.error().message}});
-  if (!before || !before.value()) return known;
-  known.namespaces = before.value()->guests;
-  for (const auto& [uid, name] : before.value()->former_guests) known.pods.insert(uid);
-  return known;
+  if (!before || !before.value()) return {};
+  return {std::move(before.value()->former_guests), std::move(before.value()->guests)};
 }
 
 }  // namespace

@@ -27,8 +27,9 @@ KubernetesSource::KubernetesSource(std::string url, KubernetesOptions options, s
       namespace_reflector_(grantd::namespace_reflector(), namespaces_, seed + 2),
       pod_reflector_(grantd::pod_reflector(options_.node), pods_, seed + 3),
       elsewhere_(options_.node, seed + 4, options_.believed_elsewhere),
-      strays_(seed + 5),
-      guests_(options_.before.pods) {}
+      strays_(seed + 5) {
+  for (const auto& [uid, name] : options_.before.pods) guests_.insert(uid);
+}
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(const ApiServer& server, KubernetesOptions options) {
   const std::uint64_t seed = hash_text(options.node);
@@ -80,7 +81,6 @@ void KubernetesSource::admit_objects() {
 std::optional<DesiredState> KubernetesSource::load() {
   if (!objects_.complete() || !namespaces_.complete() || !pods_.complete()) return std::nullopt;
   const std::string& pattern = options_.guest_namespaces;
-  guests_.insert(closed_.begin(), closed_.end());
   auto guests = guests_of(namespaces_.objects(), pods_.objects(), pattern, guests_);
   const ApiTime time = now();
   elsewhere_.want(sharing_namespaces(namespaces_.objects(), guests, pattern), *client_, time);

@@ -10,6 +10,7 @@
 #include "crd-sync/source.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -21,8 +22,8 @@ namespace grantd {
 
 // What an agent before this one has left.
 struct GuestsBefore {
-  std::set<std::string> pods;  // that were guests though their namespace was none any more: uids, as the node has them
-  std::set<std::string> namespaces;  // labelled ones
+  std::map<std::string, std::string> pods;  // as DesiredState::former_guests
+  std::set<std::string> namespaces;         // labelled ones
 };
 
 struct KubernetesOptions {
@@ -45,8 +46,8 @@ class KubernetesSource final : public Source {
   bool drain() override;
 
   // Pods that are guests whatever their namespace is now, by their uids as the node has them, besides those that were
-  // guests when load() was called last. Counts from the next load().
-  void know(std::set<std::string> guests) { closed_ = std::move(guests); }
+  // guests when load() was called last. Counts for the next load().
+  void know(const std::set<std::string>& guests) { guests_.insert(guests.begin(), guests.end()); }
 
   // Nothing until every kind was known whole once: what has not come yet is not what was deleted. From then on the
   // last whole set of each kind counts, also while the server is away. Guests elsewhere are waited for too, the first
@@ -60,6 +61,7 @@ class KubernetesSource final : public Source {
   // Those with the label keystone.io/realm, and those that had it before, once all namespaces are known: for as long as
   // load() gives nothing yet.
   std::optional<std::set<std::string>> labelled() const;
+  const GuestsBefore& before() const { return options_.before; }
   // All Grants, once Realms and Grants are known: also while load() gives nothing yet; null until then.
   const std::vector<Grant>* grants();
   // What is known of namespaces is as the server has it now, or was a moment ago.
@@ -85,8 +87,7 @@ class KubernetesSource final : public Source {
   Reflector namespace_reflector_, pod_reflector_;
   PodsElsewhere elsewhere_;
   StrayGrants strays_;
-  std::set<std::string> guests_;        // who was a guest by the last load(), or before it; uids
-  std::set<std::string> closed_;        // see know()
+  std::set<std::string> guests_;        // who was a guest by the last load(), or before it, or is known to be one; uids
   bool settled_ = false;                // load() has given something
   std::uint64_t revision_ = 0;          // of everything, when drain() told of it last
   std::uint64_t objects_revision_ = 0;  // of objects_, when they were admitted last

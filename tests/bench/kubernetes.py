@@ -131,9 +131,8 @@ class Kubectl:
     """Runs while packets are sent: what it asked for may be in force before it ends."""
 
     def __init__(self, node, *arguments, text=""):
-        self.process = subprocess.Popen([node.binary, "kubectl", f"--kubeconfig={node.kubeconfig}",
-                                         f"--cache-dir={node.directory}/discovery", *arguments],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen(node.kubectl_command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True)
         self.process.stdin.write(text)
         self.process.stdin.close()
         self.end = None

@@ -126,11 +126,12 @@ class Cluster:
         wait_until(lambda: self.alive("kube-apiserver") and
                    self.kubectl("get", "--raw=/readyz", check=False).returncode == 0, "the API server is ready", 60)
 
+    def kubectl_command(self, *arguments):
+        return [self.binary, "kubectl", f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.directory}/discovery", *map(str, arguments)]
+
     def kubectl(self, *arguments, text=None, check=True, user=None):
         """user: somebody to impersonate."""
-        command = [self.binary, "kubectl", f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.directory}/discovery"]
-        command += [f"--as={user}"] if user else []
-        return run([*command, *map(str, arguments)], text=text, check=check)
+        return run(self.kubectl_command(*([f"--as={user}"] if user else []), *arguments), text=text, check=check)
 
     def get(self, *arguments):
         return json.loads(self.kubectl("get", *arguments, "-o", "json").stdout)

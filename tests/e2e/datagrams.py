@@ -5,6 +5,7 @@ import collections
 import contextlib
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -21,6 +22,25 @@ def know_gateway(inside, address, mac):
     """Who is closed is not answered; what waits for an answer is judged by no program, and its silence shows nothing.
     `inside`: how to run something in the pod's network."""
     run([*inside, "ip", "neigh", "replace", address, "lladdr", mac, "dev", "eth0", "nud", "permanent"])
+
+
+@contextlib.contextmanager
+def sending(inside, address):
+    """From a pod's network, as `know_gateway` has it, without end as much as it takes."""
+    code = f"""
+import socket
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    try:
+        one.sendto(b"x" * 1400, ("{address}", {PORT}))
+    except OSError:
+        pass
+"""
+    with subprocess.Popen([*inside, "/usr/bin/python3", "-c", code]) as sender:
+        try:
+            yield
+        finally:
+            sender.kill()
 
 
 class Background:

@@ -95,6 +95,10 @@ class Node(Cluster):
         """Runs a command where the outsider is."""
         return run(["nsenter", f"--net=/proc/{self.processes['outside'].pid}/ns/net", *command], check=check)
 
+    def arrived_outside(self):
+        """Bytes that the outsider's interface has received."""
+        return json.loads(self.outside(["ip", "-s", "-j", "link", "show", "lan0"]).stdout)[0]["stats64"]["rx"]["bytes"]
+
     def stop(self):
         if "kubelet" in self.processes:
             self._end_pods()

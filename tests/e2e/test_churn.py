@@ -5,13 +5,12 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 
 import pytest
 
 from agent import FAR, Agent
-from datagrams import Ears, Flood, Inwards
+from datagrams import Ears, Flood, Inwards, sending
 from digests import digest
 from direct import Direct
 from node import OUTSIDE_LAN
@@ -24,15 +23,6 @@ SEED = int(os.environ.get("GRANTD_E2E_SEED", str(random.randrange(1 << 32))))
 MOST_AT_ONCE = 24
 GUESTS, NOBODYS, ORDINARY = "guest-dave", "guest-nobody", "churn"
 RATE, BURST = 1_000_000, 1 << 20  # bytes a second, and bytes
-SEND = f"""
-import socket
-one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-while True:
-    try:
-        one.sendto(b"x" * 1400, ("{OUTSIDE_LAN}", 9999))
-    except OSError:
-        pass
-"""
 
 
 class Churn:
@@ -186,11 +176,6 @@ def test_nothing_passes_outside_of_a_grant_whatever_comes_and_goes(agent, node):
             file.write("\n")
 
 
-def arrived(node):
-    """Bytes that the outsider's interface has received."""
-    return json.loads(node.outside(["ip", "-s", "-j", "link", "show", "lan0"]).stdout)[0]["stats64"]["rx"]["bytes"]
-
-
 @pytest.mark.parametrize("shaper", ["auto", "policer"])
 def test_a_guest_that_leaves_its_grant_and_comes_back_has_no_new_burst(agent, node, shaper):
     """It is the only one of its Grant here, and leaves by the label of its own pod, which it may write."""
@@ -202,14 +187,13 @@ def test_a_guest_that_leaves_its_grant_and_comes_back_has_no_new_burst(agent, no
     with StandIn(node, direct, agent.state) as stand_in:
         pod = stand_in.start(GUESTS, "web", {"keystone.io/grant": "g"})
         agent.held(pod.key, "g")
-        begin, before = time.monotonic(), arrived(node)
-        with subprocess.Popen(["nsenter", f"--net={pod.netns_path}", "/usr/bin/python3", "-c", SEND]) as sender:
+        begin, before = time.monotonic(), node.arrived_outside()
+        with sending(["nsenter", f"--net={pod.netns_path}"], OUTSIDE_LAN):
             while time.monotonic() < begin + 8:
                 for grant, seconds in (("nothing", 0.15), ("g", 0.3)):
                     direct.patch(f"{pod.path}/web", {"metadata": {"labels": {"keystone.io/grant": grant}}})
                     time.sleep(seconds)
-            sender.kill()
-        took, got = time.monotonic() - begin, arrived(node) - before
+        took, got = time.monotonic() - begin, node.arrived_outside() - before
         agent.held(pod.key, "g")
         # On a busy machine it is closed most of the time, and what waited when it left is lost.
         assert BURST // 4 < got <= (RATE * took + BURST) * 1.02, f"{got} bytes in {took:.1f} s"

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from agent import Agent
-from datagrams import know_gateway
+from datagrams import know_gateway, sending
 from node import OUTSIDE_LAN
 
 from cluster import run, wait_until
@@ -28,16 +28,6 @@ while True:
     packet, address = packets.recvfrom(2048)
     if address[2] != socket.PACKET_OUTGOING and packet[9] == 1 and packet[20] == 8:
         print(socket.inet_ntoa(packet[12:16]), flush=True)
-"""
-# As much as its network takes.
-SEND = f"""
-import socket
-one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-while True:
-    try:
-        one.sendto(b"x" * 1400, ("{OUTSIDE_LAN}", 9))
-    except OSError:
-        pass
 """
 
 
@@ -71,15 +61,10 @@ def restored(agent):
     return next(int(line.split()[1]) for line in agent.metrics().splitlines() if line.startswith("grantd_cni_chain_restored_total"))
 
 
-def came_in(table, interface):
-    """Bytes and packets that an interface has received, by what /proc/net/dev says."""
-    return next(map(int, line.split(":")[1].split()[:2]) for line in table.splitlines() if line.strip().startswith(interface + ":"))
-
-
 def received(agent, guest):
     """How many packets have come in at a pod's own end."""
-    _, packets = came_in(run([*agent.inside(guest), "cat", "/proc/net/dev"]).stdout, "eth0")
-    return packets
+    lines = run([*agent.inside(guest), "cat", "/proc/net/dev"]).stdout.splitlines()
+    return next(int(line.split(":")[1].split()[1]) for line in lines if line.strip().startswith("eth0:"))
 
 
 def chain(node):
@@ -126,13 +111,9 @@ def test_a_guest_is_closed_from_its_first_packet_without_an_agent(agent, node, h
 
 def rate_outside(node, seconds=2):
     """Bits a second that come to the outsider now."""
-    def arrived():
-        count, _ = came_in(node.outside(["cat", "/proc/net/dev"]).stdout, "lan0")
-        return count
-
-    begin, before = time.monotonic(), arrived()
+    begin, before = time.monotonic(), node.arrived_outside()
     time.sleep(seconds)
-    return 8 * (arrived() - before) / (time.monotonic() - begin)
+    return 8 * (node.arrived_outside() - before) / (time.monotonic() - begin)
 
 
 @pytest.mark.parametrize("granted, annotated", [(8, 100), (40, 1)], ids=["the annotation's is larger", "the annotation's is smaller"])
@@ -142,17 +123,14 @@ def test_of_two_limits_the_smaller_one_holds(agent, node, granted, annotated):
     with pods(node, {"kubernetes.io/egress-bandwidth": f"{annotated}M"}, web=SPACE):
         agent.held(GUEST, "g")
         assert "qdisc tbf" in run(["tc", "qdisc", "show"]).stdout
-        with subprocess.Popen([*agent.inside(GUEST), "/usr/bin/python3", "-c", SEND]) as sender:
-            try:
-                smaller = min(granted, annotated) * 1e6
-                wait_until(lambda: rate_outside(node, 1) > 0.5 * smaller, "it sends")
-                wait_until(lambda: rate_outside(node, 1) < 1.3 * smaller, "the smaller limit holds", 60)
-                assert 0.5 * smaller < rate_outside(node) < 1.3 * smaller
-                if granted < annotated:
-                    agent.grant()
-                    wait_until(lambda: rate_outside(node, 1) > 2 * smaller, "more comes without the Grant's")
-            finally:
-                sender.kill()
+        with sending(agent.inside(GUEST), OUTSIDE_LAN):
+            smaller = min(granted, annotated) * 1e6
+            wait_until(lambda: rate_outside(node, 1) > 0.5 * smaller, "it sends")
+            wait_until(lambda: rate_outside(node, 1) < 1.3 * smaller, "the smaller limit holds", 60)
+            assert 0.5 * smaller < rate_outside(node) < 1.3 * smaller
+            if granted < annotated:
+                agent.grant()
+                wait_until(lambda: rate_outside(node, 1) > 2 * smaller, "more comes without the Grant's")
 
 
 def test_the_runtimes_own_configuration_is_followed(agent, node):
