@@ -159,14 +159,17 @@ ALWAYS_INLINE enum grantd_reason admit_ip(struct __sk_buff *skb, struct packet *
 {
 	struct flow_search search = {};
 	enum grantd_reason reason;
+	__u32 gso_type = 0;
 
 	/* No kernel makes a fragment that is still to be cut into segments. A guest does, with a packet socket: later
 	 * ones have no headers by which their segments could be reckoned (rule 12). */
 	if ((packet->fragment && skb->gso_size) || is_rewritten_later(skb, packet))
 		return GRANTD_REASON_MALFORMED;
-	if (direction == GRANTD_EGRESS && skb->gso_size && is_chain(skb))
+	if (skb->gso_size && (direction == GRANTD_EGRESS || packet->protocol == IPPROTO_UDP))
+		gso_type = gso_type_of(skb);
+	if (direction == GRANTD_EGRESS && is_chain(gso_type))
 		return GRANTD_REASON_MALFORMED;
-	if (!weigh(skb, packet))
+	if (!weigh(skb, packet, gso_type))
 		return GRANTD_REASON_MALFORMED;
 	if (packet->without_socket && !is_bare_segment(packet))
 		packet->identity = GRANTD_IDENTITY_NOBODY;

@@ -12,11 +12,13 @@
 
 #define CUT_INTO_FRAGMENTS (1U << 31)
 
-/* All types at once where it cannot be read. */
-ALWAYS_INLINE __u32 gso_type_of(struct sk_buff *skb)
+/* All types at once where it cannot be read.
+ * Cost: three reads of kernel memory; only for segmentation offload. */
+NOINLINE __u32 gso_type_of(struct __sk_buff *skb)
 {
+	struct sk_buff *kernels = (struct sk_buff *)skb;
 	struct skb_shared_info *shared =
-		(struct skb_shared_info *)(BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, end));
+		(struct skb_shared_info *)(BPF_CORE_READ(kernels, head) + BPF_CORE_READ(kernels, end));
 	__u32 gso_type;
 
 	return bpf_core_read(&gso_type, sizeof(gso_type), &shared->gso_type) ? ~0U : gso_type;
@@ -24,22 +26,21 @@ ALWAYS_INLINE __u32 gso_type_of(struct sk_buff *skb)
 
 /* Packets that the receiving side has chained as they came (rx-gro-list), and that leave as they came: of all but the
  * first nobody has seen the headers, and kernels before 2025 do not even give them the first one's addresses. A guest that
- * forwards makes such a chain.
- * Cost: three reads of kernel memory; only for segmentation offload. */
-NOINLINE bool is_chain(struct __sk_buff *skb)
+ * forwards makes such a chain. */
+ALWAYS_INLINE bool is_chain(__u32 gso_type)
 {
-	return gso_type_of((struct sk_buff *)skb) & SKB_GSO_FRAGLIST;
+	return gso_type & SKB_GSO_FRAGLIST;
 }
 
 /* Where the headers end that each segment of UDP repeats: of a tunnel's packet the tunnel's and those of what it carries.
  * 0 where the kernel's word cannot be. In a guest's own namespace VXLAN and its like leave the cutting to the uplink. With
  * CUT_INTO_FRAGMENTS where IP is to cut it, which whoever writes to a tun may ask for: `ip` is where its header ends.
- * Cost: three to six reads of kernel memory; only for UDP with segmentation offload. */
-NOINLINE __u32 end_of_repeated(struct __sk_buff *skb, __u32 ip, __u32 headers)
+ * Cost: two to four reads of kernel memory; only for UDP with segmentation offload. */
+NOINLINE __u32 end_of_repeated(struct __sk_buff *skb, __u32 gso_type, __u32 ip, __u32 headers)
 {
 	struct sk_buff *kernels = (struct sk_buff *)skb;
-	__u32 inner, gso_type = gso_type_of(kernels);
 	unsigned char *head = BPF_CORE_READ(kernels, head);
+	__u32 inner;
 	__u8 words;
 
 	if (gso_type == ~0U)
@@ -72,7 +73,7 @@ NOINLINE int says_how_large(struct __sk_buff *skb, __u32 at)
 }
 
 /* On top of what the frame is by itself. False where it cannot be reckoned. gso_segs may be missing on packets that a guest made itself. */
-ALWAYS_INLINE bool weigh(struct __sk_buff *skb, struct packet *packet)
+ALWAYS_INLINE bool weigh(struct __sk_buff *skb, struct packet *packet, __u32 gso_type)
 {
 	__u32 headers = packet->l4 + packet->l4_header_bytes, segments, more = 0;
 	__u64 repeated;
@@ -84,7 +85,7 @@ ALWAYS_INLINE bool weigh(struct __sk_buff *skb, struct packet *packet)
 	if (packet->protocol == IPPROTO_SCTP)
 		headers = packet->l4 + SCTP_HEADER_BYTES;
 	if (packet->protocol == IPPROTO_UDP)
-		headers = end_of_repeated(skb, packet->l4, headers);
+		headers = end_of_repeated(skb, gso_type, packet->l4, headers);
 	if (!headers)
 		return false;
 	/* Each fragment of IPv6 has a header of its own besides. */

@@ -17,8 +17,10 @@ struct grantd_bucket {
 	__u64 full_at_ns;    /* CLOCK_BOOTTIME */
 	__u64 cost_per_byte; /* that full_at_ns was reckoned with; another in force: converted */
 	__u64 grant_epoch;   /* of the Grant that used it last; another: the bucket starts full */
+	__u64 burst_bytes;   /* in force then, as cost_per_byte */
+	__u64 owed_bytes;    /* of a debt under a larger burst, what this one has no room for (decision 43) */
 };
-GRANTD_ASSERT_SIZE(grantd_bucket, 32);
+GRANTD_ASSERT_SIZE(grantd_bucket, 48);
 #define GRANTD_BUCKET_INDEX(slot, direction) ((slot) * GRANTD_DIRECTIONS + (direction))
 
 /* grantd_credit: PERCPU_ARRAY, the same index. Bytes that this CPU has taken from the bucket

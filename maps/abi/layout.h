@@ -66,6 +66,8 @@ GRANTD_ASSERT_OFFSET(grantd_bucket, pad, 4);
 GRANTD_ASSERT_OFFSET(grantd_bucket, full_at_ns, 8);
 GRANTD_ASSERT_OFFSET(grantd_bucket, cost_per_byte, 16);
 GRANTD_ASSERT_OFFSET(grantd_bucket, grant_epoch, 24);
+GRANTD_ASSERT_OFFSET(grantd_bucket, burst_bytes, 32);
+GRANTD_ASSERT_OFFSET(grantd_bucket, owed_bytes, 40);
 GRANTD_ASSERT_OFFSET(grantd_credit, bytes, 0);
 GRANTD_ASSERT_OFFSET(grantd_credit, grant_epoch, 8);
 

@@ -20,7 +20,7 @@ const std::vector<std::string>& map_names() {
 
 std::string map_pin(const std::string& pin_root, const std::string& map_name) {
   // Of the layout, of each map by itself.
-  const bool second = map_name == "grantd_guest";
+  const bool second = map_name == "grantd_guest" || map_name == "grantd_bucket";
   return pin_root + "/maps/" + map_name + (second ? "_v2" : "_v1");
 }
 

@@ -24,7 +24,12 @@ class Bucket {
     limited_ = bits_per_second.has_value();
     if (!limited_ || (per_ns(*bits_per_second) == rate_ && burst_bytes == burst_)) return;
     rate_ = per_ns(*bits_per_second);
+    // A debt that the new burst has no room for is owed until there is room. The node may not have seen this limit
+    // before another one comes; so it is certain of the most only once somebody takes from it.
     burst_ = burst_bytes;
+    least_.hold(burst_);
+    most_ = {most_.debt + most_.owed, 0};
+    unseen_ = true;
     // Until somebody takes from it, time counts at the rate at which somebody last did.
     fastest_ = std::max(fastest_, rate_);
     slowest_ = std::min(slowest_, rate_);
@@ -36,17 +41,17 @@ class Bucket {
   bool passed(double bytes, BootNanoseconds begin, BootNanoseconds end) {
     fill(begin, end);
     // What a CPU has borrowed of a larger burst it may still spend under a smaller one.
-    const bool could = least_ + bytes <= burst_ + 1 || passed_since_change_ + bytes <= lent();
-    least_ += bytes;
-    most_ = std::min(most_ + bytes, std::max(burst_, most_));
+    const bool could = least_.debt + bytes <= burst_ + 1 || passed_since_change_ + bytes <= lent();
+    least_.debt += bytes;
     passed_since_change_ += bytes;
-    if (passed_since_change_ > lent()) fastest_ = slowest_ = rate_;
+    if (passed_since_change_ > lent()) see_limit();
+    most_.debt = std::min(most_.debt + bytes, std::max(burst_, most_.debt));
     return could;
   }
   bool refused(double bytes, BootNanoseconds begin, BootNanoseconds end) {
     fill(begin, end);
-    fastest_ = slowest_ = rate_;
-    return most_ + lent() + bytes > burst_ - 1;
+    see_limit();
+    return most_.debt + lent() + bytes > burst_ - 1;
   }
 
  private:
@@ -54,15 +59,38 @@ class Bucket {
   // What all CPUs may have taken and not used (decision 5).
   double lent() const { return burst_ / 16; }
 
+  // What the bucket lacks of being full, and what it owes besides.
+  struct Lack {
+    double debt = 0, owed = 0;  // bytes
+    void hold(double burst) {
+      const double whole = debt + owed;
+      debt = std::min(whole, burst);
+      owed = whole - debt;
+    }
+    void fill(double bytes) {
+      owed = std::max(0.0, owed - std::max(0.0, bytes - debt));
+      debt = std::max(0.0, debt - bytes);
+    }
+  };
+
+  // Somebody took from it, or would have.
+  void see_limit() {
+    fastest_ = slowest_ = rate_;
+    if (unseen_) most_.hold(burst_);
+    unseen_ = false;
+  }
+
   void fill(BootNanoseconds begin, BootNanoseconds end) {
-    least_ = std::max(0.0, least_ - fastest_ * static_cast<double>(end - least_at_));
-    most_ = std::max(0.0, most_ - slowest_ * static_cast<double>(begin - most_at_));
+    least_.fill(fastest_ * static_cast<double>(end - least_at_));
+    most_.fill(slowest_ * static_cast<double>(begin - most_at_));
     least_at_ = begin;
     most_at_ = end;
   }
 
   double fastest_, slowest_, rate_, burst_;
-  double least_ = 0, most_ = 0, passed_since_change_ = 0;  // bytes
+  double passed_since_change_ = 0;  // bytes
+  Lack least_, most_;
+  bool unseen_ = false;  // the limit, by the node
   BootNanoseconds least_at_, most_at_;
   bool limited_ = true;
 };

@@ -39,5 +39,17 @@ TEST(ModelBucket, HoldsWhatWasBorrowedWhenItsBurstIsLowered) {
   EXPECT_FALSE(bucket.passed(1, 0, 0));
 }
 
+TEST(ModelBucket, OwesWhatASmallerBurstHasNoRoomFor) {
+  Bucket bucket(kRate, 400 * 1024, 0);
+  EXPECT_TRUE(bucket.passed(400 * 1024, 0, 0));
+  bucket.change(kRate, 160 * 1024);
+  EXPECT_TRUE(bucket.refused(11 * 1024, 0, 0));
+  const BootNanoseconds later = 20'000'000'000;  // a second fills 1,000 bytes
+  EXPECT_FALSE(bucket.refused(9'000, later, later)) << "what was owed is none of the new burst";
+  EXPECT_TRUE(bucket.passed(19'000, later, later));
+  bucket.change(kRate, 400 * 1024);
+  EXPECT_FALSE(bucket.passed(40 * 1024, later, later)) << "it is owed again";
+}
+
 }  // namespace
 }  // namespace grantd::model

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <barrier>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -42,12 +43,12 @@ class Bucket : public Prog {
   void limit(std::uint64_t burst_ns, std::uint64_t quantum_bytes, std::uint64_t cost_per_byte = kCost) {
     static std::uint64_t epoch = 10'000'000;
     using Wide = unsigned __int128;
-    const auto burst_bytes = static_cast<std::uint64_t>((static_cast<Wide>(burst_ns) << GRANTD_COST_SHIFT) /
-                                                        std::max<std::uint64_t>(cost_per_byte, 1));
+    burst_bytes_ = static_cast<std::uint64_t>((static_cast<Wide>(burst_ns) << GRANTD_COST_SHIFT) /
+                                              std::max<std::uint64_t>(cost_per_byte, 1));
     republish(
         [&](grantd_policy& policy) {
           policy.grant_epoch = epoch_ = epoch++;
-          policy.limit[GRANTD_EGRESS] = {1, burst_bytes, cost_per_byte, burst_ns, quantum_bytes};
+          policy.limit[GRANTD_EGRESS] = {1, burst_bytes_, cost_per_byte, burst_ns, quantum_bytes};
         },
         "slow");
   }
@@ -65,12 +66,14 @@ class Bucket : public Prog {
     const std::uint64_t full = bucket().full_at_ns, now = boot_now();
     return full > now ? (full - now + kByteNs - 2) / kByteNs : 0;
   }
-  // A bucket that owes so long a time, reckoned at that cost.
-  void owe(std::uint64_t debt_ns, std::uint64_t cost_per_byte) {
+  // A bucket that lacks so long a time (or was full so long ago), reckoned at that cost.
+  void owe(std::int64_t debt_ns, std::uint64_t cost_per_byte, const std::function<void(grantd_bucket&)>& edit = {}) {
     grantd_bucket record{};
-    record.full_at_ns = boot_now() + debt_ns;
+    record.full_at_ns = boot_now() + static_cast<std::uint64_t>(debt_ns);
     record.cost_per_byte = cost_per_byte;
+    record.burst_bytes = burst_bytes_;
     record.grant_epoch = epoch_;
+    if (edit) edit(record);
     ASSERT_TRUE(node().maps().bucket.put(index(), record).ok());
   }
   static constexpr std::size_t kFrame = 100;
@@ -78,7 +81,7 @@ class Bucket : public Prog {
   cpu_set_t all_{};
   std::uint32_t slot_ = 0;
   std::uint16_t port_ = 0;
-  std::uint64_t before_ = 0, epoch_ = 0;
+  std::uint64_t before_ = 0, epoch_ = 0, burst_bytes_ = 0;
 };
 
 TEST_F(Bucket, WhatTakesExactlyTheBurstPasses) {
@@ -145,25 +148,27 @@ TEST_F(Bucket, ItsRecordSaysAtWhatCostAndWhose) {
 TEST_F(Bucket, ADebtIsTheSameBytesAtAnotherCost) {
   struct Case {
     const char* name;
-    std::uint64_t debt_ns, old_cost, expected_ns;
+    std::uint64_t debt_ns, old_cost, expected_ns, expected_owed;
   };
-  const std::uint64_t burst_ns = cost_of(50), most = (1ULL << 63) / kCost;
+  const std::uint64_t burst_ns = cost_of(50);
   const std::uint64_t debt = 70 * kByteNs + kByteNs * 3 / 4;
   const Case cases[] = {
-      {"the same cost", debt, kCost, debt},
-      {"twice as dear before", debt, 2 * kCost, cost_of(36)},
-      {"half as dear before", debt, kCost / 2, cost_of(142)},
-      {"more than can be reckoned with", debt, kCost / 1024, cost_of(most)},
-      {"a debt beyond all bounds", 1ULL << 44, kCost * 64, burst_ns},
-      {"a cost that says nothing", debt, 15, burst_ns},
-      {"the least that does", debt, 16, cost_of(most)},
+      {"the same cost", debt, kCost, debt, 0},
+      {"twice as dear before", debt, 2 * kCost, cost_of(36), 0},
+      {"half as dear before", debt, kCost / 2, cost_of(50), 142 - 50},
+      {"as much as there is room for", debt, kCost / 4 * 6, cost_of(48), 0},
+      {"much more than there is room for", debt, kCost / 1024, cost_of(50), 72'449 - 50},
+      {"the longest debt", (1ULL << 43) - kByteNs / 2, 128 * kCost, cost_of(32), 0},
+      {"a debt beyond all bounds", 1ULL << 44, kCost * 128, burst_ns, 0},
+      {"a cost that says nothing", debt, 15, burst_ns, 0},
+      {"the least that does", debt, 16, cost_of(50), (debt << 20) + 1 - 50},
   };
   for (const Case& each : cases) {
     // Once more where so much time went by that a part of a byte was paid.
     for (bool done = false; !done;) {
       limit(burst_ns, 0);
       const std::uint64_t begin = boot_now();
-      owe(each.debt_ns, each.old_cost);
+      owe(static_cast<std::int64_t>(each.debt_ns), each.old_cost);
       EXPECT_FALSE(sends()) << each.name;
       const grantd_bucket after = bucket();
       const std::uint64_t went_by = boot_now() - begin;
@@ -172,8 +177,76 @@ TEST_F(Bucket, ADebtIsTheSameBytesAtAnotherCost) {
       const auto off = static_cast<std::int64_t>(after.full_at_ns - begin - each.expected_ns);
       EXPECT_LT(std::abs(off), static_cast<std::int64_t>(kByteNs / 8)) << each.name;
       EXPECT_EQ(after.cost_per_byte, kCost) << each.name;
+      EXPECT_EQ(after.burst_bytes, burst_bytes_) << each.name;
+      if (each.old_cost == 16)
+        EXPECT_NEAR(static_cast<double>(after.owed_bytes), static_cast<double>(each.expected_owed),
+                    1e-3 * static_cast<double>(each.expected_owed))
+            << each.name;
+      else
+        EXPECT_NEAR(static_cast<double>(after.owed_bytes), static_cast<double>(each.expected_owed),
+                    each.old_cost == kCost / 1024 ? 128 : 0)
+            << each.name;
     }
   }
+}
+
+// What a smaller burst had no room for is counted again under another limit, and only then.
+TEST_F(Bucket, WhatIsOwedIsCountedAgainUnderAnotherLimit) {
+  limit(cost_of(500), 0);
+  const auto owes = [&](std::uint64_t bytes, std::uint64_t burst) {
+    owe(static_cast<std::int64_t>(cost_of(100)), kCost, [=](grantd_bucket& record) {
+      record.owed_bytes = bytes;
+      record.burst_bytes = burst;
+    });
+  };
+  owes(200, burst_bytes_);
+  EXPECT_TRUE(sends());
+  EXPECT_EQ(owed(), 100 + kFrame) << "under the same limit it is not";
+  EXPECT_EQ(bucket().owed_bytes, 200U);
+  for (const std::uint64_t other : {burst_bytes_ + 1, burst_bytes_ - 1}) {
+    owes(200, other);
+    EXPECT_TRUE(sends());
+    EXPECT_EQ(owed(), 300 + kFrame) << other;
+    EXPECT_EQ(bucket().owed_bytes, 0U);
+    EXPECT_EQ(bucket().burst_bytes, burst_bytes_);
+  }
+  owes(1000, burst_bytes_ + 1);
+  EXPECT_FALSE(sends());
+  EXPECT_EQ(owed(), 500U);
+  EXPECT_EQ(bucket().owed_bytes, 600U);
+  // A full one owes as well.
+  owe(0, kCost, [](grantd_bucket& record) { record.owed_bytes = 30, record.burst_bytes++; });
+  EXPECT_TRUE(sends());
+  EXPECT_EQ(owed(), 30 + kFrame);
+}
+
+TEST_F(Bucket, WhatIsOwedIsNotTheNextGrants) {
+  limit(cost_of(500), 0);
+  owe(0, kCost, [](grantd_bucket& record) { record.owed_bytes = 450, record.burst_bytes++, record.grant_epoch--; });
+  EXPECT_TRUE(sends());
+  EXPECT_EQ(owed(), kFrame);
+  EXPECT_EQ(bucket().owed_bytes, 0U);
+}
+
+// Of a bucket that is full; at the rate that was in force.
+TEST_F(Bucket, IdleTimeWorksOffWhatIsOwed) {
+  constexpr std::uint64_t kOld = kCost / 1024, kOldByteNs = kByteNs / 1024;
+  limit(cost_of(500), 0);
+  const auto owed_after = [&](std::int64_t debt_ns, std::uint64_t bytes) {
+    owe(debt_ns, kOld, [=](grantd_bucket& record) { record.owed_bytes = bytes; });
+    const std::uint64_t begin = boot_now();
+    sends();
+    EXPECT_LT(boot_now() - begin, 100 * kOldByteNs);
+    return bucket().owed_bytes;
+  };
+  const auto idle = -static_cast<std::int64_t>(1000 * kOldByteNs);
+  // Of 4,000, a thousand and what the test took; 500 fit into the burst.
+  EXPECT_LE(owed_after(idle, 4000), 4000U - 999 - 500);
+  EXPECT_GE(owed_after(idle, 4000), 4000U - 1100 - 500);
+  EXPECT_EQ(owed_after(idle, 900), 0U);
+  EXPECT_TRUE(sends()) << "nothing is lacking";
+  EXPECT_GE(owed_after(static_cast<std::int64_t>(200 * kOldByteNs), 4000), 4000U + 100 - 500)
+      << "a debt is paid before what is owed";
 }
 
 TEST_F(Bucket, ADebtIsNotForgivenWhereNothingCosts) {

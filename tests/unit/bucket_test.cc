@@ -1,5 +1,6 @@
 // The bucket's arithmetic, as the datapath has it: never more than rate x time + burst, for any arrivals, packets, CPUs
 // and changes of the rate, and at the edges of the clock.
+#include "agent/compile/grants.h"
 #include "agent/plan/encode.h"
 #include "bpf/bucket_level.h"
 
@@ -55,9 +56,9 @@ struct World {
     return std::min<std::uint64_t>(GRANTD_MIN_RATE_BPS * (1 + below(1000)) << exponent, GRANTD_MAX_RATE_BPS);
   }
   // A burst that compile would accept: at least a packet of segmentation offload, and not too long.
-  grantd_limit any_limit() {
-    const std::uint64_t rate = any_rate(),
-                        longest = static_cast<std::uint64_t>((Wide{1} << 38) * rate / 8'000'000'000ULL);
+  grantd_limit any_limit() { return any_limit_of(any_rate()); }
+  grantd_limit any_limit_of(std::uint64_t rate) {
+    const std::uint64_t longest = static_cast<std::uint64_t>((Wide{1} << 38) * rate / 8'000'000'000ULL);
     const std::uint64_t burst = GRANTD_MIN_BURST_BYTES + below(1ULL << below(30));
     return encode_limit({rate, std::max<std::uint64_t>(GRANTD_MIN_BURST_BYTES, std::min(burst, longest))}, cpus);
   }
@@ -123,17 +124,14 @@ RC_GTEST_PROP(Bucket, NeverMoreThanRateTimesTimePlusBurst, (std::uint32_t seed))
 
 RC_GTEST_PROP(Bucket, AChangeOfTheRateGivesNothingAway, (std::uint32_t seed)) {
   World w = world(seed);
-  // A debt of these bursts fits at any rate.
-  const auto any_limit = [&w] {
-    return encode_limit({w.any_rate(), GRANTD_MIN_BURST_BYTES + w.below(1 << 18)}, w.cpus);
-  };
-  grantd_limit limit = any_limit();
+  grantd_limit limit = w.any_limit();
   Node node(w.cpus);
   Wide allowed = 0;
   std::uint64_t passed = 0, largest = limit.burst_bytes, rate_until_seen = limit.rate_bps;
   for (int step = 0; step < 300; step++) {
     if (w.below(3) == 0) {
-      limit = any_limit();
+      // Of the burst alone, too.
+      limit = w.below(4) == 0 ? w.any_limit_of(limit.rate_bps) : w.any_limit();
       largest = std::max<std::uint64_t>(largest, limit.burst_bytes);
     }
     const std::uint64_t wait = w.any_wait(limit), draws = node.draws();
@@ -150,6 +148,57 @@ RC_GTEST_PROP(Bucket, AChangeOfTheRateGivesNothingAway, (std::uint32_t seed)) {
       rate_until_seen = std::max<std::uint64_t>(rate_until_seen, limit.rate_bps);
     RC_ASSERT(passed <= allowed + largest);
   }
+}
+
+// From the least that a Grant may have to the most, and back, by whoever empties the bucket at each: what was used of
+// the larger burst is not given again, and nobody waits for a debt that the smaller one could not have made.
+TEST(Bucket, AFallAndARiseGiveNoBurstAgain) {
+  const auto default_limit = [](std::uint64_t rate) { return encode_limit({rate, default_burst_bytes(rate)}, 1); };
+  const grantd_limit fast = default_limit(10'000'000'000), slow = default_limit(64'000);
+  Node node(1);
+  std::uint64_t now = GRANTD_NS_PER_SECOND;
+  const auto passes = [&](const grantd_limit& limit) {
+    std::uint64_t bytes = 0;
+    while (node.pass(0, 1514, now, limit)) bytes += 1514;
+    return bytes;
+  };
+  EXPECT_GT(passes(fast), fast.burst_bytes / 16 * 15);
+  for (int turn = 0; turn < 20; turn++) {
+    EXPECT_EQ(passes(slow), 0U);
+    const std::uint64_t begin = now;
+    std::uint64_t bytes = 0;
+    while (now < begin + 10 * GRANTD_NS_PER_SECOND) {
+      now += GRANTD_NS_PER_SECOND / 4;
+      bytes += passes(slow);
+    }
+    EXPECT_GE(bytes + 2 * 1514, 80'000U) << "the slow rate is there at once";
+    EXPECT_LE(bytes, 80'000U + 2 * 1514);
+    EXPECT_LE(passes(fast), 1514U * 20) << "nothing of the burst is back";
+  }
+  // Time without a packet works it off, at the rate in force.
+  EXPECT_EQ(passes(slow), 0U);
+  now += 1000 * GRANTD_NS_PER_SECOND;
+  EXPECT_NEAR(static_cast<double>(passes(fast)), 8'000'000, 100'000);
+}
+
+// What a smaller burst had no room for is none of a larger one either, also where the rate is the same.
+TEST(Bucket, ALargerBurstOfTheSameRateGivesNothingAway) {
+  const auto limit_of = [](std::uint64_t rate, std::uint64_t burst) { return encode_limit({rate, burst}, 1); };
+  const grantd_limit fast = limit_of(80'000'000, 10'000'000),
+                     turns[] = {limit_of(8'000'000, 1'000'000), limit_of(8'000'000, 10'000'000)};
+  Node node(1);
+  std::uint64_t now = GRANTD_NS_PER_SECOND, passed = 0;
+  const auto send = [&](const grantd_limit& limit) {
+    while (node.pass(0, 1000, now, limit)) passed += 1000;
+  };
+  send(fast);
+  for (int turn = 0; turn < 20; turn++) {
+    send(turns[turn % 2]);
+    now += GRANTD_NS_PER_SECOND / 4;
+    send(turns[turn % 2]);
+  }
+  EXPECT_LE(passed, fast.burst_bytes + filled(8'000'000, now - GRANTD_NS_PER_SECOND));
+  EXPECT_GE(passed, fast.burst_bytes / 16 * 15 + 20 * 250'000U / 16 * 15);
 }
 
 // An idle bucket lets its burst pass, less what CPUs may borrow, and then what the rate fills.
