@@ -4,6 +4,7 @@
 #include "agent/ctl/console.h"
 #include "agent/ctl/event_lock.h"
 #include "agent/ctl/explain/explain.h"
+#include "agent/ctl/gate_drops.h"
 #include "agent/snapshot/lost_bytes.h"
 #include "agent/snapshot/read_snapshot.h"
 
@@ -128,8 +129,15 @@ int run_endpoints(const CtlOptions& options) {
 }
 
 int run_drops(const CtlOptions& options) {
-  return show(options, {.counters = true, .buckets = false, .flows = false, .fills = false}, {},
-              [&](const Snapshot& snapshot) { return show_drops(snapshot, options.filter, options.style); });
+  bool whole = true;
+  const int shown = show(
+      options, {.counters = true, .buckets = false, .flows = false, .fills = false}, {}, [&](const Snapshot& snapshot) {
+        auto gate = read_gate_drops(options.pin_root, snapshot);
+        whole = gate.ok();
+        if (!whole) complain(gate.error());
+        return show_drops(snapshot, gate ? gate.value() : std::vector<GateDrop>(), options.filter, options.style);
+      });
+  return whole ? shown : kExitCannot;
 }
 
 int run_flows(const CtlOptions& options) {

@@ -74,6 +74,10 @@ std::string check_reason(const std::string& label) {
     if (label == each) return "";
     accepted += (accepted.empty() ? "" : ", ") + each;
   }
+  for (const auto& [each, sentence] : grantd::gate_reasons()) {
+    if (label == each) return "";
+    accepted += ", " + each;
+  }
   return "'" + label + "' is no reason of a drop; accepted: " + accepted;
 }
 

@@ -268,18 +268,29 @@ void Gate::count(Family& family, const Counts& packets) {
   family.counters = packets;
 }
 
-std::map<GatedInterface, std::uint64_t> Gate::unjudged() const {
-  std::map<GatedInterface, std::uint64_t> all;
-  for (const auto& [element, packets] : dropped_)
-    if (element.set == kGuestInterfaces) all[interface_of(element)] = packets;
-  return all;
+GateDrops Gate::by_subject(const Counts& packets) {
+  GateDrops drops;
+  for (const auto& [element, count] : packets)
+    if (count == 0)
+      continue;
+    else if (element.set == kGuestInterfaces)
+      drops.unjudged[interface_of(element)] += count;
+    else
+      drops.forged[address_of(element)] += count;
+  return drops;
 }
 
-std::map<IpAddress, std::uint64_t> Gate::forged() const {
-  std::map<IpAddress, std::uint64_t> all;
-  for (const auto& [element, packets] : dropped_)
-    if (element.set != kGuestInterfaces) all[address_of(element)] = packets;
-  return all;
+Result<GateDrops> Gate::read_dropped() const {
+  auto socket = connect_netlink(NETLINK_NETFILTER);
+  if (!socket) return is_not_there(socket.error()) ? Result<GateDrops>(GateDrops{}) : socket.error();
+  Counts all;
+  for (const Family& family : families_) {
+    auto found = read(socket.value().get(), family.number);
+    if (!found && !is_not_there(found.error())) return found.error();
+    if (found)
+      for (const auto& [element, count] : found.value().packets) all[element] += count;
+  }
+  return by_subject(all);
 }
 
 Result<GateWatch> GateWatch::open() {

@@ -39,6 +39,12 @@ struct Gated {
   bool operator==(const Gated&) const = default;
 };
 
+// Packets that it has dropped: of a guest's interface, and in the name of a guest's address. Who had none is left out.
+struct GateDrops {
+  std::map<GatedInterface, std::uint64_t> unjudged;
+  std::map<IpAddress, std::uint64_t> forged;
+};
+
 class Gate {
  public:
   // One table for each pin root, in each family, in the network namespace of the caller. `stamp_mask` as of the
@@ -56,10 +62,10 @@ class Gate {
   // What the kernel has behind it; nothing where somebody has changed it or taken it away.
   Result<std::optional<Gated>> standing() const;
 
-  // Packets that it has dropped, as of the last look: of a guest's interface, and in the name of a guest's address.
-  // Those of which it has dropped none are left out.
-  std::map<GatedInterface, std::uint64_t> unjudged() const;
-  std::map<IpAddress, std::uint64_t> forged() const;
+  // In all, as of the last look.
+  GateDrops dropped() const { return by_subject(dropped_); }
+  // As the kernel counts now, which is since it was made anew last. Where there is none, it has dropped nothing.
+  Result<GateDrops> read_dropped() const;
   // Times that somebody had changed it, or taken it away.
   std::uint64_t mended() const { return mended_; }
 
@@ -79,6 +85,7 @@ class Gate {
     Elements behind;
     Counts counters;  // as the kernel had them at the last look
   };
+  static GateDrops by_subject(const Counts& packets);
   static Elements elements_of(const Gated& gated, std::uint8_t family);
   Result<Standing> read(nl_sock* socket, std::uint8_t family) const;
   Result<void> read_set(nl_sock* socket, std::uint8_t family, GateSetIndex set, Standing& standing) const;

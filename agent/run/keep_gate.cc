@@ -47,13 +47,14 @@ bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vect
                         "what guests send past the programs may not be dropped: " + kept.error().message,
                         "a kernel with nf_tables for inet, bridge and arp"});
   status.unjudged_packets = status.forged_packets = 0;
-  for (const auto& [interface, packets] : gate.unjudged()) {
+  const GateDrops drops = gate.dropped();
+  for (const auto& [interface, packets] : drops.unjudged) {
     status.unjudged_packets += packets;
     if (gated.guests.contains(interface))
       problems.push_back(dropped("interface " + interface.name,
                                  "its guest sent packets that the kernel passes by the programs at tc"));
   }
-  for (const auto& [address, packets] : gate.forged()) {
+  for (const auto& [address, packets] : drops.forged) {
     status.forged_packets += packets;
     if (gated.addresses.contains(address))
       problems.push_back(dropped("address " + address.text(),

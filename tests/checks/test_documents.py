@@ -134,12 +134,18 @@ def test_every_number_that_stands_for_a_word_is_explained():
     assert not there - headed(document("docs/maps.md"))
 
 
+def gate_reasons():
+    body = read("agent/ctl/view/drops.cc").split("gate_reasons() {", 1)[1].split("return reasons;", 1)[0]
+    return set(re.findall(r'\{"(\w+)",', body))
+
+
 def test_every_reason_is_explained():
-    text = document("docs/reasons.md")
-    there = reasons()
-    assert len(there) >= 40
+    text, at_the_gate = document("docs/reasons.md").split("## At the gate")
+    there, of_gate = reasons(), gate_reasons()
+    assert len(there) >= 40 and len(of_gate) >= 2
     assert not set(there) - headed(text), "reasons without a row"
     assert not headed(text) - set(there), "rows without a reason"
+    assert headed(at_the_gate) == of_gate
 
 
 def test_every_metric_is_explained():

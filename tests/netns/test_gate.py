@@ -60,6 +60,13 @@ def delete_tables(world):
         world.node.run("nft", "delete", "table", family, name)
 
 
+def at_the_gate(agent, reason):
+    """What grantctl counts of the guests of the only Grant."""
+    rows = json.loads(agent.ctl("drops", "--reason", reason, "--output", "json").stdout)["drops"]
+    assert all(row["grant"] == rows[0]["grant"] and not row["grant"].startswith("(") for row in rows)
+    return sum(row["packets"] for row in rows)
+
+
 def members(world, family="inet"):
     name = next(name for of, name in tables(world) if of == family)
     return json.loads(world.node.run("nft", "-j", "list", "set", family, name, "guests"))["nftables"][-1]["set"].get("elem", [])
@@ -77,6 +84,7 @@ def test_what_the_guest_lets_skip_the_programs_is_dropped(metered, family):
     eventually(lambda: "the kernel passes by the programs" in agent.said(), what=agent.said)
     assert eventually(lambda: get_metric(world, "grantd_unjudged_packets_total") > BURST / 20)
     assert get_metric(world, "grantd_drift_repaired_total") == 0
+    assert at_the_gate(agent, "unjudged") == get_metric(world, "grantd_unjudged_packets_total")
 
     agent.process.send_signal(signal.SIGSTOP)
     delete_tables(world)
@@ -209,6 +217,7 @@ def told_of(world, agent, service):
     agent.process.send_signal(signal.SIGHUP)
     assert eventually(lambda: get_metric(world, "grantd_forged_packets_total") == 1)
     assert f"address {service.own}" in agent.said()
+    assert at_the_gate(agent, "forged") == 1
 
 
 @pytest.mark.parametrize("family", [4, 6])

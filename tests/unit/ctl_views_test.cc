@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <sstream>
 
@@ -61,7 +62,7 @@ TEST(Table, WhatOthersWroteReachesNoTerminalAsItIs) {
 TEST(Table, AnEmptyOneSaysSo) { EXPECT_EQ(render({{{"A"}}, {}, "Nothing here."}, false), "Nothing here.\n"); }
 
 TEST(Drops, AreListedByGrantDirectionAndReason) {
-  EXPECT_EQ(show_drops(samples::node(), {}, kTable),
+  EXPECT_EQ(show_drops(samples::node(), {}, {}, kTable),
             "GRANT                         DIRECTION  REASON       PACKETS  BYTES  LAST SEEN  AT\n"
             "(quarantine)                  egress     quarantine         3  180 B  2 s ago    2025-12-31T23:59:58Z\n"
             "keystone-system/alice-to-bob  egress     destination       12  2 KiB  12 s ago   2025-12-31T23:59:48Z\n"
@@ -71,14 +72,14 @@ TEST(Drops, AreListedByGrantDirectionAndReason) {
 TEST(Drops, CanBeFilteredByNameWithOrWithoutItsNamespace) {
   Filter filter;
   filter.grant = "alice-to-bob";
-  EXPECT_THAT(show_drops(samples::node(), filter, kTable), Not(HasSubstr("(quarantine)")));
+  EXPECT_THAT(show_drops(samples::node(), {}, filter, kTable), Not(HasSubstr("(quarantine)")));
   filter.grant = "keystone-system/alice-to-bob";
   filter.reason = "nobody";
-  const std::string text = show_drops(samples::node(), filter, kTable);
+  const std::string text = show_drops(samples::node(), {}, filter, kTable);
   EXPECT_THAT(text, HasSubstr("nobody"));
   EXPECT_THAT(text, Not(HasSubstr("destination")));
   filter.grant = "to-bob";
-  EXPECT_EQ(show_drops(samples::node(), filter, kTable), "No packet was refused.\n");
+  EXPECT_EQ(show_drops(samples::node(), {}, filter, kTable), "No packet was refused.\n");
 }
 
 TEST(Filter, NamesWhatTheNodeKnows) {
@@ -97,14 +98,30 @@ TEST(Filter, NamesWhatTheNodeKnows) {
 TEST(Drops, OfASlotWithoutANameAreShownToo) {
   Snapshot node = samples::node();
   node.slot_names.erase(1);
-  EXPECT_THAT(show_drops(node, {}, kTable), HasSubstr("(slot 1)"));
+  EXPECT_THAT(show_drops(node, {}, {}, kTable), HasSubstr("(slot 1)"));
 }
 
 TEST(Drops, AreJsonForPrograms) {
-  const std::string text = show_drops(samples::node(), {}, kJson);
+  const std::string text = show_drops(samples::node(), {}, {}, kJson);
   EXPECT_THAT(text, HasSubstr("\"reason\": \"destination\""));
   EXPECT_THAT(text, HasSubstr("\"packets\": 12"));
   EXPECT_THAT(text, HasSubstr("\"last_seen\": \"2025-12-31T23:59:48Z\""));
+}
+
+TEST(Drops, AtTheGateAreAmongThem) {
+  const std::vector<GateDrop> gate = {{"keystone-system/alice-to-bob", "unjudged", 7},
+                                      {"keystone-system/alice-to-bob", "forged", 12}};
+  EXPECT_EQ(show_drops(samples::node(), gate, {"alice-to-bob", "", ""}, kTable),
+            "GRANT                         DIRECTION  REASON       PACKETS  BYTES  LAST SEEN  AT\n"
+            "keystone-system/alice-to-bob  egress     destination       12  2 KiB  12 s ago   2025-12-31T23:59:48Z\n"
+            "keystone-system/alice-to-bob  egress     forged            12      -  -          -\n"
+            "keystone-system/alice-to-bob  egress     unjudged           7      -  -          -\n"
+            "keystone-system/alice-to-bob  ingress    nobody             1   60 B  1 s ago    2025-12-31T23:59:59Z\n");
+  const auto json = nlohmann::json::parse(show_drops(samples::node(), gate, {"", "", "unjudged"}, kJson)).at("drops");
+  ASSERT_EQ(json.size(), 1U);
+  EXPECT_EQ(json[0].at("packets"), 7);
+  for (const char* field : {"slot", "bytes", "last_seen"}) EXPECT_TRUE(json[0].at(field).is_null()) << field;
+  EXPECT_THAT(std::string(json[0].at("sentence")), HasSubstr("the gate"));
 }
 
 TEST(Grants, TellTheStateThatTheKernelEnforces) {
@@ -130,8 +147,8 @@ TEST(Grants, ThatHaveNotBegunSayWhenTheyDo) {
   const std::string starts = "starts 2026-01-01T02:00:00Z, in 2 h";
   EXPECT_THAT(show_grants(node, {}, {}, kTable), HasSubstr("not_yet_valid (" + starts + ")"));
   EXPECT_THAT(show_grants(node, {}, {}, kJson), HasSubstr("\"starts_at\": \"2026-01-01T02:00:00Z\""));
-  EXPECT_THAT(show_drops(node, {}, kTable), HasSubstr("not_yet_valid (" + starts + ")"));
-  EXPECT_THAT(show_drops(node, {}, kTable), Not(HasSubstr("destination (")));  // no other reason has a start
+  EXPECT_THAT(show_drops(node, {}, {}, kTable), HasSubstr("not_yet_valid (" + starts + ")"));
+  EXPECT_THAT(show_drops(node, {}, {}, kTable), Not(HasSubstr("destination (")));  // no other reason has a start
   EXPECT_THAT(show_endpoints(node, {}, {}, kTable), HasSubstr("It " + starts + "."));
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace grantd {
 
@@ -24,6 +25,15 @@ struct Filter {
 
 Error not_known(const std::string& what, const std::set<std::string>& known);
 
+// Of a guest's, at the gate (decision 69), which knows neither when nor how large.
+struct GateDrop {
+  std::string grant;
+  const char* reason = "";  // of gate_reasons()
+  std::uint64_t packets = 0;
+};
+// Of what passes the programs by. A sentence for each.
+const std::map<std::string, std::string>& gate_reasons();
+
 // What is known of the agent besides the maps.
 struct AgentSign {
   std::string pin_root;
@@ -37,7 +47,9 @@ std::string show_status(const Snapshot& snapshot, const AgentSign& agent, const 
 std::string show_grants(const Snapshot& snapshot, const Refusals& refusals, const Filter& filter, const Style& style);
 std::string show_endpoints(const Snapshot& snapshot, const Refusals& refusals, const Filter& filter,
                            const Style& style);
-std::string show_drops(const Snapshot& snapshot, const Filter& filter, const Style& style);
+// With what the gate behind the programs has dropped.
+std::string show_drops(const Snapshot& snapshot, const std::vector<GateDrop>& gate_drops, const Filter& filter,
+                       const Style& style);
 std::string show_flows(const Snapshot& snapshot, const Filter& filter, const Style& style);
 // Rates between two looks at the counters.
 std::string show_top(const Snapshot& before, const Snapshot& after, const Filter& filter, const Style& style);
