@@ -30,9 +30,12 @@ struct RepeatOptions {
 };
 int run_top(const CtlOptions& options, const RepeatOptions& repeat);
 int run_monitor(const CtlOptions& options, const RepeatOptions& repeat);
-// `manifests`: a directory or a file; "": those that the agent follows, where they are a directory. kExitNo: something
-// is wrong, and is printed.
-int run_verify(const CtlOptions& options, const std::string& manifests);
+struct VerifyOptions {
+  std::string manifests;  // a directory or a file; "": those that the agent follows, where they are a directory
+  std::string pods;       // on a cluster, see pods_said.h; "": guests are not compared
+};
+// kExitNo: something is wrong, and is printed.
+int run_verify(const CtlOptions& options, const VerifyOptions& asked);
 
 struct ExplainOptions {
   std::string source, destination;

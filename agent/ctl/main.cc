@@ -33,9 +33,10 @@ first on its interface or stands on its cgroup, and all guests are behind the ga
 whose objects the API server has, give what it says:
 
   kubectl get realms,grants --all-namespaces --output yaml > grants.yaml
-  grantctl verify --manifests grants.yaml
+  kubectl get namespaces,pods --all-namespaces --output json > pods.json
+  grantctl verify --manifests grants.yaml --pods pods.json
 
-Guests are then not compared: pods are none of those objects.)";
+Without --pods the guests there are not compared.)";
 
 constexpr const char* kExplainFooter =
     R"(One end is a guest's name, the other an address or another guest; one end carries the port that the
@@ -101,12 +102,17 @@ void add_explain(CLI::App& app, grantd::CtlOptions& options, Command& command) {
 }
 
 void add_verify(CLI::App& app, grantd::CtlOptions& options, Command& command) {
-  static std::string manifests;
+  static grantd::VerifyOptions asked;
   auto* verify = app.add_subcommand("verify", "Whether what is in force is what the manifests say, field by field");
   verify->footer(kVerifyFooter);
-  verify->add_option("--manifests", manifests, "Directory or file; without it the directory that the agent follows")
-      ->check(CLI::ExistingPath);
-  verify->callback([&] { command = [&] { return grantd::run_verify(options, manifests); }; });
+  auto* manifests = verify
+                        ->add_option("--manifests", asked.manifests,
+                                     "Directory or file; without it the directory that the agent follows")
+                        ->check(CLI::ExistingPath);
+  verify->add_option("--pods", asked.pods, "On a cluster, with --manifests: its namespaces and pods, in JSON")
+      ->check(CLI::ExistingFile)
+      ->needs(manifests);
+  verify->callback([&] { command = [&] { return grantd::run_verify(options, asked); }; });
 }
 
 }  // namespace

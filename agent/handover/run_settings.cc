@@ -45,6 +45,28 @@ bool read_uplinks(const json* list, RunSettings& settings) {
   return true;
 }
 
+constexpr std::pair<const char*, std::string ClusterSettings::*> kClusterTexts[] = {
+    {"node", &ClusterSettings::node},
+    {"guest_namespaces", &ClusterSettings::guest_namespaces},
+    {"cni_records", &ClusterSettings::cni_records},
+    {"cni_cache", &ClusterSettings::cni_cache},
+    {"cri_socket", &ClusterSettings::cri_socket}};
+
+// Nothing where manifests name the guests.
+bool read_cluster(const json* cluster, RunSettings& settings) {
+  if (cluster == nullptr) return true;
+  auto& read = settings.cluster.emplace();
+  for (const auto& [name, text] : kClusterTexts)
+    if (read.*text = json_text(*cluster, name); (read.*text).empty()) return false;
+  return true;
+}
+
+json cluster_of(const ClusterSettings& settings) {
+  json cluster;
+  for (const auto& [name, text] : kClusterTexts) cluster[name] = settings.*text;
+  return cluster;
+}
+
 }  // namespace
 
 std::uint64_t own_network_namespace() {
@@ -72,6 +94,8 @@ Result<std::optional<RunSettings>> read_run_settings(const std::string& state_di
   const json* trusted = json_member(*root, "clock_trusted");
   if (space == nullptr || !space->is_number_unsigned() || trusted == nullptr || !trusted->is_boolean())
     return file.damaged("'network_namespace' is no number, or 'clock_trusted' neither true nor false");
+  if (!read_cluster(json_member(*root, "cluster"), settings))
+    return file.damaged("'cluster' does not say how pods are found");
   settings.network_namespace = space->get<std::uint64_t>();
   settings.clock_trusted = trusted->get<bool>();
   return std::optional(std::move(settings));
@@ -82,13 +106,15 @@ Result<void> keep_run_settings(const std::string& state_dir, const RunSettings& 
   json uplinks = json::array();
   for (const auto& [glob, uplink_class] : wanted.uplinks)
     uplinks.push_back({{"interface", glob}, {"class", static_cast<unsigned>(uplink_class)}});
-  return file_of(state_dir).write({{"pin_root", wanted.pin_root},
-                                   {"manifests", wanted.manifests},
-                                   {"pod_cidrs", list_of(wanted.pod_cidrs)},
-                                   {"service_cidrs", list_of(wanted.service_cidrs)},
-                                   {"uplinks", uplinks},
-                                   {"network_namespace", wanted.network_namespace},
-                                   {"clock_trusted", wanted.clock_trusted}});
+  json root = {{"pin_root", wanted.pin_root},
+               {"manifests", wanted.manifests},
+               {"pod_cidrs", list_of(wanted.pod_cidrs)},
+               {"service_cidrs", list_of(wanted.service_cidrs)},
+               {"uplinks", uplinks},
+               {"network_namespace", wanted.network_namespace},
+               {"clock_trusted", wanted.clock_trusted}};
+  if (wanted.cluster) root["cluster"] = cluster_of(*wanted.cluster);
+  return file_of(state_dir).write(root);
 }
 
 }  // namespace grantd

@@ -17,6 +17,12 @@ namespace grantd {
 // The inode of the caller's network namespace; 0 where it cannot be told.
 std::uint64_t own_network_namespace();
 
+// Which pods are guests, and by what they are found on this node: as in the settings of `grantd run`.
+struct ClusterSettings {
+  std::string node, guest_namespaces, cni_records, cni_cache, cri_socket;
+  bool operator==(const ClusterSettings&) const = default;
+};
+
 struct RunSettings {
   std::string pin_root;   // of the agent that was told so: another's are no business of who asks
   std::string manifests;  // directory; "": the API server has them
@@ -24,6 +30,7 @@ struct RunSettings {
   std::vector<std::pair<std::string, grantd_uplink_class>> uplinks;  // by glob, in order
   std::uint64_t network_namespace = 0;                               // inode, whose interfaces it sees
   bool clock_trusted = true;                                         // or else dated Grants are in quarantine
+  std::optional<ClusterSettings> cluster = {};                       // where the API server has the manifests
   bool operator==(const RunSettings&) const = default;
 };
 

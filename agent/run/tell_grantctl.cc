@@ -36,6 +36,12 @@ std::optional<Key> key_of(const Problem& problem) {
   return Key{Refusal::Kind::File, problem.position.file.text()};
 }
 
+// grantctl may be called elsewhere.
+std::string absolute(const std::string& path) {
+  std::error_code failed;
+  return std::filesystem::absolute(path, failed).string();
+}
+
 }  // namespace
 
 Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled) {
@@ -71,12 +77,14 @@ std::vector<std::string> refused_grants(const Refusals& refusals) {
 }
 
 std::optional<Problem> tell_grantctl(const Settings& settings, const CompiledPolicy& compiled, Refusals refusals) {
-  std::error_code failed;
-  const std::string place = settings.kubernetes ? "" : std::filesystem::absolute(settings.manifests, failed).string();
+  const std::string place = settings.kubernetes ? "" : absolute(settings.manifests);
   const bool trusted = std::none_of(compiled.grants.begin(), compiled.grants.end(),
                                     [](const CompiledGrant& each) { return each.cause == Cause::ClockNotTrusted; });
   RunSettings told{settings.pin_root,       place,  settings.pod_cidrs, settings.service_cidrs, {},
                    own_network_namespace(), trusted};
+  if (settings.kubernetes)
+    told.cluster = {settings.node, settings.guest_namespaces, absolute(settings.cni_records),
+                    absolute(settings.cni_cache), settings.cri_socket};
   for (const UplinkRule& rule : settings.uplinks)
     told.uplinks.emplace_back(rule.interface_glob, static_cast<grantd_uplink_class>(rule.uplink_class));
   refusals.pin_root = settings.pin_root;

@@ -170,16 +170,37 @@ def test_verify_compares_with_what_kubectl_says(agent, deployed, tmp_path):
     agent.grant(destinations=[FAR], hard={"keystone.io/egress-bandwidth": "8M"})
     agent.held(GUEST, "g")
 
-    def verify(text):
-        (tmp_path / "grants.yaml").write_text(text, encoding="utf-8")
-        return run([GRANTCTL, "--state-dir", agent.state, "verify", "--manifests", tmp_path / "grants.yaml"], check=False)
-    said = deployed.kubectl("get", "realms,grants", "--all-namespaces", "--output", "yaml").stdout
-    done = wait_until(lambda: (done := verify(said)).returncode == 0 and done, "what is in force is what kubectl says")
+    def verify(grants, pods=None):
+        (tmp_path / "grants.yaml").write_text(grants, encoding="utf-8")
+        of_pods = []
+        if pods:
+            (tmp_path / "pods.json").write_text(pods, encoding="utf-8")
+            of_pods = ["--pods", tmp_path / "pods.json"]
+        return run([GRANTCTL, "--state-dir", agent.state, "verify", "--manifests", tmp_path / "grants.yaml", *of_pods], check=False)
+
+    def holds(*said):
+        return wait_until(lambda: (done := verify(*said)).returncode == 0 and done, "what is in force is what kubectl says")
+    grants = deployed.kubectl("get", "realms,grants", "--all-namespaces", "--output", "yaml").stdout
+    pods = deployed.kubectl("get", "namespaces,pods", "--all-namespaces", "--output", "json").stdout
+    done = holds(grants)
     assert "What is in force is what" in done.stdout and "guest, " not in done.stdout.splitlines()[-1]
-    other = verify(said.replace("8M", "9M"))
+    assert "Not compared: the guests" in done.stdout
+    other = verify(grants.replace("8M", "9M"))
     assert other.returncode == 1 and f"Grant {KEY}: limit of egress, rate_bps is 8000000; by the manifests 9000000" in other.stdout, other.stdout
     alone = run([GRANTCTL, "--state-dir", agent.state, "verify"])
     assert "Not compared with manifests: the API server has them" in alone.stdout
+
+    done = holds(grants, pods)
+    assert "1 guest, " in done.stdout.splitlines()[-1] and "Not compared" not in done.stdout
+    guest = next(each for each in json.loads(pods)["items"] if each["kind"] == "Pod" and each["metadata"]["name"] == GUEST.split("/")[1])
+    other = verify(grants, pods.replace(guest["status"]["podIP"], "10.42.0.99"))
+    assert other.returncode == 1 and f"guest {GUEST}: addresses is {guest['status']['podIP']}" in other.stdout, other.stdout
+    another = verify(grants, pods.replace(f'"{guest["metadata"]["uid"]}"', '"another"'))
+    assert another.returncode == 1 and f", named {GUEST}: is under Grant {KEY}; by the manifests there is no guest" in another.stdout, another.stdout
+    moved = verify(grants, pods.replace(f'"nodeName": "{NAME}"', '"nodeName": "elsewhere"'))
+    assert moved.returncode == 1 and "by the manifests there is no guest" in moved.stdout, moved.stdout
+    wrong = verify(grants, grants)
+    assert wrong.returncode == 3 and "kubectl get namespaces,pods" in wrong.stderr
 
 
 def test_a_refused_edit_keeps_the_older_in_force(agent, deployed):

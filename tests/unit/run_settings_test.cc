@@ -30,13 +30,24 @@ TEST_F(RunSettingsTest, AreReadAsTheyWereKept) {
   EXPECT_EQ(read_run_settings(state_dir_).value(), told_);
 }
 
+TEST_F(RunSettingsTest, SayHowPodsAreFound) {
+  RunSettings told = told_;
+  told.cluster = {"node-1", "guest-*", "/run/grantd/cni", "/var/lib/cni/results", "auto"};
+  ASSERT_TRUE(keep_run_settings(state_dir_, told).ok());
+  EXPECT_EQ(read_run_settings(state_dir_).value(), told);
+  ASSERT_TRUE(keep_run_settings(state_dir_, told_).ok());
+  EXPECT_EQ(read_run_settings(state_dir_).value(), told_);
+}
+
 TEST_F(RunSettingsTest, WhatIsDamagedSaysSoAndIsWrittenAnew) {
   for (const char* text :
        {"{", "[]", R"({"version": 2})",
         R"({"version": 1, "pod_cidrs": ["10.0.0.1/8"], "service_cidrs": [], "uplinks": []})",
         R"({"version": 1, "pod_cidrs": [], "service_cidrs": [7], "uplinks": []})",
         R"({"version": 1, "pod_cidrs": [], "service_cidrs": [], "uplinks": [{"interface": "eth0", "class": 5}]})",
-        R"({"version": 1, "pod_cidrs": [], "service_cidrs": []})"}) {
+        R"({"version": 1, "pod_cidrs": [], "service_cidrs": []})",
+        R"({"version": 1, "pod_cidrs": [], "service_cidrs": [], "uplinks": [], "network_namespace": 1,
+            "clock_trusted": true, "cluster": {"node": "one", "guest_namespaces": "guest-*"}})"}) {
     write(text);
     const auto read = read_run_settings(state_dir_);
     ASSERT_FALSE(read.ok()) << text;

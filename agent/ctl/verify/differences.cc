@@ -219,8 +219,10 @@ class Comparison {
   }
 
   void no_guest_says_so(const std::string& where, const grantd_endpoint& record) {
-    if (record.slot != 0)
-      lines_.push_back(where + ": is under " + slot_text(record.slot) + "; by the manifests there is no guest");
+    if (record.slot == 0) return;
+    const auto name = state_.guests.find(record.endpoint_id);
+    const std::string whose = name == state_.guests.end() ? "" : ", named " + text_of(name->second.guest);
+    lines_.push_back(where + whose + ": is under " + slot_text(record.slot) + "; by the manifests there is no guest");
   }
 
   template <typename Key>

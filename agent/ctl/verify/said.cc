@@ -3,6 +3,10 @@
 #include "agent/apply/read_records.h"
 #include "agent/attach/cgroups.h"
 #include "agent/compile/compile.h"
+#include "agent/ctl/verify/pods_said.h"
+#include "agent/guests/guest_finder.h"
+#include "agent/guests/pod_cgroup.h"
+#include "agent/handover/guest_namespaces.h"
 #include "agent/node/clock.h"
 #include "agent/node/interfaces.h"
 #include "agent/node/latches.h"
@@ -10,14 +14,30 @@
 #include "agent/plan/encode.h"
 #include "agent/plan/in_force.h"
 #include "agent/shape/htb.h"
+#include "crd-sync/file_text.h"
 #include "crd-sync/manifest_directory.h"
 
+#include <poll.h>
+
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <string_view>
+#include <utility>
 
 namespace grantd {
 
 namespace {
+
+constexpr std::size_t kMostPodsBytes = 1U << 30;
+constexpr BootNanoseconds kRuntimeAnswersWithin = 5 * GRANTD_NS_PER_SECOND;
+constexpr int kPollMilliseconds = 100;
+
+std::optional<std::uint64_t> pod_cgroup(const GuestPod& pod) {
+  for (const std::string& path : pod_cgroup_paths(pod.node_uid, pod.qos))
+    if (const auto id = cgroup_id(path)) return id;
+  return std::nullopt;
+}
 
 Limits limits_of(const Bounds& bounds) {
   Limits limits;
@@ -49,8 +69,54 @@ Result<NodeFacts> node_facts(const DesiredState& desired, const RunSettings& set
   for (const Workload& workload : desired.workloads)
     if (!workload.cgroup.empty())
       if (const auto id = cgroup_id(workload.cgroup)) node.cgroup_ids[workload.cgroup] = *id;
+  for (const Workload& workload : desired.workloads)
+    if (workload.pod && workload.pod->host_network)
+      if (const auto id = pod_cgroup(*workload.pod)) node.pod_cgroups[workload.pod->uid] = *id;
   node.in_force = in_force(state);
   return node;
+}
+
+// Pods with an address that are not found yet.
+bool is_any_unfound(const std::vector<Workload>& guests, const NodeFacts& node) {
+  return std::ranges::any_of(guests, [&](const Workload& each) {
+    return each.pod && !each.pod->host_network && !each.addresses.empty() &&
+           !node.pod_interfaces.contains(each.pod->uid);
+  });
+}
+
+// Where no record tells of a guest the runtime is asked, and answers in a while.
+void find_guests(GuestFinder& finder, const std::vector<Workload>& guests, NodeFacts& node) {
+  const BootNanoseconds until = boot_now() + kRuntimeAnswersWithin;
+  finder.find(guests, node);
+  while (is_any_unfound(guests, node) && boot_now() < until) {
+    std::vector<pollfd> awaited;
+    for (int fd : finder.fds()) awaited.push_back({fd, POLLIN, 0});
+    if (poll(awaited.data(), awaited.size(), kPollMilliseconds) > 0) finder.drain();
+    finder.find(guests, node);
+  }
+}
+
+// Who was a guest stays one, whatever becomes of the namespace.
+Result<std::set<std::string>> guests_before(const std::string& state_dir, GuestFinder& finder) {
+  std::set<std::string> guests = finder.closed_pods();
+  const auto before = read_guest_namespaces(state_dir);
+  if (!before) return before.error();
+  if (before.value())
+    for (const auto& [uid, name] : before.value()->former_guests) guests.insert(uid);
+  return guests;
+}
+
+Result<void> add_pods(const std::string& path, const ClusterSettings& cluster, const std::string& state_dir,
+                      GuestFinder& finder, DesiredState& desired) {
+  auto before = guests_before(state_dir, finder);
+  if (!before) return before.error();
+  auto text = read_whole_file(path, kMostPodsBytes);
+  if (!text) return text.error();
+  auto pods = read_pods_said(text.value(), cluster, before.value());
+  if (!pods) return Error{path + ": " + pods.error().message};
+  desired.workloads = std::move(pods.value().here);
+  desired.elsewhere = std::move(pods.value().elsewhere);
+  return {};
 }
 
 // By the clock as the agent reckoned with it last, so that what it wrote down comes out again.
@@ -92,18 +158,30 @@ Result<Records> read_all_records(const std::string& pin_root, const DatapathMaps
   return records;
 }
 
-Result<Said> read_said(const std::string& manifests, const RunSettings& settings, const std::string& state_dir,
+Result<Said> read_said(const VerifyOptions& asked, const RunSettings& settings, const std::string& state_dir,
                        const Records& records) {
   std::vector<IpPrefix> ranges = settings.pod_cidrs;
   ranges.insert(ranges.end(), settings.service_cidrs.begin(), settings.service_cidrs.end());
-  const DesiredState desired = load_manifests({manifests}, ranges);
+  DesiredState desired = load_manifests({asked.manifests}, ranges);
+  std::optional<GuestFinder> finder;
+  if (!asked.pods.empty()) {
+    if (!settings.cluster)
+      return Error{"--pods: the agent here follows manifests, which name its guests; accepted: without it"};
+    auto opened =
+        GuestFinder::open(settings.cluster->cni_records, settings.cluster->cni_cache, settings.cluster->cri_socket);
+    if (!opened) return opened.error();
+    finder.emplace(std::move(opened).value());
+    if (auto added = add_pods(asked.pods, *settings.cluster, state_dir, *finder, desired); !added) return added.error();
+    desired.cluster = true;
+  }
   auto node = node_facts(desired, settings, records.state);
   if (!node) return node.error();
+  if (finder) find_guests(*finder, desired.workloads, node.value());
   auto time = time_facts(state_dir, settings, records.state);
   if (!time) return time.error();
   Said said;
   said.policy = compile(desired, node.value(), time.value(), limits_of(records.state.bounds));
-  said.guests = !settings.manifests.empty();
+  said.guests = !settings.manifests.empty() || !asked.pods.empty();
   said.cpus = configured_cpus();
   said.now = time.value().boot_now;
   for (const InterfaceFact& each : node.value().interfaces)

@@ -28,7 +28,7 @@ struct Looked {
   std::vector<std::string> wrong;
   std::string counts;  // of what hangs together
   std::string said;    // of what is as the manifests say
-  bool constants_compared = true;
+  bool constants_compared = true, guests_compared = true;
 };
 
 std::string said_text(const Said& said) {
@@ -53,7 +53,7 @@ Result<RunSettings> settings_here(const CtlOptions& options) {
   return std::move(*settings.value());
 }
 
-Result<Looked> look(const CtlOptions& options, const DatapathMaps& maps, const std::string& manifests) {
+Result<Looked> look(const CtlOptions& options, const DatapathMaps& maps, VerifyOptions asked) {
   auto settings = settings_here(options);
   if (!settings) return settings.error();
   auto snapshot = read_snapshot(maps, {});
@@ -61,7 +61,8 @@ Result<Looked> look(const CtlOptions& options, const DatapathMaps& maps, const s
   auto wrong = hangs_together(options.pin_root, maps, snapshot.value());
   if (!wrong) return wrong.error();
   Looked looked;
-  looked.manifests = manifests.empty() ? settings.value().manifests : manifests;
+  if (asked.manifests.empty()) asked.manifests = settings.value().manifests;
+  looked.manifests = asked.manifests;
   looked.wrong = std::move(wrong).value();
   auto stamp = stamp_settings(snapshot.value().node.stamp_mask);
   if (!stamp) return stamp.error();
@@ -75,23 +76,24 @@ Result<Looked> look(const CtlOptions& options, const DatapathMaps& maps, const s
   if (!records) return records.error();
   for (std::string& each : queue_differences(records.value().state)) looked.wrong.push_back(std::move(each));
   if (looked.manifests.empty()) return looked;
-  auto said = read_said(looked.manifests, settings.value(), options.state_dir, records.value());
+  auto said = read_said(asked, settings.value(), options.state_dir, records.value());
   if (!said) return said.error();
   for (std::string& each : differences(said.value(), records.value())) looked.wrong.push_back(std::move(each));
   looked.said = said_text(said.value());
+  looked.guests_compared = said.value().guests;
   return looked;
 }
 
 // What one look sees may be a change under way, where an agent runs; what all of them see is wrong.
-Result<Looked> look_again(const CtlOptions& options, const DatapathMaps& maps, const std::string& manifests) {
-  auto seen = look(options, maps, manifests);
+Result<Looked> look_again(const CtlOptions& options, const DatapathMaps& maps, const VerifyOptions& asked) {
+  auto seen = look(options, maps, asked);
   for (int looks = 1; seen && !seen.value().wrong.empty() && looks < kLooks; looks++) {
     const auto held = is_pin_root_held(options.pin_root);
     if (!held) return held.error();
     if (!held.value()) break;
     std::this_thread::sleep_for(kPause);
     const std::vector<std::string> before = std::move(seen.value().wrong);
-    seen = look(options, maps, manifests);
+    seen = look(options, maps, asked);
     if (!seen) break;
     std::erase_if(seen.value().wrong, [&](const std::string& each) {
       return std::find(before.begin(), before.end(), each) == before.end();
@@ -114,26 +116,30 @@ std::string text_of(const Looked& looked) {
     return text +
            "Not compared with manifests: the API server has them; accepted: --manifests with what kubectl says "
            "(see --help).\n";
+  if (!looked.guests_compared)
+    text += "Not compared: the guests, which are pods; accepted: --pods with what kubectl says (see --help).\n";
   if (looked.wrong.empty()) text += "What is in force is what " + looked.manifests + " says: " + looked.said + ".\n";
   return text;
 }
 
 nlohmann::ordered_json json_of(const Looked& looked) {
-  nlohmann::ordered_json root = {
-      {"manifests", nullptr}, {"constants_compared", looked.constants_compared}, {"wrong", looked.wrong}};
+  nlohmann::ordered_json root = {{"manifests", nullptr},
+                                 {"constants_compared", looked.constants_compared},
+                                 {"guests_compared", !looked.manifests.empty() && looked.guests_compared},
+                                 {"wrong", looked.wrong}};
   if (!looked.manifests.empty()) root["manifests"] = looked.manifests;
   return root;
 }
 
 }  // namespace
 
-int run_verify(const CtlOptions& options, const std::string& manifests) {
+int run_verify(const CtlOptions& options, const VerifyOptions& asked) {
   auto maps = DatapathMaps::open_pinned(options.pin_root);
   if (!maps) {
     complain(maps.error());
     return kExitCannot;
   }
-  const auto looked = look_again(options, maps.value(), manifests);
+  const auto looked = look_again(options, maps.value(), asked);
   if (!looked) {
     complain(looked.error());
     return kExitCannot;
