@@ -20,6 +20,33 @@ NOINLINE __u64 draw(struct grantd_bucket *bucket, const struct grantd_limit *lim
 	return taken;
 }
 
+/* Takes nothing: no bucket holds as much. But another limit counts from now on. */
+ALWAYS_INLINE void settle(const struct grantd_policy *policy, __u32 slot, __u32 direction)
+{
+	__u32 index = GRANTD_BUCKET_INDEX(slot, direction);
+
+	if (policy->limit[direction].rate_bps)
+		draw(bpf_map_lookup_elem(&grantd_bucket, &index), &policy->limit[direction], policy->grant_epoch, ~0ULL,
+		     ~0ULL);
+}
+
+/* Time counts at the rate with which a bucket was drawn on last. So the agent runs this when it has published a policy of
+ * the slot in cb[0]: else who is silent over a change is filled at the rate of before. Runs for no packet. */
+SEC("tc")
+int settle_buckets(struct __sk_buff *skb)
+{
+	__u32 slot = skb->cb[0];
+	const struct grantd_grant *grant = bpf_map_lookup_elem(&grantd_grant, &slot);
+	__u64 policy_id = grant ? *(volatile __u64 *)&grant->policy_id : 0;
+	const struct grantd_policy *policy = bpf_map_lookup_elem(&grantd_policy, &policy_id);
+
+	if (policy && policy->slot == slot) {
+		settle(policy, slot, GRANTD_EGRESS);
+		settle(policy, slot, GRANTD_INGRESS);
+	}
+	return VERDICT_DROP;
+}
+
 /* Takes what the packet costs out of the Grant's bucket. */
 ALWAYS_INLINE enum grantd_reason pay(struct packet *packet, __u32 direction, enum grantd_reason reason)
 {

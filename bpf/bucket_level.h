@@ -27,17 +27,17 @@ BUCKET_INLINE void work_off(struct grantd_bucket *bucket, __u64 idle_ns)
 }
 
 /* The debt under another limit, as time: what was owed before and what was reckoned at the old rate, the same bytes as
- * ever. What the new burst has no room for stays owed until there is room: forgiving it would give it away at every
- * change. Rounded up. */
+ * ever. What an empty bucket of the new burst does not lack stays owed until there is room: forgiving it would give it
+ * away at every change. Rounded up. */
 BUCKET_INLINE __u64 convert_debt(struct grantd_bucket *bucket, __u64 debt_ns, const struct grantd_limit *limit)
 {
-	__u64 cost = bucket->cost_per_byte >> 4, bytes = bucket->owed_bytes, most = limit->burst_bytes;
+	__u64 cost = bucket->cost_per_byte >> 4, bytes = bucket->owed_bytes, most;
 
-	if (debt_ns) {
-		if (!cost || !limit->cost_per_byte || debt_ns >= LONGEST_NS)
-			return limit->burst_ns;
+	if (!cost || !limit->cost_per_byte || debt_ns >= LONGEST_NS)
+		return debt_ns ? limit->burst_ns : 0;
+	if (debt_ns)
 		bytes += (debt_ns << COST_SHIFT) / cost + 1;
-	}
+	most = (limit->burst_ns << GRANTD_COST_SHIFT) / limit->cost_per_byte;
 	bucket->owed_bytes = bytes > most ? bytes - most : 0;
 	bytes -= bucket->owed_bytes;
 	return bytes ? cost_of(bytes, limit->cost_per_byte) : 0;

@@ -11,10 +11,12 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdarg>
@@ -120,7 +122,7 @@ Result<std::unique_ptr<Datapath>> Datapath::load(const DatapathOptions& options)
   if (!lock) return lock.error();
   datapath->lock_ = std::move(lock).value();
   for (auto step : {&Datapath::open_skeleton, &Datapath::take_secret, &Datapath::size_maps, &Datapath::load_programs,
-                    &Datapath::pin_programs, &Datapath::open_maps, &Datapath::keep_secret})
+                    &Datapath::pin_programs, &Datapath::open_maps, &Datapath::keep_secret, &Datapath::drop_old_layouts})
     if (auto done = (datapath.get()->*step)(); !done) return done.error();
   return datapath;
 }
@@ -160,6 +162,18 @@ Result<void> Datapath::take_secret() {
 }
 
 Result<void> Datapath::keep_secret() { return maps_.seal.put(0, {secret_}); }
+
+// Programs of an agent before this one hold theirs until they are replaced. What cannot be removed only takes room.
+Result<void> Datapath::drop_old_layouts() {
+  std::error_code error;
+  for (const std::string& name : map_names()) {
+    const std::filesystem::path current = map_pin(options_.pin_root, name);
+    for (const auto& each : std::filesystem::directory_iterator(current.parent_path(), error))
+      if (each.path() != current && each.path().filename().string().starts_with(name + "_v"))
+        unlink(each.path().c_str());
+  }
+  return {};
+}
 
 // A map that is pinned keeps its size: what is in it must not be lost.
 Result<void> Datapath::size_maps() {
@@ -255,10 +269,19 @@ Result<void> Datapath::open_maps() {
   return {};
 }
 
-void Datapath::publish(std::uint32_t slot, std::uint64_t policy_id) {
+Result<void> Datapath::publish(std::uint32_t slot, std::uint64_t policy_id) {
   // Slot 0 stays in quarantine, whatever anybody asks.
-  if (slot == 0 || slot >= slots()) return;
+  if (slot == 0 || slot >= slots()) return {};
   std::atomic_ref<std::uint64_t>(grants_[slot]).store(policy_id, std::memory_order_release);
+  if (policy_id == 0) return {};
+  __sk_buff context{};
+  context.cb[0] = slot;
+  std::array<unsigned char, ETH_HLEN> frame{};  // the kernel wants one
+  LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_size_in = frame.size(), .ctx_in = &context,
+              .ctx_size_in = sizeof(context));
+  if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.settle_buckets), &options) != 0)
+    return system_error("cannot tell the buckets of a change", errno);
+  return {};
 }
 
 Result<Descriptor> Datapath::make_table(const TableShape& shape, std::uint32_t slot) {

@@ -47,8 +47,9 @@ class Datapath {
   Result<std::size_t> mend_pins();
   // The ids of the tables that stand in the arrays of maps, by slot; of slots that have none, nothing.
   Result<std::map<std::uint32_t, grantd_slot_tables>> tables() const;
-  // Publishes with one aligned store; slot < slots().
-  void publish(std::uint32_t slot, std::uint64_t policy_id);
+  // Publishes with one aligned store, and has time counted at its limits from now on; slot < slots(). Where the second
+  // fails it is published all the same.
+  Result<void> publish(std::uint32_t slot, std::uint64_t policy_id);
   // New, empty tables of these slots, with so many flows each; slot 0 gets counters only.
   Result<void> make_tables(const std::vector<std::uint32_t>& slots, std::uint32_t flows);
   Result<void> remove_tables(const std::vector<std::uint32_t>& slots);
@@ -60,6 +61,7 @@ class Datapath {
   Result<void> open_skeleton();
   Result<void> take_secret();
   Result<void> keep_secret();
+  Result<void> drop_old_layouts();
   Result<void> size_maps();
   Result<void> load_programs();
   Result<void> pin_programs();

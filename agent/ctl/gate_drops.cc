@@ -13,15 +13,20 @@ namespace {
 
 std::string grant_of(const Snapshot& snapshot, const GatedInterface& interface) {
   const auto endpoint = snapshot.endpoints.find(interface.ifindex);
-  return endpoint == snapshot.endpoints.end() ? guest_name(snapshot, 0) : grant_name(snapshot, endpoint->second.slot);
+  if (endpoint == snapshot.endpoints.end()) return guest_name(snapshot, 0);
+  const auto guest = snapshot.guests.find(endpoint->second.endpoint_id);
+  // The index may be another interface's by now.
+  const bool same = guest != snapshot.guests.end() && text_of(guest->second.interface) == interface.name;
+  return same ? grant_name(snapshot, endpoint->second.slot) : guest_name(snapshot, 0);
 }
 
+// In quarantine nobody has an address at the gate; what a guest had before may be another's.
 std::string grant_of(const Snapshot& snapshot, const IpAddress& address) {
-  const auto endpoint = std::ranges::find_if(snapshot.endpoints, [&](const auto& each) {
-    const auto own = used_addresses(each.second);
-    return std::ranges::find(own, address) != own.end();
-  });
-  return endpoint == snapshot.endpoints.end() ? guest_name(snapshot, 0) : grant_name(snapshot, endpoint->second.slot);
+  for (const auto& [ifindex, endpoint] : snapshot.endpoints) {
+    const auto own = used_addresses(endpoint);
+    if (endpoint.slot != 0 && std::ranges::find(own, address) != own.end()) return grant_name(snapshot, endpoint.slot);
+  }
+  return guest_name(snapshot, 0);
 }
 
 }  // namespace

@@ -10,7 +10,8 @@
 
 namespace grantd {
 
-// Needs no agent. Since the gate was made anew last; what it dropped of guests that are gone went with them.
+// Needs no agent. Since the gate was made anew last, of the guests that are there, under the Grants that they have now;
+// of the caller's network namespace.
 Result<std::vector<GateDrop>> read_gate_drops(const std::string& pin_root, const Snapshot& snapshot);
 
 }  // namespace grantd

@@ -24,7 +24,7 @@ Exit codes:
   3  cannot tell: no such Grant, guest or class of uplinks on this node, no maps at the pin root,
      no right to read them, a system call failed
 
-grantctl reads the pinned maps; it needs root and no running agent.)";
+grantctl reads the pinned maps, drops and verify also nftables; it needs root and no running agent.)";
 
 constexpr const char* kVerifyFooter =
     R"(The manifests are read and made into rules anew, and compared with every policy, rule, guest, address and uplink in
@@ -159,7 +159,8 @@ int main(int count, char** words) {
   with_guest(with_grant(app.add_subcommand("endpoints", "Guests with interface, addresses and state")))->callback([&] {
     command = [&] { return run_endpoints(options); };
   });
-  auto* drops = with_grant(app.add_subcommand("drops", "Refused packets by Grant, direction and reason"));
+  auto* drops = with_grant(app.add_subcommand(
+      "drops", "Refused packets by Grant, direction and reason, at the gate behind the programs too"));
   drops->add_option("--reason", options.filter.reason, "Only this reason")->check(check_reason);
   drops->callback([&] { command = [&] { return run_drops(options); }; });
   with_guest(with_grant(app.add_subcommand("flows", "Connections and exchanges that the datapath knows")))

@@ -25,6 +25,7 @@ namespace grantd {
 
 namespace {
 
+constexpr int kTries = 10;
 constexpr std::uint8_t kFamilies[] = {NFPROTO_INET, NFPROTO_BRIDGE, NFPROTO_ARP};
 
 GateElement element_of(GateSetIndex set, const GatedInterface& interface) {
@@ -281,12 +282,17 @@ GateDrops Gate::by_subject(const Counts& packets) {
 }
 
 Result<GateDrops> Gate::read_dropped() const {
+  // EINVAL where nfnetlink is there and nf_tables is not.
+  const auto is_none = [](const Error& error) { return is_not_there(error) || error.error_number == EINVAL; };
   auto socket = connect_netlink(NETLINK_NETFILTER);
-  if (!socket) return is_not_there(socket.error()) ? Result<GateDrops>(GateDrops{}) : socket.error();
+  if (!socket) return is_none(socket.error()) ? Result<GateDrops>(GateDrops{}) : socket.error();
   Counts all;
   for (const Family& family : families_) {
     auto found = read(socket.value().get(), family.number);
-    if (!found && !is_not_there(found.error())) return found.error();
+    // Whenever somebody changes anything of nftables the kernel says that this may be half of it.
+    for (int tries = 1; !found && found.error().error_number == EINTR && tries < kTries; tries++)
+      found = read(socket.value().get(), family.number);
+    if (!found && !is_none(found.error())) return found.error();
     if (found)
       for (const auto& [element, count] : found.value().packets) all[element] += count;
   }

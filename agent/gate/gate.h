@@ -64,7 +64,8 @@ class Gate {
 
   // In all, as of the last look.
   GateDrops dropped() const { return by_subject(dropped_); }
-  // As the kernel counts now, which is since it was made anew last. Where there is none, it has dropped nothing.
+  // As the kernel counts now, which is since it was made anew last. Where there is none, or the kernel knows no
+  // nf_tables, it has dropped nothing.
   Result<GateDrops> read_dropped() const;
   // Times that somebody had changed it, or taken it away.
   std::uint64_t mended() const { return mended_; }

@@ -67,14 +67,9 @@ std::uint64_t bucket_level_bytes(const BucketState& state, const grantd_limit& l
   using Wide = unsigned __int128;
   const grantd_bucket& bucket = state.bucket;
   std::uint64_t level = limit.burst_bytes;
-  if (bucket.grant_epoch == grant_epoch) {
-    Wide debt = 0;
-    // It was reckoned at the cost that stands in the bucket.
-    if (bucket.full_at_ns > boot_now_ns && bucket.cost_per_byte > 0)
-      debt = (static_cast<Wide>(bucket.full_at_ns - boot_now_ns) << GRANTD_COST_SHIFT) / bucket.cost_per_byte;
-    // The first packet under another limit has what was owed counted again.
-    if (bucket.cost_per_byte != limit.cost_per_byte || bucket.burst_bytes != limit.burst_bytes)
-      debt += bucket.owed_bytes;
+  if (bucket.grant_epoch == grant_epoch && bucket.full_at_ns > boot_now_ns && bucket.cost_per_byte > 0) {
+    // The debt was reckoned at the cost that stands in the bucket.
+    const Wide debt = (static_cast<Wide>(bucket.full_at_ns - boot_now_ns) << GRANTD_COST_SHIFT) / bucket.cost_per_byte;
     level = debt >= level ? 0 : level - static_cast<std::uint64_t>(debt);
   }
   level += state.credit_bytes;

@@ -99,6 +99,7 @@ VERDICT_MAY_STAND_IN = {
     "bpf/conclude.h": {"TC_ACT_*", "TCX_*", "VERDICT_*"},
     # from_uplink drops but one thing: it says who sends.
     "bpf/uplink.h": {"VERDICT_NEXT"},
+    "bpf/bucket.h": {"VERDICT_DROP"},  # of what runs for no packet
     # cgroup hooks speak other numbers; their verdict is still conclude's.
     "bpf/cgroup.h": {"VERDICT_NEXT", "CGROUP_ALLOW", "CGROUP_REFUSE"},
 }
@@ -112,6 +113,7 @@ LEAVES_BY = {
     "guest_connect4": ("return connect_verdict(",),
     "guest_connect6": ("return connect_verdict(",),
     "read_tables": ("return 0;",),  # judges nothing
+    "settle_buckets": ("return VERDICT_DROP;",),  # nor does this
     "guest_skb_egress": ("return socket_verdict(",),
     "guest_skb_ingress": ("return socket_verdict(",),
 }

@@ -33,21 +33,36 @@ TEST(ModelBucket, FillsWithTime) {
 TEST(ModelBucket, HoldsWhatWasBorrowedWhenItsBurstIsLowered) {
   Bucket bucket(kRate, 200 * 1024, 0);
   EXPECT_TRUE(bucket.passed(190 * 1024, 0, 0));
-  bucket.change(kRate, 128 * 1024);
+  bucket.change(kRate, 128 * 1024, 0, 0);
   EXPECT_TRUE(bucket.passed(5 * 1024, 0, 0));
   EXPECT_TRUE(bucket.passed(3 * 1024, 0, 0));
-  EXPECT_FALSE(bucket.passed(1, 0, 0));
+  EXPECT_FALSE(bucket.passed(2, 0, 0));
+}
+
+TEST(ModelBucket, TimeCountsAtTheRateInForce) {
+  constexpr BootNanoseconds kSecond = 1'000'000'000;
+  struct Case {
+    BootNanoseconds change;  // at some moment of the second after
+    double there, not_there;
+  };
+  for (const Case& each : {Case{0, 88'000, 111'000}, Case{5 * kSecond, 133'000, 156'000}}) {
+    Bucket bucket(10 * kRate, 160 * 1024, 0);
+    EXPECT_TRUE(bucket.passed(160 * 1024, 0, 0));
+    bucket.change(kRate, 160 * 1024, each.change, each.change + kSecond);
+    EXPECT_FALSE(bucket.refused(each.there, 100 * kSecond, 100 * kSecond)) << each.change;
+    EXPECT_FALSE(bucket.passed(each.not_there, 100 * kSecond, 100 * kSecond)) << each.change;
+  }
 }
 
 TEST(ModelBucket, OwesWhatASmallerBurstHasNoRoomFor) {
   Bucket bucket(kRate, 400 * 1024, 0);
   EXPECT_TRUE(bucket.passed(400 * 1024, 0, 0));
-  bucket.change(kRate, 160 * 1024);
+  bucket.change(kRate, 160 * 1024, 0, 0);
   EXPECT_TRUE(bucket.refused(11 * 1024, 0, 0));
   const BootNanoseconds later = 20'000'000'000;  // a second fills 1,000 bytes
   EXPECT_FALSE(bucket.refused(9'000, later, later)) << "what was owed is none of the new burst";
   EXPECT_TRUE(bucket.passed(19'000, later, later));
-  bucket.change(kRate, 400 * 1024);
+  bucket.change(kRate, 400 * 1024, later, later);
   EXPECT_FALSE(bucket.passed(40 * 1024, later, later)) << "it is owed again";
 }
 

@@ -110,7 +110,7 @@ void Duel::limit(const std::string& grant, unsigned direction, std::optional<std
   const auto burst = static_cast<double>(burst_bytes.value_or(0));
   const auto found = buckets_.find({grant, direction});
   if (found != buckets_.end())
-    found->second.change(bits_per_second, burst);
+    found->second.change(bits_per_second, burst, begun_, boot_now());
   else if (bits_per_second)
     buckets_.try_emplace({grant, direction}, static_cast<double>(*bits_per_second), burst, boot_now());
 }
@@ -254,6 +254,7 @@ void Duel::forget(std::size_t pick) {
 }
 
 std::optional<Disagreement> Duel::play(const Step& step) {
+  begun_ = boot_now();
   switch (step.kind) {
     case Step::Kind::Change:
       return apply(step.world);

@@ -89,6 +89,7 @@ class Duel {
   std::optional<Judged> judged_;
   std::string forgotten_;
   std::function<void(const Arrival&, Opinion&)> fault_;
+  BootNanoseconds begun_ = 0;               // the last step
   BootNanoseconds aged_ = 0, aged_by_ = 0;  // since begin(), and by the last step
   // By key of a Grant that is revoked: what the node has to remember of it, whatever becomes of its manifest meanwhile.
   struct Notice {

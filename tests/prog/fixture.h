@@ -90,11 +90,11 @@ class Prog : public testing::Test {
     change(policy);
     const std::uint64_t after = next_policy_++;
     EXPECT_TRUE(node().maps().policy.put(after, policy).ok());
-    node().datapath().publish(slot_of(grant), after);
+    EXPECT_TRUE(node().datapath().publish(slot_of(grant), after).ok());
     return before;
   }
   void restore(std::uint64_t policy_id, const std::string& grant = "bob") {
-    node().datapath().publish(slot_of(grant), policy_id);
+    EXPECT_TRUE(node().datapath().publish(slot_of(grant), policy_id).ok());
   }
   grantd_endpoint endpoint_of(const std::string& guest) {
     return *node().maps().endpoint.find(interface_of(guest)).value();

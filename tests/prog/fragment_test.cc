@@ -128,9 +128,9 @@ TEST_F(Fragment, UnderAnotherPolicyItFollowsNoMore) {
   const auto before = node().maps().grant.find(slot).value()->policy_id;
   const auto policy = *node().maps().policy.find(before).value();
   ASSERT_TRUE(node().maps().policy.put(2'000'000, policy).ok());
-  node().datapath().publish(slot, 2'000'000);
+  ASSERT_TRUE(node().datapath().publish(slot, 2'000'000).ok());
   expect(out4(100, zeros(80)), GRANTD_REASON_FRAGMENT_ORPHAN);
-  node().datapath().publish(slot, before);
+  ASSERT_TRUE(node().datapath().publish(slot, before).ok());
   expect(out4(100, zeros(80)), GRANTD_REASON_FRAGMENT);
 }
 

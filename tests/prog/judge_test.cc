@@ -205,9 +205,9 @@ TEST_F(Judge, WithoutItsPolicyAGrantIsClosed) {
   expect(from_guest(fresh()), GRANTD_REASON_POLICY_MISSING, "a record of another slot");
   ASSERT_TRUE(node().maps().policy.put(policy_id, policy).ok());
   expect(from_guest(frame), GRANTD_REASON_ESTABLISHED);
-  node().datapath().publish(slot, 0);
+  ASSERT_TRUE(node().datapath().publish(slot, 0).ok());
   expect(from_guest(frame), GRANTD_REASON_QUARANTINE);
-  node().datapath().publish(slot, policy_id);
+  ASSERT_TRUE(node().datapath().publish(slot, policy_id).ok());
   expect(from_guest(frame), GRANTD_REASON_ESTABLISHED);
 }
 

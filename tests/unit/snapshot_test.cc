@@ -30,7 +30,6 @@ TEST(BucketLevel, IsTheBurstLessTheDebtPlusWhatCpusHold) {
   BucketState state;
   state.bucket.grant_epoch = 1;
   state.bucket.cost_per_byte = limit.cost_per_byte;
-  state.bucket.burst_bytes = limit.burst_bytes;
   const std::uint64_t now = samples::kBootNow;
   EXPECT_EQ(bucket_level_bytes(state, limit, 1, now), 1'000'000U) << "full since long ago";
   state.bucket.full_at_ns = now + 250'000'000;
@@ -41,24 +40,6 @@ TEST(BucketLevel, IsTheBurstLessTheDebtPlusWhatCpusHold) {
   state.credit_bytes = 0;
   state.bucket.full_at_ns = now + 3'000'000'000;
   EXPECT_EQ(bucket_level_bytes(state, limit, 1, now), 0U);
-}
-
-TEST(BucketLevel, WhatIsOwedCountsUnderAnotherLimitAlone) {
-  const grantd_limit small = samples::limit(8'000'000, 1'000'000), large = samples::limit(16'000'000, 4'000'000),
-                     same_rate = samples::limit(8'000'000, 4'000'000);
-  BucketState state;
-  state.bucket.grant_epoch = 1;
-  state.bucket.cost_per_byte = small.cost_per_byte;
-  state.bucket.burst_bytes = small.burst_bytes;
-  state.bucket.owed_bytes = 1'500'000;
-  const std::uint64_t now = samples::kBootNow;
-  state.bucket.full_at_ns = now + 250'000'000;
-  EXPECT_NEAR(static_cast<double>(bucket_level_bytes(state, small, 1, now)), 750'000, 1);
-  EXPECT_NEAR(static_cast<double>(bucket_level_bytes(state, large, 1, now)), 2'250'000, 1);
-  EXPECT_NEAR(static_cast<double>(bucket_level_bytes(state, same_rate, 1, now)), 2'250'000, 1);
-  state.bucket.full_at_ns = now;
-  EXPECT_EQ(bucket_level_bytes(state, large, 1, now), 2'500'000U);
-  EXPECT_EQ(bucket_level_bytes(state, large, 2, now), 4'000'000U) << "another Grant's";
 }
 
 TEST(Names, WhatHasNoNameIsShownByItsNumber) {

@@ -50,7 +50,8 @@ Result<SecondInstance> load_second_instance(const std::string& pin_root, const S
     for (bpf_program* program : {skeleton->progs.guest_connect4, skeleton->progs.guest_connect6,
                                  skeleton->progs.guest_skb_egress, skeleton->progs.guest_skb_ingress})
       bpf_program__set_autoload(program, false);
-  bpf_program__set_autoload(skeleton->progs.read_tables, false);
+  for (bpf_program* agents : {skeleton->progs.read_tables, skeleton->progs.settle_buckets})
+    bpf_program__set_autoload(agents, false);
   if (auto used = use_pinned_maps(pin_root, *skeleton); !used) return used.error();
   if (auto taken = take_secret(pin_root, *skeleton); !taken) return taken.error();
   if (const int error = grantd_bpf__load(skeleton.get()); error != 0)
