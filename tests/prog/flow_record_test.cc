@@ -299,6 +299,12 @@ TEST_F(FlowRecord, WhatFollowsIsAskedNothingMore) {
   const auto before = republish([](grantd_policy&) {});
   EXPECT_FALSE(at_once(Hook::FromGuest, kAck)) << "under another policy";
   EXPECT_TRUE(at_once(Hook::FromGuest, kAck));
+  republish([&](grantd_policy& policy) {
+    policy.limit[GRANTD_EGRESS] = node().maps().policy.find(policy_id("slow")).value()->limit[GRANTD_EGRESS];
+  });
+  EXPECT_FALSE(at_once(Hook::FromGuest, kAck)) << "under one that limits";
+  EXPECT_TRUE(at_once(Hook::FromGuest, kAck)) << "what is limited follows too";
+  EXPECT_TRUE(at_once(Hook::ToGuest, kAck, "alice"));
   restore(before);
 }
 

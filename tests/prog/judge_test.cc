@@ -123,6 +123,36 @@ TEST_F(Judge, OnlyPartiesReachIn) {
   }
 }
 
+// No Grant narrows a party to ports yet; the record can, and the programs hold to it.
+TEST_F(Judge, APartyReachesThePortsOfItsRuleAlone) {
+  const std::uint32_t rules = node().maps().policy.find(policy_id()).value()->rules_id;
+  const grantd_idrule_key key{rules, identity_of("alice"), GRANTD_INGRESS};
+  const grantd_ranges before = *node().maps().idrule.find(key).value();
+  grantd_ranges narrow{};
+  narrow.count = 1;
+  narrow.range[0] = {kTcp, 0, 0, 80, 81};
+  ASSERT_TRUE(node().maps().idrule.put(key, narrow).ok());
+  for (const auto& [source, destination, echo] :
+       {std::tuple{kAlice4, kWeb4, frame_in(kAlice4, kWeb4, kIcmp4, icmp(8, 0, fresh_port()))},
+        {kAlice6, kWeb6, frame_in(kAlice6, kWeb6, kIcmp6, icmp(128, 0, fresh_port()))}}) {
+    const auto syn = [&](std::uint16_t port, const char* identity) {
+      return to_guest(frame_in(source, destination, kTcp, tcp(fresh_port(), port, kSyn)), identity);
+    };
+    for (const std::uint16_t port : std::initializer_list<std::uint16_t>{80, 81}) {
+      expect(syn(port, "alice"), GRANTD_REASON_NEW_FLOW, std::to_string(port));
+      expect(to_guest(frame_in(source, destination, kUdp, udp(fresh_port(), port)), "alice"), GRANTD_REASON_PARTY_PORT,
+             "another protocol");
+    }
+    for (const std::uint16_t port : std::initializer_list<std::uint16_t>{79, 82}) {
+      expect(syn(port, "alice"), GRANTD_REASON_PARTY_PORT, std::to_string(port));
+      expect(syn(port, "bob"), GRANTD_REASON_NEW_FLOW, "another party is not narrowed");
+    }
+    expect(to_guest(echo, "alice"), GRANTD_REASON_PARTY_PORT, "an echo");
+    expect(to_guest(echo, "bob"), GRANTD_REASON_NEW_FLOW, "an echo");
+  }
+  ASSERT_TRUE(node().maps().idrule.put(key, before).ok());
+}
+
 TEST_F(Judge, AForeignMarkIsNoStamp) {
   const auto in = [&](std::uint32_t mark) {
     Context context;

@@ -101,6 +101,22 @@ TEST_F(Length, OfExtensionHeadersThatEndThePacket) {
   expect(from_guest(ip6(60, cut(extension(kUnknown, 16), 8)) + zeros(9)), GRANTD_REASON_TOO_SHORT);
 }
 
+// As the header of a fragment would have it, TCP begins where the packet has ended.
+TEST_F(Length, OfAFragmentHeaderThatEndsBehindThePacket) {
+  for (const bool with_options : {false, true}) {
+    const Bytes before = with_options ? extension(44) : Bytes{};
+    const std::uint8_t first = with_options ? 60 : 44;
+    for (std::size_t bytes = 0; bytes <= 8; bytes++) {
+      const Bytes fragment = ipv6_fragment(kTcp, 0, 1), syn = tcp(fresh_port(), 80, kSyn),
+                  rest(fragment.begin() + static_cast<std::ptrdiff_t>(bytes), fragment.end());
+      expect(from_guest(ip6(first, before + cut(fragment, bytes)) + rest + syn), GRANTD_REASON_TOO_SHORT,
+             std::to_string(bytes));
+    }
+    expect(from_guest(ip6(first, before + ipv6_fragment(kTcp, 0, 1) + tcp(fresh_port(), 80, kSyn))),
+           GRANTD_REASON_NEW_FLOW);
+  }
+}
+
 TEST_F(Length, OfAnIpv6Fragment) {
   const auto later = [&](std::uint16_t offset_and_more, std::size_t bytes, bool with_options) {
     const Bytes fragment = ipv6_fragment(kUdp, offset_and_more, fresh_port()) + zeros(bytes);

@@ -98,13 +98,17 @@ class Wire : public Prog {
   }
   // The reason that a guest's frame is counted under.
   std::string sent(const Bytes& frame, const VirtioHeader& header = {}) {
+    return sent_by(*guest_, GRANTD_EGRESS, frame, header);
+  }
+  std::string sent_by(PacketSocket& sender, grantd_direction direction, const Bytes& frame,
+                      const VirtioHeader& header = {}) {
     const auto slot = slot_of("bob");
     const auto before = node().maps().counters(slot).value();
-    guest_->send(header, frame);
+    sender.send(header, frame);
     for (const BootNanoseconds begin = boot_now(); boot_now() - begin < 20 * GRANTD_NS_PER_SECOND; usleep(200)) {
       const auto after = node().maps().counters(slot).value();
       for (std::uint32_t reason = 0; reason < GRANTD_REASON_LIMIT; reason++) {
-        const std::size_t at = GRANTD_COUNTER_INDEX(GRANTD_EGRESS, reason);
+        const std::size_t at = GRANTD_COUNTER_INDEX(direction, reason);
         if (after[at].packets != before[at].packets) return reason_label(reason);
       }
     }
@@ -217,6 +221,52 @@ TEST_F(Wire, HeadersOutsideOfTheLinearPartAreRead) {
   EXPECT_EQ(sent(frame_out(kWeb6, kBob6, kTcp, tcp(port_, 80, kSyn, 8000)), short_one), "new_flow");
   EXPECT_EQ(sent(out(kSctp, padded(sctp(port_, 80))), short_one), "new_flow");
   EXPECT_EQ(sent(out(kIcmp4, padded(icmp(8, 0, port_))), short_one), "new_flow");
+}
+
+TEST_F(Wire, AFrameThatEndsInsideTheIpHeaderIsTooShort) {
+  for (const Bytes& whole :
+       {frame_out(kWeb4, kBob4, kUdp, udp(port_, 53)), frame_out(kWeb6, kBob6, kUdp, udp(port_, 53))}) {
+    for (std::size_t bytes = 15; bytes < whole.size() - 8; bytes++)
+      EXPECT_EQ(sent(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(bytes))), "too_short") << bytes;
+    EXPECT_EQ(sent(whole), "new_flow");
+  }
+}
+
+// Only what is larger than its header can say may say nothing.
+TEST_F(Wire, AsLargeAsAHeaderCanSayItIsToSaySo) {
+  for (const std::string& end : {std::string("veth-web"), far_end("veth-web")})
+    ASSERT_EQ(std::system(("ip link set " + end + " gso_max_size 131072").c_str()), 0);
+  EXPECT_EQ(sent(frame_out(kWeb6, kBob6, kTcp, tcp(port_, 80, kSyn))), "new_flow");
+  VirtioHeader cut_later = left_to_do(kL4v6, kL4v6 + 16);
+  cut_later.gso_type = 4;  // TCP in IPv6
+  cut_later.gso_size = 8000;
+  cut_later.header_bytes = kL4v6 + 20;
+  const auto large = [&](std::size_t bytes) { return frame_out(kWeb6, kBob6, kTcp, tcp(port_, 80, kAck, bytes - 20)); };
+  Bytes largest = large(65535);
+  EXPECT_EQ(sent(largest, cut_later), "established");
+  largest[14 + 4] = largest[14 + 5] = 0;
+  EXPECT_EQ(sent(largest, cut_later), "too_short") << "it does not say so";
+  EXPECT_EQ(sent(large(65536), cut_later), "established") << "there is no room to";
+}
+
+// A copy has no socket, and has come in through no interface: as what the kernel answers for a socket that is gone.
+TEST_F(Wire, WhatNoSocketSentFollowsAFlowOfTheNodesAndBeginsNone) {
+  ASSERT_EQ(std::system("nft 'table netdev copies { chain out { type filter hook egress device uplink0 priority 0; "
+                        "dup to veth-web; }; }'"),
+            0);
+  PacketSocket with_socket("veth-web"), without("uplink0");
+  const auto segment = [&](const char* from, const char* to, std::uint8_t flags, std::size_t payload = 0) {
+    return frame_in(from, to, kTcp, tcp(80, port_, flags, payload));
+  };
+  for (const auto& [from, to] : {std::pair{kNode4, kWeb4}, {"2001:db8:99::1", kWeb6}}) {
+    port_ = fresh_port();
+    EXPECT_EQ(sent_by(without, GRANTD_INGRESS, segment(from, to, kAck)), "nobody");
+    EXPECT_EQ(sent_by(with_socket, GRANTD_INGRESS, segment(from, to, kAck)), "new_flow") << "what would begin one";
+    EXPECT_EQ(sent_by(without, GRANTD_INGRESS, segment(from, to, kAck)), "established");
+    EXPECT_EQ(sent_by(without, GRANTD_INGRESS, segment(from, to, kRst)), "established");
+    EXPECT_EQ(sent_by(without, GRANTD_INGRESS, segment(from, to, kAck, 1)), "nobody") << "no bare one";
+  }
+  ASSERT_EQ(std::system("nft delete table netdev copies"), 0);
 }
 
 // From the hook into the interface with the queues.
