@@ -25,6 +25,8 @@ def bind(name, address, port):
     made = held[name] = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     made.settimeout(1)
     made.bind((address, port))
+def with_options(name, options):
+    held[name].setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, bytes.fromhex(options))
 def send(name, address, port, text):
     held[name].sendto(text.encode(), (address, port))
 def receive(name, seconds):
@@ -82,6 +84,12 @@ def records_of_cgroups(node):
     return pinned, [each["key"] for each in json.loads(run("bpftool", "-j", "map", "dump", "pinned", pinned))]
 
 
+def refused(node, reason):
+    """What `grantctl drops` says of one reason, on the way out."""
+    [row] = [each for each in node.agent.json("drops")["drops"] if each["reason"] == reason and each["direction"] == "egress"]
+    return row
+
+
 def forget_cgroups(node):
     """No record says any more whose they are."""
     pinned, keys = records_of_cgroups(node)
@@ -107,8 +115,9 @@ def test_what_a_connect_may_reach(node, depth):
     assert web("connect", f"::ffff:{destination[4]}", 443) is None
     for address in ("127.0.0.1", "127.200.3.4", "0.0.0.0", guest.addresses[4], "::1", "::", guest.addresses[6], "::ffff:127.0.0.1"):
         assert web("connect", address, 1) == errno.ECONNREFUSED, f"{address} is inside"
-    with Counted(agent, "destination", packets=1):
-        assert web.is_refused(stranger[4])
+    before = agent.drops("destination")
+    assert web.is_refused(stranger[4])
+    assert agent.drops("destination") == before + 1, "a connect is one packet"
     for address in ("8.127.0.1", "8.8.127.1", "8.8.8.127", "128.0.0.1", "126.0.0.1", "8.0.0.0", "::2", "::3", "::1:0:0:1", "::1:0:0:0:1",
                     "0:0:1::1", "0:1::1", "1::1", "::1:1", "8000::1", f"::ffff:{stranger[4]}", "::ffff:8.0.0.1", f"::{destination[4]}"):
         assert web.is_refused(address), address
@@ -128,6 +137,7 @@ def test_what_a_connect_may_reach(node, depth):
     agent.kill()
     assert forget_cgroups(node) == 1
     assert web.is_refused(destination[4]) and web.is_refused(destination[6]), "whose cgroup this is nobody knows"
+    assert refused(node, "no_endpoint")["last_seen"], "and when is told"
     assert web("connect", "127.0.0.1", 1) == errno.ECONNREFUSED
 
 
@@ -181,6 +191,12 @@ def test_what_a_guest_of_the_host_network_says_and_hears(node, family, depth):
     with Counted(agent, "destination", packets=1):
         assert sends_to("stranger", 5000)[:2] == (False, errno.EPERM)
     assert sends_to("destination", 6000)[:2] == (False, errno.EPERM), "another port"
+    if family == 4:
+        assert host("with_options", "a", "01010101") is None
+        assert sends_to("destination", 5002)[:2] == (False, errno.EPERM), "with options"
+        row = refused(node, "ipv4_options")
+        assert row["packets"] == 1 and row["bytes"] > 20 + 4 + 8, "what is not read on weighs what it weighs"
+        assert host("with_options", "a", "") is None
     assert hears("grantee") and hears("grantor")
     with Counted(agent, "not_a_party", "ingress", packets=1):
         assert not hears("carol")
