@@ -11,7 +11,7 @@ VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 EARLY = ("virtio_pci", "virtiofs", "overlay")
 # Each is a part of what a node has, and of what the tests build; a kernel that has one built in, or not at all, goes on.
 LATE = ("veth", "dummy", "bridge", "ifb", "tun", "vxlan", "wireguard", "vrf", "ipvlan", "macvlan", "sch_ingress", "cls_bpf", "cls_u32", "cls_matchall",
-        "act_gact", "act_mirred", "act_bpf", "sch_fq", "sch_htb", "sch_tbf", "sch_netem", "nf_conntrack", "nf_nat", "nf_tables", "nft_compat", "nft_nat", "nft_masq", "nft_ct",
+        "act_gact", "act_mirred", "act_bpf", "sch_fq", "sch_htb", "sch_tbf", "sch_netem", "nf_conntrack", "nf_nat", "nf_tables", "nft_compat", "nft_nat", "nft_masq", "nft_ct", "nft_dup_netdev",
         "nft_chain_nat", "nft_reject_inet", "xt_conntrack", "xt_MASQUERADE", "xt_nat", "xt_mark", "xt_connmark", "xt_comment", "xt_tcpudp",
         "ip_tables", "ip6_tables", "iptable_nat", "iptable_filter", "iptable_mangle", "ip6table_nat", "ip6table_filter", "ip6table_mangle", "ip_set", "ip_set_hash_net", "xt_set", "sctp",
         "af_packet", "inet_diag", "tcp_diag", "udp_diag", "br_netfilter")

@@ -127,12 +127,12 @@ TEST_F(IcmpError, ThatQuotesTooLittleDropsWhateverFollowsIt) {
   const auto rest = [](std::size_t bytes, const Bytes& of) { return Bytes(of.begin() + long(bytes), of.end()); };
   const Bytes fragment = ipv6({kWeb6, kBob6, 44, 64}, Bytes{kUdp, 0, 0, 1, 0, 0, 0, 7} + udp(port_, 53));
   expect(to_guest(error4(quote4()), ""), GRANTD_REASON_ICMP_ERROR);
-  for (std::size_t bytes = 20; bytes < 28; bytes++)
+  for (std::size_t bytes = 0; bytes < 28; bytes++)
     expect(to_guest(error4(first(bytes, quote4())) + rest(bytes, quote4()), ""), GRANTD_REASON_ICMP_ERROR_UNRELATED,
            std::to_string(bytes));
   for (const Bytes& quoted : {quote6(), fragment}) {
     expect(to_guest(error6(quoted), ""), GRANTD_REASON_ICMP_ERROR);
-    for (std::size_t bytes = 40; bytes < quoted.size(); bytes++)
+    for (std::size_t bytes = 0; bytes < quoted.size(); bytes++)
       expect(to_guest(error6(first(bytes, quoted)) + rest(bytes, quoted), ""), GRANTD_REASON_ICMP_ERROR_UNRELATED,
              std::to_string(bytes));
   }
