@@ -236,6 +236,31 @@ def test_changes_of_the_rate_under_load_give_nothing_away(node):
     raise AssertionError(f"in none of {TRIES} tries; at last {got} of {least} to {most}, with {count} changes")
 
 
+def test_who_is_silent_over_a_fall_finds_no_full_bucket(node):
+    """Under the rate of before it would have been full again by then (decision 43)."""
+    burst, silence = 4 << 20, 2.5
+    pairs = [(node.guest, node.world.outside, PARTIES["grantee"][4], 9141)]
+
+    def limit(rate, size):
+        node.agent.in_force(lambda: node.agent.grant(hard={name: rate for name in HARD}, bandwidth={"egressBurst": size, "ingressBurst": size}))
+
+    def empties():
+        return measure(pairs, 0.7).got[0]
+    limit("16M", "4Mi")
+    assert empties() > 0.8 * burst
+    time.sleep(silence)
+    assert empties() > 0.8 * burst, "the control: that long a silence fills it"
+    begin = time.monotonic()
+    limit("64k", "256Ki")
+    fell = time.monotonic()
+    time.sleep(silence)
+    rose = time.monotonic()
+    limit("16M", "4Mi")
+    got = empties()
+    at_fast_rate = fell - begin + time.monotonic() - rose
+    assert got <= (RATE * at_fast_rate + 64_000 * (rose - begin)) / 8 + LEFT < 0.8 * burst, got
+
+
 SEND_FROM_CGROUP = """
 import socket, sys
 open(sys.argv[1] + "/cgroup.procs", "w").write("0")
