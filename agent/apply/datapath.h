@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,11 @@ class Datapath {
   Result<std::size_t> mend_pins();
   // The ids of the tables that stand in the arrays of maps, by slot; of slots that have none, nothing.
   Result<std::map<std::uint32_t, grantd_slot_tables>> tables() const;
-  // Publishes with one aligned store, and has time counted at its limits from now on; slot < slots(). Where the second
-  // fails it is published all the same.
-  Result<void> publish(std::uint32_t slot, std::uint64_t policy_id);
+  // Publishes with one aligned store; slot < slots(). settle() is to follow at once.
+  void publish(std::uint32_t slot, std::uint64_t policy_id);
+  // Has time counted at the limits in force from now on, of all that was published since this was done last, also by
+  // an agent before. What fails stays to be done.
+  Result<void> settle();
   // New, empty tables of these slots, with so many flows each; slot 0 gets counters only.
   Result<void> make_tables(const std::vector<std::uint32_t>& slots, std::uint32_t flows);
   Result<void> remove_tables(const std::vector<std::uint32_t>& slots);
@@ -61,7 +64,7 @@ class Datapath {
   Result<void> open_skeleton();
   Result<void> take_secret();
   Result<void> keep_secret();
-  Result<void> drop_old_layouts();
+  Result<void> drop_other_layouts();
   Result<void> size_maps();
   Result<void> load_programs();
   Result<void> pin_programs();
@@ -78,7 +81,8 @@ class Datapath {
   std::uint64_t secret_ = 0;  // that flows are sealed by
   DatapathMaps maps_;
   std::map<Hook, LoadedProgram> programs_;
-  std::uint64_t* grants_ = nullptr;  // grantd_grant, mapped
+  std::uint64_t* grants_ = nullptr;    // grantd_grant, mapped
+  std::set<std::uint32_t> unsettled_;  // slots
 };
 
 }  // namespace grantd

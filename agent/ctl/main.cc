@@ -30,7 +30,7 @@ constexpr const char* kVerifyFooter =
     R"(The manifests are read and made into rules anew, and compared with every policy, rule, guest, address and uplink in
 the maps; queues with the limits in force. Of the kernel it is asked whether the records hang together, every program is the
 first on its interface or stands on its cgroup, and all guests are behind the gate of nftables. Needs no running agent. Of a cluster,
-whose objects the API server has, give what it says:
+whose objects the API server has, give what it says, taken just before:
 
   kubectl get realms,grants --all-namespaces --output yaml > grants.yaml
   kubectl get namespaces,pods --all-namespaces --output json > pods.json

@@ -402,6 +402,8 @@ void Agent::converge() {
       compiled.endpoints, [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
   if (status_.open_guests > 0) retry_ns_ = 0;  // soon, however long it has failed
   const bool gated = gate_guests(problems);
+  const auto settled = datapath_->settle();
+  if (!settled) problems.push_back(problem_at(Severity::Error, settings_.pin_root, settled.error().message));
   keep_segments(compiled);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   problems.insert(problems.end(), plan.problems.begin(), plan.problems.end());
@@ -427,7 +429,7 @@ void Agent::converge() {
   report_to_cluster(compiled, plan, time, report.postponed > 0);
   publish_status();
   const BootNanoseconds due =
-      next_due(compiled, time, plan, report.complete() && told && gated && !interfaces_changed_);
+      next_due(compiled, time, plan, report.complete() && told && gated && settled.ok() && !interfaces_changed_);
   set_alarm(report.postponed > 0 ? boot_now() : due);
   if (std::exchange(marks_due_, false)) marks_->look();  // after everything that enforces
 }

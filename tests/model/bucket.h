@@ -20,6 +20,7 @@ class Bucket {
     limited_ = bits_per_second.has_value();
     if (!limited_ || (per_ns(*bits_per_second) == rate_ && burst_bytes == burst_)) return;
     fill(begin, end);
+    borrowed_before_ = std::max(borrowed_before_, lent());
     rate_ = per_ns(*bits_per_second);
     burst_ = burst_bytes;
     least_.hold(burst_ - lent());
@@ -32,7 +33,7 @@ class Bucket {
   bool passed(double bytes, BootNanoseconds begin, BootNanoseconds end) {
     fill(begin, end);
     // What a CPU has borrowed of a larger burst it may still spend under a smaller one.
-    const bool could = least_.debt + bytes <= burst_ + 1 || passed_since_change_ + bytes <= lent();
+    const bool could = least_.debt + bytes <= burst_ + borrowed_before_ + 1 || passed_since_change_ + bytes <= lent();
     least_.debt += bytes;
     passed_since_change_ += bytes;
     most_.debt = std::min(most_.debt + bytes, std::max(burst_, most_.debt));
@@ -40,7 +41,7 @@ class Bucket {
   }
   bool refused(double bytes, BootNanoseconds begin, BootNanoseconds end) {
     fill(begin, end);
-    return most_.debt + lent() + bytes > burst_ - 1;
+    return most_.debt + lent() + borrowed_before_ + bytes > burst_ - 1;
   }
 
  private:
@@ -70,6 +71,7 @@ class Bucket {
   }
 
   double rate_, burst_;
+  double borrowed_before_ = 0;      // at the most, under limits of before: spent, given up, or still there
   double passed_since_change_ = 0;  // bytes
   Lack least_, most_;
   BootNanoseconds least_at_, most_at_;

@@ -36,7 +36,7 @@ TEST(ModelBucket, HoldsWhatWasBorrowedWhenItsBurstIsLowered) {
   bucket.change(kRate, 128 * 1024, 0, 0);
   EXPECT_TRUE(bucket.passed(5 * 1024, 0, 0));
   EXPECT_TRUE(bucket.passed(3 * 1024, 0, 0));
-  EXPECT_FALSE(bucket.passed(2, 0, 0));
+  EXPECT_FALSE(bucket.passed(13 * 1024, 0, 0));
 }
 
 TEST(ModelBucket, TimeCountsAtTheRateInForce) {
@@ -45,7 +45,7 @@ TEST(ModelBucket, TimeCountsAtTheRateInForce) {
     BootNanoseconds change;  // at some moment of the second after
     double there, not_there;
   };
-  for (const Case& each : {Case{0, 88'000, 111'000}, Case{5 * kSecond, 133'000, 156'000}}) {
+  for (const Case& each : {Case{0, 78'000, 121'000}, Case{5 * kSecond, 123'000, 166'000}}) {
     Bucket bucket(10 * kRate, 160 * 1024, 0);
     EXPECT_TRUE(bucket.passed(160 * 1024, 0, 0));
     bucket.change(kRate, 160 * 1024, each.change, each.change + kSecond);
@@ -59,11 +59,11 @@ TEST(ModelBucket, OwesWhatASmallerBurstHasNoRoomFor) {
   EXPECT_TRUE(bucket.passed(400 * 1024, 0, 0));
   bucket.change(kRate, 160 * 1024, 0, 0);
   EXPECT_TRUE(bucket.refused(11 * 1024, 0, 0));
-  const BootNanoseconds later = 20'000'000'000;  // a second fills 1,000 bytes
-  EXPECT_FALSE(bucket.refused(9'000, later, later)) << "what was owed is none of the new burst";
+  const BootNanoseconds later = 60'000'000'000;  // a second fills 1,000 bytes
+  EXPECT_FALSE(bucket.refused(24'000, later, later)) << "what was owed is none of the new burst";
   EXPECT_TRUE(bucket.passed(19'000, later, later));
   bucket.change(kRate, 400 * 1024, later, later);
-  EXPECT_FALSE(bucket.passed(40 * 1024, later, later)) << "it is owed again";
+  EXPECT_FALSE(bucket.passed(67 * 1024, later, later)) << "it is owed again";
 }
 
 }  // namespace

@@ -246,19 +246,22 @@ def test_who_is_silent_over_a_fall_finds_no_full_bucket(node):
 
     def empties():
         return measure(pairs, 0.7).got[0]
-    limit("16M", "4Mi")
-    assert empties() > 0.8 * burst
-    time.sleep(silence)
-    assert empties() > 0.8 * burst, "the control: that long a silence fills it"
-    begin = time.monotonic()
-    limit("64k", "256Ki")
-    fell = time.monotonic()
-    time.sleep(silence)
-    rose = time.monotonic()
-    limit("16M", "4Mi")
-    got = empties()
-    at_fast_rate = fell - begin + time.monotonic() - rose
-    assert got <= (RATE * at_fast_rate + 64_000 * (rose - begin)) / 8 + LEFT < 0.8 * burst, got
+    for _ in range(TRIES):
+        limit("16M", "4Mi")
+        time.sleep(silence)
+        assert empties() > 0.8 * burst, "the control: that long a silence fills it"
+        begin = time.monotonic()
+        limit("64k", "256Ki")
+        fell = time.monotonic()
+        time.sleep(silence)
+        rose = time.monotonic()
+        limit("16M", "4Mi")
+        got = empties()
+        at_most = (RATE * (fell - begin + time.monotonic() - rose) + 64_000 * (rose - begin)) / 8 + LEFT
+        assert got <= at_most
+        if at_most < 0.8 * burst:  # the machine was quick enough for a burst to be seen
+            return
+    raise AssertionError(f"in none of {TRIES} tries, at last {got} of {at_most}")
 
 
 SEND_FROM_CGROUP = """

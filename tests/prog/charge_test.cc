@@ -21,7 +21,7 @@ class Charge : public Prog {
     grantd_policy policy = first;
     policy.grant_epoch = next_++;
     ASSERT_TRUE(node().maps().policy.put(next_, policy).ok());
-    ASSERT_TRUE(node().datapath().publish(slot, next_).ok());
+    node().datapath().publish(slot, next_);
     port_ = fresh_port();
     full_at_ = boot_now();
   }
@@ -121,7 +121,7 @@ TEST_F(Charge, AnotherRateConvertsWhatIsOwed) {
   policy.limit[GRANTD_EGRESS].cost_per_byte = policy.limit[GRANTD_EGRESS].cost_per_byte / 2 + 1;
   policy.limit[GRANTD_EGRESS].burst_ns /= 2;
   ASSERT_TRUE(node().maps().policy.put(++next_, policy).ok());
-  ASSERT_TRUE(node().datapath().publish(slot, next_).ok());
+  node().datapath().publish(slot, next_);
   const std::uint64_t before = passed(GRANTD_EGRESS);
   const BootNanoseconds begin = boot_now();
   run(Hook::FromGuest, datagram(1000), interface_of("slow"), {}, 200);
@@ -153,7 +153,7 @@ class Borrowed : public Charge {
   void TearDown() override { ASSERT_EQ(sched_setaffinity(0, sizeof(all_), &all_), 0); }
   void publish() {
     ASSERT_TRUE(node().maps().policy.put(++next_, policy_).ok());
-    ASSERT_TRUE(node().datapath().publish(slot_of("slow"), next_).ok());
+    node().datapath().publish(slot_of("slow"), next_);
   }
 
   cpu_set_t all_{};

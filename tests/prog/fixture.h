@@ -90,12 +90,14 @@ class Prog : public testing::Test {
     change(policy);
     const std::uint64_t after = next_policy_++;
     EXPECT_TRUE(node().maps().policy.put(after, policy).ok());
-    EXPECT_TRUE(node().datapath().publish(slot_of(grant), after).ok());
+    publish(after, grant);
     return before;
   }
-  void restore(std::uint64_t policy_id, const std::string& grant = "bob") {
-    EXPECT_TRUE(node().datapath().publish(slot_of(grant), policy_id).ok());
+  void publish(std::uint64_t policy_id, const std::string& grant) {
+    node().datapath().publish(slot_of(grant), policy_id);
+    EXPECT_TRUE(node().datapath().settle().ok());
   }
+  void restore(std::uint64_t policy_id, const std::string& grant = "bob") { publish(policy_id, grant); }
   grantd_endpoint endpoint_of(const std::string& guest) {
     return *node().maps().endpoint.find(interface_of(guest)).value();
   }

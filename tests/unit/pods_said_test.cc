@@ -64,16 +64,38 @@ TEST(PodsSaid, WhoWasAGuestIsOneInAnyNamespace) {
   EXPECT_FALSE(said.value().here[0].quarantine.empty());
 }
 
+TEST(PodsSaid, WhatCannotBeReadIsSaidWhereItMayBeAGuest) {
+  const auto damaged = [](const char* space, const char* node) {
+    json object = pod(space, (std::string("odd-") + node).c_str(), node, "10.42.0.5");
+    object["status"]["podIPs"] = "10.42.0.5";
+    return object;
+  };
+  const auto said = read_pods_said(list({damaged("guest-bob", "here"), damaged("guest-bob", "there"),
+                                         damaged("plain", "here"), damaged("plain", "there"), of_namespace("guest-bob"),
+                                         of_namespace("plain"), pod("guest-bob", "web", "here", "10.42.0.5")}),
+                                   kSettings, {});
+  ASSERT_TRUE(said.ok()) << said.error().message;
+  EXPECT_THAT(names(said.value().here), ElementsAre("guest-bob/web"));
+  EXPECT_THAT(said.value().unread, ElementsAre("Pod guest-bob/odd-here: cannot be read: status.podIPs: is no list",
+                                               "Pod guest-bob/odd-there: cannot be read: status.podIPs: is no list"));
+}
+
+// As the agent, which keeps no more of them.
+TEST(PodsSaid, APodWithTooManyLabelsIsInDoubt) {
+  json object = pod("guest-bob", "web", "here", "10.42.0.5");
+  for (int label = 0; label < 300; label++) object["metadata"]["labels"]["l" + std::to_string(label)] = "x";
+  const auto said = read_pods_said(list({of_namespace("guest-bob"), object}), kSettings, {});
+  ASSERT_EQ(said.value().here.size(), 1U);
+  EXPECT_THAT(said.value().here[0].quarantine, HasSubstr("its labels are more than"));
+}
+
 TEST(PodsSaid, WhatIsNoSuchListSaysWhatIsAccepted) {
-  json damaged = pod("guest-bob", "web", "here", "10.42.0.5");
-  damaged["status"]["podIPs"] = "10.42.0.5";
   const std::pair<std::string, const char*> cases[] = {
       {"{", "is no list of objects"},
       {"[]", "is no list of objects"},
       {json{{"kind", "Pod"}}.dump(), "is no list of objects"},
       {list({pod("guest-bob", "web", "here", "10.42.0.5")}), "holds no namespace"},
       {list({of_namespace("guest-bob"), {{"kind", "Secret"}, {"metadata", {{"name", "s"}}}}}), "of the kind 'Secret'"},
-      {list({of_namespace("guest-bob"), damaged}), "Pod guest-bob/web: status.podIPs: is no list"},
   };
   for (const auto& [text, wrong] : cases) {
     const auto said = read_pods_said(text, kSettings, {});

@@ -1,74 +1,126 @@
 #include "agent/ctl/verify/pods_said.h"
 
 #include "crd-sync/api/json.h"
+#include "crd-sync/api/json_filter.h"
+#include "crd-sync/kubernetes/guest_pattern.h"
 #include "crd-sync/kubernetes/guests.h"
 #include "crd-sync/kubernetes/pods_elsewhere.h"
 
 #include <algorithm>
 #include <iterator>
+#include <map>
+#include <memory>
 
 namespace grantd {
 
 namespace {
 
 constexpr const char* kAccepted = "accepted: what kubectl get namespaces,pods --all-namespaces --output json says";
+constexpr std::size_t kMostValues = 50'000'000;  // of what is kept
+
+// What is read of an object, within the bounds of the agent.
+std::shared_ptr<const KeptMembers> kept_of_list() {
+  KeptMembers object;
+  object.keep({"kind"});
+  for (const char* name : {"namespace", "name", "uid", "resourceVersion", "deletionTimestamp", "labels"})
+    object.keep({"metadata", name});
+  object.keep({"metadata", "annotations", "kubernetes.io/config.mirror"});
+  for (const char* name : {"nodeName", "hostNetwork"}) object.keep({"spec", name});
+  for (const char* name : {"phase", "podIPs", "qosClass"}) object.keep({"status", name});
+  auto list = std::make_shared<KeptMembers>();
+  list->members["items"].each = {std::move(object)};
+  return list;
+}
+
+Result<nlohmann::json> read_list(std::string_view text) {
+  JsonFilter filter(kept_of_list());
+  if (filter.push(text) && filter.finish())
+    if (auto root = parse_json(filter.text(), {.values = kMostValues})) {
+      const nlohmann::json* items = json_member(*root, "items");
+      if (items && items->is_array()) return nlohmann::json(*items);
+    }
+  return Error{std::string("is no list of objects; ") + kAccepted};
+}
 
 // All kinds of one list.
-struct Cluster {
+class Cluster {
+ public:
   explicit Cluster(const ClusterSettings& settings)
-      : node(settings.node), namespaces(keep_namespace(settings.guest_namespaces)), here(keep_pod()) {}
+      : settings_(settings), namespaces_(keep_namespace(settings.guest_namespaces)), here_(keep_pod()) {}
 
-  Result<void> put(const nlohmann::json& object) {
-    const std::string kind = json_text(object, "kind");
-    const auto meta = object_meta(object);
-    if (!meta || (kind != "Namespace" && kind != "Pod"))
-      return Error{"holds an object of the kind '" + kind + "' that is no namespace or pod; " + kAccepted};
-    const nlohmann::json* spec = json_member(object, "spec");
-    const std::string runs_on = spec ? json_text(*spec, "nodeName") : "";
-    auto kept = kind == "Namespace" ? namespaces.put(*meta, object)
-                : runs_on == node   ? here.put(*meta, object)
-                                    : put_elsewhere(*meta, object, runs_on);
-    if (kept) return {};
-    return Error{kind + " " + meta->key.namespace_name + (kind == "Pod" ? "/" : "") + meta->key.name + ": " +
-                 kept.error().message};
+  Result<void> read(const nlohmann::json& objects) {
+    // Which namespaces are guests' is known before any pod.
+    for (const char* kind : {"Namespace", "Pod"})
+      for (const nlohmann::json& object : objects) {
+        const auto meta = object_meta(object);
+        const std::string its = json_text(object, "kind");
+        if (!meta || (its != "Namespace" && its != "Pod"))
+          return Error{"holds an object of the kind '" + its + "' that is no namespace or pod; " + kAccepted};
+        if (its == kind) put(*meta, its, object);
+      }
+    // A list of pods alone would have no guest.
+    if (namespaces_.objects().empty()) return Error{std::string("holds no namespace; ") + kAccepted};
+    return {};
   }
 
-  const std::string node;
-  Namespaces namespaces;
-  Pods here;
-  std::map<std::string, Pods> elsewhere;  // by namespace
+  PodsSaid said(const std::set<std::string>& guests) {
+    const std::string& pattern = settings_.guest_namespaces;
+    PodsSaid said;
+    said.unread = std::move(unread_);
+    said.here = guests_of(namespaces_.objects(), here_.objects(), pattern, guests);
+    std::size_t followed = 0;
+    for (const std::string& name : sharing_namespaces(namespaces_.objects(), said.here, pattern)) {
+      if (followed++ == PodsElsewhere::kMostNamespaces) break;
+      const auto pods = elsewhere_.find(name);
+      if (pods == elsewhere_.end()) continue;
+      auto some = guests_of(namespaces_.objects(), pods->second.objects(), pattern);
+      std::move(some.begin(), some.end(), std::back_inserter(said.elsewhere));
+    }
+    return said;
+  }
 
  private:
-  Result<void> put_elsewhere(const ObjectMeta& meta, const nlohmann::json& object, const std::string& runs_on) {
-    if (runs_on.empty()) return {};
-    return elsewhere.try_emplace(meta.key.namespace_name, keep_pod()).first->second.put(meta, object);
+  void put(const ObjectMeta& meta, const std::string& kind, const nlohmann::json& object) {
+    if (kind == "Namespace") {
+      note(namespaces_.put(meta, object), "Namespace " + meta.key.name);
+      return;
+    }
+    const nlohmann::json* spec = json_member(object, "spec");
+    const std::string node = spec ? json_text(*spec, "nodeName") : "", &space = meta.key.namespace_name;
+    const std::string whose = "Pod " + space + "/" + meta.key.name;
+    if (node == settings_.node) {
+      if (auto kept = here_.put(meta, object); !kept && is_guests(space)) note(kept, whose);
+    } else if (!node.empty() && is_guests(space)) {
+      note(elsewhere_.try_emplace(space, keep_pod()).first->second.put(meta, object), whose);
+    }
   }
+
+  bool is_guests(const std::string& space) const {
+    const auto found = namespaces_.objects().find({"", space});
+    return realm_of_namespace(settings_.guest_namespaces, space) ||
+           (found != namespaces_.objects().end() && found->second.object->labels.contains(kRealmLabel));
+  }
+
+  void note(const Result<void>& kept, const std::string& object) {
+    if (!kept) unread_.push_back(object + ": cannot be read: " + kept.error().message);
+  }
+
+  const ClusterSettings& settings_;
+  Namespaces namespaces_;
+  Pods here_;
+  std::map<std::string, Pods> elsewhere_;  // of guests' namespaces, by these
+  std::vector<std::string> unread_;
 };
 
 }  // namespace
 
 Result<PodsSaid> read_pods_said(std::string_view text, const ClusterSettings& settings,
                                 const std::set<std::string>& guests) {
-  const auto root = nlohmann::json::parse(text, nullptr, false);
-  const nlohmann::json* items = json_member(root, "items");
-  if (!items || !items->is_array()) return Error{std::string("is no list of objects; ") + kAccepted};
+  auto objects = read_list(text);
+  if (!objects) return objects.error();
   Cluster cluster(settings);
-  for (const nlohmann::json& object : *items)
-    if (auto put = cluster.put(object); !put) return put.error();
-  // There is none without: a list of pods alone would have no guest.
-  if (cluster.namespaces.objects().empty()) return Error{std::string("holds no namespace; ") + kAccepted};
-  const std::string& pattern = settings.guest_namespaces;
-  PodsSaid said;
-  said.here = guests_of(cluster.namespaces.objects(), cluster.here.objects(), pattern, guests);
-  std::size_t followed = 0;
-  for (const std::string& name : sharing_namespaces(cluster.namespaces.objects(), said.here, pattern)) {
-    if (followed++ == PodsElsewhere::kMostNamespaces) break;
-    const auto pods = cluster.elsewhere.find(name);
-    if (pods == cluster.elsewhere.end()) continue;
-    auto some = guests_of(cluster.namespaces.objects(), pods->second.objects(), pattern);
-    std::move(some.begin(), some.end(), std::back_inserter(said.elsewhere));
-  }
-  return said;
+  if (auto read = cluster.read(objects.value()); !read) return read.error();
+  return cluster.said(guests);
 }
 
 }  // namespace grantd

@@ -106,8 +106,8 @@ Result<std::set<std::string>> guests_before(const std::string& state_dir, GuestF
   return guests;
 }
 
-Result<void> add_pods(const std::string& path, const ClusterSettings& cluster, const std::string& state_dir,
-                      GuestFinder& finder, DesiredState& desired) {
+Result<std::vector<std::string>> add_pods(const std::string& path, const ClusterSettings& cluster,
+                                          const std::string& state_dir, GuestFinder& finder, DesiredState& desired) {
   auto before = guests_before(state_dir, finder);
   if (!before) return before.error();
   auto text = read_whole_file(path, kMostPodsBytes);
@@ -116,7 +116,7 @@ Result<void> add_pods(const std::string& path, const ClusterSettings& cluster, c
   if (!pods) return Error{path + ": " + pods.error().message};
   desired.workloads = std::move(pods.value().here);
   desired.elsewhere = std::move(pods.value().elsewhere);
-  return {};
+  return std::move(pods.value().unread);
 }
 
 // By the clock as the agent reckoned with it last, so that what it wrote down comes out again.
@@ -163,29 +163,38 @@ Result<Said> read_said(const VerifyOptions& asked, const RunSettings& settings, 
   std::vector<IpPrefix> ranges = settings.pod_cidrs;
   ranges.insert(ranges.end(), settings.service_cidrs.begin(), settings.service_cidrs.end());
   DesiredState desired = load_manifests({asked.manifests}, ranges);
+  Said said;
   std::optional<GuestFinder> finder;
   if (!asked.pods.empty()) {
     if (!settings.cluster)
-      return Error{"--pods: the agent here follows manifests, which name its guests; accepted: without it"};
+      return Error{
+          "--pods: the agent here has not left how it finds pods; accepted: one that follows an API server, of "
+          "this version"};
     auto opened =
         GuestFinder::open(settings.cluster->cni_records, settings.cluster->cni_cache, settings.cluster->cri_socket);
     if (!opened) return opened.error();
     finder.emplace(std::move(opened).value());
-    if (auto added = add_pods(asked.pods, *settings.cluster, state_dir, *finder, desired); !added) return added.error();
+    auto added = add_pods(asked.pods, *settings.cluster, state_dir, *finder, desired);
+    if (!added) return added.error();
+    said.not_read = std::move(added).value();
     desired.cluster = true;
   }
   auto node = node_facts(desired, settings, records.state);
   if (!node) return node.error();
-  if (finder) find_guests(*finder, desired.workloads, node.value());
+  if (finder) {
+    find_guests(*finder, desired.workloads, node.value());
+    if (const auto problems = finder->problems(); !problems.empty()) return Error{problems.front().text()};
+  }
   auto time = time_facts(state_dir, settings, records.state);
   if (!time) return time.error();
-  Said said;
   said.policy = compile(desired, node.value(), time.value(), limits_of(records.state.bounds));
   said.guests = !settings.manifests.empty() || !asked.pods.empty();
   said.cpus = configured_cpus();
   said.now = time.value().boot_now;
   for (const InterfaceFact& each : node.value().interfaces)
     if (each.master && records.state.endpoints.contains(each.ifindex)) said.bridges.insert(each.master);
+  for (const UnheldGuest& each : said.policy.unheld)
+    said.not_held.push_back("guest " + each.guest + ": is not held: it " + each.why);
   constexpr std::string_view kPrefix = "Grant ";
   for (const Problem& problem : said.policy.problems) {
     if (problem.severity != Severity::Error) continue;
