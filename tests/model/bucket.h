@@ -57,10 +57,7 @@ class Bucket {
       debt = std::min(whole, burst);
       owed = whole - debt;
     }
-    void fill(double bytes) {
-      owed = std::max(0.0, owed - std::max(0.0, bytes - debt));
-      debt = std::max(0.0, debt - bytes);
-    }
+    void fill(double bytes) { debt = std::max(0.0, debt - bytes); }
   };
 
   void fill(BootNanoseconds begin, BootNanoseconds end) {
