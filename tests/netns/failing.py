@@ -14,7 +14,7 @@ from agent import ROOT
 SOURCE = pathlib.Path(__file__).with_name("failing_calls.cc")
 # The order of failing_calls.cc; the errno that each fails with.
 KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM,
-         "update": errno.ENOMEM, "link": errno.ENOMEM, "ioctl": errno.EPERM}
+         "update": errno.ENOMEM, "link": errno.ENOMEM, "ioctl": errno.EPERM, "run": errno.ENOMEM}
 LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}QQQ")
 
 

@@ -30,7 +30,7 @@ void* __libc_realloc(void*, size_t);
 
 namespace {
 
-enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kLink, kIoctl, kClasses };
+enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kLink, kIoctl, kRun, kClasses };
 
 struct Page {
   std::atomic<std::uint64_t> armed;    // a Class
@@ -101,6 +101,7 @@ long syscall(long number, ...) noexcept {
   const bool updates = a[0] == BPF_MAP_UPDATE_ELEM || a[0] == BPF_MAP_UPDATE_BATCH || a[0] == BPF_MAP_CREATE;
   if (number == SYS_bpf && updates && fails(kUpdate)) return -1;
   if (number == SYS_bpf && a[0] == BPF_LINK_UPDATE && fails(kLink)) return -1;
+  if (number == SYS_bpf && a[0] == BPF_PROG_TEST_RUN && fails(kRun)) return -1;
   if (number == SYS_bpf && a[0] == BPF_LINK_CREATE) wait(&Page::attach_microseconds);
   return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

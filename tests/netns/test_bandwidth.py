@@ -264,6 +264,19 @@ def test_who_is_silent_over_a_fall_finds_no_full_bucket(node):
     raise AssertionError(f"in none of {TRIES} tries, at last {got} of {at_most}")
 
 
+def test_buckets_that_cannot_be_told_are_told_later(node, faults):
+    agent, untold = node.agent, "cannot tell the buckets of a change"
+    agent.kill()
+    agent.environment |= faults.environment
+    agent.start()
+    faults.arm("run", 1, goes_on=True)
+    agent.in_force(lambda: agent.grant(**LIMITED))
+    assert eventually(lambda: untold in agent.said()) and faults.failed() > 0
+    assert_held([(node.guest, node.world.outside, PARTIES["grantee"][4], 9142)])
+    faults.disarm()
+    assert eventually(lambda: f"no longer: {node.world.pin_root}: {untold}" in agent.said(), 10, what=agent.said)
+
+
 SEND_FROM_CGROUP = """
 import socket, sys
 open(sys.argv[1] + "/cgroup.procs", "w").write("0")
