@@ -1,9 +1,8 @@
 #include "agent/run/agent.h"
 
-#include "agent/attach/cgroups.h"
 #include "agent/attach/pin_lock.h"
 #include "agent/compile/compile.h"
-#include "agent/guests/pod_cgroup.h"
+#include "agent/guests/guest_cgroups.h"
 #include "agent/handover/guest_namespaces.h"
 #include "agent/marks/collisions.h"
 #include "agent/node/local_routes.h"
@@ -255,17 +254,7 @@ void Agent::read_changes() {
   }
   if (guests_) guests_->look_for_unfound(desired_->workloads, node_, boot_now());
   // Cgroups come and go without a word; there are few.
-  node_.cgroup_ids.clear();
-  node_.pod_cgroups.clear();
-  cgroup_awaited_ = false;
-  for (const Workload& workload : desired_->workloads) {
-    if (!workload.cgroup.empty())
-      if (const auto id = cgroup_id(workload.cgroup)) node_.cgroup_ids[workload.cgroup] = *id;
-    if (!workload.pod || !workload.pod->host_network) continue;
-    for (const std::string& path : pod_cgroup_paths(workload.pod->node_uid, workload.pod->qos))
-      if (const auto id = cgroup_id(path)) node_.pod_cgroups[workload.pod->uid] = *id;
-    cgroup_awaited_ |= !node_.pod_cgroups.contains(workload.pod->uid);
-  }
+  cgroup_awaited_ = !find_cgroups(desired_->workloads, node_);
 }
 
 void Agent::check_drift() {

@@ -39,7 +39,8 @@ class Comparison {
 
   std::vector<std::string> run() {
     lines_.insert(lines_.begin(), said_.not_read.begin(), said_.not_read.end());
-    lines_.insert(lines_.end(), said_.not_held.begin(), said_.not_held.end());
+    for (const UnheldGuest& each : said_.policy.unheld)
+      lines_.push_back("guest " + each.guest + ": is not held: it " + each.why);
     for (const CompiledGrant& grant : said_.policy.grants) compare_grant(grant);
     for (const auto& [slot, policy_id] : state_.published) compare_publication(slot);
     compare_guests();

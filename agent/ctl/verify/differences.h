@@ -29,7 +29,6 @@ struct Said {
   CompiledPolicy policy;
   std::map<std::string, std::string> refused;  // by key of a Grant whose newest version is refused -> why
   std::vector<std::string> not_read;           // Realms that are refused, files and pods that cannot be read: why
-  std::vector<std::string> not_held;           // guests that nothing holds on this node: why
   bool guests = true;                          // false: pods are guests here, and manifests do not name them
   unsigned cpus = 1;                           // among which a bucket's burst is shared
   BootNanoseconds now = 0;                     // of two ends that are over either is as good

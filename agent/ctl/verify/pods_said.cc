@@ -18,22 +18,20 @@ namespace {
 constexpr const char* kAccepted = "accepted: what kubectl get namespaces,pods --all-namespaces --output json says";
 constexpr std::size_t kMostValues = 50'000'000;  // of what is kept
 
-// What is read of an object, within the bounds of the agent.
-std::shared_ptr<const KeptMembers> kept_of_list() {
-  KeptMembers object;
+// What the agent reads of an object, within its bounds.
+std::shared_ptr<const KeptMembers> kept_of_list(const std::string& node) {
+  KeptMembers object = pod_reflector(node).kept.value_or(KeptMembers());
   object.keep({"kind"});
-  for (const char* name : {"namespace", "name", "uid", "resourceVersion", "deletionTimestamp", "labels"})
+  for (const char* name : {"namespace", "name", "uid", "resourceVersion", "deletionTimestamp"})
     object.keep({"metadata", name});
-  object.keep({"metadata", "annotations", "kubernetes.io/config.mirror"});
-  for (const char* name : {"nodeName", "hostNetwork"}) object.keep({"spec", name});
-  for (const char* name : {"phase", "podIPs", "qosClass"}) object.keep({"status", name});
+  object.keep({"spec", "nodeName"});
   auto list = std::make_shared<KeptMembers>();
   list->members["items"].each = {std::move(object)};
   return list;
 }
 
-Result<nlohmann::json> read_list(std::string_view text) {
-  JsonFilter filter(kept_of_list());
+Result<nlohmann::json> read_list(std::string_view text, const std::string& node) {
+  JsonFilter filter(kept_of_list(node));
   if (filter.push(text) && filter.finish())
     if (auto root = parse_json(filter.text(), {.values = kMostValues})) {
       const nlohmann::json* items = json_member(*root, "items");
@@ -116,7 +114,7 @@ class Cluster {
 
 Result<PodsSaid> read_pods_said(std::string_view text, const ClusterSettings& settings,
                                 const std::set<std::string>& guests) {
-  auto objects = read_list(text);
+  auto objects = read_list(text, settings.node);
   if (!objects) return objects.error();
   Cluster cluster(settings);
   if (auto read = cluster.read(objects.value()); !read) return read.error();

@@ -1,11 +1,10 @@
 #include "agent/ctl/verify/said.h"
 
 #include "agent/apply/read_records.h"
-#include "agent/attach/cgroups.h"
 #include "agent/compile/compile.h"
 #include "agent/ctl/verify/pods_said.h"
+#include "agent/guests/guest_cgroups.h"
 #include "agent/guests/guest_finder.h"
-#include "agent/guests/pod_cgroup.h"
 #include "agent/handover/guest_namespaces.h"
 #include "agent/node/clock.h"
 #include "agent/node/interfaces.h"
@@ -32,12 +31,6 @@ namespace {
 constexpr std::size_t kMostPodsBytes = 1U << 30;
 constexpr BootNanoseconds kRuntimeAnswersWithin = 5 * GRANTD_NS_PER_SECOND;
 constexpr int kPollMilliseconds = 100;
-
-std::optional<std::uint64_t> pod_cgroup(const GuestPod& pod) {
-  for (const std::string& path : pod_cgroup_paths(pod.node_uid, pod.qos))
-    if (const auto id = cgroup_id(path)) return id;
-  return std::nullopt;
-}
 
 Limits limits_of(const Bounds& bounds) {
   Limits limits;
@@ -66,12 +59,7 @@ Result<NodeFacts> node_facts(const DesiredState& desired, const RunSettings& set
   node.service_cidrs = settings.service_cidrs;
   for (const auto& [glob, uplink_class] : settings.uplinks)
     node.uplink_rules.push_back({glob, static_cast<UplinkClass>(uplink_class)});
-  for (const Workload& workload : desired.workloads)
-    if (!workload.cgroup.empty())
-      if (const auto id = cgroup_id(workload.cgroup)) node.cgroup_ids[workload.cgroup] = *id;
-  for (const Workload& workload : desired.workloads)
-    if (workload.pod && workload.pod->host_network)
-      if (const auto id = pod_cgroup(*workload.pod)) node.pod_cgroups[workload.pod->uid] = *id;
+  find_cgroups(desired.workloads, node);  // who has none is told by compile
   node.in_force = in_force(state);
   return node;
 }
@@ -193,8 +181,6 @@ Result<Said> read_said(const VerifyOptions& asked, const RunSettings& settings, 
   said.now = time.value().boot_now;
   for (const InterfaceFact& each : node.value().interfaces)
     if (each.master && records.state.endpoints.contains(each.ifindex)) said.bridges.insert(each.master);
-  for (const UnheldGuest& each : said.policy.unheld)
-    said.not_held.push_back("guest " + each.guest + ": is not held: it " + each.why);
   constexpr std::string_view kPrefix = "Grant ";
   for (const Problem& problem : said.policy.problems) {
     if (problem.severity != Severity::Error) continue;
