@@ -25,7 +25,6 @@ namespace grantd {
 namespace {
 
 constexpr BootNanoseconds kDriftEvery = 30 * GRANTD_NS_PER_SECOND;
-constexpr BootNanoseconds kRetryFirst = GRANTD_NS_PER_SECOND, kRetryLongest = 30 * GRANTD_NS_PER_SECOND;
 constexpr BootNanoseconds kAskedAgain = 2 * GRANTD_NS_PER_SECOND;  // a source that has told nothing yet
 constexpr BootNanoseconds kCgroupAwaited = GRANTD_NS_PER_SECOND;   // of a guest on the host network
 constexpr unsigned kUnwrittenAtMost = 8;
@@ -389,7 +388,7 @@ void Agent::converge() {
   gone_.clear();
   status_.open_guests = static_cast<std::uint64_t>(std::ranges::count_if(
       compiled.endpoints, [this](const CompiledEndpoint& each) { return kernel_->is_open(each.ifindex); }));
-  if (status_.open_guests > 0) retry_ns_ = 0;  // soon, however long it has failed
+  if (status_.open_guests > 0) retry_.forget();  // soon, however long it has failed
   const bool gated = gate_guests(problems);
   const auto settled = datapath_->settle();
   if (!settled) problems.push_back(problem_at(Severity::Error, settings_.pin_root, settled.error().message));
@@ -445,11 +444,13 @@ void Agent::publish_metrics() {
 
 BootNanoseconds Agent::next_due(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan,
                                 bool complete) {
-  retry_ns_ = complete ? 0 : std::clamp(retry_ns_ * 2, kRetryFirst, kRetryLongest);
+  if (complete)
+    retry_.forget();
+  else
+    retry_.fail(time.boot_now);
   BootNanoseconds due = std::min(drift_due_, plan.next_due);
   if (cgroup_awaited_) due = std::min(due, time.boot_now + kCgroupAwaited);
-  // What a plan wants done soon may be what fails.
-  if (retry_ns_) due = std::clamp(due, time.boot_now + kRetryFirst, time.boot_now + retry_ns_);
+  due = retry_.next(time.boot_now, due);
   // The datapath ends a Grant by itself; this is for names, latches and messages, and for whom each one governs.
   return std::min(due, compiled.next_edge);
 }

@@ -12,6 +12,7 @@
 #include "agent/run/keep_chain.h"
 #include "agent/run/keep_gate.h"
 #include "agent/run/lost_programs.h"
+#include "agent/run/retry.h"
 #include "agent/run/served_metrics.h"
 #include "agent/settings/settings.h"
 #include "agent/shape/guest_segments.h"
@@ -107,7 +108,7 @@ class Agent {
   bool vouches_ = false;        // for the ordinary namespaces of the record
   std::set<std::string> told_;  // problems that were logged and still hold
   BootNanoseconds drift_due_ = 0;
-  BootNanoseconds retry_ns_ = 0;   // back-off after a failed step
+  Retry retry_{GRANTD_NS_PER_SECOND, 30 * GRANTD_NS_PER_SECOND};
   bool carried_out_once_ = false;  // a plan, whether or not all of it was done
   bool applied_once_ = false;
   bool guests_waited_ = false;   // new ones, for the edit that was carried out last

@@ -52,7 +52,7 @@ ApplyReport Agent::carry_out_once(const Plan& plan, const TimeFacts& time, const
   guests_waited_ = wait && report.postponed > 0;
   tell_failures(report, applier_->state());
   if (!report.closed.empty() || !report.closed_guests.empty() || report.nobody_believed)
-    retry_ns_ = 0;  // soon, however long something else has failed
+    retry_.forget();  // soon, however long something else has failed
   if (report.done > 0 && report.complete()) {
     grantd_node node = applier_->state().node;
     node.applied_at_ns = boot_now();

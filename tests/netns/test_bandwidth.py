@@ -270,6 +270,8 @@ def test_buckets_that_cannot_be_told_are_told_later(node, faults):
     agent.environment |= faults.environment
     agent.start()
     faults.arm("run", 1, goes_on=True)
+    for burst in ("1Mi", "2Mi") * 4:  # edits that come while it fails do not put it off
+        agent.in_force(lambda: agent.grant(**LIMITED | {"bandwidth": {"egressBurst": burst}}))
     agent.in_force(lambda: agent.grant(**LIMITED))
     assert eventually(lambda: untold in agent.said()) and faults.failed() > 0
     assert_held([(node.guest, node.world.outside, PARTIES["grantee"][4], 9142)])
