@@ -215,6 +215,7 @@ Result<void> Applier::perform(const Operation& operation, BootNanoseconds now) {
     if (!filled) return filled.error();
     if (!filled.value().found.empty()) return perform(std::move(filled).value(), now);
   }
+  if (const auto* copy = std::get_if<operation::CopyRules>(&operation)) return copy_rules(*copy, now);
   auto done = kernel_.perform(operation);
   if (done) record(operation, now, state_);
   if (const auto* make = std::get_if<operation::MakeTables>(&operation); !done && make && make->slots.size() > 1)
@@ -237,6 +238,12 @@ Result<operation::RenumberRules> Applier::with_what_stands_there(operation::Renu
   if (!found) return found.error();
   renumber.found = std::move(found.value().identity_rules);
   return renumber;
+}
+
+Result<void> Applier::copy_rules(const operation::CopyRules& copy, BootNanoseconds now) {
+  auto from = kernel_.read_rules(copy.from, state_.rule_sets.at(copy.from));
+  if (!from) return from.error();
+  return perform(copied(copy, std::move(from).value()), now);
 }
 
 bool Applier::leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report) {

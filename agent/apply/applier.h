@@ -59,6 +59,7 @@ class Applier {
   Result<void> perform(const Operation& operation, BootNanoseconds now);
   Result<void> make_as_many_as_fit(const operation::MakeTables& make, BootNanoseconds now);
   Result<operation::RenumberRules> with_what_stands_there(operation::RenumberRules renumber);
+  Result<void> copy_rules(const operation::CopyRules& copy, BootNanoseconds now);
   // False where it should have been closed and stays open.
   bool leave_out(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);
   bool leave_out_policy(const Plan& plan, const Step& step, BootNanoseconds now, ApplyReport& report);

@@ -72,6 +72,16 @@ struct Performer {
     if (auto put = maps.idrule.put_all(keys, values); !put) return put;
     return erase_all(maps.idrule, gone);
   }
+  Result<void> operator()(const CopyRules&) { return {}; }  // apply makes a PutRules of it
+  Result<void> operator()(const CopySources& o) {
+    for (const std::uint16_t number : o.sources) {
+      auto found = maps.source.find(source_key(o.from, number));
+      if (!found) return found.error();
+      if (!found.value()) continue;
+      if (auto put = maps.source.put(source_key(o.rules_id, number), *found.value()); !put) return put;
+    }
+    return {};
+  }
   Result<void> operator()(const RemoveRules& o) {
     if (auto done = erase_all(maps.rule, o.rules); !done) return done;
     if (auto done = erase_all(maps.idrule, o.identity_rules); !done) return done;

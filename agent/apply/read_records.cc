@@ -15,7 +15,7 @@ Result<void> read_published(const DatapathMaps& maps, KernelState& state) {
 Result<void> read_rules(const DatapathMaps& maps, KernelState& state) {
   auto done = maps.rule.for_each([&](const grantd_rule_key& key, const grantd_ranges& ranges) {
     RuleSet& set = state.rule_sets[key.rules_id];
-    set.rules.push_back(key);
+    set.rules.push_back(known_rule(key, ranges));
     set.digest += digest_rule(key, ranges);
   });
   if (!done) return done;

@@ -41,10 +41,10 @@ Result<Attachments> BpfKernel::read_attachments() {
 Result<operation::PutRules> BpfKernel::read_rules(std::uint32_t rules_id, const RuleSet& rules) {
   operation::PutRules found{rules_id, rules.digest, {}, {}};
   const DatapathMaps& maps = datapath_.maps();
-  for (const grantd_rule_key& key : rules.rules) {
-    auto ranges = maps.rule.find(key);
+  for (const KnownRule& rule : rules.rules) {
+    auto ranges = maps.rule.find(rule.key);
     if (!ranges) return ranges.error();
-    if (ranges.value()) found.rules.emplace_back(key, *ranges.value());
+    if (ranges.value()) found.rules.emplace_back(rule.key, *ranges.value());
   }
   for (const grantd_idrule_key& key : rules.identity_rules) {
     auto ranges = maps.idrule.find(key);

@@ -41,8 +41,8 @@ std::vector<CompiledRule> AddressRules::close() const {
         unite(open.internet_ranges,
               inherits && !entry.stops_internet ? parent->internet_ranges : std::vector<CompiledRange>());
     open.together = unite(open.ranges, open.internet_ranges);
-    const bool same_as_parent =
-        parent && open_the_same(open.together, parent->together) && (!entry.protected_range || parent->protected_range);
+    const bool same_as_parent = parent && open_the_same(open.together, parent->together) &&
+                                (!entry.protected_range || (parent->protected_range && open.together.empty()));
     const bool says_nothing = !parent && open.together.empty() && !entry.protected_range;
     if (!same_as_parent && !says_nothing) rules.push_back({prefix, entry.protected_range, open.together});
     // What lies inside a protected range is told apart from what lies outside: for the reason.

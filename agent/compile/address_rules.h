@@ -16,7 +16,7 @@ class AddressRules {
   void open_internet(const std::vector<CompiledRange>& ranges);
 
   // Closed and minimal: each entry holds what the wider ones open; one that says the same as the
-  // next wider one is left out. Sorted by prefix.
+  // next wider one is left out, but for a protected range that is opened. Sorted by prefix.
   std::vector<CompiledRule> close() const;
 
  private:

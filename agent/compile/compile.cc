@@ -51,11 +51,7 @@ class GrantsCompiler {
  public:
   GrantsCompiler(const DesiredState& desired, const NodeFacts& node, const TimeFacts& time, const Limits& limits,
                  CompiledPolicy& policy)
-      : desired_(desired),
-        time_(time),
-        policy_(policy),
-        protected_prefixes_(protected_ranges(node)),
-        room_(limits, desired, node.in_force) {
+      : desired_(desired), time_(time), policy_(policy), room_(limits, desired, node.in_force) {
     for (const Realm& realm : desired.realms) realms_.insert(realm.name);
     for (const CompiledEndpoint& each : policy.endpoints)
       if (!each.without_record) with_guests_.insert(each.grant);
@@ -86,7 +82,7 @@ class GrantsCompiler {
     for (const Grant* grant : grants) {
       Problem wrong;
       std::vector<Problem> problems;
-      auto compiled = compile_grant(*grant, realms_, protected_prefixes_, time_, problems, wrong);
+      auto compiled = compile_grant(*grant, realms_, policy_.protected_ranges, time_, problems, wrong);
       if (!compiled || !compiled.value().quarantine.empty() ||
           realm_without_identity(compiled.value(), room_.realms_without_identity()) ||
           !room_.take_left(compiled.value()))
@@ -109,7 +105,7 @@ class GrantsCompiler {
         quarantine(grant.key(), "no flow table is left for its Grant", Cause::NoRoom);
         return table.error();
       }
-    auto compiled = compile_grant(grant, realms_, protected_prefixes_, time_, policy_.problems, wrong);
+    auto compiled = compile_grant(grant, realms_, policy_.protected_ranges, time_, policy_.problems, wrong);
     if (!compiled) return compiled;
     if (const auto* realm = realm_without_identity(compiled.value(), room_.realms_without_identity()))
       return refusal(wrong, "Realm " + *realm + " has no identity on this node",
@@ -130,7 +126,6 @@ class GrantsCompiler {
   const DesiredState& desired_;
   const TimeFacts& time_;
   CompiledPolicy& policy_;
-  const std::vector<IpPrefix> protected_prefixes_;
   std::set<std::string> realms_, with_guests_;
   Room room_;
 };
@@ -249,6 +244,7 @@ CompiledPolicy compile(const DesiredState& desired, const NodeFacts& node, const
   CompiledPolicy policy;
   policy.problems = desired.problems;
   policy.flows_per_table = limits.flows_per_grant;
+  policy.protected_ranges = protected_ranges(node);
   const GrantChoice choice(desired.grants, time);
   policy.next_edge = choice.next_edge();
   std::set<std::string> known_grants;

@@ -141,6 +141,7 @@ struct CompiledUplink {
 struct CompiledPolicy {
   std::vector<CompiledGrant> grants;                       // sorted by key
   std::vector<RefusedGrant> refused;                       // sorted by key
+  std::vector<IpPrefix> protected_ranges;                  // of this node
   std::vector<CompiledPrefix> prefixes;                    // sorted
   bool prefixes_refused = false;                           // too many: those in force stay as they are
   std::vector<CompiledEndpoint> endpoints;                 // sorted by guest

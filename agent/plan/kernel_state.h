@@ -20,11 +20,18 @@
 
 namespace grantd {
 
+// An entry of grantd_rule, and what of its value a plan asks for.
+struct KnownRule {
+  grantd_rule_key key;
+  bool opens;     // something
+  bool protects;  // it stands for a protected range
+};
+
 // The rules under one rules_id. Their values are never changed, so a digest stands for them.
 struct RuleSet {
   std::uint64_t digest = 0;          // of keys without rules_id, and values; independent of order
   std::uint64_t sources_digest = 0;  // of texts and positions, which may change under one rules_id
-  std::vector<grantd_rule_key> rules;
+  std::vector<KnownRule> rules;
   std::vector<grantd_idrule_key> identity_rules;
   std::vector<std::uint16_t> sources;
 };

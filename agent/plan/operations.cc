@@ -39,7 +39,7 @@ struct Recorder {
     set.identity_rules.clear();
     set.rules.reserve(o.rules.size());
     set.identity_rules.reserve(o.identity_rules.size());
-    for (const auto& [key, ranges] : o.rules) set.rules.push_back(key);
+    for (const auto& [key, ranges] : o.rules) set.rules.push_back(known_rule(key, ranges));
     for (const auto& [key, ranges] : o.identity_rules) set.identity_rules.push_back(key);
   }
   void operator()(const PutSources& o) {
@@ -57,6 +57,13 @@ struct Recorder {
       set.digest += digest_rule(key, ranges);
       set.identity_rules.push_back(key);
     }
+  }
+  void operator()(const CopyRules&) {}  // the PutRules was recorded
+  void operator()(const CopySources& o) {
+    RuleSet& set = state.rule_sets[o.rules_id];
+    const RuleSet& from = state.rule_sets[o.from];
+    set.sources_digest = from.sources_digest;
+    set.sources = from.sources;
   }
   void operator()(const RemoveRules& o) { state.rule_sets.erase(o.rules_id); }
   void operator()(const PutPolicy& o) {
@@ -141,7 +148,9 @@ constexpr std::array kNames = {"put_node",
                                "remove_queue",
                                "put_device",
                                "remove_device",
-                               "renumber_rules"};
+                               "renumber_rules",
+                               "copy_rules",
+                               "copy_sources"};
 static_assert(kNames.size() == std::variant_size_v<Operation>);
 
 }  // namespace
@@ -149,6 +158,29 @@ static_assert(kNames.size() == std::variant_size_v<Operation>);
 const char* operation_name(const Operation& operation) { return kNames[operation.index()]; }
 
 std::span<const char* const> operation_names() { return kNames; }
+
+KnownRule known_rule(const grantd_rule_key& key, const grantd_ranges& ranges) {
+  return {key, ranges.count > 0, ranges.protected_range != 0};
+}
+
+operation::PutRules copied(const operation::CopyRules& copy, operation::PutRules from) {
+  std::erase_if(from.rules, [&](const auto& each) {
+    return std::ranges::find(copy.closed, decode_rule_prefix(each.first)) != copy.closed.end();
+  });
+  for (const IpPrefix& prefix : copy.closed)
+    from.rules.emplace_back(encode_rule_key(copy.rules_id, prefix), encode_ranges({}, true));
+  from.rules_id = copy.rules_id;
+  from.digest = 0;
+  for (auto& [key, ranges] : from.rules) {
+    key.rules_id = copy.rules_id;
+    from.digest += digest_rule(key, ranges);
+  }
+  for (auto& [key, ranges] : from.identity_rules) {
+    key.rules_id = copy.rules_id;
+    from.digest += digest_rule(key, ranges);
+  }
+  return from;
+}
 
 std::vector<std::pair<grantd_idrule_key, grantd_ranges>> renumbered(const operation::RenumberRules& renumber) {
   std::vector<std::pair<grantd_idrule_key, grantd_ranges>> rules;

@@ -62,6 +62,16 @@ struct RenumberRules {
   // What stands there under the old ones, which apply reads: of a refused Grant no manifest says it.
   std::vector<std::pair<grantd_idrule_key, grantd_ranges>> found;
 };
+// The rules of a refused Grant under another rules_id, but for what is closed. No manifest says them: apply reads what
+// stands in the kernel, and does this as a PutRules.
+struct CopyRules {
+  std::uint32_t rules_id, from;
+  std::vector<IpPrefix> closed;  // entries that open nothing, and stand for protected ranges
+};
+struct CopySources {
+  std::uint32_t rules_id, from;
+  std::vector<std::uint16_t> sources;
+};
 struct RemoveRules {  // with their sources
   std::uint32_t rules_id;
   std::vector<grantd_rule_key> rules;
@@ -166,11 +176,14 @@ using Operation =
                  operation::PutGuest, operation::RemoveGuest, operation::PutBounds, operation::MakeQueues,
                  operation::RemoveQueues, operation::PutShaper, operation::PutClass, operation::RemoveClass,
                  operation::PutQueue, operation::RemoveQueue, operation::PutDevice, operation::RemoveDevice,
-                 operation::RenumberRules>;
+                 operation::RenumberRules, operation::CopyRules, operation::CopySources>;
 
 const char* operation_name(const Operation& operation);  // "publish", as in metrics
 std::span<const char* const> operation_names();          // all of them
 
+KnownRule known_rule(const grantd_rule_key& key, const grantd_ranges& ranges);
+// What `copy` makes of the rules that stand under its `from`.
+operation::PutRules copied(const operation::CopyRules& copy, operation::PutRules from);
 // The rules that `renumber` has found, by their new keys.
 std::vector<std::pair<grantd_idrule_key, grantd_ranges>> renumbered(const operation::RenumberRules& renumber);
 

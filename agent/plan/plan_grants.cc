@@ -58,8 +58,36 @@ bool Planner::end_sooner(const RefusedGrant& grant, grantd_policy& policy) const
   return true;
 }
 
+// What the rules of before open since they were made before it became one of the protected ranges, those that lie
+// inside too: they hold what wider ones open.
+std::vector<IpPrefix> Planner::unprotected(const RuleSet& rules) const {
+  const auto& ranges = wanted_.protected_ranges;
+  struct Longest {
+    int length = -1;
+    const KnownRule* rule = nullptr;
+  };
+  std::vector<Longest> around(ranges.size());  // each of them
+  for (const KnownRule& rule : rules.rules) {
+    const IpPrefix prefix = decode_rule_prefix(rule.key);
+    for (std::size_t index = 0; index < ranges.size(); index++)
+      if (prefix.length > around[index].length && prefix.contains(ranges[index]))
+        around[index] = {prefix.length, &rule};
+  }
+  std::set<IpPrefix> closed;
+  for (std::size_t index = 0; index < ranges.size(); index++) {
+    const auto& [length, rule] = around[index];
+    if (!rule || !rule->opens || (length == ranges[index].length && rule->protects)) continue;
+    closed.insert(ranges[index]);
+    for (const KnownRule& each : rules.rules)
+      if (const IpPrefix inside = decode_rule_prefix(each.key);
+          each.opens && !each.protects && ranges[index].contains(inside))
+        closed.insert(inside);
+  }
+  return {closed.begin(), closed.end()};
+}
+
 // A Grant that was refused keeps the policy in force; but where a realm of its rules loses addresses,
-// its flows are in doubt like all others, and it ends no later than it says now.
+// its flows are in doubt like all others, it ends no later than it says now, and what is protected since is closed.
 void Planner::keep_refused(const RefusedGrant& grant) {
   const std::string subject = grant_subject(grant.key);
   const auto slot = slots_.find(grant.key);
@@ -85,7 +113,14 @@ void Planner::keep_refused(const RefusedGrant& grant) {
     return;
   }
   const bool ends = end_sooner(grant, policy), numbers = renumber(subject, policy);
-  if (!ends && !numbers && !loses && !unsettled_) return;
+  std::vector<IpPrefix> closed;
+  if (rules != kernel_.rule_sets.end()) closed = unprotected(rules->second);
+  if (!ends && !numbers && !loses && !unsettled_ && closed.empty()) return;
+  if (!closed.empty()) {
+    policy.rules_id = take_rules_id();
+    add(Fill, subject, operation::CopyRules{policy.rules_id, rules->first, std::move(closed)});
+    add(Names, subject, operation::CopySources{policy.rules_id, rules->first, rules->second.sources});
+  }
   if (numbers_repeat_ && (loses || unsettled_ || differ_in_identities(policy, current->second)))
     policy.realm_epoch = never_zero(policy.realm_epoch + 1);
   publish(subject, slot->second, policy, Narrows::Yes, loses ? After::Losses : After::Nothing);

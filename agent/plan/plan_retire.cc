@@ -45,8 +45,12 @@ void Planner::retire_rules(const std::set<std::uint64_t>& kept) {
   for (std::uint64_t policy_id : kept) used.insert(kernel_.policies.at(policy_id).rules_id);
   for (const auto& [policy_id, rules_id] : new_policies_) used.insert(rules_id);
   for (const auto& [rules_id, rules] : kernel_.rule_sets)
-    if (!used.contains(rules_id))
-      add(Retire, kSubject, operation::RemoveRules{rules_id, rules.rules, rules.identity_rules, rules.sources});
+    if (!used.contains(rules_id)) {
+      std::vector<grantd_rule_key> keys;
+      keys.reserve(rules.rules.size());
+      for (const KnownRule& rule : rules.rules) keys.push_back(rule.key);
+      add(Retire, kSubject, operation::RemoveRules{rules_id, std::move(keys), rules.identity_rules, rules.sources});
+    }
 }
 
 void Planner::retire_slots(const std::set<std::uint64_t>& kept) {

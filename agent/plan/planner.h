@@ -53,6 +53,7 @@ class Planner {
   bool touches_loser(const CompiledGrant& grant) const;
   bool names_anew(const CompiledGrant& grant, const grantd_policy& current) const;
   void keep_refused(const RefusedGrant& grant);
+  std::vector<IpPrefix> unprotected(const RuleSet& rules) const;
   bool renumber(const std::string& subject, grantd_policy& policy);
   std::map<std::uint32_t, std::uint32_t> renumbered_in(const RuleSet& rules) const;
   bool differ_in_numbers_alone(const operation::PutRules& wanted, const RuleSet& have) const;

@@ -33,6 +33,7 @@ class Finder {
   }
   void operator()(const operation::PutRules&) { other_policy(); }
   void operator()(const operation::RenumberRules&) { other_policy(); }
+  void operator()(const operation::CopyRules&) { other_policy(); }
   void operator()(const operation::PutPolicy&) { other_policy(); }
   void operator()(const operation::Publish& step) {
     if (step.policy_id == 0) return add({GapKind::StillInForce, "its policy is in force, and should not be"});
@@ -51,6 +52,7 @@ class Finder {
   void operator()(const operation::Detach&) {}
   void operator()(const operation::RemoveTables&) {}
   void operator()(const operation::PutSources&) {}
+  void operator()(const operation::CopySources&) {}
   void operator()(const operation::RemoveRules&) {}
   void operator()(const operation::RemovePolicy&) {}
   void operator()(const operation::PutSlotName&) {}

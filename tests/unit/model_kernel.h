@@ -48,7 +48,7 @@ class ModelKernel : public Kernel {
   }
   Result<operation::PutRules> read_rules(std::uint32_t rules_id, const RuleSet& asked) override {
     const auto is_asked = [](const auto& keys, const auto& key) {
-      return std::any_of(keys.begin(), keys.end(), [&](const auto& each) { return same_bytes(each, key); });
+      return std::any_of(keys.begin(), keys.end(), [&](const auto& each) { return same_bytes(key_of(each), key); });
     };
     operation::PutRules rules = rules_.at(rules_id);
     std::erase_if(rules.rules, [&](const auto& each) { return !is_asked(asked.rules, each.first); });
@@ -99,6 +99,8 @@ class ModelKernel : public Kernel {
   bool removals_fail = true;  // of a guest's record too, which takes no memory
 
  private:
+  static const grantd_rule_key& key_of(const KnownRule& rule) { return rule.key; }
+  static const grantd_idrule_key& key_of(const grantd_idrule_key& key) { return key; }
   void violated(const std::string& what) { violations_.push_back(what); }
 
   bool is_held(std::uint32_t ifindex) const {

@@ -89,6 +89,8 @@ class PlanTest : public testing::Test {
         std::erase_if(renumber->found,
                       [&](const auto& each) { return !renumber->numbers.contains(each.first.identity); });
       }
+      if (const auto* copy = std::get_if<operation::CopyRules>(&operation))
+        operation = copied(*copy, kernel_.rules(copy->from));
       record(operation, facts_.now, state);
     }
   }

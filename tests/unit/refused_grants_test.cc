@@ -1,7 +1,11 @@
 // Grants that this node refuses: how long what was in force for them stays.
+#include "agent/compile/realm_prefixes.h"
+#include "agent/plan/encode.h"
+#include "agent/plan/width.h"
 #include "tests/unit/plan_fixture.h"
 
 #include <gmock/gmock.h>
+#include <rapidcheck/gtest.h>
 
 namespace grantd {
 namespace {
@@ -9,6 +13,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Pair;
 
 class RefusedGrants : public PlanTest {
  protected:
@@ -106,6 +111,100 @@ TEST_F(RefusedGrants, WhatWasInForceForADeletedGrantOfItsNameEnds) {
   EXPECT_EQ(in_force_now().not_after_ns, kAtOnce);
   ASSERT_TRUE(converge(with_grant()).complete());
   EXPECT_EQ(in_force_now().not_after_ns, GRANTD_TIME_NEVER);
+}
+
+// What became the node's own since the rules of a Grant that is refused now were made.
+class RefusedGrantsAndTheNodesAddresses : public RefusedGrants {
+ protected:
+  void gain(const std::string& prefix) { node_.local_routes.push_back(desired::prefix(prefix)); }
+  operation::PutRules rules() const { return kernel_.rules(in_force_now().rules_id); }
+  // PREFIX of those among the destinations, and how many ranges it opens.
+  std::map<std::string, int> opened() const {
+    std::map<std::string, int> opened;
+    for (const auto& [key, ranges] : rules().rules)
+      if (const IpPrefix prefix = decode_rule_prefix(key); desired::prefix("198.51.100.0/24").contains(prefix))
+        opened[prefix.text()] = ranges.count;
+    return opened;
+  }
+};
+
+TEST_F(RefusedGrantsAndTheNodesAddresses, AreClosedInTheRulesThatItKeeps) {
+  ASSERT_TRUE(converge(with_grant({"198.51.100.0/24:443/TCP"})).complete());
+  const std::uint64_t before = published();
+  const RuleSet rules_before = applier_.state().rule_sets.at(in_force_now().rules_id);
+  ASSERT_TRUE(converge(refused_).complete());
+  ASSERT_EQ(published(), before) << "the control";
+  gain("198.51.100.9/32");
+  ASSERT_TRUE(converge(refused_).complete());
+  EXPECT_NE(published(), before) << "its flows are judged again";
+  EXPECT_THAT(opened(), ElementsAre(Pair("198.51.100.0/24", 1), Pair("198.51.100.9/32", 0)));
+  EXPECT_EQ(rules().identity_rules.size(), rules_before.identity_rules.size());
+  const RuleSet& now = applier_.state().rule_sets.at(in_force_now().rules_id);
+  EXPECT_EQ(now.sources, rules_before.sources);
+  EXPECT_EQ(now.sources_digest, rules_before.sources_digest);
+  EXPECT_THAT(names(next(refused_)), ElementsAre("put_bounds")) << "once";
+}
+
+TEST_F(RefusedGrantsAndTheNodesAddresses, AreClosedWithWhatLiesInside) {
+  ASSERT_TRUE(
+      converge(with_grant({"198.51.100.0/24:443/TCP", "198.51.100.8/30:80/TCP", "198.51.100.9:22/TCP"})).complete());
+  gain("198.51.100.8/29");
+  ASSERT_TRUE(converge(refused_).complete());
+  EXPECT_THAT(opened(), ElementsAre(Pair("198.51.100.0/24", 1), Pair("198.51.100.8/29", 0), Pair("198.51.100.8/30", 0),
+                                    Pair("198.51.100.9/32", 0)));
+}
+
+TEST_F(RefusedGrantsAndTheNodesAddresses, StayAsTheyAreWhereTheRulesKnewThem) {
+  gain("198.51.100.9/32");
+  gain("198.51.100.8/29");
+  node_.pod_cidrs = {desired::prefix("10.42.0.0/16")};
+  gain("10.42.0.1/32");
+  ASSERT_TRUE(converge(with_grant({"198.51.100.0/24", "198.51.100.9", "10.42.0.0/16", "10.42.0.1"})).complete());
+  EXPECT_THAT(names(next(refused_)), IsEmpty());
+}
+
+TEST_F(RefusedGrantsAndTheNodesAddresses, AreClosedThoughTheAgentDiedBeforeThePublication) {
+  ASSERT_TRUE(converge(with_grant()).complete());
+  const std::uint64_t before = published();
+  gain("198.51.100.9/32");
+  die_before("publish", refused_);
+  ASSERT_TRUE(converge(refused_).complete());
+  EXPECT_NE(published(), before);
+  EXPECT_EQ(opened().at("198.51.100.9/32"), 0);
+}
+
+TEST_F(RefusedGrantsAndTheNodesAddresses, EndTheGrantWhereTheyCannotBeClosed) {
+  ASSERT_TRUE(converge(with_grant()).complete());
+  gain("198.51.100.9/32");
+  kernel_.fail("put_rules");
+  EXPECT_THAT(converge(refused_).closed, ElementsAre(1U));
+}
+
+RC_GTEST_FIXTURE_PROP(RefusedGrantsAndTheNodesAddresses, NeverOpenWhatItsVersionInForceWouldNotOpenNow, ()) {
+  const auto prefix =
+      rc::gen::map(rc::gen::pair(rc::gen::inRange(0U, 16U), rc::gen::inRange(26, 33)), [](const auto& drawn) {
+        const auto [host, length] = drawn;
+        return "198.51.100." + std::to_string(host & ~0U << (32 - length)) + "/" + std::to_string(length);
+      });
+  const auto destination = rc::gen::map(rc::gen::pair(prefix, rc::gen::element<std::string>("", ":80/TCP", ":443/TCP")),
+                                        [](const auto& drawn) { return drawn.first + drawn.second; });
+  const auto some = [](const auto& of) {
+    return rc::gen::resize(100, rc::gen::container<std::vector<std::string>>(*rc::gen::inRange(1, 6), of));
+  };
+  for (const std::string& each : *some(prefix)) gain(each);
+  const DesiredState good = with_grant(*some(destination));
+  RC_ASSERT(converge(good).complete());
+  RC_ASSERT(next(refused_).steps.empty());
+  for (const std::string& each : *some(prefix)) gain(each);
+  const DesiredState as_refused = refused_;
+  const std::uint64_t before = published();
+  RC_ASSERT(converge(as_refused).complete());
+  RC_CLASSIFY(published() != before, "something is closed");
+  const operation::PutRules kept = rules();
+  const auto steps = names(next(as_refused));
+  RC_ASSERT(std::count(steps.begin(), steps.end(), "copy_rules") == 0);
+  RC_ASSERT(converge(good).complete());
+  RC_ASSERT(opens_as_much(rules(), kept));
 }
 
 }  // namespace
