@@ -2,10 +2,13 @@
 
 import json
 import signal
+import socket
 
 import pytest
 from agent import OPEN, Agent, Counted, grant_spec, manifest
+from node import Node
 from test_revocation import live_flows, utc
+from test_traffic import reaches_the_node
 from traffic import TcpPair, UdpPair
 from world import PARTIES, eventually
 
@@ -52,6 +55,25 @@ def test_a_revocation_beside_a_mistake_cuts(node, mistake):
     assert late.silent() and flows["tcp in"].silent()
     agent.in_force(agent.grant)
     assert late.both(), "open again, once it is mended"
+
+
+def test_what_becomes_the_nodes_own_is_closed_though_the_newest_version_has_no_room(world):
+    node = Node(world, "--max-rules", "50")
+    agent, guest, gained = node.agent, node.guest, "203.0.113.70"
+    agent.in_force(lambda: agent.grant(destinations=["203.0.113.0/24"]))
+    refused(agent, lambda: agent.grant(destinations=[f"203.0.113.{host}:80/TCP" for host in range(1, 100)]), "--max-rules")
+    world.outside.ip(f"addr add {gained}/32 dev lo")
+    flow, other = (UdpPair(guest, world.outside, 4, to=to) for to in (gained, STRANGER[4]))
+    assert flow.both() and other.both()
+    flow.server = world.node.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    flow.server.bind(("", flow.port))
+    world.node.ip(f"addr add {gained}/32 dev uplink0")
+    eventually(lambda: not reaches_the_node(guest, world.node, gained), what="its new address is closed")
+    with Counted(agent, "protected_destination"):
+        assert not flow.forward(0.4), "what was begun before"
+    assert other.both(), "what else it keeps"
+    agent.in_force(lambda: agent.grant(destinations=["203.0.113.0/24", f"{gained}"]))
+    assert reaches_the_node(guest, world.node, gained) and flow.forward(), "the control: named alone"
 
 
 def test_a_sooner_end_beside_a_mistake_holds(node):
