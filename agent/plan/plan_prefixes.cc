@@ -15,7 +15,8 @@ bool contains(const PrefixKey& wide, const PrefixKey& narrow) {
 
 // What somebody loses becomes nobody's before the policies are published, what somebody gains
 // becomes theirs after (decision 12). So no address is ever believed under a policy that was made
-// for another owner. Where there are too many, what is lost is lost all the same, and nothing is gained.
+// for another owner. Where there are too many, what is lost is lost all the same,
+// and nothing is gained; entries are added for what is lost to the node itself alone.
 //
 // That somebody loses is seen once: afterwards the prefix is nobody's. Such an entry goes last, when all publications
 // that put flows in doubt are done, or their slots closed: one that is found was left by a plan that did not come to
@@ -56,7 +57,8 @@ void Planner::plan_prefixes() {
     const std::uint32_t after = want ? want_at->second : 0;
     if (!refused && have && before == GRANTD_IDENTITY_NOBODY && (!want || after != before)) unsettled_ = true;
     if (before != GRANTD_IDENTITY_NOBODY && (!want || after != before)) {
-      if (refused && !have) {
+      if (refused && !have &&
+          std::ranges::find(wanted_.protected_ranges, key.prefix) == wanted_.protected_ranges.end()) {
         ++want_at;
         continue;
       }

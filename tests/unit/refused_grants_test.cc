@@ -180,6 +180,31 @@ TEST_F(RefusedGrantsAndTheNodesAddresses, EndTheGrantWhereTheyCannotBeClosed) {
   EXPECT_THAT(converge(refused_).closed, ElementsAre(1U));
 }
 
+TEST_F(RefusedGrantsAndTheNodesAddresses, AreNobodysInARealmThoughPrefixesAreTooMany) {
+  const DesiredState desired = with_grant({"realm:carol"});
+  ASSERT_TRUE(converge(desired).complete());
+  Limits limits;
+  limits.prefixes = 1;
+  const auto converge_with_limits = [&] {
+    node_.in_force = in_force(applier_.state());
+    const CompiledPolicy compiled = compile(desired, node_, time_, limits);
+    const Plan plan = grantd::plan(applier_.state(), compiled, facts_);
+    EXPECT_TRUE(applier_.apply(plan, facts_.now).complete());
+    return compiled.prefixes_refused;
+  };
+  EXPECT_FALSE(converge_with_limits()) << "as many as before";
+  const BegunFlow flow = begin(realm("carol"));
+  const PrefixKey own{GRANTD_UPLINK_DESTINATION, desired::prefix("192.0.2.9/32")};
+  gain(own.prefix.text());
+  EXPECT_TRUE(converge_with_limits());
+  ASSERT_TRUE(applier_.state().prefixes.contains(own));
+  EXPECT_EQ(applier_.state().prefixes.at(own), GRANTD_IDENTITY_NOBODY);
+  EXPECT_FALSE(goes_on(flow)) << "begun by who had it before";
+  const std::uint64_t before = published();
+  converge_with_limits();
+  EXPECT_EQ(published(), before) << "once";
+}
+
 RC_GTEST_FIXTURE_PROP(RefusedGrantsAndTheNodesAddresses, NeverOpenWhatItsVersionInForceWouldNotOpenNow, ()) {
   const auto prefix =
       rc::gen::map(rc::gen::pair(rc::gen::inRange(0U, 16U), rc::gen::inRange(26, 33)), [](const auto& drawn) {
