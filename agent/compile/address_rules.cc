@@ -25,7 +25,7 @@ void AddressRules::open_internet(const std::vector<CompiledRange>& ranges) {
 std::vector<CompiledRule> AddressRules::close() const {
   struct Open {
     IpPrefix prefix;
-    bool protected_range;
+    bool protected_range, inside_protected;
     std::vector<CompiledRange> ranges, internet_ranges, together;
   };
   std::vector<Open> around;  // the prefixes that contain the current one, widest first
@@ -34,7 +34,10 @@ std::vector<CompiledRule> AddressRules::close() const {
   for (const auto& [prefix, entry] : entries_) {
     while (!around.empty() && !around.back().prefix.contains(prefix)) around.pop_back();
     const Open* parent = around.empty() ? nullptr : &around.back();
-    Open open{prefix, entry.protected_range, entry.ranges, entry.internet_ranges, {}};
+    const bool inside_protected = entry.protected_range || (parent && parent->inside_protected);
+    Open open{prefix, entry.protected_range, inside_protected, entry.ranges, {}, {}};
+    // None of the internet's prefixes is an entry of its own, wherever it lies.
+    if (!inside_protected) open.internet_ranges = entry.internet_ranges;
     const bool inherits = parent && !entry.protected_range;
     open.ranges = unite(open.ranges, inherits ? parent->ranges : std::vector<CompiledRange>());
     open.internet_ranges =

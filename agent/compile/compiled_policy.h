@@ -143,7 +143,7 @@ struct CompiledPolicy {
   std::vector<RefusedGrant> refused;                       // sorted by key
   std::vector<IpPrefix> protected_ranges;                  // of this node
   std::vector<CompiledPrefix> prefixes;                    // sorted
-  bool prefixes_refused = false;                           // too many: those in force stay as they are
+  bool prefixes_refused = false;                           // too many: those in force stay, but for the node's own
   std::vector<CompiledEndpoint> endpoints;                 // sorted by guest
   std::vector<UnheldGuest> unheld;                         // sorted by guest
   std::vector<CompiledUplink> uplinks;                     // sorted by interface

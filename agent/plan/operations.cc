@@ -165,7 +165,7 @@ KnownRule known_rule(const grantd_rule_key& key, const grantd_ranges& ranges) {
 
 operation::PutRules copied(const operation::CopyRules& copy, operation::PutRules from) {
   std::erase_if(from.rules, [&](const auto& each) {
-    return std::ranges::find(copy.closed, decode_rule_prefix(each.first)) != copy.closed.end();
+    return std::ranges::binary_search(copy.closed, decode_rule_prefix(each.first));
   });
   for (const IpPrefix& prefix : copy.closed)
     from.rules.emplace_back(encode_rule_key(copy.rules_id, prefix), encode_ranges({}, true));

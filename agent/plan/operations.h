@@ -66,7 +66,7 @@ struct RenumberRules {
 // stands in the kernel, and does this as a PutRules.
 struct CopyRules {
   std::uint32_t rules_id, from;
-  std::vector<IpPrefix> closed;  // entries that open nothing, and stand for protected ranges
+  std::vector<IpPrefix> closed;  // sorted: protected ranges and what lies inside them, which open nothing
 };
 struct CopySources {
   std::uint32_t rules_id, from;

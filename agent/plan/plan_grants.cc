@@ -1,5 +1,6 @@
 #include "agent/plan/encode.h"
 #include "agent/plan/planner.h"
+#include "agent/plan/rule_walk.h"
 #include "agent/plan/width.h"
 
 #include <algorithm>
@@ -61,27 +62,18 @@ bool Planner::end_sooner(const RefusedGrant& grant, grantd_policy& policy) const
 // What the rules of before open since they were made before it became one of the protected ranges, those that lie
 // inside too: they hold what wider ones open.
 std::vector<IpPrefix> Planner::unprotected(const RuleSet& rules) const {
-  const auto& ranges = wanted_.protected_ranges;
-  struct Longest {
-    int length = -1;
-    const KnownRule* rule = nullptr;
-  };
-  std::vector<Longest> around(ranges.size());  // each of them
-  for (const KnownRule& rule : rules.rules) {
-    const IpPrefix prefix = decode_rule_prefix(rule.key);
-    for (std::size_t index = 0; index < ranges.size(); index++)
-      if (prefix.length > around[index].length && prefix.contains(ranges[index]))
-        around[index] = {prefix.length, &rule};
-  }
+  std::vector<grantd_rule_key> ranges;
+  for (const IpPrefix& each : wanted_.protected_ranges) ranges.push_back(encode_rule_key(0, each));
+  std::sort(ranges.begin(), ranges.end(), comes_before);
+  RuleWalk<KnownRule> walk(rules.rules, [](const KnownRule& rule) -> const grantd_rule_key& { return rule.key; });
   std::set<IpPrefix> closed;
-  for (std::size_t index = 0; index < ranges.size(); index++) {
-    const auto& [length, rule] = around[index];
-    if (!rule || !rule->opens || (length == ranges[index].length && rule->protects)) continue;
-    closed.insert(ranges[index]);
-    for (const KnownRule& each : rules.rules)
-      if (const IpPrefix inside = decode_rule_prefix(each.key);
-          each.opens && !each.protects && ranges[index].contains(inside))
-        closed.insert(inside);
+  for (const grantd_rule_key& range : ranges) {
+    const KnownRule* rule = walk.around(range);
+    if (!rule || !rule->opens || (rule->key.prefixlen == range.prefixlen && rule->protects)) continue;
+    closed.insert(decode_rule_prefix(range));
+    walk.for_each_inside(range, [&](const KnownRule& inside) {
+      if (inside.opens && !inside.protects) closed.insert(decode_rule_prefix(inside.key));
+    });
   }
   return {closed.begin(), closed.end()};
 }

@@ -1,11 +1,10 @@
 #include "agent/plan/width.h"
 
 #include "agent/plan/encode.h"
+#include "agent/plan/rule_walk.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
-#include <tuple>
 
 namespace grantd {
 
@@ -33,50 +32,20 @@ bool opens_as_much(const grantd_ranges& wanted, const grantd_ranges& current) {
                      [&](const grantd_range& each) { return covers(wanted, each); });
 }
 
-// What contains a prefix comes before it.
-bool comes_before(const grantd_rule_key& one, const grantd_rule_key& other) {
-  const int address = std::memcmp(one.address, other.address, sizeof(one.address));
-  return std::tuple(one.direction, one.family, address, one.prefixlen) <
-         std::tuple(other.direction, other.family, 0, other.prefixlen);
-}
-
-bool contains(const grantd_rule_key& wide, const grantd_rule_key& narrow) {
-  if (wide.direction != narrow.direction || wide.family != narrow.family || wide.prefixlen > narrow.prefixlen)
-    return false;
-  const std::size_t bits = wide.prefixlen - GRANTD_RULE_KEY_FIXED_BITS, bytes = bits / 8;
-  if (std::memcmp(wide.address, narrow.address, bytes) != 0) return false;
-  return bits % 8 == 0 || (wide.address[bytes] ^ narrow.address[bytes]) >> (8 - bits % 8) == 0;
-}
-
-// The rules in force at one prefix after the other.
-class Walk {
- public:
-  explicit Walk(const Rules& rules) {
-    for (const auto& each : rules) sorted_.push_back(&each);
-    std::sort(sorted_.begin(), sorted_.end(),
-              [](const auto* one, const auto* other) { return comes_before(one->first, other->first); });
-  }
-  const grantd_rule_key* next() const { return at_ < sorted_.size() ? &sorted_[at_]->first : nullptr; }
-  // What it says of `key`, which comes after those that were asked about before.
-  const grantd_ranges& at(const grantd_rule_key& key) {
-    while (next() && !comes_before(key, *next())) around_.push_back(sorted_[at_++]);
-    while (!around_.empty() && !contains(around_.back()->first, key)) around_.pop_back();
-    return around_.empty() ? kNothing : around_.back()->second;
-  }
-
- private:
-  std::vector<const Rules::value_type*> sorted_, around_;
-  std::size_t at_ = 0;
-};
+const grantd_rule_key& key_of(const Rules::value_type& rule) { return rule.first; }
 
 // Each address is judged by the longest prefix of either side around it; one of the two is the other's, or inside it.
 bool opens_as_much(const Rules& wanted, const Rules& current) {
-  Walk after(wanted), before(current);
+  RuleWalk after(wanted, key_of), before(current, key_of);
+  const auto opened_at = [](auto& walk, const grantd_rule_key& key) -> const grantd_ranges& {
+    const auto* rule = walk.around(key);
+    return rule ? rule->second : kNothing;
+  };
   while (after.next() || before.next()) {
     const bool earlier = !before.next() || (after.next() && comes_before(*after.next(), *before.next()));
     const grantd_rule_key key = earlier ? *after.next() : *before.next();
-    const grantd_ranges& opened = after.at(key);
-    if (!opens_as_much(opened, before.at(key))) return false;
+    const grantd_ranges& opened = opened_at(after, key);
+    if (!opens_as_much(opened, opened_at(before, key))) return false;
   }
   return true;
 }

@@ -87,6 +87,20 @@ TEST(AddressRules, TheInternetIsWhatIsGloballyReachable) {
     EXPECT_FALSE(opens(closed, not_reachable, Protocol::Tcp, 443)) << not_reachable;
 }
 
+TEST(AddressRules, TheInternetsOwnEntriesOpenNothingThatIsProtected) {
+  AddressRules rules;
+  for (const char* each : {"192.0.0.9/32", "2001:30::/28", "2001:4:112::/47", "8.8.8.8/32"})
+    rules.protect(prefix(each));
+  rules.open_internet({tcp(443, 443)});
+  rules.open(prefix("2001:4:112::2/128"), {tcp(22, 22, 2)});
+  const auto closed = rules.close();
+  for (const char* own : {"192.0.0.9", "2001:30::1", "2001:4:112::1", "2001:4:112::2", "8.8.8.8"})
+    EXPECT_FALSE(opens(closed, own, Protocol::Tcp, 443)) << own;
+  for (const char* reachable : {"192.0.0.10", "2001:20::1", "8.8.8.9"})
+    EXPECT_TRUE(opens(closed, reachable, Protocol::Tcp, 443)) << reachable;
+  EXPECT_TRUE(opens(closed, "2001:4:112::2", Protocol::Tcp, 22));
+}
+
 TEST(AddressRules, AnExplicitEntryBesideInternetOpensPrivateRanges) {
   AddressRules rules;
   rules.open_internet({tcp(443, 443)});
