@@ -39,8 +39,13 @@ class EndpointCompiler {
       return;
     }
     CompiledEndpoint endpoint = named(workload);
-    set_addresses(workload.addresses, endpoint);
     endpoint.host_network = workload.interface.empty();
+    // As addresses of the Grant they would open the node to the guest's siblings.
+    if (!endpoint.host_network)
+      set_addresses(workload.addresses, endpoint);
+    else if (!workload.addresses.empty())
+      report(Severity::Warning, workload, address_field(0), workload.addresses[0].text(),
+             "has no effect on the host network, whose addresses are the node's");
     if (!take_cgroup(workload, endpoint) || !take_interface(workload, endpoint)) return;
     if (!workload.quarantine.empty())
       report(Severity::Warning, workload, "spec.interface", workload.interface,

@@ -63,9 +63,9 @@ class Agent:
         self.write(f"workload-{guest.name}", manifest("Workload", guest.name, {
             "grantName": grant, "interface": guest.interface, "addresses": list(guest.addresses.values()), **more}))
 
-    def host_workload(self, cgroup, grant="g"):
+    def host_workload(self, cgroup, grant="g", addresses=()):
         """A guest of the host network, `host`."""
-        self.write("workload-host", manifest("Workload", "host", {"grantName": grant, "addresses": [],
+        self.write("workload-host", manifest("Workload", "host", {"grantName": grant, "addresses": list(addresses),
                                                                   "cgroup": os.path.relpath(cgroup, CGROUPS)}))
 
     def has_active(self, guest, addresses=()):

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from agent import OPEN, Counted
+from test_traffic import reaches_the_node
 from traffic import FAMILY, SILENCE, mark_bytes, next_port, receives
 from world import CGROUPS, NODE, PARTIES, eventually, run
 
@@ -209,3 +210,14 @@ def test_what_a_guest_of_the_host_network_says_and_hears(node, family, depth):
     agent.kill()
     assert forget_cgroups(node) == 1
     assert sends_to("destination", 5001)[:2] == (False, errno.EPERM) and not hears("grantee"), "whose cgroup this is nobody knows"
+
+
+def test_no_address_of_a_guest_of_the_host_network_opens_the_node_to_its_siblings(node):
+    agent, world, own = node.agent, node.world, NODE[4]
+    agent.host_workload(nested(world, "host", 2), addresses=[own])
+    eventually(lambda: agent.json("status")["guests"]["not_enforced"] == 1, what="the guest of the host network")
+    assert "has no effect on the host network" in agent.said()
+    with Counted(agent, "protected_destination"):
+        assert not reaches_the_node(node.guest, world.node, own)
+    agent.in_force(lambda: agent.grant(destinations=[f"{own}:9000/UDP"]))
+    assert reaches_the_node(node.guest, world.node, own), "the control: named alone"
