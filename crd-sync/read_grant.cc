@@ -40,13 +40,19 @@ std::string_view accepted_of(std::string_view quantity) {
   return quantity == kEgressBandwidth || quantity == kIngressBandwidth ? kAcceptedBandwidth : kAcceptedQuantity;
 }
 
+// Also as a ResourceQuota would have it, `requests.keystone.io/...`: what is written so is meant as a limit.
+bool is_of_keystone(std::string_view resource) {
+  const std::string_view domain = resource.substr(0, resource.find('/'));
+  return domain.size() < resource.size() && (domain == "keystone.io" || domain.ends_with(".keystone.io"));
+}
+
 void read_hard(Fields& hard, Grant& grant, ObjectProblems& problems) {
   for (const auto& [key, text] : hard.each_quantity(accepted_of)) {
     if (key.text == kEgressBandwidth) {
       grant.egress_bps = whole_number(text, parse_bandwidth, kAcceptedBandwidth, problems);
     } else if (key.text == kIngressBandwidth) {
       grant.ingress_bps = whole_number(text, parse_bandwidth, kAcceptedBandwidth, problems);
-    } else if (key.text.starts_with("keystone.io/") || key.text.starts_with("requests.keystone.io/")) {
+    } else if (is_of_keystone(key.text)) {
       problems.error(key.line, text.path, "", "is an unknown quantity of keystone.io",
                      std::string(kEgressBandwidth) + ", " + std::string(kIngressBandwidth));
     } else if (!is_qualified_name(key.text)) {
