@@ -18,6 +18,7 @@
 #include "bpf/fragment.h"
 #include "bpf/housekeeping.h"
 #include "bpf/icmp_error.h"
+#include "bpf/linear.h"
 #include "bpf/origin.h"
 #include "bpf/weigh.h"
 
@@ -232,12 +233,16 @@ ALWAYS_INLINE enum grantd_reason admit_frame(struct __sk_buff *skb, struct packe
 		if (packet->ethertype == ETH_P_ARP && !(endpoint->flags & GRANTD_ENDPOINT_LAYER3)) {
 			if (is_rewritten_later(skb, packet))
 				return GRANTD_REASON_MALFORMED;
+			if (direction == GRANTD_EGRESS && !is_linear(skb, skb->len) && bpf_skb_pull_data(skb, skb->len))
+				return GRANTD_REASON_MALFORMED;
 			packet->policy_id = policy_in_force(packet);
 			reason = check_policy(packet);
 			return reason ? reason : charged(skb, packet, direction, keep_arp(skb, packet, direction));
 		}
 	}
 	reason = parse_l3(skb, packet);
+	if (direction == GRANTD_EGRESS && !reason && !is_linear(skb, judged_bytes(skb, packet)))
+		reason = parse_in_linear(skb, packet);
 	packet->endpoint = endpoint;
 	packet->policy = NULL;
 	if (reason)
