@@ -5,6 +5,7 @@
 #include "agent/attach/links.h"
 #include "agent/plan/encode.h"
 
+#include <cerrno>
 #include <optional>
 
 namespace grantd {
@@ -179,7 +180,9 @@ Result<void> BpfKernel::attach(const Attachment& attachment) {
   if (attached || !is_guest_hook(attachment.hook)) {
     // Both sides: from_guest is attached first.
     if (attached && attachment.hook == Hook::ToGuest) open_.erase(attachment.ifindex);
-    if (!attached || attachment.hook != Hook::ToGuest || !closed_.contains(attachment.ifindex)) return attached;
+    if (!attached || !is_guest_hook(attachment.hook) || !closed_.contains(attachment.ifindex)) return attached;
+    for (const Hook hook : kGuestHooks)  // either may have stood there before
+      if (auto held = attacher_.is_held({hook, attachment.ifindex, 0}); !held || !held.value()) return attached;
     return open_guest(attachment.ifindex);
   }
   Error error = attached.error();
@@ -212,10 +215,10 @@ Result<void> BpfKernel::open_guest(std::uint32_t ifindex) {
 }
 
 Result<void> BpfKernel::leave() {
-  auto unpinned = attacher_.pin_all();
-  if (!unpinned) return unpinned.error();
+  const auto unpinned = attacher_.pin_all();
   std::optional<Error> error;
-  for (const Attachment& each : unpinned.value()) {
+  if (!unpinned) error = unpinned.error();
+  for (const Attachment& each : unpinned ? unpinned.value() : attacher_.perhaps_unpinned()) {
     error = Error{link_name(each) + " has no pin and ends with this process", 0};
     if (is_guest_hook(each.hook)) close_guest(each.ifindex, *error);
   }
@@ -236,7 +239,8 @@ Result<void> BpfKernel::open_attached(const std::set<Attachment>& attachments) {
   const std::set<std::uint32_t> closed = closed_;
   for (const std::uint32_t ifindex : closed)
     if (is_held(ifindex))
-      if (auto opened = open_guest(ifindex); !opened) return opened;
+      // What it stands upon is down: it stays closed by that, and is asked again.
+      if (auto opened = open_guest(ifindex); !opened && opened.error().error_number != ENETDOWN) return opened;
   return {};
 }
 

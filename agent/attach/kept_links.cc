@@ -126,6 +126,17 @@ Result<void> KeptLinks::detach(const Attachment& attachment) {
   return {};
 }
 
+std::vector<Attachment> KeptLinks::perhaps_unpinned(const std::string& directory) const {
+  std::set<std::uint32_t> pinned;
+  if (auto seen = pinned_links(directory); seen)
+    for (const PinnedLink& each : seen.value()) pinned.insert(each.info.link_id);
+  std::vector<Attachment> places;
+  for (const auto& [id, kept] : links_)
+    if (!pinned.contains(id))
+      if (auto place = place_of(kept.link, kept.hook); place && place.value()) places.push_back(*place.value());
+  return places;
+}
+
 Result<std::vector<Attachment>> KeptLinks::unpinned() const {
   std::vector<Attachment> places;
   for (const auto& [id, kept] : links_) {

@@ -30,6 +30,8 @@ class KeptLinks {
   Result<void> detach(const Attachment& attachment);
   // Where those without a pin stand, which end with this process. As pin_again() found them.
   Result<std::vector<Attachment>> unpinned() const;
+  // Where those stand of which no pin is seen in the directory, without its lock. All, where it cannot be read.
+  std::vector<Attachment> perhaps_unpinned(const std::string& directory) const;
   // How many had lost their pins since this was asked.
   std::size_t take_lost_pins() { return std::exchange(lost_pins_, 0); }
 

@@ -16,14 +16,21 @@ Result<NetlinkPeer> NetlinkPeer::open() {
   return NetlinkPeer(std::move(socket).value());
 }
 
+template <typename Value>
+Result<Value> NetlinkPeer::with_fresh_socket(Result<Value> answer) {
+  if (!answer)
+    if (auto fresh = connect_strict_netlink(); fresh) socket_ = std::move(fresh).value();
+  return answer;
+}
+
 Result<int> NetlinkPeer::netns_id(const std::string& path) {
   const Descriptor netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!netns.valid()) return system_error("open", errno);
-  return grantd::netns_id(socket_.get(), netns.get());
+  return with_fresh_socket(grantd::netns_id(socket_.get(), netns.get()));
 }
 
 Result<std::vector<IpAddress>> NetlinkPeer::addresses(int netns_id, std::uint32_t ifindex) {
-  return netns_addresses(socket_.get(), netns_id, ifindex);
+  return with_fresh_socket(netns_addresses(socket_.get(), netns_id, ifindex));
 }
 
 }  // namespace grantd

@@ -13,6 +13,11 @@ class NetlinkPeer final : public PeerKernel {
   Result<std::vector<IpAddress>> addresses(int netns_id, std::uint32_t ifindex) override;
 
  private:
+  // After an answer that did not come one that is late would be taken for the next one's; and libnl counts a question
+  // that was not sent.
+  template <typename Value>
+  Result<Value> with_fresh_socket(Result<Value> answer);
+
   explicit NetlinkPeer(NetlinkSocket socket) : socket_(std::move(socket)) {}
   NetlinkSocket socket_;
 };

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -35,7 +36,7 @@ class Workers : public httplib::TaskQueue {
   void enqueue(std::function<void()> job) override {
     const std::lock_guard lock(mutex_);
     jobs_.push_back(std::move(job));
-    if (jobs_.size() > idle_ && threads_.size() < kMostThreads) threads_.emplace_back([this] { work(); });
+    if (jobs_.size() > idle_ && threads_.size() < kMostThreads) add_thread();
     come_.notify_one();
   }
 
@@ -49,6 +50,14 @@ class Workers : public httplib::TaskQueue {
   }
 
  private:
+  // Where there is none to be had, those that are there come to the job, or one that the next makes.
+  void add_thread() {
+    try {
+      threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+    }
+  }
+
   void work() {
     std::unique_lock lock(mutex_);
     while (true) {

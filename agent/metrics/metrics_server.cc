@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace grantd {
@@ -122,10 +123,14 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const std::string& l
   impl.port = port == 0 ? impl.server.bind_to_any_port(host) : impl.server.bind_to_port(host, port) ? port : -1;
   if (impl.port <= 0) return system_error("cannot listen on " + listen, errno);
   impl.server.let_more_wait();
-  impl.thread = std::thread([&impl] {
-    impl.server.listen_after_bind();
-    impl.ended = true;
-  });
+  try {
+    impl.thread = std::thread([&impl] {
+      impl.server.listen_after_bind();
+      impl.ended = true;
+    });
+  } catch (const std::system_error& failed) {
+    return Error{std::string("cannot make a thread to serve metrics: ") + failed.what(), failed.code().value()};
+  }
   return metrics;
 }
 

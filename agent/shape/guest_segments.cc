@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <set>
+#include <system_error>
 #include <thread>
 
 namespace grantd {
@@ -58,10 +59,14 @@ Result<void> set_segments(const InterfaceFact& host_end, std::uint32_t segments)
   if (!netns) return netns.error();
   Result<void> done;
   // The namespace is the thread's, and ends with it.
-  std::thread([&] {
-    done = setns(netns.value().get(), CLONE_NEWNET) == 0 ? change_here(host_end.peer_ifindex, segments)
-                                                         : system_error("cannot enter its network namespace", errno);
-  }).join();
+  try {
+    std::thread([&] {
+      done = setns(netns.value().get(), CLONE_NEWNET) == 0 ? change_here(host_end.peer_ifindex, segments)
+                                                           : system_error("cannot enter its network namespace", errno);
+    }).join();
+  } catch (const std::system_error& failed) {
+    return Error{std::string("cannot make a thread: ") + failed.what(), failed.code().value()};
+  }
   return done;
 }
 

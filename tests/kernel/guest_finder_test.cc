@@ -8,7 +8,14 @@
 #include "tests/unit/temporary_directory.h"
 
 #include <agent/guests/cri/cri.pb.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
 
 namespace grantd::test {
 namespace {
@@ -83,6 +90,35 @@ TEST_F(GuestFinderTest, AnAddressThatIsNotThereIsADoubt) {
   record_.addresses.push_back(address("10.42.0.8"));
   ASSERT_EQ(found().size(), 1U);
   EXPECT_THAT(found()[0].doubt, HasSubstr("10.42.0.8 is on record and not behind kf-a"));
+}
+
+// Sockets of NETLINK_ROUTE that this process has.
+std::set<int> netlink_sockets() {
+  std::set<int> found;
+  for (int fd = 0; fd < 1024; fd++) {
+    int protocol = 0, domain = 0;
+    socklen_t bytes = sizeof(int);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0 && domain == AF_NETLINK &&
+        getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &bytes) == 0 && protocol == NETLINK_ROUTE)
+      found.insert(fd);
+  }
+  return found;
+}
+
+TEST_F(GuestFinderTest, AQuestionThatCannotBeAskedIsNotTheEndOfAsking) {
+  ASSERT_TRUE(write_cni_record(records(), record_));
+  const std::set<int> before = netlink_sockets();
+  auto opened = GuestFinder::open(records(), directory_.path("cache"), kNoCriSocket);
+  ASSERT_TRUE(opened.ok());
+  std::vector<int> its;
+  std::ranges::set_difference(netlink_sockets(), before, std::back_inserter(its));
+  ASSERT_EQ(its.size(), 1U);
+  const Descriptor kept(dup(its[0])), nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(dup2(nothing.get(), its[0]), its[0]);
+  const auto without = found(opened.value());
+  ASSERT_EQ(dup2(kept.get(), its[0]), its[0]);
+  EXPECT_TRUE(without.empty() || !without[0].doubt.empty());
+  EXPECT_THAT(found(opened.value()), ElementsAre(PodInterface{index_of("kf-a"), record_.addresses, ""}));
 }
 
 TEST_F(GuestFinderTest, ANetworkNamespaceThatIsGoneLeavesADoubt) {

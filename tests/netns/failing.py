@@ -14,7 +14,8 @@ from agent import ROOT
 SOURCE = pathlib.Path(__file__).with_name("failing_calls.cc")
 # The order of failing_calls.cc; the errno that each fails with.
 KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS, "file": errno.EIO, "memory": errno.ENOMEM,
-         "update": errno.ENOMEM, "link": errno.ENOMEM, "ioctl": errno.EPERM, "run": errno.ENOMEM}
+         "update": errno.ENOMEM, "link": errno.ENOMEM, "ioctl": errno.EPERM, "run": errno.ENOMEM,
+         "thread": errno.EAGAIN}
 LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}QQQ")
 
 

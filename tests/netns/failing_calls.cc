@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <linux/bpf.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -30,7 +31,7 @@ void* __libc_realloc(void*, size_t);
 
 namespace {
 
-enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kLink, kIoctl, kRun, kClasses };
+enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kLink, kIoctl, kRun, kThread, kClasses };
 
 struct Page {
   std::atomic<std::uint64_t> armed;    // a Class
@@ -233,6 +234,11 @@ int inotify_add_watch(int file, const char* path, std::uint32_t mask) noexcept {
 void* mmap(void* at, size_t length, int protection, int flags, int file, off_t offset) noexcept {
   NEXT(mmap);
   return file >= 0 && fails(kFile) ? MAP_FAILED : next(at, length, protection, flags, file, offset);
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*), void* argument) noexcept {
+  NEXT(pthread_create);
+  return fails(kThread) ? errno : next(thread, attributes, run, argument);
 }
 
 // ---- memory ----

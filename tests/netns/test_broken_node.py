@@ -3,6 +3,7 @@ of somebody else at our paths. Nobody is open for it, it is said, and all is wel
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import time
@@ -224,6 +225,40 @@ def test_a_lock_of_the_pins_that_nobody_lets_go(node):
             return agent.has_active("late") and pair.both()
         eventually(held, 40, every=0.5, what="the guest that came")
         assert newcomer.stays_closed()
+
+
+def test_it_leaves_no_guest_by_a_link_that_it_cannot_pin_again(node):
+    agent, world, guest, other = node.agent, node.world, node.guest, node.world.add_guest("other")
+    allowed_other = allowed(node, other)
+    agent.workload(other)
+    eventually(lambda: agent.has_active("other") and allowed_other.both(), what="the other guest")
+    index = json.loads(world.node.run("ip", "-j", "link", "show", guest.interface))[0]["ifindex"]
+    links = os.open(os.path.join(world.pin_root, "links"), os.O_RDONLY)
+    fcntl.flock(links, fcntl.LOCK_EX)
+    with Flood(guest, world.outside, PARTIES["stranger"][4]) as refused:
+        os.unlink(os.path.join(world.pin_root, "links", f"from_guest-{index}"))
+        agent.process.send_signal(signal.SIGTERM)
+        agent.process.wait(30)
+        assert "has no pin and ends with this process; the interface is set down" in agent.said()
+        assert "state DOWN" in world.node.run("ip", "link", "show", guest.interface)
+        assert allowed_other.both(), "the control: it has its pins"
+        os.close(links)
+        agent.start()
+        assert refused.arrived() == 0
+    eventually(lambda: "state UP" in world.node.run("ip", "link", "show", guest.interface), 15, what=lambda: f"the link up again {agent.said()[-1800:]}")
+    world.node.ip(f"route replace {guest.addresses[4]}/32 dev {guest.interface}")
+    eventually(allowed(node).both, what="open again, to what its Grant allows")
+
+
+def test_no_thread_is_to_be_had(world, faults):
+    node = Node(world, listen="127.0.0.1:9786", environment=faults.environment)
+    agent, limit = node.agent, {"hard": {"keystone.io/egress-bandwidth": "16M"}}
+    faults.arm("thread", 1, goes_on=True)
+    with pytest.raises(AssertionError, match="exit 28"):
+        world.node.run("curl", "--silent", "--max-time", "1", "http://127.0.0.1:9786/metrics")
+    agent.in_force(lambda: agent.grant(**limit))
+    assert faults.disarm() >= 2 and agent.process.poll() is None and "cannot make a thread" in agent.said()
+    assert get_metric(world, "grantd_open_guests") == 0
 
 
 def foreign_map(path, entries=7):
