@@ -67,6 +67,21 @@ TEST_P(Guards, AnAgentThatStartsLeavesThemAndReplacesThoseOfTheOneBefore) {
   ASSERT_TRUE(attacher.detach_all().ok());
 }
 
+// As where the agent could not tell the plugin that it has tcx.
+TEST(FiltersOfClsact, AGuardThatComesLaterDoesNotStayBehindALink) {
+  if (!has_tcx()) GTEST_SKIP() << "this kernel has no tcx";
+  Pair pair("kt0");
+  const Attachment from{Hook::FromGuest, pair.ifindex(), 0};
+  const Program guard = guard_for(from.hook), program = program_for(from.hook, kNext);
+  Attacher attacher(pin_root(), AttachMode::Tcx);
+  ASSERT_TRUE(attacher.adopt({{from.hook, program.fd.get()}}).ok());
+  ASSERT_TRUE(Attacher(pin_root(), AttachMode::Clsact).attach(from, guard.fd.get(), guard.id).ok());
+  EXPECT_FALSE(pair.passes_from_guest());
+  ASSERT_TRUE(attacher.attach(from, program.fd.get(), program.id).ok());
+  EXPECT_TRUE(pair.passes_from_guest());
+  ASSERT_TRUE(attacher.detach_all().ok());
+}
+
 // An agent that died while it moved its filter to the front leaves two: each packet would be judged, and charged,
 // twice.
 TEST(FiltersOfClsact, OfTwoForOneHookOneIsLeft) {

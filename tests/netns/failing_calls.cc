@@ -6,8 +6,8 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <linux/bpf.h>
+#include <pthread.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -31,7 +31,20 @@ void* __libc_realloc(void*, size_t);
 
 namespace {
 
-enum Class : std::uint64_t { kNone, kBpf, kNetlink, kAnswer, kFile, kMemory, kUpdate, kLink, kIoctl, kRun, kThread, kClasses };
+enum Class : std::uint64_t {
+  kNone,
+  kBpf,
+  kNetlink,
+  kAnswer,
+  kFile,
+  kMemory,
+  kUpdate,
+  kLink,
+  kIoctl,
+  kRun,
+  kThread,
+  kClasses
+};
 
 struct Page {
   std::atomic<std::uint64_t> armed;    // a Class
