@@ -5,9 +5,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from agent import OPEN, Counted
+from test_revocation import utc
 from test_traffic import reaches_the_node
 from traffic import FAMILY, SILENCE, mark_bytes, next_port, receives
 from world import CGROUPS, NODE, PARTIES, eventually, run
@@ -210,6 +212,40 @@ def test_what_a_guest_of_the_host_network_says_and_hears(node, family, depth):
     agent.kill()
     assert forget_cgroups(node) == 1
     assert sends_to("destination", 5001)[:2] == (False, errno.EPERM) and not hears("grantee"), "whose cgroup this is nobody knows"
+
+
+def test_a_flow_of_the_host_network_ends_with_its_grant(node):
+    agent, cgroup = node.agent, nested(node.world, "host", 2)
+    agent.host_workload(cgroup)
+    eventually(lambda: agent.json("status")["guests"]["not_enforced"] == 1, what="the guest of the host network")
+    end = time.time() + 4
+    agent.in_force(lambda: agent.grant(validity={"validUntil": utc(end - time.time())}))
+    host, receiver = Resident(node.world, node.world.node, cgroup), node.world.outside.socket(FAMILY[4], 2)
+    receiver.bind((PARTIES["destination"][4], 5003))
+    assert host("bind", "a", NODE[4], next_port()) is None
+
+    def sends():
+        payload = mark_bytes()
+        said = host("send", "a", PARTIES["destination"][4], 5003, payload.decode())
+        return receives(receiver, payload, 0.5) is not None, said
+    assert sends() == (True, None) and sends() == (True, None), "it begins, and goes on"
+    time.sleep(max(0, end - time.time()) + 0.05)
+    with Counted(agent, "expired", packets=1):
+        assert sends() == (False, errno.EPERM)
+
+
+def test_what_is_told_of_a_connect_that_is_refused(node):
+    inner, stranger = nested(node.world, "web", 2), PARTIES["stranger"]
+    lives_in(node, inner)
+    web = Resident(node.world, node.guest.namespace, inner)
+    eventually(lambda: web.is_refused(stranger[4], 7001), what="EPERM")
+    for address in (stranger[4], stranger[6], f"::ffff:{stranger[4]}"):
+        time.sleep(0.2)  # each is told
+        assert web.is_refused(address, 7002)
+    events = [json.loads(line) for line in node.agent.ctl("--output", "json", "monitor", "--seconds", "1").stdout.splitlines()]
+    told = [(each["ethertype"], each["protocol"], each["destination"]) for each in events
+            if (each["destination"] or "").endswith(":7002")]
+    assert told == [(0x0800, "TCP", f"{stranger[4]}:7002"), (0x86dd, "TCP", f"[{stranger[6]}]:7002"), (0x0800, "TCP", f"{stranger[4]}:7002")]
 
 
 def test_no_address_of_a_guest_of_the_host_network_opens_the_node_to_its_siblings(node):

@@ -273,3 +273,27 @@ def test_a_chain_of_packets_does_not_pass(world, family):
     assert arrived == 0 and largest > 3000, "it was a chain"
     guest.run("ethtool", "-K", "nest0", "rx-gro-list", "off")
     assert arrive()[0] == 16
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_chain_of_segments_does_not_pass(world, family):
+    """The same of TCP. What is sent again comes alone, and passes."""
+    node = OffloadNode(world, True)
+    guest, inner = node.guest.namespace, namespace_inside(world, node.guest, family)
+    guest.run("iptables" if family == 4 else "ip6tables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
+    inner.run("ethtool", "-K", "eth0", "tso", "off", "gso", "off")  # so they come one by one, and together
+    pair = TcpPair(inner, world.outside, family, to=HOME[family])
+    assert pair.both()
+
+    def largest():
+        left = Wire(guest, pair.port, sent=True)
+        send(pair.client, pair.server, AMOUNT)
+        left.end()
+        return left.largest
+    largest()
+    assert not node.agent.drops("malformed"), "the control"
+    guest.run("ethtool", "-K", "nest0", "gro", "on", "rx-gro-list", "on")
+    before = node.agent.drops("malformed")
+    if largest() <= 1514:
+        pytest.skip("this kernel chains nothing of TCP")
+    assert node.agent.drops("malformed") > before

@@ -188,6 +188,19 @@ TEST_F(Length, OfWhatSegmentationMakesOfSctp) {
   EXPECT_EQ(after.bytes - before.bytes, frame.size() + std::size_t{9} * (14 + 20 + 12));
 }
 
+// Where the packet is no larger than IPv6 can say, the option is one like others: each segment repeats it.
+TEST_F(Length, OfWhatSaysByAnOptionHowLargeItIs) {
+  const auto port = fresh_port();
+  expect(from_guest(ip6(kTcp, tcp(port, 80, kSyn))), GRANTD_REASON_NEW_FLOW);
+  Context offload;
+  offload.gso_size = 100;
+  const Bytes frame = ip6(0, Bytes{kTcp, 0, 0xc2, 4, 0, 0, 4, 0} + tcp(port, 80, kAck, 1000));
+  const auto before = counter(slot_of("bob"), GRANTD_EGRESS, GRANTD_REASON_ESTABLISHED);
+  ASSERT_TRUE(run(Hook::FromGuest, frame, interface_of("web"), offload).passes);
+  const auto after = counter(slot_of("bob"), GRANTD_EGRESS, GRANTD_REASON_ESTABLISHED);
+  EXPECT_EQ(after.bytes - before.bytes, frame.size() + std::size_t{9} * (14 + 40 + 8 + 20));
+}
+
 // Only what is larger than its header can say may say nothing.
 TEST_F(Length, OfWhatSaysThatItHasNone) {
   Bytes four = ip4(kTcp, tcp(fresh_port(), 80, kSyn, 1000)), six = ip6(kTcp, tcp(fresh_port(), 80, kSyn, 1000));
