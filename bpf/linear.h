@@ -23,7 +23,8 @@ ALWAYS_INLINE __u32 judged_bytes(const struct __sk_buff *skb, const struct packe
 }
 
 /* A packet whose headers were parsed, and are not all in the linear part: they are brought there, and parsed again.
- * Cost: a copy of them, and what parse_l3 costs. No socket makes such a packet by itself. */
+ * Cost: a copy of them, and what parse_l3 costs. Of sockets' own packets a few have no header in the linear part: those
+ * of a raw socket that is spliced into. */
 __attribute__((noinline)) int parse_in_linear(struct __sk_buff *skb, struct packet *packet)
 {
 	enum grantd_reason reason;

@@ -42,7 +42,7 @@ struct packet {
 
 	/* where things are: offsets from the first byte of the frame */
 	__u32 l3;
-	__u32 l4; /* of a later fragment nobody asks where its payload is */
+	__u32 l4; /* of a later fragment its payload */
 	__u32 l4_bytes; /* L4 header and payload in this frame, by the IP header's word */
 	__u32 l4_header_bytes;
 

@@ -270,8 +270,10 @@ __attribute__((noinline)) int walk_extensions(struct __sk_buff *skb, struct exte
 			if (!fragment_is_sane(walked->fragment_bytes_before, end - offset, bits & IPV6_MORE_FRAGMENTS,
 					      after_fragment - sizeof(fragment) - begin))
 				return GRANTD_REASON_MALFORMED;
-			if (walked->fragment == FRAGMENT_LATER)
+			if (walked->fragment == FRAGMENT_LATER) {
+				walked->at = offset;
 				return GO_ON;
+			}
 			continue;
 		}
 		if (end - offset < 8 || bpf_skb_load_bytes(skb, offset, head, sizeof(head)))

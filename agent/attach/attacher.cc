@@ -137,9 +137,11 @@ Result<void> Attacher::attach_interface(const Attachment& attachment, int progra
   if (mode_ == AttachMode::Clsact && linked.value()) return attach_tcx(attachment, program_fd, program_id);
   if (mode_ != AttachMode::Clsact) {
     auto attached = attach_tcx(attachment, program_fd, program_id);
-    // A filter of an agent before us would judge each packet once more; the guard of a grantd-cni that was told of
-    // clsact would go on dropping behind ours.
-    if (attached && (adopted_filters_ || is_guest_hook(attachment.hook))) attached = detach_filters(attachment);
+    // A filter of an agent before us would judge each packet once more.
+    if (attached && adopted_filters_) attached = detach_filters(attachment);
+    // The guard of a grantd-cni that was told of clsact would go on dropping behind ours. No reason to set a guest
+    // down.
+    if (attached && !adopted_filters_ && is_guest_hook(attachment.hook)) (void)detach_filters(attachment).ok();
     if (attached) mechanism_ = "tcx";
     if (attached || has_tcx()) return attached;
     if (mode_ == AttachMode::Tcx)

@@ -34,10 +34,16 @@ constexpr milliseconds kRequestTime{1000}, kAnswerTime{10000};
 class Workers : public httplib::TaskQueue {
  public:
   void enqueue(std::function<void()> job) override {
-    const std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(job));
-    if (jobs_.size() > idle_ && threads_.size() < kMostThreads) add_thread();
-    come_.notify_one();
+    {
+      const std::lock_guard lock(mutex_);
+      if (idle_ <= jobs_.size() && threads_.size() < kMostThreads) add_thread();
+      if (!threads_.empty()) {
+        jobs_.push_back(std::move(job));
+        come_.notify_one();
+        return;
+      }
+    }
+    job();
   }
 
   void shutdown() override {
@@ -50,7 +56,7 @@ class Workers : public httplib::TaskQueue {
   }
 
  private:
-  // Where there is none to be had, those that are there come to the job, or one that the next makes.
+  // Where there is none to be had, those that are there come to the job, or whoever has accepted the connection.
   void add_thread() {
     try {
       threads_.emplace_back([this] { work(); });
@@ -169,6 +175,10 @@ HttpServer::HttpServer() {
 }
 
 void HttpServer::let_more_wait() { ::listen(svr_sock_, kMostWaiting); }
+
+void HttpServer::let_go_of_port() {
+  if (const socket_t socket = svr_sock_.exchange(INVALID_SOCKET); socket != INVALID_SOCKET) ::close(socket);
+}
 
 bool HttpServer::process_and_close_socket(socket_t socket) {
   const Descriptor owned(socket);

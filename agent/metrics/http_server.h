@@ -20,6 +20,8 @@ class HttpServer : public httplib::Server {
 
   // After binding: the library lets five connections wait to be accepted, and a sixth has to ask again a second later.
   void let_more_wait();
+  // Where nobody will serve: the library's destructor leaves the port taken.
+  void let_go_of_port();
 
  private:
   bool process_and_close_socket(socket_t socket) override;

@@ -129,6 +129,7 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const std::string& l
       impl.ended = true;
     });
   } catch (const std::system_error& failed) {
+    impl.server.let_go_of_port();
     return Error{std::string("cannot make a thread to serve metrics: ") + failed.what(), failed.code().value()};
   }
   return metrics;

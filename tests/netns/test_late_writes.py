@@ -7,6 +7,7 @@ import mmap
 import os
 import socket
 import struct
+import time
 
 import frames
 import pytest
@@ -53,12 +54,16 @@ def tunnelled(node):
 @contextlib.contextmanager
 def unanswered(world):
     """The node does not know its next hop, and packets wait for it."""
+    deaf = ("INPUT", "-p", "icmpv6", "--icmpv6-type", "neighbour-solicitation", "-j", "DROP")
     world.outside.sysctl("ipv4/conf/eth0/arp_ignore", 8)
-    world.node.ip("neigh flush dev uplink0")
+    world.outside.run("ip6tables", "-w", "-A", *deaf)
+    for family in ("-4", "-6"):
+        world.node.run("ip", family, "neigh", "flush", "dev", "uplink0")
     try:
         yield
     finally:
         world.outside.sysctl("ipv4/conf/eth0/arp_ignore", 0)
+        world.outside.run("ip6tables", "-w", "-D", *deaf)
 
 
 def frame(node, payload):
@@ -89,3 +94,49 @@ def test_what_was_judged_is_what_goes_on(node, tunnelled):
         return came
     assert arrives(OPEN_PORT) == {OPEN_PORT}, "the control"
     assert arrives(CLOSED_PORT) == {OPEN_PORT}
+
+
+def fragment_seen(wire, content, seconds):
+    """The fragment header of a frame that ends with this; None where none comes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(TimeoutError):
+            frame = wire.recv(2048)
+            if frame.endswith(content):
+                return frame[54:62]
+    return None
+
+
+def test_a_later_fragment_stays_one(node, tunnelled):
+    """IPv6: whether it is one says a header behind IPv6's."""
+    world, guest, to, identifier = node.world, node.guest, PARTIES["destination"][6], 77
+    heard = world.outside.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    heard.bind((to, CLOSED_PORT))
+    gateway = json.loads(world.node.run("ip", "-j", "link", "show", guest.interface))[0]["address"]
+    payload = mark_bytes()
+    forbidden = frames.udp(guest.addresses[6], to, next_port(), CLOSED_PORT, payload)
+
+    def fragment(offset, more, content):
+        header = struct.pack("!BBHI", 17, 0, offset << 3 | more, identifier)
+        packet = frames.ipv6(guest.addresses[6], to, header + content, following=44)
+        return VXLAN_HEADER + frames.ethernet(gateway, guest.mac, 0x86dd, packet), header
+    first, _ = fragment(0, 1, frames.udp(guest.addresses[6], to, next_port(), OPEN_PORT, bytes(64))[:16])
+    later, header = fragment(2, 0, forbidden)
+    wire = world.outside.packet_socket("eth0", timeout=0.1)
+
+    def arrives(written):
+        """What its header says on the wire, and whether it is taken for a datagram."""
+        pages = Page(first), Page(later)
+        pages[0].send(tunnelled)
+        assert fragment_seen(wire, forbidden, 0.3) is None
+        with unanswered(world):
+            pages[1].send(tunnelled)
+            eventually(lambda: OUTSIDE[6] in world.node.run("ip", "-6", "neigh", "show", "nud", "incomplete"), what="it waits")
+            at = pages[1].memory.find(header)
+            pages[1].memory[at:at + 8] = written
+        seen = fragment_seen(wire, forbidden, 3)
+        for page in pages:
+            page.close()
+        return seen, receives(heard, payload, 0.3) is not None
+    assert arrives(header) == (header, False), "the control"
+    assert arrives(struct.pack("!BBHI", 17, 0, 0, identifier)) == (header, False)
