@@ -51,10 +51,7 @@ std::string key_path(const std::string& path, std::string_view key) {
 }
 
 bool has_duplicates(const YamlNode& node) {
-  std::set<std::string_view> seen;
-  for (const YamlKey& key : node.keys)
-    if (!seen.insert(key.text).second) return true;
-  return std::any_of(node.items.begin(), node.items.end(), has_duplicates);
+  return has_duplicate_keys(node) || std::any_of(node.items.begin(), node.items.end(), has_duplicates);
 }
 
 }  // namespace
@@ -253,14 +250,24 @@ void Fields::finish() {
 
 void report_duplicate_keys(const YamlNode& node, const std::string& path, ObjectProblems& problems) {
   if (!has_duplicates(node)) return;  // paths are made only where something is wrong
+  const bool map = node.type == YamlNode::Type::Map;
+  if (map) report_own_duplicate_keys(node, path, problems);
+  for (std::size_t index = 0; index < node.items.size(); ++index)
+    report_duplicate_keys(node.items[index], map ? key_path(path, node.keys[index].text) : element_path(path, index),
+                          problems);
+}
+
+bool has_duplicate_keys(const YamlNode& map) {
   std::set<std::string_view> seen;
-  for (std::size_t index = 0; index < node.items.size(); ++index) {
-    const bool map = node.type == YamlNode::Type::Map;
-    const std::string inner = map ? key_path(path, node.keys[index].text) : element_path(path, index);
-    if (map && !seen.insert(node.keys[index].text).second)
-      problems.error(node.keys[index].line, inner, "", "is there twice", "each field once");
-    report_duplicate_keys(node.items[index], inner, problems);
-  }
+  return std::any_of(map.keys.begin(), map.keys.end(),
+                     [&](const YamlKey& key) { return !seen.insert(key.text).second; });
+}
+
+void report_own_duplicate_keys(const YamlNode& map, const std::string& path, ObjectProblems& problems) {
+  std::set<std::string_view> seen;
+  for (const YamlKey& key : map.keys)
+    if (!seen.insert(key.text).second)
+      problems.error(key.line, key_path(path, key.text), "", "is there twice", "each field once");
 }
 
 }  // namespace grantd

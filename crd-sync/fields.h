@@ -98,5 +98,8 @@ class Fields {
 
 // Reports keys that a map of this tree holds twice.
 void report_duplicate_keys(const YamlNode& node, const std::string& path, ObjectProblems& problems);
+// Of this map alone, not of what is in it.
+bool has_duplicate_keys(const YamlNode& map);
+void report_own_duplicate_keys(const YamlNode& map, const std::string& path, ObjectProblems& problems);
 
 }  // namespace grantd

@@ -156,6 +156,7 @@ class FileReader {
     Fields list(root, "", problems);
     if (const auto version = list.required_text("apiVersion", "v1"))
       if (version->text != "v1" && version->text != kApiVersion) problems.error(*version, "is unknown", "v1");
+    report_own_duplicate_keys(root, "", problems);  // the other `items` may hold anything
     list.take("kind");
     list.take("metadata");
     if (const auto items = list.maps("items")) {
@@ -186,6 +187,8 @@ class FileReader {
     }
     const std::size_t before = result_.problems.size();
     report_duplicate_keys(root, prefix, problems);
+    // Two that have run into each other, as where the --- between them is lost: what the second is called nobody knows.
+    if (has_duplicate_keys(root)) result_.all_known = false;
     const ObjectHead head = head_of(root);
     ManifestObject object = read_fields(root, prefix, id, problems);
     if (id && head != ObjectHead{}) result_.heads[*id] = head;

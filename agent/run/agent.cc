@@ -26,7 +26,8 @@ namespace {
 
 constexpr BootNanoseconds kDriftEvery = 30 * GRANTD_NS_PER_SECOND;
 constexpr BootNanoseconds kAskedAgain = 2 * GRANTD_NS_PER_SECOND;  // a source that has told nothing yet
-constexpr BootNanoseconds kCgroupAwaited = GRANTD_NS_PER_SECOND;   // of a guest on the host network
+constexpr BootNanoseconds kReportAgain = GRANTD_NS_PER_SECOND / 10;
+constexpr BootNanoseconds kCgroupAwaited = GRANTD_NS_PER_SECOND;  // of a guest on the host network
 constexpr unsigned kUnwrittenAtMost = 8;
 
 AttachMode mode_of(AttachSetting setting) {
@@ -166,7 +167,9 @@ Result<void> Agent::run() {
     }
     if (report_) report_->drive();
     metrics_.turn();
-    loop_.set_alarm(std::min({alarm_, metrics_.next_due(), report_ ? report_->next_due() : alarm_}));
+    // What of a report is due, and cannot be yet, is looked at again soon, and not all the time.
+    const BootNanoseconds report_due = report_ ? std::max(report_->next_due(), boot_now() + kReportAgain) : alarm_;
+    loop_.set_alarm(std::min({alarm_, metrics_.next_due(), report_due}));
     auto woken = loop_.wait();
     if (!woken) return woken.error();
     if (woken.value() == EventLoop::Woken::Stop) break;

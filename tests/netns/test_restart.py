@@ -8,7 +8,7 @@ import socket
 import time
 
 import pytest
-from agent import Counted, pins
+from agent import Counted, pins, without_server
 from sniffing import Watched
 from test_metrics import get, get_metric
 from traffic import Flood, Numbered, TcpPair, UdpPair
@@ -398,3 +398,19 @@ def test_only_uninstall_opens_and_it_leaves_nothing(node):
     assert not os.path.exists(node.world.path("state"))
     assert "clsact" not in run("tc", "-n", node.world.node.name, "qdisc", "show")
     assert node.agent.uninstall().returncode == 0, "what is gone already is no error"
+
+
+def test_it_waits_for_an_api_server_that_is_away(world):
+    process, per_second = world.spawn(world.node, *without_server(world)), os.sysconf("SC_CLK_TCK")
+
+    def cpu_seconds():
+        with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stat:
+            return sum(map(int, stat.read().rpartition(")")[2].split()[11:13])) / per_second
+    eventually(lambda: len(pins(world)) > 20, what="an agent that has begun")
+    time.sleep(1)
+    before, begin = cpu_seconds(), time.monotonic()
+    time.sleep(2)
+    assert cpu_seconds() - before < 0.3 * (time.monotonic() - begin), "it turns without end"
+    assert process.poll() is None
+    process.kill()
+    process.wait()

@@ -214,7 +214,7 @@ RC_GTEST_FIXTURE_PROP(RefusedGrantsAndTheNodesAddresses, NeverOpenWhatItsVersion
   const auto destination = rc::gen::map(rc::gen::pair(prefix, rc::gen::element<std::string>("", ":80/TCP", ":443/TCP")),
                                         [](const auto& drawn) { return drawn.first + drawn.second; });
   const auto some = [](const auto& of) {
-    return rc::gen::resize(100, rc::gen::container<std::vector<std::string>>(*rc::gen::inRange(1, 6), of));
+    return rc::gen::resize(100, rc::gen::container<std::vector<std::string>>(*rc::gen::inRange<std::size_t>(1, 6), of));
   };
   for (const std::string& each : *some(prefix)) gain(each);
   const DesiredState good = with_grant(*some(destination));

@@ -330,5 +330,37 @@ TEST_F(RefusedGuestsTest, OfAFileThatDoesNotParseNothingIsKnown) {
   EXPECT_THAT(desired_.workloads, IsEmpty());
 }
 
+std::string without_separators(std::string text) {
+  for (auto at = text.find("---\n"); at != std::string::npos; at = text.find("---\n")) text.erase(at, 4);
+  return text;
+}
+
+// As where the line between them is lost, or two files are joined without one.
+TEST_F(AdmissionTest, OfObjectsThatRanIntoEachOtherAllStay) {
+  const std::string all = kAlice + kBob + grant_text("g", "bob-home");
+  load(all);
+  const Standing before = standing();
+  ASSERT_EQ(before.size(), 3U);
+  load(without_separators(all));
+  EXPECT_THAT(errors(), Contains(HasSubstr("is there twice")));
+  EXPECT_EQ(standing(), before);
+  load(kAlice + kBob);
+  EXPECT_EQ(standing().size(), 2U) << "the control: what is not there any more";
+}
+
+TEST_F(AdmissionTest, OfAListWithMoreThanOneOfItemsAllStay) {
+  const auto list = [](const std::string& object) {
+    return "items:\n- " + std::string("{apiVersion: keystone.io/v1alpha1, kind: Realm, metadata: {name: ") + object +
+           "}, spec: {identity: " + object + "}}\n";
+  };
+  const std::string head = "apiVersion: v1\nkind: List\n";
+  load(head + list("alice") + "---\n" + head + list("bob-home"));
+  const Standing before = standing();
+  ASSERT_EQ(before.size(), 2U);
+  load(head + list("alice") + head + list("bob-home"));
+  EXPECT_THAT(errors(), Contains(HasSubstr("items: is there twice")));
+  EXPECT_EQ(standing(), before);
+}
+
 }  // namespace
 }  // namespace grantd
