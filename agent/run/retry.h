@@ -1,8 +1,9 @@
+// When the agent tries again what it could not do. Pure.
 #pragma once
 
-#include <algorithm>
-
 #include "agent/compile/compiled_policy.h"
+
+#include <algorithm>
 
 namespace grantd {
 
