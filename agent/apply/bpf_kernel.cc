@@ -177,17 +177,18 @@ struct Performer {
 Result<void> BpfKernel::attach(const Attachment& attachment) {
   const LoadedProgram& program = datapath_.programs().at(attachment.hook);
   auto attached = attacher_.attach(attachment, program.fd, program.id);
-  if (attached || !is_guest_hook(attachment.hook)) {
-    // Both sides: from_guest is attached first.
-    if (attached && attachment.hook == Hook::ToGuest) open_.erase(attachment.ifindex);
-    if (!attached || !is_guest_hook(attachment.hook) || !closed_.contains(attachment.ifindex)) return attached;
-    for (const Hook hook : kGuestHooks)  // either may have stood there before
-      if (auto held = attacher_.is_held({hook, attachment.ifindex, 0}); !held || !held.value()) return attached;
-    return open_guest(attachment.ifindex);
+  if (!is_guest_hook(attachment.hook)) return attached;
+  if (!attached) {
+    Error error = attached.error();
+    close_guest(attachment.ifindex, error);
+    return error;
   }
-  Error error = attached.error();
-  close_guest(attachment.ifindex, error);
-  return error;
+  // Both sides: from_guest is attached first.
+  if (attachment.hook == Hook::ToGuest) open_.erase(attachment.ifindex);
+  if (!closed_.contains(attachment.ifindex)) return {};
+  for (const Hook hook : kGuestHooks)  // either may have stood there before
+    if (auto held = attacher_.is_held({hook, attachment.ifindex, 0}); !held || !held.value()) return {};
+  return open_guest(attachment.ifindex);
 }
 
 // Down whether or not it can be marked. One that was down already bears no mark; whoever sets it up, the kernel tells

@@ -1,7 +1,6 @@
 #include "agent/apply/read_records.h"
 
 #include "agent/plan/encode.h"
-#include "agent/plan/operations.h"
 
 namespace grantd {
 

@@ -85,6 +85,10 @@ IpPrefix decode_rule_prefix(const grantd_rule_key& key) {
   return prefix_of(key.family, key.address, static_cast<int>(key.prefixlen) - GRANTD_RULE_KEY_FIXED_BITS);
 }
 
+KnownRule known_rule(const grantd_rule_key& key, const grantd_ranges& ranges) {
+  return {key, ranges.count > 0, ranges.protected_range != 0};
+}
+
 grantd_identity_key encode_prefix_key(const PrefixKey& prefix) {
   auto key = zeroed<grantd_identity_key>();
   key.prefixlen = GRANTD_IDENTITY_KEY_FIXED_BITS + static_cast<std::uint32_t>(prefix.prefix.length);

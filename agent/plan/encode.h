@@ -12,6 +12,7 @@ grantd_limit encode_limit(const CompiledLimit& limit, unsigned cpus);
 grantd_ranges encode_ranges(const std::vector<CompiledRange>& ranges, bool protected_range);
 grantd_rule_key encode_rule_key(std::uint32_t rules_id, const IpPrefix& prefix);
 IpPrefix decode_rule_prefix(const grantd_rule_key& key);
+KnownRule known_rule(const grantd_rule_key& key, const grantd_ranges& ranges);
 grantd_identity_key encode_prefix_key(const PrefixKey& key);
 PrefixKey decode_prefix_key(const grantd_identity_key& key);
 // Everything but version, endpoint_id and slot.

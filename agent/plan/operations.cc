@@ -159,10 +159,6 @@ const char* operation_name(const Operation& operation) { return kNames[operation
 
 std::span<const char* const> operation_names() { return kNames; }
 
-KnownRule known_rule(const grantd_rule_key& key, const grantd_ranges& ranges) {
-  return {key, ranges.count > 0, ranges.protected_range != 0};
-}
-
 operation::PutRules copied(const operation::CopyRules& copy, operation::PutRules from) {
   std::erase_if(from.rules, [&](const auto& each) {
     return std::ranges::binary_search(copy.closed, decode_rule_prefix(each.first));

@@ -181,7 +181,6 @@ using Operation =
 const char* operation_name(const Operation& operation);  // "publish", as in metrics
 std::span<const char* const> operation_names();          // all of them
 
-KnownRule known_rule(const grantd_rule_key& key, const grantd_ranges& ranges);
 // What `copy` makes of the rules that stand under its `from`.
 operation::PutRules copied(const operation::CopyRules& copy, operation::PutRules from);
 // The rules that `renumber` has found, by their new keys.

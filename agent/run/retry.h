@@ -1,4 +1,4 @@
-// When the agent tries again what it could not do. Pure.
+// When the agent tries again what it could not do: each time twice as late as the time before, up to a longest. Pure.
 #pragma once
 
 #include "agent/compile/compiled_policy.h"
@@ -7,8 +7,7 @@
 
 namespace grantd {
 
-// When what has failed is tried again: each time twice as late as the time before, up to a longest. Pass after pass for
-// something else puts it off no further: events may come faster than it would be mended.
+// Pass after pass for something else puts it off no further: events may come faster than it would be mended.
 class Retry {
  public:
   Retry(BootNanoseconds first, BootNanoseconds longest) : first_(first), longest_(longest) {}

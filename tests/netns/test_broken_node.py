@@ -3,7 +3,6 @@ of somebody else at our paths. Nobody is open for it, it is said, and all is wel
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import time
@@ -232,7 +231,7 @@ def test_it_leaves_no_guest_by_a_link_that_it_cannot_pin_again(node):
     allowed_other = allowed(node, other)
     agent.workload(other)
     eventually(lambda: agent.has_active("other") and allowed_other.both(), what="the other guest")
-    index = json.loads(world.node.run("ip", "-j", "link", "show", guest.interface))[0]["ifindex"]
+    index = world.node.interface_index(guest.interface)
     links = os.open(os.path.join(world.pin_root, "links"), os.O_RDONLY)
     fcntl.flock(links, fcntl.LOCK_EX)
     with Flood(guest, world.outside, PARTIES["stranger"][4]) as refused:

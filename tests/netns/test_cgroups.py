@@ -75,6 +75,14 @@ def lives_in(node, cgroup):
     node.agent.workload(node.guest, cgroup=os.path.relpath(cgroup, CGROUPS))
 
 
+def host_guest(node, depth=2, **more):
+    """The cgroup of a guest of the host network, so many levels below the root."""
+    cgroup = nested(node.world, "host", depth)
+    node.agent.host_workload(cgroup, **more)
+    eventually(lambda: node.agent.json("status")["guests"]["not_enforced"] == 1, what="the guest of the host network")
+    return cgroup
+
+
 def listens_at(node, address, port):
     server = node.world.outside.socket(FAMILY[6 if ":" in address else 4], 1)
     server.bind((address, port))
@@ -166,9 +174,7 @@ def test_a_cgroup_inside_another_is_under_its_own_grant(node):
 @pytest.mark.parametrize("depth", [1, DEPTH])
 def test_what_a_guest_of_the_host_network_says_and_hears(node, family, depth):
     """Class 7: held back, and never called safe."""
-    agent, outside, cgroup = node.agent, node.world.outside, nested(node.world, "host", depth)
-    agent.host_workload(cgroup)
-    eventually(lambda: agent.json("status")["guests"]["not_enforced"] == 1, what="the guest of the host network")
+    agent, outside, cgroup = node.agent, node.world.outside, host_guest(node, depth)
     own = NODE[family]
     host, port = Resident(node.world, node.world.node, cgroup), next_port()
     assert host("bind", "a", own, port) is None
@@ -215,9 +221,7 @@ def test_what_a_guest_of_the_host_network_says_and_hears(node, family, depth):
 
 
 def test_a_flow_of_the_host_network_ends_with_its_grant(node):
-    agent, cgroup = node.agent, nested(node.world, "host", 2)
-    agent.host_workload(cgroup)
-    eventually(lambda: agent.json("status")["guests"]["not_enforced"] == 1, what="the guest of the host network")
+    agent, cgroup = node.agent, host_guest(node)
     end = time.time() + 4
     agent.in_force(lambda: agent.grant(validity={"validUntil": utc(end - time.time())}))
     host, receiver = Resident(node.world, node.world.node, cgroup), node.world.outside.socket(FAMILY[4], 2)
@@ -250,8 +254,7 @@ def test_what_is_told_of_a_connect_that_is_refused(node):
 
 def test_no_address_of_a_guest_of_the_host_network_opens_the_node_to_its_siblings(node):
     agent, world, own = node.agent, node.world, NODE[4]
-    agent.host_workload(nested(world, "host", 2), addresses=[own])
-    eventually(lambda: agent.json("status")["guests"]["not_enforced"] == 1, what="the guest of the host network")
+    host_guest(node, addresses=[own])
     assert "has no effect on the host network" in agent.said()
     with Counted(agent, "protected_destination"):
         assert not reaches_the_node(node.guest, world.node, own)

@@ -11,8 +11,7 @@ from node import Node
 from sniffing import Sniffer
 from test_attach import foreign_filter, ports_of_a_bridge
 from test_metrics import get_metric
-from test_origin import mac_of
-from traffic import FAMILY, UdpPair, know_neighbours, mark_bytes, next_port
+from traffic import FAMILY, UdpPair, know_neighbours, mac_of, mark_bytes, next_port
 from world import NODE, PARTIES, World, eventually
 
 BURST = 200

@@ -2,7 +2,6 @@
 own namespace, so that headers lie in that page (class 35)."""
 
 import contextlib
-import json
 import mmap
 import os
 import socket
@@ -11,7 +10,7 @@ import time
 
 import frames
 import pytest
-from traffic import mark_bytes, next_port, receives
+from traffic import mac_of, mark_bytes, next_port, receives
 from world import OUTSIDE, PARTIES, eventually
 
 VXLAN, VXLAN_HEADER = 4789, struct.pack("!II", 0x08 << 24, 7 << 8)
@@ -68,7 +67,7 @@ def unanswered(world):
 
 def frame(node, payload):
     guest = node.guest
-    gateway = json.loads(node.world.node.run("ip", "-j", "link", "show", guest.interface))[0]["address"]
+    gateway = mac_of(node.world.node, guest.interface)
     datagram = bytearray(frames.udp(guest.addresses[4], TO, next_port(), OPEN_PORT, payload))
     datagram[6:8] = bytes(2)  # no checksum
     return frames.ethernet(gateway, guest.mac, 0x0800, frames.ipv4(guest.addresses[4], TO, bytes(datagram)))
@@ -112,7 +111,7 @@ def test_a_later_fragment_stays_one(node, tunnelled):
     world, guest, to, identifier = node.world, node.guest, PARTIES["destination"][6], 77
     heard = world.outside.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     heard.bind((to, CLOSED_PORT))
-    gateway = json.loads(world.node.run("ip", "-j", "link", "show", guest.interface))[0]["address"]
+    gateway = mac_of(world.node, guest.interface)
     payload = mark_bytes()
     forbidden = frames.udp(guest.addresses[6], to, next_port(), CLOSED_PORT, payload)
 

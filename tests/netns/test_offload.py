@@ -242,13 +242,19 @@ def test_what_is_denied_stays_denied(world, family, offload):
     assert node.agent.drops("destination") > before
 
 
+def forwarding(world, family):
+    """A node whose guest forwards, by NAT, for a namespace inside it."""
+    node = OffloadNode(world, True)
+    inner = namespace_inside(world, node.guest, family)
+    node.guest.namespace.run("iptables" if family == 4 else "ip6tables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
+    return node, node.guest.namespace, inner
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_chain_of_packets_does_not_pass(world, family):
     """What a guest forwards it may have chained as it came (rx-gro-list). Of a chain only the first packet is in sight, and
     kernels before 2025 rewrite only that one where the guest has NAT."""
-    node = OffloadNode(world, True)
-    guest, inner = node.guest.namespace, namespace_inside(world, node.guest, family)
-    guest.run("iptables" if family == 4 else "ip6tables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
+    node, guest, inner = forwarding(world, family)
     inner.run("ethtool", "-K", "eth0", "tx-udp-segmentation", "off")  # so they come one by one, and together
     pair = UdpPair(inner, world.outside, family, to=HOME[family])
     assert pair.both()
@@ -278,9 +284,7 @@ def test_a_chain_of_packets_does_not_pass(world, family):
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_chain_of_segments_does_not_pass(world, family):
     """The same of TCP. What is sent again comes alone, and passes."""
-    node = OffloadNode(world, True)
-    guest, inner = node.guest.namespace, namespace_inside(world, node.guest, family)
-    guest.run("iptables" if family == 4 else "ip6tables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
+    node, guest, inner = forwarding(world, family)
     inner.run("ethtool", "-K", "eth0", "tso", "off", "gso", "off")  # so they come one by one, and together
     pair = TcpPair(inner, world.outside, family, to=HOME[family])
     assert pair.both()

@@ -1,6 +1,5 @@
 """What originated on the node itself, and what the kernel only makes look like it."""
 
-import json
 import socket
 import struct
 import time
@@ -9,14 +8,10 @@ import pytest
 
 import frames
 from agent import Agent, Counted
-from traffic import FAMILY, TcpPair, UdpPair, mark_bytes, next_port, receives
+from traffic import FAMILY, TcpPair, UdpPair, mac_of, mark_bytes, next_port, receives
 from world import GATEWAY, PARTIES, TAILNET_GRANTEE, eventually
 
 OPTIONS_BYTES = 256  # in the first fragment, so that what is put together no longer fits where it was split
-
-
-def mac_of(namespace, interface):
-    return json.loads(namespace.run("ip", "-j", "link", "show", interface))[0]["address"]
 
 
 def track_connections(node):

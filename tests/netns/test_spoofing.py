@@ -3,7 +3,6 @@
 sends the same: its frame is seen behind the hook, where the held guest's is not. There the kernel has not looked at it yet;
 much of this it would drop itself, and each test says whether it is forwarded where nobody holds the guest."""
 
-import json
 import mmap
 import socket
 import struct
@@ -13,7 +12,7 @@ import frames
 import pytest
 from agent import Counted
 from sniffing import Passage, seen_until
-from traffic import mark_bytes, next_port, receives
+from traffic import mac_of, mark_bytes, next_port, receives
 from world import GATEWAY, NODE, PARTIES, run
 
 
@@ -153,8 +152,7 @@ def test_a_tagged_frame_on_an_uplink_is_nobodys(side):
     """The kernel takes VLAN 0 for untagged and delivers it; the realm's address in it proves nothing (class 51)."""
     world, outside, source = side.node.world, side.node.world.outside, PARTIES["grantee"][4]
     sender = outside.packet_socket("eth0")
-    macs = [json.loads(space.run("ip", "-json", "link", "show", name))[0]["address"]
-            for space, name in ((world.node, "uplink0"), (outside, "eth0"))]
+    macs = [mac_of(world.node, "uplink0"), mac_of(outside, "eth0")]
 
     def arrives(guest, tags, expected=True):
         to, port, payload = guest.addresses[4], next_port(), mark_bytes()

@@ -8,7 +8,7 @@ import struct
 import frames
 import pytest
 from agent import Agent, Counted
-from traffic import ARRIVES, FAMILY, Ping, TcpPair, UdpPair, mark_bytes, next_port, receives
+from traffic import ARRIVES, FAMILY, Ping, TcpPair, UdpPair, mac_of, mark_bytes, next_port, receives
 from world import GATEWAY, NODE, OUTSIDE, PARTIES, REALMS, TAILNET_GRANTEE, eventually, run
 
 
@@ -218,8 +218,7 @@ def test_a_realms_address_on_the_wrong_uplink_is_nobodys(shared_node, family):
 def test_a_tagged_frame_at_an_uplink_is_nobodys(node):
     """Class 22: the kernel has moved the tag out of the frame before we see it; VID 0 it takes for none."""
     world, guest, source, to = node.world, node.guest, PARTIES["grantee"][4], node.guest.addresses[4]
-    macs = [json.loads(space.run("ip", "-j", "link", "show", name))[0]["address"]
-            for space, name in ((world.node, "uplink0"), (world.outside, "eth0"))]
+    macs = [mac_of(world.node, "uplink0"), mac_of(world.outside, "eth0")]
     wire = world.outside.packet_socket("eth0")
     receiver = guest.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind((to, 8080))

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import select
 import socket
 import struct
@@ -33,6 +34,10 @@ def tried(source, destination):
 def next_port():
     """A port that no other exchange of this run uses, so that no flow of another test is met again."""
     return next(_ports)
+
+
+def mac_of(namespace, interface):
+    return json.loads(namespace.run("ip", "-j", "link", "show", interface))[0]["address"]
 
 
 def mark_bytes():
