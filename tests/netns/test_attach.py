@@ -1,20 +1,18 @@
 """Where programs stand: without tcx, beside others, on foreign qdiscs, on cgroups (classes 7, 33, 34, 55)."""
 
-import contextlib
-import ctypes
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 
 import pytest
 from agent import Agent, Counted
+from foreign import WITH_TCX_LINKS, foreign_filter, foreign_tcx, leaves_all_to_the_next_one
 from node import Node
 from sniffing import Watched
 from traffic import Ping, TcpPair, UdpPair
-from world import HAS_TCX, PARTIES, World, eventually, run
+from world import HAS_TCX, PARTIES, World, eventually, ports_of_a_bridge, run
 
 
 def core(node, family):
@@ -96,30 +94,6 @@ def test_without_tcx(world, before):
     assert UdpPair(node.guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
     assert node.agent.uninstall().returncode == 0
     assert UdpPair(node.guest, world.outside, 4, to=PARTIES["stranger"][4]).both()
-
-
-FOREIGN = """
-#include <linux/bpf.h>
-__attribute__((section("tc"), used)) int foreign(struct __sk_buff *skb) { return %d; }
-char name_of_license[] __attribute__((section("license"), used)) = "GPL";
-"""
-
-
-def foreign_program(world, text):
-    """Its object file."""
-    source, built = world.path("foreign.c"), world.path("foreign.o")
-    with open(source, "w", encoding="ascii") as file:
-        file.write(text)
-    run("clang", "-target", "bpf", "-O2", "-idirafter", f"/usr/include/{run('gcc', '-print-multiarch').strip()}",
-        "-c", source, "-o", built)
-    return built
-
-
-def foreign_filter(world, interface, side, verdict, *match, text=None):
-    """A tc filter of somebody else, on a clsact qdisc of their own."""
-    built = foreign_program(world, text or FOREIGN % verdict)
-    world.node.run("tc", "qdisc", "replace", "dev", interface, "clsact")
-    world.node.run("tc", "filter", "add", "dev", interface, side, *match, "prio", "1", "bpf", "da", "obj", built, "sec", "tc")
 
 
 @pytest.mark.skipif(not HAS_TCX, reason="no tcx before Linux 6.6")
@@ -246,49 +220,6 @@ def test_an_interface_that_was_set_down_is_set_up_by_whoever_comes_after(world, 
         assert UdpPair(guest, world.outside, 4, to=PARTIES["stranger"][4]).silent()
 
 
-# Numbers of bpf(2).
-BPF, PROG_LOAD, OBJ_GET, LINK_CREATE, SCHED_CLS = 321, 5, 7, 28, 3
-TCX, BEFORE, AFTER = {"ingress": 46, "egress": 47}, 8, 16
-
-
-def bpf(command, attributes):
-    library, buffer = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(attributes, 128)
-    descriptor = library.syscall(BPF, command, buffer, len(buffer))
-    assert descriptor >= 0, os.strerror(ctypes.get_errno())
-    return descriptor
-
-
-def leaves_all_to_the_next_one():
-    code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", 0xb7, 0, 0, -1, 0x95, 0, 0, 0), 16)
-    license_name = ctypes.create_string_buffer(b"GPL")
-    return bpf(PROG_LOAD, struct.pack("=IIQQ", SCHED_CLS, 2, ctypes.addressof(code), ctypes.addressof(license_name)))
-
-
-def loaded(world, text):
-    """A program of that source."""
-    pin = os.path.join(world.bpffs, "foreign")
-    run("bpftool", "prog", "load", foreign_program(world, text), pin, "type", "classifier")
-    path = ctypes.create_string_buffer(pin.encode())
-    return bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0))
-
-
-@contextlib.contextmanager
-def foreign_tcx(node, program, side="ingress", order=BEFORE):
-    """That program is somebody else's, before all others on the guest's interface, or after them."""
-    with node.world.node.entered():
-        index = node.world.node.interface_index(node.guest.interface)
-        link = bpf(LINK_CREATE, struct.pack("=IIIIII", program, index, TCX[side], order, 0, 0))
-    try:
-        yield
-    finally:
-        os.close(link)
-        os.close(program)
-
-
-WITH_TCX_LINKS = pytest.mark.skipif(not HAS_TCX or os.uname().machine != "x86_64",
-                                    reason="no tcx before Linux 6.6, and the number of the system call")
-
-
 @WITH_TCX_LINKS
 @pytest.mark.parametrize("restart", [False, True], ids=["SIGHUP", "restart"])
 def test_somebody_elses_tcx_program_before_ours_cuts_no_connection(node, restart):
@@ -316,15 +247,6 @@ def test_our_allow_goes_on_to_the_next_program(node):
     foreign_filter(node.world, node.guest.interface, "ingress", 2)  # TC_ACT_SHOT
     assert not any(pair.forward(0.2) for _ in range(3))
     assert pair.backward(), "the other side is not concerned"
-
-
-def ports_of_a_bridge(world, *guests):
-    """Of br0, which is their gateway."""
-    world.node.ip("link add br0 type bridge", "link set br0 up", "addr add 10.20.0.1/24 dev br0",
-                  *[line for guest in guests for line in
-                    (f"addr flush dev {guest.interface}", f"link set {guest.interface} master br0")])
-    for guest in guests:
-        guest.namespace.ip("route flush dev eth0", "route add 10.20.0.0/24 dev eth0", "route add default via 10.20.0.1 dev eth0 onlink")
 
 
 def test_a_bridge_as_the_guests_gateway():

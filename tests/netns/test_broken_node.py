@@ -9,9 +9,9 @@ import time
 
 import pytest
 from agent import OPEN
+from foreign import foreign_filter
 from node import Node
 from sniffing import Sniffer, Watched
-from test_attach import foreign_filter
 from test_metrics import get_metric
 from test_revocation import utc
 from traffic import Flood, Numbered, UdpPair

@@ -7,12 +7,12 @@ import socket
 import frames
 import pytest
 from agent import Agent, Counted
+from foreign import foreign_filter
 from node import Node
 from sniffing import Sniffer
-from test_attach import foreign_filter, ports_of_a_bridge
 from test_metrics import get_metric
 from traffic import FAMILY, UdpPair, know_neighbours, mac_of, mark_bytes, next_port
-from world import NODE, PARTIES, World, eventually
+from world import NODE, PARTIES, World, eventually, ports_of_a_bridge
 
 BURST = 200
 # The kernel marks what comes out of an ifb as not to be classified again, over the link to the node too; only a second action

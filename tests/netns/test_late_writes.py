@@ -10,8 +10,9 @@ import time
 
 import frames
 import pytest
+from foreign import AFTER, BEFORE, WITH_TCX_LINKS, foreign_tcx, loaded
 from traffic import mac_of, mark_bytes, next_port, receives
-from world import OUTSIDE, PARTIES, eventually
+from world import GATEWAY, OUTSIDE, PARTIES, eventually
 
 VXLAN, VXLAN_HEADER = 4789, struct.pack("!II", 0x08 << 24, 7 << 8)
 TO, OPEN_PORT, CLOSED_PORT = PARTIES["destination"][4], 5001, 6001
@@ -95,15 +96,16 @@ def test_what_was_judged_is_what_goes_on(node, tunnelled):
     assert arrives(CLOSED_PORT) == {OPEN_PORT}
 
 
-def fragment_seen(wire, content, seconds):
-    """The fragment header of a frame that ends with this; None where none comes."""
+def frames_within(wire, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(TimeoutError):
-            frame = wire.recv(2048)
-            if frame.endswith(content):
-                return frame[54:62]
-    return None
+            yield wire.recv(2048)
+
+
+def fragment_seen(wire, content, seconds):
+    """The fragment header of a frame that ends with this; None where none comes."""
+    return next((frame[54:62] for frame in frames_within(wire, seconds) if frame.endswith(content)), None)
 
 
 def test_a_later_fragment_stays_one(node, tunnelled):
@@ -139,3 +141,38 @@ def test_a_later_fragment_stays_one(node, tunnelled):
         return seen, receives(heard, payload, 0.3) is not None
     assert arrives(header) == (header, False), "the control"
     assert arrives(struct.pack("!BBHI", 17, 0, 0, identifier)) == (header, False)
+
+
+ONLY_LINEAR = """
+#include <linux/bpf.h>
+__attribute__((section("tc"), used)) int foreign(struct __sk_buff *skb) {
+  return skb->protocol == %d && skb->data_end - skb->data < skb->len ? 2 : -1;  // TC_ACT_SHOT, the next program
+}
+char name_of_license[] __attribute__((section("license"), used)) = "GPL";
+"""
+
+
+@WITH_TCX_LINKS
+def test_what_arp_says_lies_where_the_guest_cannot_write(node, tunnelled):
+    """That is looked at by a program beside ours: whoever takes ARP next reads it at once, too soon to write to it."""
+    world, guest = node.world, node.guest
+    guest.namespace.ip("link set eth0 nomaster", "link set vx0 nomaster")  # a bridge brings ARP together
+    guest.namespace.run("tc", "qdisc", "add", "dev", "vx0", "clsact")
+    guest.namespace.run("tc", "filter", "add", "dev", "vx0", "ingress", "protocol", "arp", "u32", "match", "u32", "0", "0",
+                        "action", "mirred", "egress", "redirect", "dev", "eth0")
+    asked = frames.arp(1, guest.mac, guest.addresses[4], "00:00:00:00:00:00", GATEWAY[4])
+    page = Page(VXLAN_HEADER + frames.ethernet(guest.gateway_mac, guest.mac, 0x0806, asked))
+    wire = guest.namespace.packet_socket("eth0", timeout=0.1)
+
+    def answered():
+        page.send(tunnelled)
+        return any(frame[:6] == frames.mac_bytes(guest.mac) and frame[12:14] == b"\x08\x06" for frame in frames_within(wire, 1))
+
+    def only_linear():
+        return loaded(world, ONLY_LINEAR % socket.htons(0x0806))
+    assert answered(), "the control"
+    with foreign_tcx(node, only_linear(), order=BEFORE):
+        assert not answered(), "it is not in one piece, or this test shows nothing"
+    with foreign_tcx(node, only_linear(), order=AFTER):
+        assert answered()
+    page.close()

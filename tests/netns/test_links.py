@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import frames
 import pytest
 from agent import Agent, Counted
+from foreign import foreign_filter
 from sniffing import Watched
-from test_attach import foreign_filter
 from traffic import UdpPair, mark_bytes, next_port, receives
 from world import GATEWAY, NODE, PARTIES, World, eventually, run
 

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 from agent import Agent, Counted
+from foreign import foreign_filter
 from sniffing import Sniffer
-from test_attach import foreign_filter
 from traffic import ARRIVES, ENOUGH, Flood, namespace_of, next_port
 from world import HAS_TCX, PARTIES
 

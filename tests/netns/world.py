@@ -302,3 +302,12 @@ def eventually(condition, seconds=5.0, every=0.01, what="condition"):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}") from missing
         time.sleep(every)
+
+
+def ports_of_a_bridge(world, *guests):
+    """Of br0, which is their gateway."""
+    world.node.ip("link add br0 type bridge", "link set br0 up", "addr add 10.20.0.1/24 dev br0",
+                  *[line for guest in guests for line in
+                    (f"addr flush dev {guest.interface}", f"link set {guest.interface} master br0")])
+    for guest in guests:
+        guest.namespace.ip("route flush dev eth0", "route add 10.20.0.0/24 dev eth0", "route add default via 10.20.0.1 dev eth0 onlink")
