@@ -57,7 +57,8 @@ void keep_macs(const KernelState& kernel, std::vector<InterfaceFact>& interfaces
     const auto endpoint = kernel.endpoints.find(interface.ifindex);
     const bool attached = kernel.stands_on(interface.ifindex);
     if (interface.master == 0 || !interface.peer_mac || endpoint == kernel.endpoints.end() || !attached) continue;
-    interface.peer_mac = decode_mac(endpoint->second);
+    const MacAddress first = decode_mac(endpoint->second);
+    if (first != MacAddress{}) interface.peer_mac = first;  // the kernel had told of none
   }
 }
 
