@@ -208,9 +208,9 @@ def faults(figures):
     for row in run["rows"]:
         way = row["way"] if row["way"].startswith("killed") else f"{row['way']} fails"
         rows.append([f"{way}, at {row['at']}", f"{row['calls']:,}", "each" if row["each"] else f"{row['asked']:,}",
-                     f"{row['happened']:,}"])
+                     f"{row['happened']:,}", f"{row['operations_failed']} of {row['operations']}" if row.get("operations") else "–"])
     total = sum(row["happened"] for row in run["rows"])
-    return table(["", "such calls where nothing fails", "to fail, one at a time", "happened, and survived closed"], rows) + (
+    return table(["", "such calls where nothing fails", "to fail, one at a time", "happened, and survived closed", "operations of which one failed"], rows) + (
         f"\nLinux {run['kernel']}, datapath {which(run['datapath'], digest(), run.get('datapath_by_commit'))}. {total:,} in all, none of which left a guest open. What did not happen was to fail at a call that "
         f"was not made that time: dumps of netlink vary.\n")
 

@@ -17,6 +17,8 @@ KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS,
          "update": errno.ENOMEM, "link": errno.ENOMEM, "ioctl": errno.EPERM, "run": errno.ENOMEM,
          "thread": errno.EAGAIN}
 LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}QQQ")
+OPERATION, OPERATIONS, ANY = struct.Struct("=24sQQQQ"), 64, 1 << 32
+ONLY = LAYOUT.size  # which operation alone is to fail
 
 
 def build(directory, source=SOURCE):
@@ -36,18 +38,27 @@ class Faults:
     """Calls are counted from when the agent starts. `arm` lets the one whose turn it is fail."""
 
     def __init__(self, library, path):
-        path.write_bytes(bytes(LAYOUT.size))
+        size = ONLY + 16 + OPERATION.size * OPERATIONS
+        path.write_bytes(bytes(size))
         with open(path, "r+b") as file:
-            self.page = mmap.mmap(file.fileno(), LAYOUT.size)
+            self.page = mmap.mmap(file.fileno(), size)
         self.environment = {"LD_PRELOAD": str(library), "GRANTD_FAILING_CALLS": str(path)}
 
     def _fields(self):
         return LAYOUT.unpack(self.page[:LAYOUT.size])
 
-    def arm(self, kind, turn, goes_on=False, error=None, kills=False):
-        """The call number `turn` of that kind fails from here on, and those after it too where that goes on; or the agent does
-        not come to it, for it is killed."""
+    def operations(self, kind):
+        """What calls of that kind do, and by its place how many were made, and failed: {place: (name, calls, failures)}."""
+        each = [OPERATION.unpack_from(self.page, ONLY + 16 + OPERATION.size * place) for place in range(OPERATIONS)]
+        return {place: (f"{function.strip(bytes(1)).decode()} {number or ''}".strip(), calls, failures)
+                for place, (function, number, of, calls, failures) in enumerate(each)
+                if function.strip(bytes(1)) and of == 1 + list(KINDS).index(kind)}
+
+    def arm(self, kind, turn, goes_on=False, error=None, kills=False, only=ANY):
+        """The call number `turn` of that kind, or of `only` that operation, fails from here on, and those after it too where that
+        goes on; or the agent does not come to it, for it is killed."""
         self.disarm()
+        struct.pack_into("=Q", self.page, ONLY, only)
         struct.pack_into("=QqQQQ", self.page, 8, error or KINDS[kind], turn, goes_on, kills, 0)
         struct.pack_into("=Q", self.page, 0, 1 + list(KINDS).index(kind))
 
