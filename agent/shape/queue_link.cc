@@ -17,11 +17,14 @@ namespace {
 
 constexpr std::uint32_t kLargestMtu = 65535, kQueueLength = 1000;
 constexpr std::uint8_t kNoAddresses = 1;  // IN6_ADDR_GEN_MODE_NONE
+// Of both ends from their first instant on, which an alias cannot be. No packet carries it, so no guest sees it.
+constexpr std::uint32_t kGroup = 0x67726e71;
 constexpr unsigned kUp = IFF_UP, kNoArp = IFF_NOARP, kMulticast = IFF_MULTICAST;
 
 struct End {
   std::uint32_t ifindex = 0, peer = 0;
   bool up = false, ours = false;
+  bool half_made = false;  // by an agent that ended before it gave it its alias
 };
 
 // Says in the kernel whose it is, so that nobody else's is ever taken for it.
@@ -44,10 +47,12 @@ Result<std::optional<End>> read_end(nl_sock* socket, const std::string& name, co
     end->ifindex = static_cast<std::uint32_t>(header->ifi_index);
     end->up = (header->ifi_flags & IFF_UP) != 0;
     if (attributes[IFLA_LINK] && !attributes[IFLA_LINK_NETNSID]) end->peer = nla_get_u32(attributes[IFLA_LINK]);
-    end->ours = attributes[IFLA_IFALIAS] && alias == nla_get_string(attributes[IFLA_IFALIAS]) &&
-                attributes[IFLA_LINKINFO] &&
-                nla_parse_nested(info, IFLA_INFO_MAX, attributes[IFLA_LINKINFO], nullptr) == 0 &&
-                info[IFLA_INFO_KIND] && std::string("veth") == nla_get_string(info[IFLA_INFO_KIND]);
+    if (!attributes[IFLA_LINKINFO] || nla_parse_nested(info, IFLA_INFO_MAX, attributes[IFLA_LINKINFO], nullptr) < 0 ||
+        !info[IFLA_INFO_KIND] || std::string("veth") != nla_get_string(info[IFLA_INFO_KIND]))
+      return;
+    end->ours = attributes[IFLA_IFALIAS] && alias == nla_get_string(attributes[IFLA_IFALIAS]);
+    end->half_made = !attributes[IFLA_IFALIAS] && !end->up && attributes[IFLA_GROUP] &&
+                     nla_get_u32(attributes[IFLA_GROUP]) == kGroup;
   });
   if (!asked && asked.error().error_number == ENODEV) return std::optional<End>();
   if (!asked) return asked.error();
@@ -57,8 +62,8 @@ Result<std::optional<End>> read_end(nl_sock* socket, const std::string& name, co
 // One queue each, so that packets keep their order.
 bool put_common(nl_msg* message, const std::string& name) {
   return nla_put_string(message, IFLA_IFNAME, name.c_str()) == 0 && nla_put_u32(message, IFLA_MTU, kLargestMtu) == 0 &&
-         nla_put_u32(message, IFLA_TXQLEN, kQueueLength) == 0 && nla_put_u32(message, IFLA_NUM_TX_QUEUES, 1) == 0 &&
-         nla_put_u32(message, IFLA_NUM_RX_QUEUES, 1) == 0;
+         nla_put_u32(message, IFLA_GROUP, kGroup) == 0 && nla_put_u32(message, IFLA_TXQLEN, kQueueLength) == 0 &&
+         nla_put_u32(message, IFLA_NUM_TX_QUEUES, 1) == 0 && nla_put_u32(message, IFLA_NUM_RX_QUEUES, 1) == 0;
 }
 
 Result<void> create_pair(nl_sock* socket, const std::string& name, const std::string& other) {
@@ -137,7 +142,7 @@ Result<void> remove_queue_link(nl_sock* socket, const std::string& pin_root) {
   for (const std::string& name : {queue_name(pin_root), release_name(pin_root)}) {
     auto end = read_end(socket, name, alias_of(pin_root));
     if (!end) return end.error();
-    if (!end.value() || !end.value()->ours) continue;
+    if (!end.value() || !(end.value()->ours || end.value()->half_made)) continue;
     const NetlinkMessage message = link_request(RTM_DELLINK, 0, end.value()->ifindex);
     if (!message) return no_netlink_memory();
     auto removed = ask_netlink(socket, message.get(), [](nlmsghdr*) {});

@@ -354,6 +354,47 @@ def test_where_queues_cannot_be_made_the_bucket_is_taken(world):
         agent.start()
 
 
+def test_a_pair_that_was_left_half_made_is_made_anew(limited, faults):
+    """By an agent that was killed before it could say whose the pair is. What is not that is left alone."""
+    agent, node = limited.agent, limited.world.node
+
+    def shown():
+        return {each["ifname"]: each for each in json.loads(node.run("ip", "-j", "-d", "link")) if each["ifname"].startswith("grantd-")}
+
+    def starts_with(mode):
+        agent.start()
+        assert agent.json("status")["shaper"]["mode"] == mode
+        agent.kill()
+
+    agent.kill()
+    name, _ = links(limited)
+    node.ip(f"link del {name}")
+    agent.environment = faults.environment
+    turn = 0
+    while not shown():
+        turn += 1
+        faults.arm("netlink", turn, kills=True)
+        agent.launch()
+        agent.process.wait(10)
+    faults.disarm()
+    half = shown()
+    assert len(half) == 2 and not any("ifalias" in each or "UP" in each["flags"] for each in half.values())
+    starts_with("htb")
+    assert all("ifalias" in each and "UP" in each["flags"] for each in shown().values()) and len(shown()) == 2
+    group = half[name]["group"]
+    others = {"no group": f"link add {name} type veth peer name other0", "no veth": f"link add {name} group {group} type bridge",
+              "an alias": f"link add {name} group {group} type veth peer name other0", "up": f"link add {name} group {group} type veth"}
+    for what, add in others.items():
+        node.ip(f"link del {name}", add)
+        if what in ("an alias", "up"):
+            node.ip(f"link set {name} {'up' if what == 'up' else 'alias others'}")
+        index = shown()[name]["ifindex"]
+        starts_with("policer")
+        assert shown()[name]["ifindex"] == index, what
+    node.ip(f"link del {name}")
+    starts_with("htb")
+
+
 def cni_bandwidth(node, egress_bps, ingress_bps):
     """The plugin that k3s has in its chain, as it acts on a pod with kubernetes.io/egress-bandwidth and -ingress-bandwidth."""
     guest = node.guest
