@@ -216,10 +216,8 @@ Result<void> BpfKernel::open_guest(std::uint32_t ifindex) {
 }
 
 Result<void> BpfKernel::leave() {
-  const auto unpinned = attacher_.pin_all();
-  std::optional<Error> error;
-  if (!unpinned) error = unpinned.error();
-  for (const Attachment& each : unpinned ? unpinned.value() : attacher_.perhaps_unpinned()) {
+  auto [unpinned, error] = attacher_.pin_all();
+  for (const Attachment& each : unpinned) {
     error = Error{link_name(each) + " has no pin and ends with this process", 0};
     if (is_guest_hook(each.hook)) close_guest(each.ifindex, *error);
   }

@@ -381,11 +381,11 @@ Result<Attachments> Attacher::present(const std::map<Hook, std::uint32_t>& progr
   return standing;
 }
 
-Result<std::vector<Attachment>> Attacher::pin_all() {
+UnpinnedLinks Attacher::pin_all() {
   auto lock = lock_pins();
-  if (!lock) return lock.error();
-  if (auto pinned = kept_.pin_again(links()); !pinned) return pinned.error();
-  return kept_.unpinned();
+  if (!lock) return kept_.unpinned(links(), lock.error());
+  auto pinned = kept_.pin_again(links());
+  return kept_.unpinned(links(), pinned ? std::nullopt : std::optional<Error>(pinned.error()));
 }
 
 Result<bool> Attacher::is_held(const Attachment& attachment) const {

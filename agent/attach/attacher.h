@@ -40,10 +40,9 @@ class Attacher {
   // Where these programs stand. Pins of links whose interface or cgroup is
   // gone are removed; guests' interfaces in another network namespace are closed.
   Result<Attachments> present(const std::map<Hook, std::uint32_t>& program_ids);
-  // Gives each link its pin again that has lost it. Which have none all the same, and so end with this process.
-  Result<std::vector<Attachment>> pin_all();
-  // Where that fails: those that may end with this process.
-  std::vector<Attachment> perhaps_unpinned() const { return kept_.perhaps_unpinned(links()); }
+  // Gives each link its pin again that has lost it. Which have none all the same, and so end with this process; where
+  // that fails, which may.
+  UnpinnedLinks pin_all();
   // Whether a program of ours, of any agent or a guard, stands first on a hook of an interface, so that it holds also
   // when whoever asks is gone.
   Result<bool> is_held(const Attachment& attachment) const;

@@ -126,26 +126,21 @@ Result<void> KeptLinks::detach(const Attachment& attachment) {
   return {};
 }
 
-std::vector<Attachment> KeptLinks::perhaps_unpinned(const std::string& directory) const {
-  std::set<std::uint32_t> pinned;
-  if (auto seen = pinned_links(directory); seen)
-    for (const PinnedLink& each : seen.value()) pinned.insert(each.info.link_id);
-  std::vector<Attachment> places;
-  for (const auto& [id, kept] : links_)
-    if (!pinned.contains(id))
-      if (auto place = place_of(kept.link, kept.hook); place && place.value()) places.push_back(*place.value());
-  return places;
-}
-
-Result<std::vector<Attachment>> KeptLinks::unpinned() const {
-  std::vector<Attachment> places;
+UnpinnedLinks KeptLinks::unpinned(const std::string& directory, std::optional<Error> failed) {
+  if (failed) {
+    std::set<std::uint32_t> seen;
+    if (auto pins = pinned_links(directory); pins)
+      for (const PinnedLink& each : pins.value()) seen.insert(each.info.link_id);
+    for (auto& [id, kept] : links_) kept.pinned = seen.contains(id);
+  }
+  UnpinnedLinks unpinned{{}, std::move(failed)};
   for (const auto& [id, kept] : links_) {
     if (kept.pinned) continue;
     auto place = place_of(kept.link, kept.hook);
-    if (!place) return place.error();
-    if (place.value()) places.push_back(*place.value());
+    if (place && place.value()) unpinned.places.push_back(*place.value());
+    if (!place && !unpinned.error) unpinned.error = place.error();
   }
-  return places;
+  return unpinned;
 }
 
 }  // namespace grantd

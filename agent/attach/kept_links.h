@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,13 @@ namespace grantd {
 
 // As many as the kernel lets this process have: each link is one.
 Result<void> allow_many_descriptors();
+
+// Where links without a pin stand, which end with this process. With an error it may be more of them, or fewer, by one
+// whose place the kernel does not tell.
+struct UnpinnedLinks {
+  std::vector<Attachment> places;
+  std::optional<Error> error;
+};
 
 class KeptLinks {
  public:
@@ -28,10 +37,9 @@ class KeptLinks {
   Result<Descriptor> take_unpinned(const Attachment& attachment);
   // Ends all that stand there.
   Result<void> detach(const Attachment& attachment);
-  // Where those without a pin stand, which end with this process. As pin_again() found them.
-  Result<std::vector<Attachment>> unpinned() const;
-  // Where those stand of which no pin is seen in the directory, without its lock. All, where it cannot be read.
-  std::vector<Attachment> perhaps_unpinned(const std::string& directory) const;
+  // As pin_again() found them; where it `failed`, as they are seen in the directory, without its lock. All, where that
+  // cannot be read.
+  UnpinnedLinks unpinned(const std::string& directory, std::optional<Error> failed);
   // How many had lost their pins since this was asked.
   std::size_t take_lost_pins() { return std::exchange(lost_pins_, 0); }
 
