@@ -1,6 +1,9 @@
 #include "crd-sync/api/json.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <vector>
 
 namespace grantd {
 namespace {
@@ -34,8 +37,15 @@ class Guard {
   int depth_ = 0;
 };
 
-bool is_read(int, Json::parse_event_t event, Json& parsed) {
-  return event != Json::parse_event_t::key || parsed != "managedFields";
+// What leads to a member; nothing stands for a place in an array.
+using Path = std::vector<std::optional<std::string>>;
+
+// Of an object, of what an event of a watch tells of, and of what a list has.
+bool is_managed_fields(const Path& path) {
+  static const std::array<Path, 3> kPaths = {Path{"metadata", "managedFields"},
+                                             {"object", "metadata", "managedFields"},
+                                             {"items", std::nullopt, "metadata", "managedFields"}};
+  return std::find(kPaths.begin(), kPaths.end(), path) != kPaths.end();
 }
 
 }  // namespace
@@ -43,6 +53,14 @@ bool is_read(int, Json::parse_event_t event, Json& parsed) {
 std::optional<Json> parse_json(std::string_view text, const JsonLimits& limits) {
   Guard guard(limits);
   if (!Json::sax_parse(text, &guard)) return std::nullopt;
+  Path path;
+  const auto is_read = [&path](int depth, Json::parse_event_t event, Json& value) {
+    constexpr int kDeepest = 4;
+    if (event != Json::parse_event_t::key || depth > kDeepest) return true;
+    path.resize(static_cast<std::size_t>(depth) - 1);
+    path.emplace_back(value.get_ref<const std::string&>());
+    return !is_managed_fields(path);
+  };
   Json parsed = Json::parse(text, is_read, false);
   if (parsed.is_discarded()) return std::nullopt;
   return parsed;

@@ -15,8 +15,8 @@ struct JsonLimits {
   int depth = 64;
 };
 
-// Nothing where the text is no JSON, or above the limits. Leaves out managedFields, which is often
-// the greater half of an object and which nothing here reads.
+// Nothing where the text is no JSON, or above the limits. Leaves out metadata.managedFields of an object, of a list's
+// and of a watch's, which is often the greater half of it and which nothing here reads.
 std::optional<nlohmann::json> parse_json(std::string_view text, const JsonLimits& limits);
 
 // The member of that name; nullptr where `value` is no object or has none.

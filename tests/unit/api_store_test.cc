@@ -183,10 +183,34 @@ TEST(Json, RefusesWhatIsNone) {
 }
 
 TEST(Json, LeavesManagedFieldsOut) {
-  const auto pod = parse_json(api_pod("a", "1").dump(), {});
-  ASSERT_TRUE(pod.has_value());
-  EXPECT_FALSE(pod->at("metadata").contains("managedFields"));
-  EXPECT_EQ(json_text(pod->at("metadata"), "name"), "a");
+  const auto pod = api_pod("a", "1");
+  const auto object = parse_json(pod.dump(), {}), event = parse_json(api_event("ADDED", pod), {}),
+             list = parse_json(api_page({pod, pod}, "1"), {});
+  ASSERT_TRUE(object && event && list);
+  for (const auto* each : {&*object, &event->at("object"), &list->at("items").at(0), &list->at("items").at(1)}) {
+    EXPECT_FALSE(each->at("metadata").contains("managedFields")) << *each;
+    EXPECT_EQ(json_text(each->at("metadata"), "name"), "a");
+    EXPECT_EQ(json_text(each->at("spec"), "value"), "x");
+  }
+}
+
+// A label may be called so, and whoever is chosen by it is to be found.
+TEST(Json, KeepsManagedFieldsElsewhere) {
+  auto pod = api_pod("a", "1");
+  const nlohmann::json named = {{"managedFields", "x"}};
+  pod["metadata"]["labels"] = pod["metadata"]["annotations"] = pod["spec"]["selector"] = named;
+  pod["spec"]["metadata"] = pod["spec"]["object"]["metadata"] = named;
+  pod["spec"]["items"] = {{{"metadata", named}}};
+  pod["managedFields"] = "x";
+  pod["items"] = {{"a", {{"metadata", named}}}};
+  auto kept = pod;
+  kept["metadata"].erase("managedFields");
+  const auto object = parse_json(pod.dump(), {}), event = parse_json(api_event("ADDED", pod), {}),
+             list = parse_json(api_page({pod, pod}, "1"), {});
+  ASSERT_TRUE(object && event && list);
+  EXPECT_EQ(*object, kept);
+  EXPECT_EQ(event->at("object"), kept);
+  EXPECT_EQ(list->at("items"), nlohmann::json::array({kept, kept}));
 }
 
 }  // namespace
