@@ -417,6 +417,7 @@ void Agent::converge() {
   carried_out_once_ = true;
   applied_once_ = applied_once_ || report.complete();
   if (report_ && (news || report.done > 0)) report_->changed();
+  status_.mechanism = attacher_->mechanism();
   report_to_cluster(compiled, plan, time, report.postponed > 0);
   publish_status();
   const BootNanoseconds due =
@@ -430,12 +431,11 @@ void Agent::report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, 
   if (!report_ || !report_->is_due(boot_now(), wait)) return;
   // Where there was nothing to do, nothing is missing.
   const Plan missing = plan.steps.empty() ? Plan{} : grantd::plan(applier_->state(), compiled, plan_facts(time));
-  report_->look(*desired_, compiled, applier_->state(), missing, attacher_->mechanism());
+  report_->look(*desired_, compiled, applier_->state(), missing, status_);
 }
 
 void Agent::publish_status() {
   status_.ready = applied_once_;
-  status_.mechanism = attacher_->mechanism();
   status_.apply_errors = applier_->errors_by_operation();
   publish_metrics();
 }

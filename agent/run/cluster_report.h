@@ -27,7 +27,7 @@ class ClusterReport {
   }
   // `missing`: what plan() would do to the kernel as it is now.
   void look(const DesiredState& desired, const CompiledPolicy& compiled, const KernelState& kernel, const Plan& missing,
-            const std::string& attach);
+            const AgentStatus& agent);
   // A pass changed something: look before long, and not more often than is good.
   void changed() { look_at_ = std::min(look_at_, looked_at_ + kSoonest); }
 

@@ -38,13 +38,14 @@ bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vect
   const std::uint64_t mended = gate.mended();
   const auto kept = gate.keep(gated, look);
   status.drift_repaired += gate.mended() - mended;
+  status.gate_missing = kept ? "" : kept.error().message;
   if (!kept)
     problems.push_back({Severity::Error,
                         {},
                         "nftables",
                         "",
                         "",
-                        "what guests send past the programs may not be dropped: " + kept.error().message,
+                        "what guests send past the programs may not be dropped: " + status.gate_missing,
                         "a kernel with nf_tables for inet, bridge and arp"});
   status.unjudged_packets = status.forged_packets = 0;
   const GateDrops drops = gate.dropped();

@@ -122,6 +122,10 @@ class Assessment {
     if (const auto slot = slots_.find(key); slot != slots_.end()) take(gaps_.by_slot, slot->second);
     if (const auto guests = guests_.find(key); guests != guests_.end())
       for (const CompiledEndpoint* guest : guests->second) take(gaps_.by_subject, guest_subject(guest->guest));
+    // Last: it concerns those guests alone that may configure their network.
+    if (!facts_.gate_missing.empty() && guests_.contains(key))
+      all.push_back(
+          {GapKind::GateMissing, "what a guest sends past the programs may not be dropped: " + facts_.gate_missing});
     return all;
   }
 

@@ -19,6 +19,7 @@ struct StatusFacts {
   const std::map<std::uint32_t, RuleSet>& rule_sets;
   const Plan& missing;  // what plan() would do to what was read back
   std::string node, version, attach;
+  std::string gate_missing = "";  // why it is; "" where it stands
 };
 
 // A Grant that nobody refused and that has nothing on this node is none of this node's: all others are told of.

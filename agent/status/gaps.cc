@@ -112,6 +112,8 @@ const char* gap_name(GapKind kind) {
       return "UplinkDiffers";
     case GapKind::StillInForce:
       return "StillInForce";
+    case GapKind::GateMissing:
+      return "GateMissing";
   }
   return "";
 }

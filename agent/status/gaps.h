@@ -19,8 +19,9 @@ enum class GapKind : std::uint8_t {
   RealmsDiffer,
   UplinkDiffers,
   StillInForce,
+  GateMissing,  // no part of a plan
 };
-inline constexpr int kGapKinds = static_cast<int>(GapKind::StillInForce) + 1;
+inline constexpr int kGapKinds = static_cast<int>(GapKind::GateMissing) + 1;
 
 const char* gap_name(GapKind kind);  // "ProgramMissing": a condition's reason
 

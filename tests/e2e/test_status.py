@@ -5,6 +5,7 @@ too, so that each test looks for its own."""
 import datetime
 import json
 import signal
+import subprocess
 import time
 
 import pytest
@@ -163,6 +164,25 @@ def test_a_grant_in_force_as_read_back(agent, deployed):
     assert GUEST not in quarantined(node_status(deployed)["status"])
     columns = deployed.kubectl("get", "gns").stdout.split()
     assert columns[:2] == ["NAME", "GRANTS"] and NAME in columns
+
+
+def test_a_missing_gate_is_told(agent, deployed):
+    """Somebody holds a table of its name, as on a kernel without that family there is none."""
+    agent.grant(destinations=[FAR])
+    agent.held(GUEST, "g")
+    wait_for(deployed, agent, lambda grant: grant["enforced"], "the control: the gate stands")
+    tables = json.loads(run(["nft", "-j", "list", "tables", "bridge"]).stdout)["nftables"]
+    name = next(each["table"]["name"] for each in tables if each.get("table", {}).get("name", "").startswith("grantd"))
+    with subprocess.Popen(["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as owner:
+        owner.stdin.write(f"delete table bridge {name}; add table bridge {name} {{ flags owner; }}\n")
+        owner.stdin.flush()
+        grant = wait_for(deployed, agent, lambda grant: not grant["enforced"], "it is told")
+        enforced = condition(grant, "Enforced")
+        assert enforced["reason"] == "GateMissing" and "past the programs may not be dropped" in enforced["message"]
+        about_the_grant = of(uid(deployed))
+        event = wait_event(deployed, "NotEnforced", lambda each: about_the_grant(each) and "(GateMissing)" in each["message"])
+        assert "nf_tables" in event["message"]
+    wait_for(deployed, agent, lambda grant: grant["enforced"], "it stands again")
 
 
 def test_verify_compares_with_what_kubectl_says(agent, deployed, tmp_path):

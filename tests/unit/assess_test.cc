@@ -72,7 +72,8 @@ class Node {
     return before_;
   }
   StatusFacts facts() {
-    return {desired_, compiled_, snapshot_, applier_.state().rule_sets, missing_, "node-a", "0.1.0", "tcx"};
+    return {desired_, compiled_, snapshot_,    applier_.state().rule_sets, missing_, "node-a",
+            "0.1.0",  "tcx",     gate_missing_};
   }
   std::vector<Occasion> told() { return occasions(facts(), before_); }
 
@@ -83,6 +84,12 @@ class Node {
     desired_.problems.push_back(
         {Severity::Error, {}, std::string("Grant ") + kKey, "spec.granteeRealm", "eve", message, ""});
   }
+  void guests_leave() {
+    desired_.cluster = true;
+    desired_.workloads.clear();
+    node_.in_force = in_force(applier_.state());
+    apply();
+  }
 
   DesiredState desired_;
   NodeFacts node_ = desired::node();
@@ -92,6 +99,7 @@ class Node {
   Applier applier_{kernel_};
   Snapshot snapshot_;
   Plan missing_;
+  std::string gate_missing_;
   NodeStatus before_;
 };
 
@@ -108,14 +116,8 @@ constexpr ConditionState kYes = ConditionState::True, kNo = ConditionState::Fals
 
 const Situation kSituations[] = {
     {"in force", [](Node&) {}, kYes, kYes, kYes, "InForce", "is in force; 1 guest's interface is held to it", ""},
-    {"its guests have left lately",
-     [](Node& node) {
-       node.desired_.cluster = true;
-       node.desired_.workloads.clear();
-       node.node_.in_force = in_force(node.applier_.state());
-       node.apply();
-     },
-     kYes, kYes, kYes, "InForce", "is in force; no guest of it runs here", ""},
+    {"its guests have left lately", [](Node& node) { node.guests_leave(); }, kYes, kYes, kYes, "InForce",
+     "is in force; no guest of it runs here", ""},
     {"an edit is refused", [](Node& node) { node.refuse_edit("is no good"); }, kNo, kYes, kNo, "OlderInForce",
      "eve: is no good; what was in force before stays", "GrantRefused "},
     {"an edit that revokes is refused",
@@ -129,6 +131,14 @@ const Situation kSituations[] = {
      "there is no such Realm", "GrantRefused "},
     {"a program was taken away", [](Node& node) { node.kernel_.lose_attachments(10); }, kYes, kYes, kNo,
      "ProgramMissing", "the program for packets from the guest is not attached to interface 10", "NotEnforced "},
+    {"the gate is missing", [](Node& node) { node.gate_missing_ = "no nf_tables"; }, kYes, kYes, kNo, "GateMissing",
+     "what a guest sends past the programs may not be dropped: no nf_tables", "NotEnforced "},
+    {"the gate is missing, behind which nobody is",
+     [](Node& node) {
+       node.gate_missing_ = "no nf_tables";
+       node.guests_leave();
+     },
+     kYes, kYes, kYes, "InForce", "is in force; no guest of it runs here", ""},
     {"the new policy cannot be written",
      [](Node& node) {
        node.grant().egress_bps = 1'000'000;
