@@ -171,6 +171,13 @@ TEST(Metrics, GuestsUnderALimitAreAccounted) {
   EXPECT_THAT(text, HasSubstr("grantd_shaper_info{mode=\"policer\""));
 }
 
+TEST(Metrics, WhetherTheGateStands) {
+  AgentStatus agent = status();
+  EXPECT_THAT(metrics_text(full_node(), agent), HasSubstr("grantd_gate_in_place 1\n"));
+  agent.gate_missing = "no nf_tables";
+  EXPECT_THAT(metrics_text(full_node(), agent), HasSubstr("grantd_gate_in_place 0\n"));
+}
+
 TEST(Metrics, TheAgentsOwn) {
   const std::string text = metrics_text(full_node(), status());
   EXPECT_THAT(text, HasSubstr("grantd_endpoints 3\n"));
