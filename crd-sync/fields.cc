@@ -54,6 +54,11 @@ bool has_duplicates(const YamlNode& node) {
   return has_duplicate_keys(node) || std::any_of(node.items.begin(), node.items.end(), has_duplicates);
 }
 
+// There twice, they are mostly two objects'.
+bool every_object_has(std::string_view key) {
+  return key == "apiVersion" || key == "kind" || key == "metadata" || key == "spec";
+}
+
 }  // namespace
 
 void ObjectProblems::add(Problem problem) {
@@ -267,7 +272,9 @@ void report_own_duplicate_keys(const YamlNode& map, const std::string& path, Obj
   std::set<std::string_view> seen;
   for (const YamlKey& key : map.keys)
     if (!seen.insert(key.text).second)
-      problems.error(key.line, key_path(path, key.text), "", "is there twice", "each field once");
+      problems.error(key.line, key_path(path, key.text), "", "is there twice",
+                     path.empty() && every_object_has(key.text) ? "each field once; a line --- between two objects"
+                                                                : "each field once");
 }
 
 }  // namespace grantd

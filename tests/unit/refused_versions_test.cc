@@ -348,6 +348,22 @@ TEST_F(AdmissionTest, OfObjectsThatRanIntoEachOtherAllStay) {
   EXPECT_EQ(standing().size(), 2U) << "the control: what is not there any more";
 }
 
+TEST_F(AdmissionTest, WhereALineBetweenTwoObjectsMayBeMissingThatIsSaid) {
+  const auto hint = HasSubstr("a line --- between two objects");
+  load(without_separators(kAlice + kBob));
+  for (const char* key : {"apiVersion", "kind", "metadata", "spec"})
+    EXPECT_THAT(errors(), Contains(AllOf(HasSubstr(std::string(": ") + key + ": is there twice"), hint)));
+  load(grant_text("g", "bob-home", "revoked: false, revoked: true") + "status: {}\nstatus: {}\n");
+  EXPECT_THAT(errors(), Contains(HasSubstr("spec.revoked: is there twice; accepted: each field once")));
+  EXPECT_THAT(errors(), Contains(HasSubstr("status: is there twice; accepted: each field once")));
+  EXPECT_THAT(errors(), Not(Contains(hint)));
+  const std::string item =
+      "{apiVersion: keystone.io/v1alpha1, kind: Realm, kind: Realm, metadata: {name: a}, spec: {}}";
+  load("apiVersion: v1\nkind: List\nitems: [" + item + "]\n");
+  EXPECT_THAT(errors(), Contains(HasSubstr("items[0].kind: is there twice")));
+  EXPECT_THAT(errors(), Not(Contains(hint))) << "in a list no such line stands between them";
+}
+
 TEST_F(AdmissionTest, OfAListWithMoreThanOneOfItemsAllStay) {
   const auto list = [](const std::string& object) {
     return "items:\n- " + std::string("{apiVersion: keystone.io/v1alpha1, kind: Realm, metadata: {name: ") + object +
