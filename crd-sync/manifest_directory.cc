@@ -3,6 +3,7 @@
 #include "crd-sync/admission.h"
 #include "crd-sync/directory_watch.h"
 #include "crd-sync/manifest_files.h"
+#include "crd-sync/manifest_look.h"
 
 #include <filesystem>
 #include <optional>
@@ -14,6 +15,7 @@ struct ManifestDirectory::Parts {
   std::string path;
   std::vector<IpPrefix> protected_ranges;
   DirectoryWatch watch;
+  std::unique_ptr<ManifestLook> look;
   ManifestCache cache;
   std::optional<LastGoodFile> file;  // none: no state directory
   LastGood last_good;
@@ -35,8 +37,18 @@ Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const
   if (auto listed = list_manifests(path); !listed) return listed.error();
   auto watch = DirectoryWatch::open(path, DirectoryWatch::Links::Followed);
   if (!watch) return watch.error();
-  auto parts = std::make_unique<Parts>(
-      Parts{path, std::move(protected_ranges), std::move(watch).value(), {}, std::nullopt, {}, {}, false, false});
+  auto look = ManifestLook::open(path);
+  if (!look) return look.error();
+  auto parts = std::make_unique<Parts>(Parts{path,
+                                             std::move(protected_ranges),
+                                             std::move(watch).value(),
+                                             std::move(look).value(),
+                                             {},
+                                             std::nullopt,
+                                             {},
+                                             {},
+                                             false,
+                                             false});
   if (!state_directory.empty()) {
     parts->file.emplace(state_directory);
     auto kept = parts->file->load();
@@ -59,6 +71,7 @@ std::string ManifestDirectory::place() const { return parts_->path; }
 
 std::optional<DesiredState> ManifestDirectory::load() {
   const auto watched = parts_->watch.renew();
+  parts_->look->before_reading();
   std::vector<std::shared_ptr<const ReadResult>> reads;
   auto paths = list_manifests(parts_->path);
   if (paths)
@@ -99,8 +112,16 @@ std::optional<Problem> ManifestDirectory::keep() {
   return std::nullopt;
 }
 
-std::vector<int> ManifestDirectory::fds() const { return {parts_->watch.events_fd(), parts_->watch.settle_fd()}; }
-bool ManifestDirectory::drain() { return parts_->watch.drain(); }
+std::vector<int> ManifestDirectory::fds() const {
+  return {parts_->watch.events_fd(), parts_->watch.settle_fd(), parts_->look->fd()};
+}
+
+bool ManifestDirectory::drain() {
+  const bool found = parts_->look->drain();
+  return parts_->watch.drain() || found;
+}
+
+void ManifestDirectory::look() { parts_->look->begin(); }
 
 DesiredState load_manifests(const std::vector<std::string>& paths, const std::vector<IpPrefix>& protected_ranges) {
   std::vector<std::string> files;

@@ -32,10 +32,11 @@ class ManifestDirectory final : public Source {
   std::optional<DesiredState> load() override;
   std::optional<Problem> keep() override;
 
-  // inotify, and a timer: an editor saves by several steps, which are waited for.
+  // inotify, and a timer: an editor saves by several steps, which are waited for. And the end of a look.
   std::vector<int> fds() const override;
   // True once after changes, when it has been quiet since.
   bool drain() override;
+  void look() override;
 
  private:
   struct Parts;

@@ -22,6 +22,8 @@ class Source {
   virtual std::vector<int> fds() const = 0;
   // True: something may have changed: load(). Never blocks.
   virtual bool drain() = 0;
+  // Looks for changes that no event tells of; drain() gives true once one is found. To be called now and then.
+  virtual void look() {}
 
   // Everything as it is now. Nothing: it is not known yet, and nothing may be concluded from that.
   virtual std::optional<DesiredState> load() = 0;

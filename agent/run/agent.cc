@@ -265,6 +265,7 @@ void Agent::check_drift() {
   drift_due_ = now + kDriftEvery;
   marks_due_ = chain_due_ = gate_due_ = true;
   interfaces_changed_ = true;  // a guest's end changes in another namespace, without a word here
+  source_->look();
   if (!carried_out_once_) return;
   auto pins = datapath_->mend_pins();
   if (!pins) {

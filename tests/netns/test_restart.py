@@ -202,6 +202,22 @@ def test_half_a_file_is_not_read(node):
         assert kept.both() and more.silent()
 
 
+def test_an_edit_that_no_event_tells_of_is_in_force_at_the_next_look(node):
+    """By the other name of the same file."""
+    pair = UdpPair(node.guest, node.world.outside, 4, to=PARTIES["destination"][4], port=5004)
+    path, beside = node.agent.directory / "grant-g.yaml", node.world.path("grant-g")
+    os.link(path, beside)
+    text = path.read_text(encoding="utf-8")
+    time.sleep(1)  # the link is an event, and the file is read for it
+    node.agent.process.send_signal(signal.SIGHUP)  # which looks at everything: the next look is in 30 s
+    time.sleep(1)
+    with open(beside, "w", encoding="utf-8") as writer:
+        writer.write(text.replace(":5000-5999/UDP", ":6000-6999/UDP"))
+    time.sleep(1)
+    assert pair.both(), "the control: nothing has told of it"
+    eventually(pair.silent, 40, what="the edit in force")
+
+
 def test_what_is_wrong_in_a_manifest_is_named(metered):
     """File, document, field, value and what is accepted (class 42); and its Grant is told of as refused for as long."""
     node, refused = metered, 'grantd_grant_refused{grant="keystone-system/g"} 1'

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <vector>
 
 namespace grantd::manifests_test {
 
@@ -51,9 +52,10 @@ inline bool told_of_change(ManifestDirectory& manifests, std::chrono::millisecon
   const auto end = Clock::now() + limit;
   while (Clock::now() < end) {
     const auto fds = manifests.fds();
-    pollfd wait[] = {{fds[0], POLLIN, 0}, {fds[1], POLLIN, 0}};
+    std::vector<pollfd> wait;
+    for (const int fd : fds) wait.push_back({fd, POLLIN, 0});
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
-    if (poll(wait, 2, static_cast<int>(left.count()) + 1) > 0 && manifests.drain()) return true;
+    if (poll(wait.data(), wait.size(), static_cast<int>(left.count()) + 1) > 0 && manifests.drain()) return true;
   }
   return false;
 }
