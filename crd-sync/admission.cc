@@ -37,6 +37,7 @@ class Admission {
     settle(workload_conflicts);
     const auto nested = nested_prefixes(standing_);
     problems_.insert(problems_.end(), nested.begin(), nested.end());
+    nobodys_ = nobodys_prefixes(standing_, refused_prefixes(), problems_);
     tell_of_fallbacks();
     return result();
   }
@@ -212,6 +213,20 @@ class Admission {
     }
   }
 
+  // Also of those that are good by themselves.
+  std::vector<RefusedPrefix> refused_prefixes() const {
+    std::vector<RefusedPrefix> all;
+    for (const auto& read : reads_) {
+      if (unparsed_.contains(read->path)) continue;
+      all.insert(all.end(), read->apart.begin(), read->apart.end());
+      for (const ManifestObject& object : read->objects)
+        if (const auto* realm = std::get_if<Realm>(&object.value); realm && gone_.contains(object.id))
+          for (const RealmAddress& address : realm->addresses)
+            all.push_back({address.prefix, realm->name, object.id.text(), address.position});
+    }
+    return all;
+  }
+
   void tell_of_fallbacks() {
     for (const ObjectId& id : replaced_) {
       const auto standing = standing_.find(id);
@@ -271,6 +286,7 @@ class Admission {
     for (const auto& read : reads_)
       for (const auto& [id, head] : read->heads)
         if (id.kind == ResourceKind::Grant) desired.grant_heads[id.key] = head;
+    desired.nobodys = std::move(nobodys_);
     desired.problems = std::move(problems_);
     std::stable_sort(desired.problems.begin(), desired.problems.end(), [](const Problem& a, const Problem& b) {
       return std::tie(a.position.file, a.position.line) < std::tie(b.position.file, b.position.line);
@@ -291,6 +307,7 @@ class Admission {
   std::set<ObjectId> made_anew_;             // whose predecessor may be in force
   std::map<ObjectId, Problem> why_;          // of objects that are good by themselves, the first
   std::set<std::pair<std::string, std::string>> told_;
+  std::vector<IpPrefix> nobodys_;
   std::vector<Problem> problems_;
 };
 

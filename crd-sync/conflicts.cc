@@ -210,4 +210,35 @@ std::vector<Problem> nested_prefixes(const StandingObjects& objects) {
   return warnings;
 }
 
+std::vector<IpPrefix> nobodys_prefixes(const StandingObjects& objects, const std::vector<RefusedPrefix>& refused,
+                                       std::vector<Problem>& warnings) {
+  std::vector<const RefusedPrefix*> sorted;
+  for (const RefusedPrefix& each : refused) sorted.push_back(&each);
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) { return a->prefix < b->prefix; });
+  const auto standing = sorted_prefixes(objects);
+  auto next = standing.begin();
+  std::vector<PrefixClaim> around;  // from the widest to the narrowest
+  std::set<IpPrefix> nobodys;
+  std::set<std::pair<std::string, const Realm*>> seen;  // refused, outside
+  for (const RefusedPrefix* here : sorted) {
+    for (; next != standing.end() && next->prefix <= here->prefix; ++next) {
+      while (!around.empty() && !around.back().prefix.contains(next->prefix)) around.pop_back();
+      around.push_back(*next);
+    }
+    while (!around.empty() && !around.back().prefix.contains(here->prefix)) around.pop_back();
+    if (around.empty()) continue;
+    const PrefixClaim& outside = around.back();
+    if (outside.prefix == here->prefix || outside.realm->name == here->realm) continue;
+    nobodys.insert(here->prefix);
+    if (!seen.insert({here->object, outside.realm}).second) continue;
+    const Claim outer = outside.claim();
+    warnings.push_back({Severity::Warning, here->position, here->object, "spec.addresses", here->prefix.text(),
+                        "is nobody's while this Realm is refused, and lies inside " + outer.value + " of " +
+                            id_of(outer).text() + ", " + place_text(outer.position),
+                        ""});
+    warnings.back().also = id_of(outer).text();
+  }
+  return {nobodys.begin(), nobodys.end()};
+}
+
 }  // namespace grantd

@@ -34,6 +34,11 @@ std::vector<Conflict> workload_conflicts(const StandingObjects& objects);  // in
 // Prefixes inside another Realm's: no conflict, the longest wins. One warning for each pair of Realms.
 std::vector<Problem> nested_prefixes(const StandingObjects& objects);
 
+// What refused Realms would take out of those that stand, if they were not refused. Not what a Realm that stands has
+// itself, by the same prefix, nor what an older version of the refused one holds. Sorted. One warning for each pair.
+std::vector<IpPrefix> nobodys_prefixes(const StandingObjects& objects, const std::vector<RefusedPrefix>& refused,
+                                       std::vector<Problem>& warnings);
+
 // "FILE:LINE", for a message about another object.
 std::string place_text(const SourcePosition& position);
 

@@ -16,6 +16,7 @@ struct DesiredState {
   std::vector<Grant> grants;        // sorted by key()
   std::vector<Workload> workloads;  // sorted by name
   std::vector<Problem> problems;    // in order of file and line
+  std::vector<IpPrefix> nobodys;    // prefixes inside of Realms that a refused Realm would have taken out of them
   // Kubernetes. Grants that govern no guest of this node are not its business.
   bool cluster = false;
   std::vector<Workload> elsewhere;  // guests on other nodes that may share a Grant with one of this node

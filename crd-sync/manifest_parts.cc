@@ -77,6 +77,7 @@ ReadResult moved(ReadResult result, int documents, int lines) {
   const Mover move(documents, lines);
   for (ManifestObject& object : result.objects) std::visit(move, object.value);
   for (Workload& guest : result.closed) move(guest);
+  for (RefusedPrefix& prefix : result.apart) move(prefix.position);
   for (Problem& problem : result.problems) move(problem.position);
   return result;
 }

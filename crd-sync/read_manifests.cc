@@ -123,6 +123,7 @@ class FileReader {
       result_.objects.clear();
       result_.ends.clear();
       result_.closed.clear();
+      result_.apart.clear();
       const int document = error->document > 0 ? error->document + file_.first_document - 1 : 0;
       const int line = error->line > 0 ? error->line + file_.first_line - 1 : 0;
       result_.problems.push_back(
@@ -212,6 +213,7 @@ class FileReader {
                     ObjectProblems& problems) {
     const auto kind = resource_kind(peek(&root, "kind"));
     if (id && kind == ResourceKind::Grant) result_.ends[*id] = earliest(result_.ends[*id], legible_end(root));
+    if (kind == ResourceKind::Realm) keep_apart(root, id, problems);
     if (kind != ResourceKind::Workload) return;
     const auto why =
         std::find_if(result_.problems.begin() + static_cast<std::ptrdiff_t>(before), result_.problems.end(),
@@ -225,6 +227,16 @@ class FileReader {
       problems.warn(root.line, "spec.interface", "",
                     "names no interface that can be closed: unless an earlier version is in force, nothing holds the "
                     "guest");
+  }
+
+  void keep_apart(const YamlNode& root, const std::optional<ObjectId>& id, ObjectProblems& problems) {
+    const LegibleAddresses addresses = legible_addresses(root);
+    for (const auto& [prefix, line] : addresses.prefixes)
+      result_.apart.push_back({prefix, id ? id->key : "", id ? id->text() : object_name(root), at(line)});
+    for (const int line : addresses.unread)
+      problems.warn(line, "spec.addresses", "",
+                    "has something that cannot be read as an address: unless an earlier version is in force, what it "
+                    "stands for is whose the Realm around it is");
   }
 
   ManifestObject read_fields(const YamlNode& root, const std::string& prefix, const std::optional<ObjectId>& id,

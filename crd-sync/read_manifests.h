@@ -52,6 +52,7 @@ struct ReadResult {
   std::vector<ObjectId> refused;         // objects with errors, as far as they could be told
   std::map<ObjectId, LegibleEnd> ends;   // of the Grants among them
   std::vector<Workload> closed;          // guests of Workloads with errors, also of those without a name
+  std::vector<RefusedPrefix> apart;      // of Realms with errors, also of those without a name
   std::map<ObjectId, ObjectHead> heads;  // of both, where they say
   bool parsed = true;                    // false: not YAML, or not readable; then `objects` is empty
   bool all_known = true;                 // false: it holds an object whose kind or name cannot be told

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
 #include <string_view>
 #include <utility>
@@ -54,6 +55,37 @@ YamlNode& value_of(YamlNode& map, std::string_view key) {
   if (found != map.keys.end()) return map.items[static_cast<std::size_t>(found - map.keys.begin())];
   map.keys.push_back({std::string(key), 0});  // on the line where it comes to stand
   return map.items.emplace_back();
+}
+
+IpPrefix prefix_around(IpAddress address, int length) {
+  for (std::size_t index = 0; index < address.bytes.size(); ++index) {
+    const int kept = std::clamp(length - static_cast<int>(index) * 8, 0, 8);
+    address.bytes[index] = static_cast<std::uint8_t>(address.bytes[index] & (0xff00U >> kept));
+  }
+  return {address, length};
+}
+
+void read_address(const YamlNode& value, LegibleAddresses& all) {
+  const std::string_view text = value.text;
+  const std::size_t slash = text.find('/');
+  const auto address = IpAddress::parse(text.substr(0, slash));
+  if (value.type != YamlNode::Type::Scalar || !address) {
+    all.unread.push_back(value.line);
+    return;
+  }
+  const int bits = address.value().bits();
+  int length = bits;
+  if (slash != std::string_view::npos) {
+    const char *begin = text.data() + slash + 1, *end = text.data() + text.size();
+    const auto read = std::from_chars(begin, end, length);
+    if (read.ec != std::errc() || read.ptr != end || length < 0 || length > bits) {
+      all.unread.push_back(value.line);
+      length = bits;  // this one at least is meant
+    }
+  }
+  const IpPrefix prefix = prefix_around(address.value(), length);
+  all.prefixes.emplace_back(prefix, value.line);
+  if (prefix.address != address.value()) all.prefixes.emplace_back(IpPrefix{address.value(), bits}, value.line);
 }
 
 void set_scalar(YamlNode& value, std::string text, bool quoted) {
@@ -124,6 +156,19 @@ Workload closed_guest(const std::string& name, const std::string& interface, int
   if (const std::string text = why.text(); !text.empty()) guest.quarantine += ": " + text;
   guest.cause = Cause::WorkloadRefused;
   return guest;
+}
+
+LegibleAddresses legible_addresses(const YamlNode& root) {
+  LegibleAddresses all;
+  each(root, "spec", [&all](const YamlNode& spec) {
+    each(spec, "addresses", [&all](const YamlNode& value) {
+      if (value.type == YamlNode::Type::Sequence)
+        for (const YamlNode& address : value.items) read_address(address, all);
+      else if (value.type != YamlNode::Type::Null)
+        read_address(value, all);
+    });
+  });
+  return all;
 }
 
 std::vector<LegibleInterface> legible_interfaces(const YamlNode& root) {

@@ -1,4 +1,5 @@
-// What counts of a version that is refused: that a Grant ends, and that a guest is there. It opens nothing.
+// What counts of a version that is refused: that a Grant ends, that a guest is there, and that addresses are none of
+// the wider Realm's. It opens nothing.
 #pragma once
 
 #include "crd-sync/resources.h"
@@ -7,6 +8,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace grantd {
@@ -41,5 +43,21 @@ struct LegibleInterface {
 
 // Those that an object names, whatever is wrong with it, and that may be a guest's.
 std::vector<LegibleInterface> legible_interfaces(const YamlNode& root);
+
+// A prefix that a refused Realm names.
+struct RefusedPrefix {
+  IpPrefix prefix;
+  std::string realm;   // its name; "" where it cannot be told
+  std::string object;  // Problem::object
+  SourcePosition position;
+};
+
+struct LegibleAddresses {
+  std::vector<std::pair<IpPrefix, int>> prefixes;  // and their lines
+  std::vector<int> unread;                         // lines of what stands for an address and is none
+};
+
+// Those of a Realm, whatever is wrong with it. One with host bits is both the address and the prefix around it.
+LegibleAddresses legible_addresses(const YamlNode& root);
 
 }  // namespace grantd

@@ -146,7 +146,7 @@ void compile_prefixes(const DesiredState& desired, std::map<IpAddress, std::stri
   const std::size_t crowds =
       leave_out_crowds(limits.prefixes / 2 / kPrefixesOfGuestElsewhere, elsewhere, policy.problems) *
       kPrefixesOfGuestElsewhere;
-  policy.prefixes = realm_prefixes(desired.realms, policy.endpoints, elsewhere, node, policy.problems);
+  policy.prefixes = realm_prefixes(desired, policy.endpoints, elsewhere, node, policy.problems);
   // Nobody's, and not left out: a wider prefix around them is somebody else's.
   for (CompiledPrefix& each : policy.prefixes)
     if (each.identity.kind == IdentityName::Kind::Realm && room.realms_without_identity().contains(each.identity.name))

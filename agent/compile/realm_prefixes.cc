@@ -70,13 +70,13 @@ std::vector<IpPrefix> protected_ranges(const NodeFacts& node) {
   return all;
 }
 
-std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
-                                           const std::vector<CompiledEndpoint>& endpoints,
+std::vector<CompiledPrefix> realm_prefixes(const DesiredState& desired, const std::vector<CompiledEndpoint>& endpoints,
                                            const std::map<IpAddress, std::string>& elsewhere, const NodeFacts& node,
                                            std::vector<Problem>& problems) {
   std::map<std::uint8_t, Table> tables;
-  std::set<IpPrefix> holes;  // belong to somebody else than the realm around them
-  for (const Realm& realm : realms) {
+  // Belong to somebody else than the realm around them.
+  std::set<IpPrefix> holes(desired.nobodys.begin(), desired.nobodys.end());
+  for (const Realm& realm : desired.realms) {
     const IdentityName identity{IdentityName::Kind::Realm, realm.name};
     if (!realm.tailnet.empty())
       problems.push_back({Severity::Warning, realm.position, "Realm " + realm.name, "spec.tailnet", "",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/compile/node_facts.h"
+#include "crd-sync/desired_state.h"
 
 #include <map>
 #include <string>
@@ -11,10 +12,9 @@ namespace grantd {
 
 // The addresses of realms on the uplink classes where they are believed, and as destinations; the
 // guests' own addresses; those of guests `elsewhere` (address -> Grant), believed on overlays; and holes for this
-// node's addresses and for what a narrower prefix takes out of a wider one. Prefixes that overlap the pod or service
-// range, link-local or loopback are left out, each with an error in `problems`. Sorted.
-std::vector<CompiledPrefix> realm_prefixes(const std::vector<Realm>& realms,
-                                           const std::vector<CompiledEndpoint>& endpoints,
+// node's addresses and for what a narrower prefix takes out of a wider one, a refused realm's too. Prefixes that
+// overlap the pod or service range, link-local or loopback are left out, each with an error in `problems`. Sorted.
+std::vector<CompiledPrefix> realm_prefixes(const DesiredState& desired, const std::vector<CompiledEndpoint>& endpoints,
                                            const std::map<IpAddress, std::string>& elsewhere, const NodeFacts& node,
                                            std::vector<Problem>& problems);
 

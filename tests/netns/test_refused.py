@@ -1,4 +1,5 @@
-"""What counts of a version that is refused: its Grant ends (class 8), its guest is closed (classes 1 and 42)."""
+"""What counts of a version that is refused: its Grant ends (class 8), its guest is closed (classes 1 and 42), its addresses are
+no wider Realm's."""
 
 import json
 import signal
@@ -10,7 +11,7 @@ from node import Node
 from test_revocation import live_flows, utc
 from test_traffic import reaches_the_node
 from traffic import TcpPair, UdpPair
-from world import PARTIES, eventually
+from world import PARTIES, TAILNET_GRANTEE, eventually
 
 UNREAD = "cannot read the interfaces"
 HOME, STRANGER = PARTIES["grantee"], PARTIES["stranger"]
@@ -192,3 +193,25 @@ def test_what_was_a_deleted_grants_ends_though_its_manifests_are_read_twice_befo
     faults.disarm()
     eventually(lambda: " applied " in agent.said().rsplit(UNREAD, 1)[1], what=agent.said)
     assert pair.both() if uid == "one" else pair.silent(), agent.said()
+
+
+def test_what_a_refused_realm_sets_apart_is_not_the_wider_realms(node):
+    """Neither as a destination nor as one who reaches in; over a restart, and until it is mended or gone."""
+    agent, world, guest = node.agent, node.world, node.guest
+    out, into = (UdpPair(guest, world.outside, 4, to=HOME[4]),
+                 UdpPair(world.outside, guest, 4, to=guest.addresses[4], source_address=HOME[4]))
+    others = [UdpPair(guest, world.outside, 6, to=HOME[6]), UdpPair(guest, world.tailnet, 4, to=TAILNET_GRANTEE[4])]
+    assert out.both() and into.both() and all(other.both() for other in others)
+    inside = [f"{HOME[4]}/32"]
+    refused(agent, lambda: agent.realm("carol-home", inside, upklinks=["lan"]), "upklinks: is an unknown field")
+    for _ in range(2):
+        eventually(out.silent, what="an address of a refused Realm to be closed")
+        assert not into.forward(0.3), "who reaches in from there"
+        assert all(other.both() for other in others), "the control: what else the wider Realm has"
+        with Counted(agent, "destination"):
+            assert not UdpPair(guest, world.outside, 4, to=HOME[4]).forward(0.3)
+        agent.restart()
+    assert "is nobody's while this Realm is refused" in agent.said()
+    agent.remove("realm-carol-home")
+    eventually(out.both, what="the wider Realm's again")
+    assert into.both()
