@@ -11,7 +11,7 @@ import time
 import frames
 import pytest
 from foreign import AFTER, BEFORE, WITH_TCX_LINKS, foreign_tcx, loaded
-from traffic import mac_of, mark_bytes, next_port, receives
+from traffic import UdpPair, mac_of, mark_bytes, next_port, receives
 from world import GATEWAY, OUTSIDE, PARTIES, eventually
 
 VXLAN, VXLAN_HEADER = 4789, struct.pack("!II", 0x08 << 24, 7 << 8)
@@ -152,14 +152,35 @@ char name_of_license[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
+@contextlib.contextmanager
+def only_linear(node, ethertype, order):
+    """Of that type, the node has what lies where the kernel alone writes."""
+    with foreign_tcx(node, loaded(node.world, ONLY_LINEAR % socket.htons(ethertype)), order=order):
+        yield
+
+
+def past_bridges(guest, protocol):
+    """Which bring some headers together: frames of that type go from the tunnel to the guest's interface at once."""
+    space = guest.namespace
+    space.ip("link set eth0 nomaster", "link set vx0 nomaster")
+    space.run("tc", "qdisc", "add", "dev", "vx0", "clsact")
+    space.run("tc", "filter", "add", "dev", "vx0", "ingress", "protocol", protocol, "u32", "match", "u32", "0", "0",
+              "action", "mirred", "egress", "redirect", "dev", "eth0")
+
+
+def lies_where_the_guest_cannot_write(node, ethertype, arrives):
+    """That is looked at by a program beside ours, where whoever takes it next reads it too soon to write to it."""
+    assert arrives(), "the control"
+    with only_linear(node, ethertype, BEFORE):
+        assert not arrives(), "it is not in one piece, or this test shows nothing"
+    with only_linear(node, ethertype, AFTER):
+        assert arrives()
+
+
 @WITH_TCX_LINKS
 def test_what_arp_says_lies_where_the_guest_cannot_write(node, tunnelled):
-    """That is looked at by a program beside ours: whoever takes ARP next reads it at once, too soon to write to it."""
-    world, guest = node.world, node.guest
-    guest.namespace.ip("link set eth0 nomaster", "link set vx0 nomaster")  # a bridge brings ARP together
-    guest.namespace.run("tc", "qdisc", "add", "dev", "vx0", "clsact")
-    guest.namespace.run("tc", "filter", "add", "dev", "vx0", "ingress", "protocol", "arp", "u32", "match", "u32", "0", "0",
-                        "action", "mirred", "egress", "redirect", "dev", "eth0")
+    guest = node.guest
+    past_bridges(guest, "arp")
     asked = frames.arp(1, guest.mac, guest.addresses[4], "00:00:00:00:00:00", GATEWAY[4])
     page = Page(VXLAN_HEADER + frames.ethernet(guest.gateway_mac, guest.mac, 0x0806, asked))
     wire = guest.namespace.packet_socket("eth0", timeout=0.1)
@@ -167,12 +188,26 @@ def test_what_arp_says_lies_where_the_guest_cannot_write(node, tunnelled):
     def answered():
         page.send(tunnelled)
         return any(frame[:6] == frames.mac_bytes(guest.mac) and frame[12:14] == b"\x08\x06" for frame in frames_within(wire, 1))
+    lies_where_the_guest_cannot_write(node, 0x0806, answered)
+    page.close()
 
-    def only_linear():
-        return loaded(world, ONLY_LINEAR % socket.htons(0x0806))
-    assert answered(), "the control"
-    with foreign_tcx(node, only_linear(), order=BEFORE):
-        assert not answered(), "it is not in one piece, or this test shows nothing"
-    with foreign_tcx(node, only_linear(), order=AFTER):
-        assert answered()
+
+@WITH_TCX_LINKS
+def test_what_an_icmp_error_quotes_lies_where_the_guest_cannot_write(node, tunnelled):
+    """It is judged by the flow that it quotes a packet of."""
+    guest, outside, home = node.guest, node.world.outside, PARTIES["grantee"][4]
+    past_bridges(guest, "ip")
+    pair = UdpPair(outside, guest, 4, to=guest.addresses[4], source_address=home)
+    with only_linear(node, 0x0800, AFTER):
+        assert pair.both(), "a live flow"
+    payload = mark_bytes()
+    quoted = frames.ipv4(home, guest.addresses[4], frames.udp(home, guest.addresses[4], pair.client.getsockname()[1], pair.port, payload))
+    error = frames.ipv4(guest.addresses[4], home, frames.icmp(3, 3, bytes(4) + quoted), protocol=1)
+    page = Page(VXLAN_HEADER + frames.ethernet(guest.gateway_mac, guest.mac, 0x0800, error))
+    wire = outside.packet_socket("eth0", timeout=0.1)
+
+    def arrives():
+        page.send(tunnelled)
+        return any(payload in frame for frame in frames_within(wire, 1))
+    lies_where_the_guest_cannot_write(node, 0x0800, arrives)
     page.close()

@@ -122,8 +122,9 @@ def test_a_grant_pays_for_what_is_on_the_wire(world, family, offload, direction)
 
 
 def tunnel(node, family):
-    """VXLAN between the guest and its grantee's realm; the uplink leaves the cutting to nobody."""
-    node.world.node.run("ethtool", "-K", "uplink0", "tx-udp_tnl-segmentation", "off", "tx-udp_tnl-csum-segmentation", "off")
+    """VXLAN between the guest and its grantee's realm; the uplink and the guest's interface leave the cutting to nobody."""
+    for interface in ("uplink0", node.guest.interface):
+        node.world.node.run("ethtool", "-K", interface, "tx-udp_tnl-segmentation", "off", "tx-udp_tnl-csum-segmentation", "off")
     for namespace, own, peer, inner in ((node.guest.namespace, node.guest.addresses[family], HOME[family], INNER["guest"]),
                                         (node.world.outside, HOME[family], node.guest.addresses[family], INNER["outside"])):
         namespace.ip(f"link add vx0 type vxlan id 7 local {own} remote {peer} dstport {VXLAN_PORT} udp6zerocsumtx udp6zerocsumrx"
@@ -131,35 +132,36 @@ def tunnel(node, family):
                      "link set vx0 addrgenmode none up")
 
 
-@pytest.mark.parametrize("inner", ["tcp", "tcp6", "udp"])
+@pytest.mark.parametrize("direction, inner", [("egress", "tcp"), ("egress", "tcp6"), ("egress", "udp"), ("ingress", "tcp"), ("ingress", "udp")])
 @pytest.mark.parametrize("family", [4, 6])
-def test_a_tunnel_pays_for_the_headers_of_all_its_segments(world, family, inner):
+def test_a_tunnel_pays_for_the_headers_of_all_its_segments(world, family, direction, inner):
     node = OffloadNode(world, True)
     tunnel(node, family)
     kind = socket.SOCK_DGRAM if inner == "udp" else socket.SOCK_STREAM
     inner_family = 6 if inner == "tcp6" else 4
-    receiver, sender = (each.socket(FAMILY[inner_family], kind) for each in (world.outside, node.guest.namespace))
-    receiver.bind((INNER["outside"][inner_family], 9400))
+    ends = [("guest", node.guest.namespace), ("outside", world.outside)]
+    (_, sending), (name, counted) = ends if direction == "egress" else ends[::-1]
+    receiver, sender = (each.socket(FAMILY[inner_family], kind) for each in (counted, sending))
+    receiver.bind((INNER[name][inner_family], 9400))
     if inner != "udp":
         receiver.listen()
-    sender.connect((INNER["outside"][inner_family], 9400))
-    ends = [receiver if inner == "udp" else receiver.accept()[0]]
+    sender.connect((INNER[name][inner_family], 9400))
+    accepted = receiver if inner == "udp" else receiver.accept()[0]
     time.sleep(1.2)  # what vx0 says of itself when it comes up
-    before, wire = node.passed("egress"), Wire(world.outside, VXLAN_PORT)
-    left = Wire(node.guest.namespace, VXLAN_PORT, sent=True)
+    before, wire, left = node.passed(direction), Wire(counted, VXLAN_PORT), Wire(sending, VXLAN_PORT, sent=True)
     if inner != "udp":
-        send(sender, ends[0], AMOUNT)
+        send(sender, accepted, AMOUNT)
     else:
         sender.setsockopt(SOL_UDP, UDP_SEGMENT, 100)
         for _ in range(100):
             sender.send(b"x" * 6000)
 
-    eventually(lambda: node.passed("egress") - before == wire.bytes, what="the bytes charged being those on the wire")
+    eventually(lambda: node.passed(direction) - before == wire.bytes, what="the bytes charged being those on the wire")
     wire.end()
     left.end()
     assert wire.frames > (5900 if inner == "udp" else 1000)
     assert wire.largest <= 1514
-    assert left.largest > 3000, "the tunnel's packets are cut at the uplink"
+    assert left.largest > 3000, "the tunnel's packets are cut at the node's interface"
 
 
 @pytest.mark.parametrize("family", [4, 6])
