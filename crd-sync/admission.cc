@@ -217,12 +217,11 @@ class Admission {
   std::vector<RefusedPrefix> refused_prefixes() const {
     std::vector<RefusedPrefix> all;
     for (const auto& read : reads_) {
-      if (unparsed_.contains(read->path)) continue;
+      if (read->parsed && unparsed_.contains(read->path)) continue;
       all.insert(all.end(), read->apart.begin(), read->apart.end());
       for (const ManifestObject& object : read->objects)
         if (const auto* realm = std::get_if<Realm>(&object.value); realm && gone_.contains(object.id))
-          for (const RealmAddress& address : realm->addresses)
-            all.push_back({address.prefix, realm->name, object.id.text(), address.position});
+          add_prefixes(*realm, object.id.text(), all);
     }
     return all;
   }

@@ -4,6 +4,7 @@
 #include "crd-sync/problem.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -219,6 +220,7 @@ std::vector<IpPrefix> nobodys_prefixes(const StandingObjects& objects, const std
   auto next = standing.begin();
   std::vector<PrefixClaim> around;  // from the widest to the narrowest
   std::set<IpPrefix> nobodys;
+  std::optional<IpPrefix> hole;
   std::set<std::pair<std::string, const Realm*>> seen;  // refused, outside
   for (const RefusedPrefix* here : sorted) {
     for (; next != standing.end() && next->prefix <= here->prefix; ++next) {
@@ -229,7 +231,9 @@ std::vector<IpPrefix> nobodys_prefixes(const StandingObjects& objects, const std
     if (around.empty()) continue;
     const PrefixClaim& outside = around.back();
     if (outside.prefix == here->prefix || outside.realm->name == here->realm) continue;
-    nobodys.insert(here->prefix);
+    // What lies in another hole needs none, unless something that stands lies between.
+    if (!hole || !hole->contains(here->prefix) || hole->contains(outside.prefix))
+      hole = here->prefix, nobodys.insert(here->prefix);
     if (!seen.insert({here->object, outside.realm}).second) continue;
     const Claim outer = outside.claim();
     warnings.push_back({Severity::Warning, here->position, here->object, "spec.addresses", here->prefix.text(),

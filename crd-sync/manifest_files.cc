@@ -152,8 +152,23 @@ bool holds_nothing(const ManifestCache::Results& results, std::size_t from) {
   });
 }
 
+// While a file cannot be read, the addresses of its realms stay apart from the wider realms' around them. Which of
+// these realms are in force nobody need know: their own prefixes stay theirs.
+ReadResult named_before(const std::string& path, const ManifestCache::Results& before) {
+  ReadResult named;
+  named.path = path;
+  named.parsed = false;
+  for (const auto& each : before) {
+    named.apart.insert(named.apart.end(), each->apart.begin(), each->apart.end());
+    for (const ManifestObject& object : each->objects)
+      if (const auto* realm = std::get_if<Realm>(&object.value)) add_prefixes(*realm, object.id.text(), named.apart);
+  }
+  return named;
+}
+
 ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths, bool as_it_is) {
   std::map<std::string, Parts> fresh;
+  std::map<std::string, Results> parsed;
   Results results;
   read_again_ = false;
   for (const std::string& path : paths) {
@@ -161,11 +176,11 @@ ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths
     const auto unreadable = [&](const std::string& why) {
       results.push_back(std::make_shared<const ReadResult>(unreadable_manifest(path, why, accepted_file())));
     };
+    const std::size_t before = results.size();
     const auto read_file = as_it_is ? read_whole_file : read_finished_file;
     const auto text =
         is_printable(path) ? read_file(path, YamlLimits{}.bytes) : Error{"has control characters in its name", EINVAL};
     if (text) {
-      const std::size_t before = results.size();
       fresh[path] = read_parts(path, text.value(), std::move(known_[path]), results);
       if (holds_nothing(results, before))
         results.push_back(std::make_shared<const ReadResult>(
@@ -184,8 +199,16 @@ ManifestCache::Results ManifestCache::read(const std::vector<std::string>& paths
       results.push_back(std::make_shared<const ReadResult>(
           warning_of(path, "leads to a file that is not there; what it held before has ended", accepted_file())));
     }
+    const auto here = results.begin() + static_cast<std::ptrdiff_t>(before);
+    if (std::all_of(here, results.end(), [](const auto& each) { return each->parsed; })) {
+      parsed[path] = Results(here, results.end());
+    } else if (const auto last = parsed_.find(path); last != parsed_.end()) {
+      results.push_back(std::make_shared<const ReadResult>(named_before(path, last->second)));
+      parsed[path] = std::move(last->second);
+    }
   }
   known_ = std::move(fresh);
+  parsed_ = std::move(parsed);
   return results;
 }
 

@@ -52,6 +52,7 @@ class ManifestCache {
   static Parts read_parts(const std::string& path, const std::string& text, Parts known, Results& results);
 
   std::map<std::string, Parts> known_;
+  std::map<std::string, Results> parsed_;  // of each file as it could be read last
   bool read_again_ = false;
 };
 

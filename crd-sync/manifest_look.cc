@@ -17,6 +17,10 @@
 namespace grantd {
 namespace {
 
+// Not half an edit is read, but what is the same twice, so long apart.
+constexpr std::chrono::milliseconds kSettles{1000};
+constexpr int kMostLooks = 20;  // the next one is in 30 s
+
 // File systems take the time of the kernel's last tick: at most 10 ms.
 constexpr std::int64_t kTimesApart = 20'000'000;
 
@@ -68,7 +72,21 @@ Result<std::unique_ptr<ManifestLook>> ManifestLook::open(const std::string& dire
 }
 
 ManifestLook::~ManifestLook() {
+  ending_ = true;
   if (thread_.joinable()) thread_.join();
+}
+
+void ManifestLook::look(const ManifestMarks& known) {
+  seen_ = manifest_marks(directory_);
+  settled_ = seen_ == known;
+  for (int looks = 1; !settled_ && looks < kMostLooks && !ending_; ++looks) {
+    std::this_thread::sleep_for(kSettles);
+    ManifestMarks now = manifest_marks(directory_);
+    settled_ = now == seen_;
+    seen_ = std::move(now);
+  }
+  const std::uint64_t one = 1;
+  (void)!write(done_.get(), &one, sizeof(one));
 }
 
 void ManifestLook::before_reading() {
@@ -79,15 +97,9 @@ void ManifestLook::before_reading() {
 void ManifestLook::begin() {
   if (thread_.joinable()) return;
   outdated_ = false;
-  const auto look = [this] {
-    seen_ = manifest_marks(directory_);
-    const std::uint64_t one = 1;
-    (void)!write(done_.get(), &one, sizeof(one));
-  };
   try {
-    thread_ = std::thread(look);
-  } catch (const std::system_error&) {
-    look();  // no thread to be had
+    thread_ = std::thread([this, known = known_] { look(known); });
+  } catch (const std::system_error&) {  // no thread to be had: the next time
   }
 }
 
@@ -95,7 +107,7 @@ bool ManifestLook::drain() {
   std::uint64_t looks = 0;
   if (read(done_.get(), &looks, sizeof(looks)) != sizeof(looks)) return false;
   if (thread_.joinable()) thread_.join();
-  if (outdated_) return false;
+  if (outdated_ || !settled_) return false;
   return seen_ != known_ || std::ranges::any_of(known_, [](const auto& each) { return each.second.in_doubt; });
 }
 

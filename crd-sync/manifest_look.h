@@ -5,6 +5,7 @@
 #include "maps/descriptor.h"
 #include "maps/result.h"
 
+#include <atomic>
 #include <compare>
 #include <cstdint>
 #include <map>
@@ -31,13 +32,14 @@ ManifestMarks manifest_marks(const std::string& directory);
 class ManifestLook {
  public:
   static Result<std::unique_ptr<ManifestLook>> open(const std::string& directory);
-  ~ManifestLook();  // waits for a look that has begun
+  ~ManifestLook();  // waits for a look that has begun, a second or as long as the file system takes
   ManifestLook(const ManifestLook&) = delete;
   ManifestLook& operator=(const ManifestLook&) = delete;
 
   // To be called before each reading: what changes from then on is found.
   void before_reading();
-  // Begins to look in a thread of its own, since a network file system may not answer. At most one look at a time.
+  // Begins to look in a thread of its own, since a network file system may not answer. At most one look at a time. What
+  // differs is looked at until it is the same for a second: somebody may be writing.
   void begin();
   int fd() const { return done_.get(); }  // readable when a look is over; owned
   // True once where a look that is over found that something else would be read than was.
@@ -48,8 +50,12 @@ class ManifestLook {
 
   std::string directory_;
   Descriptor done_;
+  void look(const ManifestMarks& known);
+
   std::thread thread_;    // joinable while a look is under way
-  ManifestMarks seen_;    // the thread's, until it is joined
+  ManifestMarks seen_;    // the thread's, until it is joined, as is the next
+  bool settled_ = false;  // seen twice, or as it was known
+  std::atomic<bool> ending_ = false;
   ManifestMarks known_;   // before what was read last
   bool outdated_ = true;  // something was read since the look began
 };

@@ -213,7 +213,7 @@ class FileReader {
                     ObjectProblems& problems) {
     const auto kind = resource_kind(peek(&root, "kind"));
     if (id && kind == ResourceKind::Grant) result_.ends[*id] = earliest(result_.ends[*id], legible_end(root));
-    if (kind == ResourceKind::Realm) keep_apart(root, id, problems);
+    keep_apart(root, id, problems);
     if (kind != ResourceKind::Workload) return;
     const auto why =
         std::find_if(result_.problems.begin() + static_cast<std::ptrdiff_t>(before), result_.problems.end(),
@@ -232,7 +232,8 @@ class FileReader {
   void keep_apart(const YamlNode& root, const std::optional<ObjectId>& id, ObjectProblems& problems) {
     const LegibleAddresses addresses = legible_addresses(root);
     for (const auto& [prefix, line] : addresses.prefixes)
-      result_.apart.push_back({prefix, id ? id->key : "", id ? id->text() : object_name(root), at(line)});
+      result_.apart.push_back(
+          {prefix, id && !addresses.of_several ? id->key : "", id ? id->text() : object_name(root), at(line)});
     for (const int line : addresses.unread)
       problems.warn(line, "spec.addresses", "",
                     "has something that cannot be read as an address: unless an earlier version is in force, what it "

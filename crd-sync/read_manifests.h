@@ -48,11 +48,12 @@ inline constexpr const char* kApiPath = "kubernetes";
 
 struct ReadResult {
   std::string path;
-  std::vector<ManifestObject> objects;   // in the order of the file
-  std::vector<ObjectId> refused;         // objects with errors, as far as they could be told
-  std::map<ObjectId, LegibleEnd> ends;   // of the Grants among them
-  std::vector<Workload> closed;          // guests of Workloads with errors, also of those without a name
-  std::vector<RefusedPrefix> apart;      // of Realms with errors, also of those without a name
+  std::vector<ManifestObject> objects;  // in the order of the file
+  std::vector<ObjectId> refused;        // objects with errors, as far as they could be told
+  std::map<ObjectId, LegibleEnd> ends;  // of the Grants among them
+  std::vector<Workload> closed;         // guests of Workloads with errors, also of those without a name
+  // Of Realms with errors, also of those without a name; of a file that is not parsed, of all Realms that it held.
+  std::vector<RefusedPrefix> apart;
   std::map<ObjectId, ObjectHead> heads;  // of both, where they say
   bool parsed = true;                    // false: not YAML, or not readable; then `objects` is empty
   bool all_known = true;                 // false: it holds an object whose kind or name cannot be told

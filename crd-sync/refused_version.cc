@@ -158,9 +158,19 @@ Workload closed_guest(const std::string& name, const std::string& interface, int
   return guest;
 }
 
+void add_prefixes(const Realm& realm, const std::string& object, std::vector<RefusedPrefix>& all) {
+  for (const RealmAddress& address : realm.addresses)
+    all.push_back({address.prefix, realm.name, object, address.position});
+}
+
 LegibleAddresses legible_addresses(const YamlNode& root) {
   LegibleAddresses all;
-  each(root, "spec", [&all](const YamlNode& spec) {
+  bool realm = false;
+  each(root, "kind", [&realm](const YamlNode& kind) { realm = realm || kind.text == "Realm"; });
+  if (!realm) return all;
+  int specs = 0;
+  each(root, "spec", [&all, &specs](const YamlNode& spec) {
+    all.of_several = ++specs > 1;
     each(spec, "addresses", [&all](const YamlNode& value) {
       if (value.type == YamlNode::Type::Sequence)
         for (const YamlNode& address : value.items) read_address(address, all);

@@ -52,12 +52,17 @@ struct RefusedPrefix {
   SourcePosition position;
 };
 
+// What a Realm names that is good by itself. `object`: Problem::object.
+void add_prefixes(const Realm& realm, const std::string& object, std::vector<RefusedPrefix>& all);
+
 struct LegibleAddresses {
   std::vector<std::pair<IpPrefix, int>> prefixes;  // and their lines
   std::vector<int> unread;                         // lines of what stands for an address and is none
+  bool of_several = false;                         // two objects have run into each other: nobody knows whose they are
 };
 
-// Those of a Realm, whatever is wrong with it. One with host bits is both the address and the prefix around it.
+// Those of a Realm, whatever is wrong with it; none where no `kind` says Realm. One with host bits is both the address
+// and the prefix around it.
 LegibleAddresses legible_addresses(const YamlNode& root);
 
 }  // namespace grantd

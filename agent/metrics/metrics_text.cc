@@ -303,8 +303,9 @@ void add_agent(const Snapshot& snapshot, const AgentStatus& status, Families& fa
   add_written(status, families);
   families.one("grantd_drift_repaired_total", kCounter, "Places where the kernel was not as it was left.", {},
                status.drift_repaired);
-  families.one("grantd_gate_in_place", kGauge, "Whether nftables stand behind the programs.", {},
-               status.gate_missing.empty() ? 1 : 0);
+  if (status.gate_missing)
+    families.one("grantd_gate_in_place", kGauge, "Whether nftables stand behind the programs.", {},
+                 status.gate_missing->empty() ? 1 : 0);
   families.one("grantd_unjudged_packets_total", kCounter,
                "Packets of guests that came past the programs and were dropped by nftables.", {},
                status.unjudged_packets);

@@ -56,9 +56,9 @@ void keep_macs(const KernelState& kernel, std::vector<InterfaceFact>& interfaces
   for (InterfaceFact& interface : interfaces) {
     const auto endpoint = kernel.endpoints.find(interface.ifindex);
     const bool attached = kernel.stands_on(interface.ifindex);
-    if (interface.master == 0 || !interface.peer_mac || endpoint == kernel.endpoints.end() || !attached) continue;
+    if (interface.master == 0 || interface.layer3 || endpoint == kernel.endpoints.end() || !attached) continue;
     const MacAddress first = decode_mac(endpoint->second);
-    if (first != MacAddress{}) interface.peer_mac = first;  // the kernel had told of none
+    if (first != MacAddress{}) interface.peer_mac = first;  // else the kernel had told of none
   }
 }
 

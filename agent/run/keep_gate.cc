@@ -45,7 +45,7 @@ bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vect
                         "nftables",
                         "",
                         "",
-                        "what guests send past the programs may not be dropped: " + status.gate_missing,
+                        "what guests send past the programs may not be dropped: " + *status.gate_missing,
                         "a kernel with nf_tables for inet, bridge and arp"});
   status.unjudged_packets = status.forged_packets = 0;
   const GateDrops drops = gate.dropped();

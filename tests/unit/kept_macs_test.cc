@@ -39,6 +39,12 @@ TEST(KeptMacs, OnALinkOfItsOwnTheOneThatItHasNow) { EXPECT_EQ(Attached(kFirst, 0
 
 TEST(KeptMacs, WhereTheKernelToldOfNoneTheFirstThatItTells) { EXPECT_EQ(Attached(MacAddress{}).held_to(), kNow); }
 
+TEST(KeptMacs, OnABridgeItStaysWhereTheKernelTellsOfNoneNow) {
+  Attached guest(kFirst);
+  guest.interfaces[0].peer_mac.reset();
+  EXPECT_EQ(guest.held_to(), kFirst);
+}
+
 TEST(KeptMacs, OfWhoWasNotAttachedTheOneThatItHasNow) {
   Attached guest(kFirst);
   guest.kernel.attachments.clear();

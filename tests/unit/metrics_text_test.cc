@@ -173,6 +173,8 @@ TEST(Metrics, GuestsUnderALimitAreAccounted) {
 
 TEST(Metrics, WhetherTheGateStands) {
   AgentStatus agent = status();
+  EXPECT_THAT(metrics_text(full_node(), agent), testing::Not(HasSubstr("grantd_gate_in_place"))) << "nobody has looked";
+  agent.gate_missing = "";
   EXPECT_THAT(metrics_text(full_node(), agent), HasSubstr("grantd_gate_in_place 1\n"));
   agent.gate_missing = "no nf_tables";
   EXPECT_THAT(metrics_text(full_node(), agent), HasSubstr("grantd_gate_in_place 0\n"));

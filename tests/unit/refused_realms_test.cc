@@ -131,6 +131,30 @@ TEST_F(RefusedRealmsTest, HostBitsMeanTheAddressOrThePrefixAroundIt) {
   EXPECT_EQ(owner("192.0.2.80"), "alice");
 }
 
+// As where the --- between two objects is lost.
+TEST_F(RefusedRealmsTest, OfTwoObjectsThatHaveRunIntoEachOther) {
+  const auto body = [](std::string text) { return text.substr(text.find('\n') + 1); };
+  load(kAlice);
+  load(kAlice + body(realm_text("b", "192.0.2.64/28")));
+  EXPECT_THAT(errors(), Contains(HasSubstr("is there twice")));
+  EXPECT_EQ(owner("192.0.2.70"), "");
+  EXPECT_EQ(owner("192.0.2.80"), "alice");
+  load(kAlice + grant_text("g", "alice") + body(realm_text("b", "192.0.2.64/28")));
+  EXPECT_THAT(errors(), Contains(HasSubstr("is there twice")));
+  EXPECT_EQ(owner("192.0.2.70"), "") << "whatever the first one is";
+}
+
+TEST_F(RefusedRealmsTest, WhatLiesInAnothersHoleNeedsNone) {
+  const std::string inner = realm_text("c", "192.0.2.64/29");
+  load(kAlice + with_mistake("b", "192.0.2.64/28, 192.0.2.64/30, 192.0.2.72/30"));
+  EXPECT_THAT(nobodys(), ElementsAre("192.0.2.64/28"));
+  EXPECT_EQ(owner("192.0.2.65"), "");
+  load(kAlice + inner + with_mistake("b", "192.0.2.64/28, 192.0.2.64/30, 192.0.2.72/30"));
+  EXPECT_EQ(owner("192.0.2.69"), "c");
+  EXPECT_EQ(owner("192.0.2.65"), "") << "between them stands another one";
+  EXPECT_EQ(owner("192.0.2.73"), "");
+}
+
 TEST_F(RefusedRealmsTest, WhatCannotBeReadIsSaid) {
   const auto said = HasSubstr("Realm b: spec.addresses: has something that cannot be read as an address");
   for (const char* address : {"nowhere", "192.0.2.064/28", "[192.0.2.64/28]", "192.0.2.70/x", "{a: b}"}) {
