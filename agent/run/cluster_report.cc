@@ -74,8 +74,9 @@ void ClusterReport::look(const DesiredState& desired, const CompiledPolicy& comp
   if (!snapshot) return;
   if (!violations_) violations_.emplace(grants_named(snapshot.value()));
   if (writer_.ready() && !before_) before_ = writer_.found() ? parse_status(*writer_.found()) : NodeStatus{};
-  const StatusFacts facts{desired, compiled,       snapshot.value(), kernel.rule_sets,  missing,
-                          node_,   GRANTD_VERSION, agent.mechanism,  agent.gate_missing.value_or("")};
+  const StatusFacts facts{desired,          compiled,        snapshot.value(),
+                          kernel.rule_sets, missing,         node_,
+                          GRANTD_VERSION,   agent.mechanism, agent.gate_missing.value_or("")};
   NodeStatus status = assess(facts, before_.value_or(NodeStatus{}));
   tell_people(facts, status);
   tell_violations(facts);

@@ -233,6 +233,8 @@ def test_a_flow_of_the_host_network_ends_with_its_grant(node):
         said = host("send", "a", PARTIES["destination"][4], 5003, payload.decode())
         return receives(receiver, payload, 0.5) is not None, said
     assert sends() == (True, None) and sends() == (True, None), "it begins, and goes on"
+    agent.kill()
+    assert sends() == (True, None), "with nobody to close it"
     time.sleep(max(0, end - time.time()) + 0.05)
     with Counted(agent, "expired", packets=1):
         assert sends() == (False, errno.EPERM)
