@@ -12,6 +12,7 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -294,6 +295,7 @@ Result<void> Datapath::settle() {
                 .ctx_size_in = sizeof(context));
     if (bpf_prog_test_run_opts(program, &options) != 0)
       return system_error("cannot tell the buckets of a change", errno);
+    if (options.retval != TC_ACT_SHOT) return Error{"settle_buckets returned " + std::to_string(options.retval), 0};
     unsettled_.erase(unsettled_.begin());
   }
   return {};
@@ -369,6 +371,7 @@ Result<std::map<std::uint32_t, grantd_slot_tables>> Datapath::tables() const {
     LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &tables, .ctx_size_in = sizeof(tables));
     if (bpf_prog_test_run_opts(program, &options) != 0)
       return system_error("cannot read which tables there are", errno);
+    if (options.retval != 0) return Error{"read_tables returned " + std::to_string(options.retval), 0};
     for (std::uint32_t index = 0; index < GRANTD_TABLES_AT_ONCE; index++) {
       const grantd_slot_tables& slot = tables.slots[index];
       if (slot.counter || slot.frag || slot.flow) found[first + index] = slot;

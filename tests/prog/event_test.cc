@@ -6,7 +6,10 @@
 #include <linux/if_ether.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <thread>
+#include <vector>
 
 namespace grantd::prog {
 namespace {
@@ -268,6 +271,28 @@ TEST_F(Event, AnExplanationIsAllThatADryRunLeaves) {
   const auto after = node().maps().counters(slot).value();
   for (std::size_t at = 0; at < before.size(); at++) EXPECT_EQ(after[at].packets, before[at].packets) << at;
   EXPECT_TRUE(events().empty());
+}
+
+TEST_F(Event, ADryRunSetsNoClock) {
+  const auto clocks = [] {
+    std::vector<grantd_clock> all(static_cast<std::size_t>(libbpf_num_possible_cpus()));
+    const std::uint32_t only = 0;
+    EXPECT_TRUE(node().maps().clock.raw().lookup(&only, all.data()).ok());
+    std::vector<std::uint64_t> times;
+    for (const grantd_clock& each : all) times.insert(times.end(), {each.now_ns, each.tick});
+    return times;
+  };
+  bool stood = false;
+  for (int attempt = 0; attempt < 5 && !stood; attempt++) {      // a packet of the links' own may come between
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // ticks
+    const auto before = clocks();
+    explain(Hook::FromGuest, frame_out(kWeb4, kBob4, kTcp, tcp(port_, 80, kSyn)), "web");
+    stood = clocks() == before;
+  }
+  EXPECT_TRUE(stood);
+  const auto before = clocks();
+  run(Hook::FromGuest, frame_out(kWeb4, kBob4, kTcp, tcp(port_, 80, kSyn)), interface_of("web"), {});
+  EXPECT_NE(clocks(), before) << "the control";
 }
 
 }  // namespace

@@ -228,6 +228,7 @@ Sent Prog::send(Hook hook, const Bytes& frame, std::uint32_t ifindex, const Cont
   sent.reason = reason;
   sent.slot = why.explanation.slot;
   EXPECT_EQ(sent.passes, reason_passes(reason)) << "the dry run says " << reason_label(reason);
+  EXPECT_EQ(why.action, sent.passes ? static_cast<std::uint32_t>(TC_ACT_UNSPEC) : TC_ACT_SHOT);
   const auto after = counter(sent.slot, direction, reason);
   EXPECT_EQ(after.packets, before.packets + 1) << "counted under " << reason_label(reason);
   EXPECT_EQ(after.bytes, before.bytes + frame.size());

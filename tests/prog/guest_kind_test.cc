@@ -173,7 +173,10 @@ TEST_F(GuestKind, AStampStandsWhereItsMaskSays) {
       in.frame = frame_in(source, kWeb4, kTcp, tcp(80, fresh_port(), kSyn));
       in.ifindex = node().ifindex("uplink0");
       in.mark = mark;
-      return dry_run->from_uplink(in).value();
+      const DryVerdict verdict = dry_run->from_uplink(in).value();
+      EXPECT_EQ(verdict.explanation.concluded, 1);
+      EXPECT_EQ(verdict.action, static_cast<std::uint32_t>(TC_ACT_UNSPEC));
+      return verdict;
     };
     EXPECT_EQ(from_uplink(kBob4, 0xffffffff).mark, ~mask | stamp(bob));
     EXPECT_EQ(from_uplink(kBob4, 0).explanation.identity, bob);

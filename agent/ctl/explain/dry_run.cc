@@ -44,6 +44,7 @@ Result<DryVerdict> DryRun::run(int program_fd, const char* name, const DryPacket
     return system_error(std::string("cannot run ") + name, -error);
   }
   DryVerdict verdict;
+  verdict.action = options.retval;
   verdict.mark = after.mark;
   static_assert(sizeof(verdict.explanation) == sizeof(skeleton_->bss->grantd_explanation));
   std::memcpy(&verdict.explanation, &skeleton_->bss->grantd_explanation, sizeof(verdict.explanation));

@@ -25,7 +25,8 @@ struct DryPacket {
 };
 
 struct DryVerdict {
-  std::uint32_t mark = 0;  // afterwards
+  std::uint32_t action = 0;  // what the program returned: TC_ACT_UNSPEC for the next program, TC_ACT_SHOT
+  std::uint32_t mark = 0;    // afterwards
   grantd_explanation explanation{};
 };
 
