@@ -119,7 +119,8 @@ def mutation_of(told, agent):
     ran = told["killed"] + told["survived"]
     explained = sum(1 for survivor in told["survivors"] if survivor["why"])
     score = 100 * told["killed"] / ran if ran else 0
-    drawn = f", drawn by chance (seed {told['seed']})" if told["seed"] is not None else ""
+    whole = told["tried"] == told["mutants"]
+    drawn = f", drawn by chance (seed {told['seed']})" if told["seed"] is not None and not whole else ""
     return table(["", ""], [
         [f"mutants that `{command}` makes of the sources of now", f"{len(every):,}"],
         ["of these, kept what became of them: their own file has not changed since", f"{len(tried):,}"],
