@@ -96,6 +96,14 @@ class Agent:
             time.sleep(0.02)
         return self.applied()[more_than]
 
+    def wait_until_nobody_waits(self, seconds=60):
+        """All guests are attached."""
+        end = time.monotonic() + seconds
+        while "guests_that_wait=0" not in [line for line in self.log.read_text(encoding="utf-8").splitlines() if " applied " in line][-1]:
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise BenchError(f"grantd in {self.world.name}: {self.log.read_text(encoding='utf-8')[-2000:]}")
+            time.sleep(0.02)
+
     def kill(self):
         self.process.kill()
         self.process.wait()
