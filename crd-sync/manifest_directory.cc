@@ -16,12 +16,12 @@ struct ManifestDirectory::Parts {
   std::vector<IpPrefix> protected_ranges;
   DirectoryWatch watch;
   std::unique_ptr<ManifestLook> look;
-  ManifestCache cache;
-  std::optional<LastGoodFile> file;  // none: no state directory
-  LastGood last_good;
-  std::vector<Problem> at_start;  // reported with every load
-  bool to_keep = false;           // last_good may differ from the file
-  bool had_manifests = false;     // as far as is remembered
+  ManifestCache cache{};
+  std::optional<LastGoodFile> file{};  // none: no state directory
+  LastGood last_good{};
+  std::vector<Problem> at_start{};  // reported with every load
+  bool to_keep = false;             // last_good may differ from the file
+  bool had_manifests = false;       // as far as is remembered
 };
 
 namespace {
@@ -39,16 +39,8 @@ Result<ManifestDirectory> ManifestDirectory::open(const std::string& path, const
   if (!watch) return watch.error();
   auto look = ManifestLook::open(path);
   if (!look) return look.error();
-  auto parts = std::make_unique<Parts>(Parts{path,
-                                             std::move(protected_ranges),
-                                             std::move(watch).value(),
-                                             std::move(look).value(),
-                                             {},
-                                             std::nullopt,
-                                             {},
-                                             {},
-                                             false,
-                                             false});
+  auto parts = std::make_unique<Parts>(
+      Parts{path, std::move(protected_ranges), std::move(watch).value(), std::move(look).value()});
   if (!state_directory.empty()) {
     parts->file.emplace(state_directory);
     auto kept = parts->file->load();

@@ -46,13 +46,6 @@ FileMark mark_of(const std::string& path) {
   return mark;
 }
 
-}  // namespace
-
-bool FileMark::operator==(const FileMark& other) const {
-  return error_number == other.error_number && device == other.device && inode == other.inode && size == other.size &&
-         modified == other.modified && changed == other.changed;
-}
-
 ManifestMarks manifest_marks(const std::string& directory) {
   (void)mark_of(directory);  // so that a network file system asks anew what is in it
   ManifestMarks marks;
@@ -63,6 +56,13 @@ ManifestMarks manifest_marks(const std::string& directory) {
   }
   for (const std::string& path : paths.value()) marks[path] = mark_of(path);
   return marks;
+}
+
+}  // namespace
+
+bool FileMark::operator==(const FileMark& other) const {
+  return error_number == other.error_number && device == other.device && inode == other.inode && size == other.size &&
+         modified == other.modified && changed == other.changed;
 }
 
 Result<std::unique_ptr<ManifestLook>> ManifestLook::open(const std::string& directory) {

@@ -6,7 +6,6 @@
 #include "maps/result.h"
 
 #include <atomic>
-#include <compare>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -27,7 +26,6 @@ struct FileMark {
 
 // Of each manifest directly in a directory, links followed; where it cannot be read, of the directory.
 using ManifestMarks = std::map<std::string, FileMark>;
-ManifestMarks manifest_marks(const std::string& directory);
 
 class ManifestLook {
  public:
@@ -48,10 +46,10 @@ class ManifestLook {
  private:
   ManifestLook(std::string directory, Descriptor done) : directory_(std::move(directory)), done_(std::move(done)) {}
 
+  void look(const ManifestMarks& known);  // the thread
+
   std::string directory_;
   Descriptor done_;
-  void look(const ManifestMarks& known);
-
   std::thread thread_;    // joinable while a look is under way
   ManifestMarks seen_;    // the thread's, until it is joined, as is the next
   bool settled_ = false;  // seen twice, or as it was known

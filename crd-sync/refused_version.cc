@@ -57,14 +57,6 @@ YamlNode& value_of(YamlNode& map, std::string_view key) {
   return map.items.emplace_back();
 }
 
-IpPrefix prefix_around(IpAddress address, int length) {
-  for (std::size_t index = 0; index < address.bytes.size(); ++index) {
-    const int kept = std::clamp(length - static_cast<int>(index) * 8, 0, 8);
-    address.bytes[index] = static_cast<std::uint8_t>(address.bytes[index] & (0xff00U >> kept));
-  }
-  return {address, length};
-}
-
 void read_address(const YamlNode& value, LegibleAddresses& all) {
   const std::string_view text = value.text;
   const std::size_t slash = text.find('/');
@@ -83,7 +75,7 @@ void read_address(const YamlNode& value, LegibleAddresses& all) {
       length = bits;  // this one at least is meant
     }
   }
-  const IpPrefix prefix = prefix_around(address.value(), length);
+  const IpPrefix prefix = IpPrefix::around(address.value(), length);
   all.prefixes.emplace_back(prefix, value.line);
   if (prefix.address != address.value()) all.prefixes.emplace_back(IpPrefix{address.value(), bits}, value.line);
 }

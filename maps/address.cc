@@ -116,16 +116,16 @@ Result<IpPrefix> IpPrefix::parse(std::string_view text) {
     return Error{"an IPv4-mapped IPv6 prefix; write it as " + IpAddress::from_mapped(prefix.address.mapped()).text() +
                  "/" + std::to_string(prefix.length - kMappedBits)};
   }
-  bool host_bits = false;
-  for (std::size_t index = 0; index < prefix.address.bytes.size(); ++index) {
-    std::uint8_t& byte = prefix.address.bytes[index];
-    const auto kept = static_cast<std::uint8_t>(byte & mask_of(prefix.length, index));
-    host_bits |= kept != byte;
-    byte = kept;
-  }
-  if (host_bits)
-    return Error{"has host bits beyond /" + std::to_string(prefix.length) + "; the prefix is " + prefix.text()};
+  const IpPrefix canonical = around(prefix.address, prefix.length);
+  if (canonical != prefix)
+    return Error{"has host bits beyond /" + std::to_string(prefix.length) + "; the prefix is " + canonical.text()};
   return prefix;
+}
+
+IpPrefix IpPrefix::around(IpAddress address, int length) {
+  for (std::size_t index = 0; index < address.bytes.size(); ++index)
+    address.bytes[index] = static_cast<std::uint8_t>(address.bytes[index] & mask_of(length, index));
+  return {address, length};
 }
 
 std::string IpPrefix::text() const { return address.text() + "/" + std::to_string(length); }

@@ -39,6 +39,8 @@ struct IpPrefix {
 
   // ADDRESS or ADDRESS/LENGTH. Host bits beyond the length are an error that names the canonical form.
   static Result<IpPrefix> parse(std::string_view text);
+  // Of this length, whatever host bits the address has.
+  static IpPrefix around(IpAddress address, int length);
   std::string text() const;  // always with the length
   bool contains(const IpAddress& other) const;
   bool contains(const IpPrefix& other) const;  // the other lies inside this one, or is the same

@@ -82,27 +82,28 @@ class Agent:
         self.put(name)
         return self.start()
 
+    def _applied_lines(self):
+        return [line for line in self.log.read_text(encoding="utf-8").splitlines() if " applied " in line]
+
     def applied(self):
         """Each change that was brought into force since the start, as milliseconds by part."""
-        lines = [line for line in self.log.read_text(encoding="utf-8").splitlines() if " applied " in line]
-        return [{name: float(value) for name, value in re.findall(r"(\w+)=([0-9.]+) ms", line)} for line in lines]
+        return [{name: float(value) for name, value in re.findall(r"(\w+)=([0-9.]+) ms", line)} for line in self._applied_lines()]
 
-    def wait_applied(self, more_than=0, seconds=60):
-        """The first change after so many."""
+    def _wait_for(self, what, seconds):
         end = time.monotonic() + seconds
-        while len(self.applied()) <= more_than:
+        while not what():
             if self.process.poll() is not None or time.monotonic() > end:
                 raise BenchError(f"grantd in {self.world.name}: {self.log.read_text(encoding='utf-8')[-2000:]}")
             time.sleep(0.02)
+
+    def wait_applied(self, more_than=0, seconds=60):
+        """The first change after so many."""
+        self._wait_for(lambda: len(self.applied()) > more_than, seconds)
         return self.applied()[more_than]
 
     def wait_until_nobody_waits(self, seconds=60):
         """All guests are attached."""
-        end = time.monotonic() + seconds
-        while "guests_that_wait=0" not in [line for line in self.log.read_text(encoding="utf-8").splitlines() if " applied " in line][-1]:
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise BenchError(f"grantd in {self.world.name}: {self.log.read_text(encoding='utf-8')[-2000:]}")
-            time.sleep(0.02)
+        self._wait_for(lambda: "guests_that_wait=0" in self._applied_lines()[-1], seconds)
 
     def kill(self):
         self.process.kill()

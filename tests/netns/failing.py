@@ -18,7 +18,8 @@ KINDS = {"bpf": errno.ENOMEM, "netlink": errno.ENOBUFS, "answer": errno.ENOBUFS,
          "thread": errno.EAGAIN}
 LAYOUT = struct.Struct(f"=QQqQQQ{len(KINDS) + 1}QQQ")
 OPERATION, OPERATIONS, ANY = struct.Struct("=24sQQQQ"), 64, 1 << 32
-ONLY = LAYOUT.size  # which operation alone is to fail
+ONLY = LAYOUT.size  # where the page says which operation alone is to fail
+FIRST = ONLY + 16  # where the operations stand
 
 
 def build(directory, source=SOURCE):
@@ -38,7 +39,7 @@ class Faults:
     """Calls are counted from when the agent starts. `arm` lets the one whose turn it is fail."""
 
     def __init__(self, library, path):
-        size = ONLY + 16 + OPERATION.size * OPERATIONS
+        size = FIRST + OPERATION.size * OPERATIONS
         path.write_bytes(bytes(size))
         with open(path, "r+b") as file:
             self.page = mmap.mmap(file.fileno(), size)
@@ -49,10 +50,9 @@ class Faults:
 
     def operations(self, kind):
         """What calls of that kind do, and by its place how many were made, and failed: {place: (name, calls, failures)}."""
-        each = [OPERATION.unpack_from(self.page, ONLY + 16 + OPERATION.size * place) for place in range(OPERATIONS)]
+        each = OPERATION.iter_unpack(self.page[FIRST:])
         return {place: (f"{function.strip(bytes(1)).decode()} {number or ''}".strip(), calls, failures)
-                for place, (function, number, of, calls, failures) in enumerate(each)
-                if function.strip(bytes(1)) and of == 1 + list(KINDS).index(kind)}
+                for place, (function, number, of, calls, failures) in enumerate(each) if of == 1 + list(KINDS).index(kind)}
 
     def arm(self, kind, turn, goes_on=False, error=None, kills=False, only=ANY):
         """The call number `turn` of that kind, or of `only` that operation, fails from here on, and those after it too where that

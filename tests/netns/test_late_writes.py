@@ -152,11 +152,9 @@ char name_of_license[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
-@contextlib.contextmanager
 def only_linear(node, ethertype, order):
     """Of that type, the node has what lies where the kernel alone writes."""
-    with foreign_tcx(node, loaded(node.world, ONLY_LINEAR % socket.htons(ethertype)), order=order):
-        yield
+    return foreign_tcx(node, loaded(node.world, ONLY_LINEAR % socket.htons(ethertype)), order=order)
 
 
 def past_bridges(guest, protocol):
