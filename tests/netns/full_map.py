@@ -4,29 +4,18 @@ import ctypes
 import errno
 import json
 import os
-import platform
 import struct
 
+from bpf_calls import bpf, pinned
 from traffic import Background
 from world import run
 
-SYSTEM_CALL = {"x86_64": 321, "aarch64": 280}
-UPDATE, DELETE, GET = 2, 3, 7
+UPDATE, DELETE = 2, 3
 NEW_ONLY = 1  # BPF_NOEXIST
 # Keys that the agent gives to nothing of its own; maps/abi says what they are.
 KEYS = {"rule": lambda number: struct.pack("=IIBBH16s", 64 + 128, 1 << 20, 0, 4, 0, number.to_bytes(16, "big")),
         "policy": lambda number: struct.pack("=Q", (1 << 20) + number),
         "endpoint": lambda number: struct.pack("=I", 0x7F000000 + number)}
-
-
-def bpf(command, attributes):
-    """What it returns; OSError."""
-    library = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(attributes, 128)
-    done = library.syscall(SYSTEM_CALL[platform.machine()], command, buffer, 128)
-    if done < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return done
 
 
 class FullMap(Background):
@@ -38,8 +27,7 @@ class FullMap(Background):
         about = json.loads(run("bpftool", "-j", "map", "show", "pinned", self.path))
         self.keys = [ctypes.create_string_buffer(KEYS[name](number)) for number in range(about["max_entries"])]
         self.value = ctypes.create_string_buffer(about["bytes_value"])
-        path = ctypes.create_string_buffer(self.path.encode())
-        self.map = bpf(GET, struct.pack("=QII", ctypes.addressof(path), 0, 0))
+        self.map = pinned(self.path)
         self.refused = 0
 
     def _add(self, key):

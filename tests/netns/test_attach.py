@@ -8,7 +8,8 @@ import sys
 
 import pytest
 from agent import Agent, Counted
-from foreign import WITH_TCX_LINKS, foreign_filter, foreign_tcx, leaves_all_to_the_next_one
+from bpf_calls import leaves_all_to_the_next_one
+from foreign import WITH_TCX_LINKS, foreign_filter, foreign_tcx
 from node import Node
 from sniffing import Watched
 from traffic import Ping, TcpPair, UdpPair

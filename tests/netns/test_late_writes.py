@@ -10,7 +10,8 @@ import time
 
 import frames
 import pytest
-from foreign import AFTER, BEFORE, WITH_TCX_LINKS, foreign_tcx, loaded
+from bpf_calls import AFTER, BEFORE
+from foreign import WITH_TCX_LINKS, foreign_tcx, loaded
 from traffic import UdpPair, mac_of, mark_bytes, next_port, receives
 from world import GATEWAY, OUTSIDE, PARTIES, eventually
 

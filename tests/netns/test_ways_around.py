@@ -10,7 +10,8 @@ import time
 import frames
 import pytest
 from agent import Counted
-from foreign import AFTER, WITH_TCX_LINKS, foreign_program, foreign_tcx, loaded
+from bpf_calls import AFTER
+from foreign import WITH_TCX_LINKS, foreign_program, foreign_tcx, loaded
 from sniffing import Sniffer
 from test_metrics import get_metric
 from traffic import ENOUGH, FAMILY, SILENCE, Flood, Ping, TcpPair, UdpPair, mark_bytes, next_port, receives
