@@ -35,7 +35,7 @@ def machine(figures):
 
 def datapaths(figures):
     """The limits are measured in two runs, with and without long round trips, that share a file."""
-    told = [(part, figures["parts"][part]) for part in ("forwarding", "control-plane", "kubernetes", "pod-starts")]
+    told = [(part, figures["parts"][part]) for part in ("forwarding", "control-plane", "kubernetes", "pod-starts", "pod-starts-kubernetes")]
     told += [("bandwidth, with long round trips" if cell["rtt_ms"] else "bandwidth", cell) for cell in figures["cells"]]
     rows = {(part, which(one["datapath"], digest(), one.get("datapath_by_commit"))): None for part, one in told}
     return table(["figures of `scripts/bench`", "datapath"], rows)
@@ -62,6 +62,16 @@ def ratios(figures):
     to_base = figures["forwarding"]["ratio_to_no_policy"]
     return table(["", *metrics.values()],
                  [[case, *(spread(to_base[case][metric], 2) for metric in metrics)] for case in CASES[1:]])
+
+
+def steps(figures):
+    """Each case of these has all that the one before it has, and one thing more."""
+    cases = ["conntrack", "conntrack and empty programs", "conntrack and grantd without its gate", "conntrack and grantd"]
+    absolute = figures["forwarding"]["absolute"]
+    ways = [[absolute[case][metric]["median"] for case in cases] for metric in ("established_egress", "established_ingress")]
+    rows = [[what, *(f"{way[at] - (way[at - 1] if at else 0):.0f}" for way in ways)] for at, what in enumerate(
+        ("connection tracking alone", "the hooks, with programs that do nothing", "what the programs do", "the gate"))]
+    return table(["ns", "from a guest", "to a guest"], rows + [["together", *(f"{way[-1]:.0f}" for way in ways)]])
 
 
 def targets_of(rows, digits):
@@ -101,6 +111,17 @@ def memory(figures):
     return table(["with 1,000 Grants and 100 guests", "MiB"],
                  [[name, f"{kib / 1024:.1f}"] for name, kib in
                   figures["control_plane"]["start_100_guests"]["memory_kib"].items()])
+
+
+def starts_on_a_cluster(figures):
+    told = figures["parts"]["pod-starts-kubernetes"]
+    return table(["", ""], [[name, f"{told[key]:,}"] for name, key in (
+        ("pods started", "starts"), ("times that the agent was killed meanwhile", "agent_killed"),
+        ("times that the Grant was deleted or made", "grant_changed"),
+        ("passed of guests outside of a Grant", "passed_outside_grant"),
+        ("passed to guests from whom no Grant names", "received_outside_grant"),
+        ("passed of what a Grant allows", "passed_within_grant"), ("passed of ordinary pods", "passed_of_ordinary_pods"),
+        ("passed to ordinary pods", "received_by_ordinary_pods"))])
 
 
 def starts(figures):
@@ -199,7 +220,7 @@ def enforcement_targets(figures):
 
 def rendered(text):
     parts = {part: json.loads((ROOT / f"docs/performance/{part}.json").read_text(encoding="utf-8"))
-             for part in ("bandwidth", "pod-starts", "control-plane", "forwarding", "kubernetes")}
+             for part in ("bandwidth", "pod-starts", "pod-starts-kubernetes", "control-plane", "forwarding", "kubernetes")}
     figures = {"parts": parts}
     for part in parts.values():  # the last one tells the machine
         figures |= part

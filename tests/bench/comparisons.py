@@ -3,14 +3,28 @@ DESTINATIONS on one UDP port, and fillers on 443/TCP."""
 
 import base64
 import hashlib
+import socket
 
+from probe import entered
 from world import (DESTINATION_PORT, DESTINATIONS, REALM, SERVICE_RANGE, filler_prefixes, in_netns, run)
+
+from bpf_calls import leaves_all_to_the_next_one, tcx_link  # of tests/common, which `probe` makes known
 
 
 def apply_conntrack(world):
     """Connection tracking and nothing else: a rule that no packet reaches makes the kernel load it."""
     run(in_netns(world.netns["node"], ["nft", "-f", "-"]),
         "table inet tracking {\n chain unused {\n  ct state invalid drop\n }\n}\n")
+
+
+def apply_programs_that_do_nothing(world):
+    """Where grantd's programs stand, for as long as this process lives: what the hooks cost whoever uses them."""
+    program = leaves_all_to_the_next_one()
+    with entered(world.netns["node"]):
+        tcx_link(program, socket.if_nametoindex("uplink0"), "ingress")
+        for guest in world.all_guests:
+            for side in ("ingress", "egress"):
+                tcx_link(program, socket.if_nametoindex(guest.node_interface), side)
 
 
 def apply_nft_set(world):

@@ -3,8 +3,8 @@
 import json
 import subprocess
 
-from comparisons import apply_conntrack, apply_kube_router, apply_nft_set
-from grantd import apply_grantd
+from comparisons import apply_conntrack, apply_kube_router, apply_nft_set, apply_programs_that_do_nothing
+from grantd import apply_grantd, apply_grantd_without_its_gate
 from world import BenchError, World
 
 
@@ -19,6 +19,8 @@ def case_worlds():
         (World("grantd"), [apply_grantd]),
         (World("grantd 110 guests", guests=110), [apply_grantd]),
         (World("grantd 10,000 rules", rules=10_000), [apply_grantd]),
+        (World("conntrack and empty programs", enforces=False), [apply_conntrack, apply_programs_that_do_nothing]),
+        (World("conntrack and grantd without its gate"), [apply_conntrack, apply_grantd_without_its_gate]),
         (World("conntrack and grantd"), [apply_conntrack, apply_grantd]),
     ]
 

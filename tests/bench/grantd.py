@@ -143,6 +143,15 @@ def apply_grantd(world):
     agent.put("all.yaml")
     agent.start()
     agent.wait_applied()
+    return agent
+
+
+def apply_grantd_without_its_gate(world):
+    """The programs alone, as pinned: an agent would put the gate back."""
+    apply_grantd(world).kill()
+    for table in run(in_netns(world.netns["node"], ["nft", "list", "tables"])).splitlines():
+        if " grantd" in table:  # behind the name stands a number, for the pin root
+            run(in_netns(world.netns["node"], ["nft", "delete", *table.split()]))
 
 
 def grants(count, port, guests):
