@@ -1,5 +1,7 @@
 """scripts/mutate counts as noticed what fails twice, and as not compiled what the compiler refuses."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -77,3 +79,23 @@ def test_what_else_keeps_it_from_compiling_ends_the_run(tree, said):
     program(tree.copy / "tools/cmake", f'echo "{said}" >&2', "exit 1")
     with pytest.raises(SystemExit, match="not for its source"):
         tree.tried(MUTANT)
+
+
+def test_a_copy_is_compiled_anew_where_a_mutant_was_the_last(tmp_path):
+    """What a run left compiled of its last mutant was as new as the source that the next one brought."""
+    root, source = tmp_path / "root", tmp_path / "copy/plan.cc"
+    root.mkdir()
+    subprocess.run(["git", "init", "-q", root], check=True)
+    for name in ("plan.cc", "other.cc"):
+        (root / name).write_text("int original;\n", encoding="utf-8")
+        os.utime(root / name, (1, 1))
+    subprocess.run(["git", "add", "."], cwd=root, check=True)
+    tree = Tree(root, tmp_path / "copy", Killers())
+    tree.bring_up_to_date()
+    os.utime(source, (2, 2))
+    source.write_text("int original;\n", encoding="utf-8")  # as a mutant is taken back
+    back = source.stat().st_mtime_ns
+    (root / "other.cc").write_text("int changed;\n", encoding="utf-8")
+    tree.bring_up_to_date()
+    assert source.stat().st_mtime_ns == back
+    assert (tmp_path / "copy/other.cc").read_text(encoding="utf-8") == "int changed;\n"

@@ -38,10 +38,7 @@ class Tree:
 
     def prepare(self):
         """Why it cannot begin, or None."""
-        self.copy.mkdir(parents=True, exist_ok=True)
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=self.root, capture_output=True, check=True).stdout
-        packed = subprocess.run(["tar", "--null", "-T", "-", "-cf", "-"], cwd=self.root, input=listed, capture_output=True, check=True).stdout
-        subprocess.run(["tar", "-xf", "-"], cwd=self.copy, input=packed, check=True)
+        self.bring_up_to_date()
         configured = subprocess.run(CONFIGURE, cwd=self.copy, capture_output=True, text=True, check=False)
         if configured.returncode != 0:
             return f"{self.copy} is not configured: {configured.stderr[-2000:]}"
@@ -49,6 +46,17 @@ class Tree:
             return f"{self.copy} does not build without any change"
         self.compiled = {objects: self._digest(objects) for objects in set(map(objects_of, sources(self.copy)))}
         return None if self.holds() else "the suites fail without any change"
+
+    def bring_up_to_date(self):
+        """What is as it is there keeps its time: a source that was changed, and changed back, is newer than its object."""
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=self.root, capture_output=True, text=True, check=True).stdout
+        for name in filter(None, listed.split("\0")):
+            source, copy = self.root / name, self.copy / name
+            if copy.is_file() and copy.read_bytes() == source.read_bytes():
+                continue
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(source.read_bytes())
+            copy.chmod(source.stat().st_mode)
 
     def holds(self):
         """Whether the suites pass without any change."""
