@@ -13,7 +13,7 @@ namespace grantd::model {
 std::optional<Disagreement> Duel::bring_near(const std::string& grant, Edge edge) {
   // Some packets have to come before; publishing takes its time, too.
   constexpr std::chrono::milliseconds kAhead{60};
-  edges_.push_back(wall_at(boot_now()) + kAhead);
+  edges_.push_back(wall_at(boot_now()) + with_patience(kAhead));
   passed_before_edge_.clear();
   held_before_edge_.clear();
   if (edge == Edge::EndOfNotice) {

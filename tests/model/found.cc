@@ -223,7 +223,7 @@ std::optional<std::string> first_failure(WorldNode& node, const FoundCase& found
         node.restart();
         break;
       case Step::Kind::Near:
-        edge = wall_at(boot_now()) + kNear;
+        edge = wall_at(boot_now()) + with_patience(kNear);
         if (step.edge == Edge::EndOfNotice) node.saw_revocation("ns/" + step.grant + suffix, edge - kNotice);
         node.apply(with_edge(node.desired(), step.grant + suffix, step.edge, edge));
         break;

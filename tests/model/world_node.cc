@@ -11,8 +11,10 @@
 #include <bpf/libbpf.h>
 #include <linux/pkt_cls.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+#include <string>
 
 namespace grantd::model {
 namespace {
@@ -62,6 +64,11 @@ DesiredState guests_only() {
 }
 
 }  // namespace
+
+std::chrono::milliseconds with_patience(std::chrono::milliseconds time) {
+  const char* const patience = std::getenv("GRANTD_TEST_PATIENCE");
+  return patience ? time * std::stoi(patience) : time;
+}
 
 WallTime wall_at(BootNanoseconds boot) { return WallTime(std::chrono::nanoseconds(read_clock().wall_of(boot))); }
 

@@ -26,6 +26,8 @@ struct Judged {
 inline constexpr std::chrono::milliseconds kOffEdge{1};
 
 WallTime wall_at(BootNanoseconds boot);
+// So much longer as GRANTD_TEST_PATIENCE says, for a machine that is emulated.
+std::chrono::milliseconds with_patience(std::chrono::milliseconds time);
 
 class WorldNode {
  public:
