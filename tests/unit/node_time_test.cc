@@ -131,28 +131,6 @@ TEST_F(NodeTimeTest, AClockThatWasAheadAndTrustedIsForgottenWithTheFile) {
 }
 
 // A revocation that is first seen while the clock is ahead.
-TEST_F(NodeTimeTest, ANoticeThatBeganByAClockThatWasAheadIsNoLonger) {
-  Grant revoked = desired::grant("g", {}), gone = desired::grant("h", {});
-  revoked.revoked = gone.revoked = true;
-  revoked.notice_period = gone.notice_period = std::chrono::seconds(60);
-  TimeFacts time = desired::noon();
-  const WallTime now = time.now, ahead = now + std::chrono::nanoseconds(kTenYears);
-  time.now = ahead;
-  time.trusted = false;
-  time = latch(time, {revoked, gone});
-  time.now = now;
-  time = latch(time, {revoked});
-  EXPECT_EQ(time.notice_ends.at(revoked.key()), ahead + revoked.notice_period) << "which of them is right?";
-  time.trusted = true;
-  time = latch(time, {revoked});
-  EXPECT_EQ(time.notice_ends.at(revoked.key()), now + revoked.notice_period);
-  EXPECT_EQ(time.notice_ends.at(gone.key()), now + gone.notice_period);
-  EXPECT_EQ(time.revoked_at.at(gone.key()), now);
-  time.highest_seen = now;
-  time.now -= std::chrono::seconds(1);  // by less than what makes it distrusted
-  EXPECT_EQ(latch(time, {revoked}).notice_ends.at(revoked.key()), now + revoked.notice_period) << "the control";
-}
-
 TEST_F(NodeTimeTest, TheHighestTimeIsWrittenNowAndThen) {
   NodeTime time = open(0);
   pass(time);
