@@ -153,6 +153,9 @@ TEST(Validity, WhatHasExpiredStaysSoUntilItsSpecChanges) {
   CompiledGrant compiled = judged(dated, time);
   EXPECT_EQ(compiled.phase, GRANTD_PHASE_EXPIRED);
   EXPECT_EQ(compiled.not_after, 1U);
+  dated.revoked = true;
+  EXPECT_EQ(judged(dated, time).end_reason, GRANTD_REASON_EXPIRED) << "also where it is revoked since";
+  dated.revoked = false;
   dated.spec_hash = "another";
   compiled = judged(dated, latch(time, {dated}));
   EXPECT_EQ(compiled.phase, GRANTD_PHASE_ACTIVE);
@@ -179,7 +182,14 @@ TEST(Validity, AClockThatIsNotTrustedQuarantinesDatedGrantsOnly) {
   Grant dated = grant("g", {}), undated = grant("h", {});
   dated.valid_until = time.now + hours(1);
   EXPECT_FALSE(judged(dated, time).quarantine.empty());
+  EXPECT_EQ(judged(dated, time).cause, Cause::ClockNotTrusted);
   EXPECT_TRUE(judged(undated, time).quarantine.empty());
+  undated.notice_period = seconds(1);
+  EXPECT_TRUE(judged(undated, time).quarantine.empty()) << "of a notice that nobody has given";
+  undated.revoked = true;
+  EXPECT_FALSE(judged(undated, time).quarantine.empty());
+  undated.notice_period = {};
+  EXPECT_TRUE(judged(undated, time).quarantine.empty()) << "it has ended, whatever the time";
 }
 
 TEST(Validity, ANoticeThatBeganByAClockThatWasAheadIsNoLonger) {
