@@ -123,7 +123,14 @@ PrivateNode::~PrivateNode() {
   datapath_.reset();
   umount2(directory_.c_str(), MNT_DETACH);
   rmdir(directory_.c_str());
-  if (--living_ > 0 && setns(network_before_.get(), CLONE_NEWNET) != 0) std::perror("PrivateNode: setns");
+  if (--living_ > 0) {
+    if (setns(network_before_.get(), CLONE_NEWNET) != 0) std::perror("PrivateNode: setns");
+    return;
+  }
+  // It stays here, and what comes next finds no filters of clsact, which no pin holds.
+  std::string links;
+  for (const InterfaceFact& each : node_.interfaces) links += "link del " + each.name + "\\n";
+  (void)!std::system(("printf '" + links + "' | ip -force -batch - 2>/dev/null").c_str());
 }
 
 std::uint32_t PrivateNode::ifindex(const std::string& interface) const { return if_nametoindex(interface.c_str()); }
