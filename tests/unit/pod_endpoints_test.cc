@@ -88,6 +88,36 @@ TEST(ChooseGrant, TwoActiveOnesWantALabel) {
   EXPECT_EQ(chosen(both, pod), "a") << "the namespace's label, which the guest cannot write, goes first";
 }
 
+TEST(ChooseGrant, AsManyNamesAsAPersonReads) {
+  std::vector<Grant> several = {grant("a", {}), grant("b", {}), grant("c", {})};
+  EXPECT_EQ(chosen(several, of_bob()), "!label it with one of 3 active Grants: a, b, c");
+  several.push_back(grant("d", {}));
+  EXPECT_EQ(chosen(several, of_bob()), "!label it with one of 4 active Grants: a, b, c, ...");
+}
+
+// The datapath holds the guest closed under its name (decision 31).
+TEST(ChooseGrant, TheOnlyOneAlsoWhereItIsNotActive) {
+  EXPECT_EQ(chosen({revoked(grant("a", {}))}, of_bob()), "a");
+  GuestPod pod = of_bob();
+  pod.own_grant = "a";
+  EXPECT_THAT(chosen({revoked(grant("a", {}))}, pod), HasSubstr("is not active")) << "by its own label it may not be";
+}
+
+TEST(ChooseGrant, IsActiveFromItsBeginAndNotAtItsEnd) {
+  const WallTime now = noon().now;
+  const auto another = [](std::optional<WallTime> from, std::optional<WallTime> until) {
+    Grant dated = grant("b", {});
+    dated.valid_from = from;
+    dated.valid_until = until;
+    return dated;
+  };
+  const auto moment = std::chrono::nanoseconds(1);
+  EXPECT_THAT(chosen({grant("a", {}), another(now, {})}, of_bob()), HasSubstr("2 active Grants"));
+  EXPECT_EQ(chosen({grant("a", {}), another(now + moment, {})}, of_bob()), "a");
+  EXPECT_THAT(chosen({grant("a", {}), another({}, now + moment)}, of_bob()), HasSubstr("2 active Grants"));
+  EXPECT_EQ(chosen({grant("a", {}), another({}, now)}, of_bob()), "a");
+}
+
 TEST(ChooseGrant, AGuestsLabelReachesActiveGrantsOfItsOwnRealmOnly) {
   GuestPod pod = of_bob();
   pod.own_grant = "c";
@@ -95,6 +125,8 @@ TEST(ChooseGrant, AGuestsLabelReachesActiveGrantsOfItsOwnRealmOnly) {
   EXPECT_THAT(chosen({grant("a", {}), revoked(grant("c", {}))}, pod), HasSubstr("is not active"));
   pod.own_grant = "a\x1b[2J";
   EXPECT_THAT(chosen({grant("a", {})}, pod), testing::Not(HasSubstr("\x1b")));
+  pod.own_grant = std::string(64, 'x');
+  EXPECT_THAT(chosen({grant("a", {})}, pod), testing::Not(HasSubstr(pod.own_grant))) << "longer than any name";
 }
 
 TEST(ChooseGrant, ANamespacesLabelThatNamesNothingIsNoWayToAnother) {

@@ -327,6 +327,68 @@ TEST(RoomInForce, WhatARealmLosesIsLostAlsoWhereThereAreTooManyPrefixes) {
 
 // ---- sizes of maps ----
 
+CompiledGrant with_rules(const char* name, std::size_t rules) {
+  CompiledGrant compiled;
+  compiled.key = std::string("keystone-system/") + name;
+  compiled.rules.resize(rules);
+  return compiled;
+}
+
+// What take() says is wrong, "" where there was room.
+std::string wrong_with(Room& room, const CompiledGrant& grant, bool with_table = false) {
+  Problem wrong;
+  return room.take(grant, with_table, wrong) ? "" : wrong.text();
+}
+
+TEST(Room, AGrantInForceMayGrowAsFarAsTheRulesGo) {
+  Limits limits;
+  limits.rules = 10;
+  DesiredState desired = three();
+  InForce in_force;
+  in_force.grants["keystone-system/a"].rules = 4;
+  in_force.grants["keystone-system/b"].rules = 3;
+  Room room(limits, desired, in_force);
+  EXPECT_THAT(wrong_with(room, with_rules("a", 8)), HasSubstr("needs 8 rules, and 7 are left of --max-rules 10"));
+  EXPECT_EQ(wrong_with(room, with_rules("a", 7)), "");
+  EXPECT_THAT(wrong_with(room, with_rules("c", 1)), HasSubstr("needs 1 rules, and 0 are left"));
+  limits.rules = 5;
+  Room smaller(limits, desired, in_force);
+  EXPECT_EQ(wrong_with(smaller, with_rules("b", 3)), "") << "what is in force keeps its room";
+  EXPECT_THAT(wrong_with(smaller, with_rules("c", 1)), HasSubstr("and 0 are left of --max-rules 5")) << "and no more";
+}
+
+TEST(Room, AFlowTableIsTakenOnce) {
+  Limits limits;
+  limits.flows = 100;
+  limits.flows_per_grant = 40;
+  DesiredState desired = three();
+  InForce in_force;
+  in_force.grants["keystone-system/a"].flows = 1;  // of an agent that made smaller ones
+  Room room(limits, desired, in_force);
+  EXPECT_EQ(wrong_with(room, with_rules("a", 1), true), "");
+  EXPECT_EQ(wrong_with(room, with_rules("b", 1), true), "");
+  EXPECT_EQ(wrong_with(room, with_rules("c", 1), true), "");
+  EXPECT_THAT(wrong_with(room, with_rules("d", 1), true),
+              HasSubstr("a flow table of 40 flows, and 19 are left of --max-flows 100"));
+  Bounds bounds{};
+  room.tell(bounds);
+  EXPECT_EQ(bounds[GRANTD_BOUND_FLOWS].used, 81U);
+  EXPECT_EQ(bounds[GRANTD_BOUND_FLOWS].refused, 1U);
+}
+
+TEST(Room, RealmsWithoutAnIdentityAreCounted) {
+  Limits limits;
+  limits.identities = 3;  // one is the node's own
+  const DesiredState desired = three();
+  const InForce in_force;
+  const Room room(limits, desired, in_force);
+  EXPECT_THAT(room.realms_without_identity(), ElementsAre("carol"));
+  Bounds bounds{};
+  room.tell(bounds);
+  EXPECT_EQ(bounds[GRANTD_BOUND_IDENTITIES].refused, 1U);
+  EXPECT_EQ(bounds[GRANTD_BOUND_IDENTITIES].used, 3U);
+}
+
 TEST(MapSizes, HoldTheLimitsThatTheyWereMadeFor) {
   Limits limits;
   limits.grants = 7;
