@@ -376,6 +376,45 @@ TEST(Room, AFlowTableIsTakenOnce) {
   EXPECT_EQ(bounds[GRANTD_BOUND_FLOWS].refused, 1U);
 }
 
+// Of a Grant that has lost its guests, where every limit is as large as what is asked for, or one of them less.
+TEST(Room, WhatHasNoGuestsTakesOnlyWhatIsLeftOfEach) {
+  DesiredState desired = three();
+  InForce in_force;
+  in_force.grants["keystone-system/gone"] = {3, 40, true, 0};
+  Limits exact;
+  exact.grants = 2;
+  exact.identities = 1 + desired.realms.size() + 2;  // the node's own, the Realms', two Grants'
+  exact.rules = 2 + 3;
+  exact.flows_per_grant = 40;
+  exact.flows = 80;
+  const auto has_room = [&](const Limits& limits) {
+    Room room(limits, desired, in_force);
+    EXPECT_EQ(wrong_with(room, with_rules("a", 2), true), "");
+    return room.take_left(with_rules("gone", 3));
+  };
+  EXPECT_TRUE(has_room(exact));
+  for (std::size_t Limits::*const limit : {&Limits::grants, &Limits::identities, &Limits::rules, &Limits::flows}) {
+    Limits less = exact;
+    (less.*limit)--;
+    EXPECT_FALSE(has_room(less));
+  }
+}
+
+TEST(Room, WhatHasNoGuestsTakesItFromTheNext) {
+  DesiredState desired = three();
+  InForce in_force;
+  in_force.grants["keystone-system/gone"] = {3, 40, true, 0};
+  const Limits limits;
+  Room room(limits, desired, in_force);
+  EXPECT_TRUE(room.take_left(with_rules("gone", 3)));
+  Bounds bounds{};
+  room.tell(bounds);
+  EXPECT_EQ(bounds[GRANTD_BOUND_GRANTS].used, 1U);
+  EXPECT_EQ(bounds[GRANTD_BOUND_IDENTITIES].used, 1 + desired.realms.size() + 1);
+  EXPECT_EQ(bounds[GRANTD_BOUND_RULES].used, 3U);
+  EXPECT_EQ(bounds[GRANTD_BOUND_FLOWS].used, 40U);
+}
+
 TEST(Room, RealmsWithoutAnIdentityAreCounted) {
   Limits limits;
   limits.identities = 3;  // one is the node's own
