@@ -60,7 +60,10 @@ TEST_F(PlanTest, OldRecordsGoASecondLater) {
   EXPECT_EQ(applier_.state().policies.size(), 2U);
   const Plan waiting = next(desired);
   EXPECT_LE(waiting.next_due, time_.boot_now + kRetireAfter);
-  pass(std::chrono::milliseconds(200));
+  pass(std::chrono::nanoseconds(waiting.next_due - time_.boot_now - 1));
+  converge(desired);
+  EXPECT_EQ(applier_.state().policies.size(), 2U);
+  pass(std::chrono::nanoseconds(1));
   converge(desired);
   EXPECT_EQ(applier_.state().policies.size(), 1U);
   EXPECT_EQ(applier_.state().rule_sets.size(), 1U);
