@@ -135,8 +135,8 @@ void add_buckets(const Snapshot& snapshot, Families& families) {
 }
 
 struct GuestUsage {
-  std::uint64_t allowed_bytes = 0, returned_bytes = 0, refused_bytes = 0, waiting_bytes = 0;
-  std::optional<std::uint64_t> lost_bytes = 0;  // nothing where it is not known of all
+  std::uint64_t allowed_bytes = 0, returned_bytes = 0, refused_bytes = 0;
+  std::optional<std::uint64_t> lost_bytes = 0, waiting_bytes = 0;  // nothing where it is not known of all
 };
 
 // By Grant, guest and direction: a guest may have several interfaces, and left one behind, which is in quarantine.
@@ -151,8 +151,8 @@ std::map<std::tuple<std::string, std::string, std::uint32_t>, GuestUsage> usage_
       sum.allowed_bytes += state.usage.allowed_bytes;
       sum.returned_bytes += state.usage.returned_bytes;
       sum.refused_bytes += state.usage.refused_bytes;
-      if (sum.lost_bytes) sum.lost_bytes = state.lost_bytes ? *sum.lost_bytes + *state.lost_bytes : state.lost_bytes;
-      sum.waiting_bytes += state.waiting_bytes;
+      sum.lost_bytes = known_sum(sum.lost_bytes, state.lost_bytes);
+      sum.waiting_bytes = known_sum(sum.waiting_bytes, state.waiting_bytes);
     }
   }
   return all;
@@ -171,7 +171,7 @@ void add_usage(const Snapshot& snapshot, Families& families) {
     families.add(bytes, with(labels, "outcome", "delayed"), usage.returned_bytes);
     families.add(bytes, with(labels, "outcome", "refused"), usage.refused_bytes);
     if (usage.lost_bytes) families.add(bytes, with(labels, "outcome", "lost"), *usage.lost_bytes);
-    families.add(waiting, labels, usage.waiting_bytes);
+    if (usage.waiting_bytes) families.add(waiting, labels, *usage.waiting_bytes);
   }
 }
 

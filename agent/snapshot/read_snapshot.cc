@@ -1,7 +1,7 @@
 #include "agent/snapshot/read_snapshot.h"
 
-#include "agent/shape/backlog.h"
 #include "agent/shape/receive_backlog.h"
+#include "agent/snapshot/waiting_bytes.h"
 
 #include <algorithm>
 #include <chrono>
@@ -129,26 +129,17 @@ Result<void> read_usage(const DatapathMaps& maps, Snapshot& snapshot) {
   if (!backlogs) return backlogs.error();
   auto queues = maps.queue.entries();
   if (!queues) return queues.error();
-  const auto& waiting = backlogs.value().bytes;
-  std::set<std::pair<std::uint32_t, std::uint32_t>> unknown;  // whose class was not told
   for (const auto& [endpoint_id, queue] : queues.value())
-    for (const std::uint32_t direction : {GRANTD_EGRESS, GRANTD_INGRESS}) {
-      if (queue.class_id[direction] == 0) continue;
-      if (const auto found = waiting.find(queue.class_id[direction] & 0xffff); found != waiting.end())
-        snapshot.usage[endpoint_id][direction].waiting_bytes = found->second;
-      else
-        unknown.emplace(endpoint_id, direction);
-    }
+    note_waiting_bytes(queue, backlogs.value(), snapshot.usage[endpoint_id]);
   if (!all_in || !backlogs.value().whole || !nothing_left_to_receive(kPatience)) return {};
   auto later = maps.usage.entries();
   if (!later) return later.error();
   for (const auto& [key, usage] : later.value()) {
     const auto found = snapshot.usage.find(key.endpoint_id);
-    if (key.direction >= GRANTD_DIRECTIONS || found == snapshot.usage.end() ||
-        unknown.contains({key.endpoint_id, key.direction}))
-      continue;
+    if (key.direction >= GRANTD_DIRECTIONS || found == snapshot.usage.end()) continue;
     UsageState& state = found->second[key.direction];
-    const std::uint64_t accounted = usage.returned_bytes + state.waiting_bytes;
+    if (!state.waiting_bytes) continue;
+    const std::uint64_t accounted = usage.returned_bytes + *state.waiting_bytes;
     state.lost_bytes = state.usage.queued_bytes > accounted ? state.usage.queued_bytes - accounted : 0;
   }
   return {};

@@ -41,10 +41,10 @@ struct BucketState {
 // What a guest of a limited Grant sent or received, and what waits of it.
 struct UsageState {
   grantd_usage usage{};
-  std::uint64_t waiting_bytes = 0;
+  std::optional<std::uint64_t> waiting_bytes = 0;  // nothing where the kernel did not tell of its class
   // What went into the queue and neither waits nor came back: no more than what is lost, and less by what went through
   // while it was read. What waited when the limit was taken away or the Grant ended is among it. Nothing where packets
-  // may have been under way. LostBytes makes a counter of it.
+  // may have been under way, or what waits is not known. LostBytes makes a counter of it.
   std::optional<std::uint64_t> lost_bytes;
 };
 
@@ -98,6 +98,12 @@ const char* phase_name(grantd_phase phase);  // "Active"
 // Bytes in the bucket now; limit.rate_bps is not 0.
 std::uint64_t bucket_level_bytes(const BucketState& state, const grantd_limit& limit, std::uint64_t grant_epoch,
                                  std::uint64_t boot_now_ns);
+
+// Nothing where either is not known.
+inline std::optional<std::uint64_t> known_sum(const std::optional<std::uint64_t>& one,
+                                              const std::optional<std::uint64_t>& other) {
+  return one && other ? std::optional(*one + *other) : std::nullopt;
+}
 
 // Names for people: "(quarantine)" for slot 0, "(slot N)" and the like for what has no name.
 std::string grant_name(const Snapshot& snapshot, std::uint32_t slot);

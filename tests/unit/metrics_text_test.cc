@@ -171,6 +171,16 @@ TEST(Metrics, GuestsUnderALimitAreAccounted) {
   EXPECT_THAT(text, HasSubstr("grantd_shaper_info{mode=\"policer\""));
 }
 
+TEST(Metrics, AQueueOfWhichTheKernelDidNotTellHasNoSample) {
+  Snapshot node = full_node();
+  node.usage[1][GRANTD_EGRESS].waiting_bytes.reset();
+  node.usage[1][GRANTD_INGRESS].waiting_bytes = 0;
+  const std::string text = metrics_text(node, status());
+  const std::string guest = "grantd_queue_bytes{grant=\"keystone-system/alice-to-bob\",guest=\"bob-web\",direction=";
+  EXPECT_THAT(text, Not(HasSubstr(guest + "\"egress\"")));
+  EXPECT_THAT(text, HasSubstr(guest + "\"ingress\"} 0\n")) << "the control";
+}
+
 TEST(Metrics, WhetherTheGateStands) {
   AgentStatus agent = status();
   EXPECT_THAT(metrics_text(full_node(), agent), testing::Not(HasSubstr("grantd_gate_in_place"))) << "nobody has looked";

@@ -43,14 +43,14 @@ std::uint64_t per_second(std::uint64_t before, std::uint64_t after, std::uint64_
 struct LimitedRates {
   std::uint64_t bits = 0, packets = 0, delayed_bits = 0;
   std::optional<std::uint64_t> dropped_bits = 0;  // by the bucket and in full queues; nothing where that is not known
-  std::uint64_t waiting_bytes = 0;
+  std::optional<std::uint64_t> waiting_bytes = 0;
 
   void add(const LimitedRates& other) {
     bits += other.bits;
     packets += other.packets;
     delayed_bits += other.delayed_bits;
-    waiting_bytes += other.waiting_bytes;
-    if (dropped_bits) dropped_bits = other.dropped_bits ? *dropped_bits + *other.dropped_bits : other.dropped_bits;
+    dropped_bits = known_sum(dropped_bits, other.dropped_bits);
+    waiting_bytes = known_sum(waiting_bytes, other.waiting_bytes);
   }
 };
 
@@ -100,9 +100,11 @@ Cell dropped_cell(const LimitedRates& rates) {
   return {rate_text(*rates.dropped_bits), *rates.dropped_bits ? Colour::Warning : Colour::Plain};
 }
 
+std::string known_bytes_text(const std::optional<std::uint64_t>& bytes) { return bytes ? bytes_text(*bytes) : "-"; }
+
 // null: not known.
-nlohmann::ordered_json dropped_json(const LimitedRates& rates) {
-  return rates.dropped_bits ? nlohmann::ordered_json(*rates.dropped_bits) : nlohmann::ordered_json();
+nlohmann::ordered_json known_json(const std::optional<std::uint64_t>& value) {
+  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
 }
 
 nlohmann::ordered_json add_guests(const GuestRates& guests, std::uint32_t direction, std::uint64_t limit_bps,
@@ -113,11 +115,11 @@ nlohmann::ordered_json add_guests(const GuestRates& guests, std::uint32_t direct
                     {"bits_per_second", rates.bits},
                     {"packets_per_second", rates.packets},
                     {"delayed_bits_per_second", rates.delayed_bits},
-                    {"dropped_bits_per_second", dropped_json(rates)},
-                    {"queue_bytes", rates.waiting_bytes}});
+                    {"dropped_bits_per_second", known_json(rates.dropped_bits)},
+                    {"queue_bytes", known_json(rates.waiting_bytes)}});
     table.rows.push_back({"  " + name, direction_name(direction), rate_text(rates.bits), "shared",
                           std::to_string(rates.bits * 100 / limit_bps) + " %", std::to_string(rates.packets), "-",
-                          dropped_cell(rates), bytes_text(rates.waiting_bytes), "-"});
+                          dropped_cell(rates), known_bytes_text(rates.waiting_bytes), "-"});
   }
   return list;
 }
@@ -163,8 +165,8 @@ std::string show_top(const Snapshot& before, const Snapshot& after, const Filter
                             std::to_string(packets),
                             {std::to_string(drops), drops ? Colour::Warning : Colour::Plain},
                             limit_bps ? dropped_cell(sum) : "-",
-                            limit_bps ? bytes_text(sum.waiting_bytes) : "-",
-                            level ? bytes_text(*level) : "-"});
+                            limit_bps ? known_bytes_text(sum.waiting_bytes) : "-",
+                            known_bytes_text(level)});
       // None: nothing waits where there is no limit.
       const auto of_limit = [&](nlohmann::ordered_json value) { return limit_bps ? value : nlohmann::ordered_json(); };
       list.push_back({{"grant", grant},
@@ -176,9 +178,9 @@ std::string show_top(const Snapshot& before, const Snapshot& after, const Filter
                       {"packets_per_second", packets},
                       {"drops_per_second", drops},
                       {"delayed_bits_per_second", of_limit(sum.delayed_bits)},
-                      {"dropped_bits_per_second", of_limit(dropped_json(sum))},
-                      {"queue_bytes", of_limit(sum.waiting_bytes)},
-                      {"bucket_bytes", level ? nlohmann::ordered_json(*level) : nlohmann::ordered_json()},
+                      {"dropped_bits_per_second", of_limit(known_json(sum.dropped_bits))},
+                      {"queue_bytes", of_limit(known_json(sum.waiting_bytes))},
+                      {"bucket_bytes", known_json(level)},
                       {"guests", add_guests(guests, direction, limit_bps, table)}});
     }
   }
