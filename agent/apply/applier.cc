@@ -185,7 +185,7 @@ ApplyReport Applier::apply(const Plan& plan, BootNanoseconds now, const std::fun
         broken.add(step);
         report.left_out++;
         report.due.insert(step.subject);
-        report.postponed++;
+        report.postponed.insert(step.subject);
         continue;
       }
     }

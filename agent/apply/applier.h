@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct FailedStep {
 
 struct ApplyReport {
   std::size_t done = 0, left_out = 0;
-  std::size_t postponed = 0;  // new guests, of what is left out
+  std::set<std::string> postponed;  // subjects of guests that wait for their turn, of what is left out
   std::vector<FailedStep> failed;
   std::set<std::string> due;                 // subjects of all that was not done
   std::vector<std::uint32_t> closed;         // slots, for what narrows them could not be done

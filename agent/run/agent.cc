@@ -407,7 +407,7 @@ void Agent::converge() {
   Refusals refusals = refusals_of(*desired_, compiled);
   status_.refused = refused_grants(refusals);
   // While guests wait for their turn nothing waits for a disk, but not for ever: they may come without end.
-  const bool writes = report.postponed == 0 || ++passes_unwritten_ > kUnwrittenAtMost;
+  const bool writes = report.postponed.empty() || ++passes_unwritten_ > kUnwrittenAtMost;
   if (auto not_kept = keep_source(compiled, report, writes)) problems.push_back(std::move(*not_kept));
   if (writes) {
     passes_unwritten_ = 0;
@@ -419,20 +419,21 @@ void Agent::converge() {
   applied_once_ = applied_once_ || report.complete();
   if (report_ && (news || report.done > 0)) report_->changed();
   status_.mechanism = attacher_->mechanism();
-  report_to_cluster(compiled, plan, time, report.postponed > 0);
+  report_to_cluster(compiled, plan, time, report.postponed);
   publish_status();
   const BootNanoseconds due =
       next_due(compiled, time, plan, report.complete() && told && gated && settled.ok() && !interfaces_changed_);
-  set_alarm(report.postponed > 0 ? boot_now() : due);
+  set_alarm(report.postponed.empty() ? due : boot_now());
   if (std::exchange(marks_due_, false)) marks_->look();  // after everything that enforces
 }
 
 // After everything that enforces. What the kernel lacks now is judged anew: some of it may have been mended.
-void Agent::report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time, bool wait) {
-  if (!report_ || !report_->is_due(boot_now(), wait)) return;
+void Agent::report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time,
+                              const std::set<std::string>& waiting) {
+  if (!report_ || !report_->is_due(boot_now(), !waiting.empty())) return;
   // Where there was nothing to do, nothing is missing.
   const Plan missing = plan.steps.empty() ? Plan{} : grantd::plan(applier_->state(), compiled, plan_facts(time));
-  report_->look(*desired_, compiled, applier_->state(), missing, status_);
+  report_->look(*desired_, compiled, applier_->state(), missing, waiting, status_);
 }
 
 void Agent::publish_status() {

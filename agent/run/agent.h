@@ -71,7 +71,9 @@ class Agent {
   void tell_problems(const std::vector<Problem>& problems);
   void publish_status();
   void publish_metrics();
-  void report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time, bool wait);
+  // `waiting`: as ApplyReport has it.
+  void report_to_cluster(const CompiledPolicy& compiled, const Plan& plan, const TimeFacts& time,
+                         const std::set<std::string>& waiting);
   BootNanoseconds next_due(const CompiledPolicy& compiled, const TimeFacts& time, const Plan& plan, bool complete);
   void set_alarm(BootNanoseconds due);
 

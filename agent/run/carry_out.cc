@@ -49,7 +49,7 @@ ApplyReport Agent::carry_out_once(const Plan& plan, const TimeFacts& time, const
     return source_changed_ || (!failed_before_ && now - first_at > kAttachFor);
   });
   failed_before_ = !report.failed.empty();  // then each guest is tried in one pass: none waits behind those that fail
-  guests_waited_ = wait && report.postponed > 0;
+  guests_waited_ = wait && !report.postponed.empty();
   tell_failures(report, applier_->state());
   if (!report.closed.empty() || !report.closed_guests.empty() || report.nobody_believed)
     retry_.forget();  // soon, however long something else has failed
@@ -66,7 +66,7 @@ ApplyReport Agent::carry_out_once(const Plan& plan, const TimeFacts& time, const
     const auto in_force = times.planned - times.read + static_cast<BootNanoseconds>(report.in_force.count());
     status_.apply_durations.add(in_force);
     log_info("applied", {{"steps", std::to_string(report.done)},
-                         {"guests_that_wait", std::to_string(report.postponed)},
+                         {"guests_that_wait", std::to_string(report.postponed.size())},
                          {"in_force", milliseconds(in_force)},
                          {"took", milliseconds(end - times.read)},
                          {"compile", milliseconds(times.compiled - times.read)},

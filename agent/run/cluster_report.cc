@@ -65,7 +65,7 @@ ClusterReport::ClusterReport(const std::string& node, KubernetesSource& source, 
       sender_(node, sender_of(source), steady_now, wall_now, hash_text(node + "/events")) {}
 
 void ClusterReport::look(const DesiredState& desired, const CompiledPolicy& compiled, const KernelState& kernel,
-                         const Plan& missing, const AgentStatus& agent) {
+                         const Plan& missing, const std::set<std::string>& waiting, const AgentStatus& agent) {
   looked_at_ = boot_now();
   look_at_ = looked_at_ + kLatest;
   const auto snapshot = read_snapshot(maps_, {.counters = true});
@@ -76,7 +76,8 @@ void ClusterReport::look(const DesiredState& desired, const CompiledPolicy& comp
   if (writer_.ready() && !before_) before_ = writer_.found() ? parse_status(*writer_.found()) : NodeStatus{};
   const StatusFacts facts{desired,          compiled,        snapshot.value(),
                           kernel.rule_sets, missing,         node_,
-                          GRANTD_VERSION,   agent.mechanism, agent.gate_missing.value_or("")};
+                          GRANTD_VERSION,   agent.mechanism, agent.gate_missing.value_or(""),
+                          waiting};
   NodeStatus status = assess(facts, before_.value_or(NodeStatus{}));
   tell_people(facts, status);
   tell_violations(facts);

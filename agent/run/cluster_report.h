@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace grantd {
@@ -21,13 +22,13 @@ class ClusterReport {
   // Both outlive this, and `source` sends nothing of it any more once it is gone.
   ClusterReport(const std::string& node, KubernetesSource& source, const DatapathMaps& maps);
 
-  // After a pass. Guests that wait for their turn look like guests that fail: with them it is due less often.
+  // After a pass. While guests wait for their turn what is told changes all the time: it is due less often.
   bool is_due(BootNanoseconds now, bool guests_wait = false) const {
     return now >= (guests_wait ? std::max(look_at_, looked_at_ + kLatest) : look_at_);
   }
-  // `missing`: what plan() would do to the kernel as it is now.
+  // `missing` and `waiting` as StatusFacts has them.
   void look(const DesiredState& desired, const CompiledPolicy& compiled, const KernelState& kernel, const Plan& missing,
-            const AgentStatus& agent);
+            const std::set<std::string>& waiting, const AgentStatus& agent);
   // A pass changed something: look before long, and not more often than is good.
   void changed() { look_at_ = std::min(look_at_, looked_at_ + kSoonest); }
 

@@ -67,6 +67,8 @@ const char* advice(GapKind gap) {
     case GapKind::StillInForce:
       return "The agent takes it back at its next look; where this stays, its log says why it fails; delete the pods "
              "to close them now";
+    case GapKind::GuestsWait:
+      return "Wait: the agent attaches one guest after the other, and its log says how many wait and how long it takes";
     case GapKind::GateMissing:
       return "Give the node a kernel with nf_tables for inet, bridge and arp, or no guest NET_ADMIN; where the kernel "
              "has them, see who else holds a table `grantd` of nftables";

@@ -120,13 +120,25 @@ class Assessment {
     };
     take(gaps_.by_subject, grant_subject(key));
     if (const auto slot = slots_.find(key); slot != slots_.end()) take(gaps_.by_slot, slot->second);
-    if (const auto guests = guests_.find(key); guests != guests_.end())
-      for (const CompiledEndpoint* guest : guests->second) take(gaps_.by_subject, guest_subject(guest->guest));
+    static const std::vector<const CompiledEndpoint*> kNone;
+    const auto found = guests_.find(key);
+    const auto& guests = found == guests_.end() ? kNone : found->second;
+    for (const CompiledEndpoint* guest : guests)
+      if (!waits(*guest)) take(gaps_.by_subject, guest_subject(guest->guest));
+    const auto waiting = std::ranges::count_if(guests, [this](const CompiledEndpoint* guest) { return waits(*guest); });
+    if (waiting > 0)
+      all.push_back({GapKind::GuestsWait, std::to_string(waiting) + " of its " + std::to_string(guests.size()) +
+                                              " guests' interfaces wait for their turn to be attached"});
     // Last: it concerns those guests alone that may configure their network.
-    if (!facts_.gate_missing.empty() && guests_.contains(key))
+    if (!facts_.gate_missing.empty() && !guests.empty())
       all.push_back(
           {GapKind::GateMissing, "what a guest sends past the programs may not be dropped: " + facts_.gate_missing});
     return all;
+  }
+
+  // Where it has a record its programs were there, and somebody got before them.
+  bool waits(const CompiledEndpoint& guest) const {
+    return facts_.waiting.contains(guest_subject(guest.guest)) && !facts_.snapshot.endpoints.contains(guest.ifindex);
   }
 
   // The newest version that is known, be it refused.

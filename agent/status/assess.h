@@ -7,6 +7,7 @@
 #include "crd-sync/status/node_status.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ struct StatusFacts {
   const std::map<std::uint32_t, RuleSet>& rule_sets;
   const Plan& missing;  // what plan() would do to what was read back
   std::string node, version, attach;
-  std::string gate_missing = "";  // why it is; "" where it stands
+  std::string gate_missing = "";       // why it is; "" where it stands
+  std::set<std::string> waiting = {};  // subjects of guests that `missing` has since their turn has not come
 };
 
 // A Grant that nobody refused and that has nothing on this node is none of this node's: all others are told of.

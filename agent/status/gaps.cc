@@ -112,6 +112,8 @@ const char* gap_name(GapKind kind) {
       return "UplinkDiffers";
     case GapKind::StillInForce:
       return "StillInForce";
+    case GapKind::GuestsWait:
+      return "GuestsWait";
     case GapKind::GateMissing:
       return "GateMissing";
   }

@@ -19,7 +19,9 @@ enum class GapKind : std::uint8_t {
   RealmsDiffer,
   UplinkDiffers,
   StillInForce,
-  GateMissing,  // no part of a plan
+  // No part of a plan.
+  GuestsWait,
+  GateMissing,
 };
 inline constexpr int kGapKinds = static_cast<int>(GapKind::GateMissing) + 1;
 

@@ -6,7 +6,6 @@
 #include "agent/plan/in_force.h"
 #include "agent/status/advice.h"
 #include "agent/status/gaps.h"
-#include "agent/status/violations.h"
 #include "crd-sync/conflicts.h"
 #include "tests/unit/desired_samples.h"
 #include "tests/unit/model_kernel.h"
@@ -54,7 +53,8 @@ class Node {
   void apply() {
     compiled_ = compile(desired_, node_, time_, Limits{});
     EXPECT_TRUE(applier_.refresh(time_.boot_now).ok());
-    (void)applier_.apply(plan(applier_.state(), compiled_, plan_facts()), time_.boot_now);
+    const Plan next = plan(applier_.state(), compiled_, plan_facts());
+    waiting_ = applier_.apply(next, time_.boot_now, [this] { return crowd_; }).postponed;
   }
 
   // As an agent would say it that said `before_` last.
@@ -72,8 +72,8 @@ class Node {
     return before_;
   }
   StatusFacts facts() {
-    return {desired_, compiled_, snapshot_,    applier_.state().rule_sets, missing_, "node-a",
-            "0.1.0",  "tcx",     gate_missing_};
+    return {desired_, compiled_,     snapshot_, applier_.state().rule_sets, missing_, "node-a", "0.1.0",
+            "tcx",    gate_missing_, waiting_};
   }
   std::vector<Occasion> told() { return occasions(facts(), before_); }
 
@@ -83,6 +83,12 @@ class Node {
     desired_.grant_heads[kKey].generation = grant().head.generation + 1;
     desired_.problems.push_back(
         {Severity::Error, {}, std::string("Grant ") + kKey, "spec.granteeRealm", "eve", message, ""});
+  }
+  void others_come() {
+    desired_.workloads.push_back(desired::workload("guest-bob/db", "g", "veth-b", {"10.42.0.10"}));
+    desired_.workloads.push_back(desired::workload("guest-bob/cache", "g", "veth-c", {"10.42.0.11"}));
+    crowd_ = true;
+    apply();
   }
   void guests_leave() {
     desired_.cluster = true;
@@ -100,6 +106,8 @@ class Node {
   Snapshot snapshot_;
   Plan missing_;
   std::string gate_missing_;
+  bool crowd_ = false;  // no guest's turn comes
+  std::set<std::string> waiting_;
   NodeStatus before_;
 };
 
@@ -131,6 +139,15 @@ const Situation kSituations[] = {
      "there is no such Realm", "GrantRefused "},
     {"a program was taken away", [](Node& node) { node.kernel_.lose_attachments(10); }, kYes, kYes, kNo,
      "ProgramMissing", "the program for packets from the guest is not attached to interface 10", "NotEnforced "},
+    {"guests wait for their turn", [](Node& node) { node.others_come(); }, kYes, kYes, kNo, "GuestsWait",
+     "2 of its 3 guests' interfaces wait for their turn to be attached", "NotEnforced "},
+    {"another program got before ours, and the guest waits for its turn beside others",
+     [](Node& node) {
+       node.kernel_.get_before({Hook::FromGuest, 10, 0});
+       node.others_come();
+     },
+     kYes, kYes, kNo, "ProgramMissing", "the program for packets from the guest is not attached to interface 10",
+     "NotEnforced "},
     {"the gate is missing", [](Node& node) { node.gate_missing_ = "no nf_tables"; }, kYes, kYes, kNo, "GateMissing",
      "what a guest sends past the programs may not be dropped: no nf_tables", "NotEnforced "},
     {"the gate is missing, behind which nobody is",
@@ -454,45 +471,6 @@ TEST(Gaps, NamesForPeopleAreNone) {
   plan.steps.push_back({operation::RemovePolicy{7}, grant_subject(kKey)});
   const Gaps gaps = gaps_of(plan);
   EXPECT_TRUE(gaps.by_subject.empty() && gaps.by_slot.empty() && gaps.of_node.empty());
-}
-
-std::vector<grantd_counter> counted(std::uint32_t reason, std::uint64_t packets) {
-  std::vector<grantd_counter> counters(GRANTD_COUNTERS);
-  counters[GRANTD_COUNTER_INDEX(GRANTD_EGRESS, reason)].packets = packets;
-  return counters;
-}
-
-TEST(Violations, ThoseSinceTheyWereTold) {
-  ViolationWatch watch({"a/old"});
-  EXPECT_TRUE(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 100)).empty()) << "before this agent came";
-  const auto later = watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 103));
-  ASSERT_EQ(later.size(), 1U);
-  EXPECT_EQ(later[0].packets, 3U);
-  EXPECT_EQ(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 104))[0].packets, 4U) << "not told yet";
-  watch.told(later[0]);
-  const auto since = watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 104));
-  ASSERT_EQ(since.size(), 1U);
-  EXPECT_EQ(since[0].packets, 1U) << "what came while the Event was on its way";
-  watch.told(since[0]);
-  EXPECT_TRUE(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 104)).empty());
-  EXPECT_EQ(watch.look("a/new", counted(GRANTD_REASON_DESTINATION, 2))[0].packets, 2U);
-  EXPECT_EQ(watch.look("a/old", counted(GRANTD_REASON_DESTINATION, 1))[0].packets, 1U) << "a new table";
-}
-
-TEST(Violations, SomeRefusalsAlarmNobody) {
-  ViolationWatch watch({});
-  for (const std::uint32_t reason : {GRANTD_REASON_LINK_CHATTER, GRANTD_REASON_RATE_LIMIT, GRANTD_REASON_QUARANTINE,
-                                     GRANTD_REASON_EXPIRED, GRANTD_REASON_ESTABLISHED})
-    EXPECT_TRUE(watch.look("a/g", counted(reason, 5)).empty()) << reason;
-}
-
-TEST(Violations, TellWhatToDo) {
-  const Occasion occasion = violation_occasion({"a/g", GRANTD_EGRESS, GRANTD_REASON_DESTINATION, 3}, "uid-g", "node-a");
-  EXPECT_EQ(occasion.about.name, "g");
-  EXPECT_EQ(occasion.detail, "egress, destination");
-  EXPECT_THAT(occasion.message, HasSubstr("3 packets refused on node node-a"));
-  EXPECT_THAT(occasion.message, HasSubstr("grantctl drops --grant a/g"));
-  EXPECT_THAT(occasion.message, HasSubstr("spec.networkPolicy.allowedDestinations"));
 }
 
 }  // namespace
