@@ -121,9 +121,12 @@ Gate::Elements Gate::elements_of(const Gated& gated, std::uint8_t family) {
 
 Result<void> Gate::keep(const Gated& gated, bool look) {
   if (!look && gated == gated_ && std::ranges::all_of(families_, &Family::known)) return {};
-  auto socket = connect_netlink(NETLINK_NETFILTER);
-  if (!socket) return socket.error();
   gated_ = gated;  // from here on each family that is known has it
+  auto socket = connect_netlink(NETLINK_NETFILTER);
+  if (!socket) {
+    for (Family& family : families_) doubt(family, elements_of(gated, family.number), socket.error());
+    return socket.error();
+  }
   const std::uint64_t before = mended_;
   Result<void> first;
   for (Family& family : families_)
@@ -138,9 +141,11 @@ Result<void> Gate::keep(const Gated& gated, bool look) {
 Result<void> Gate::keep_family(nl_sock* socket, Family& family, const Elements& wanted, bool look) {
   bool anew = false;
   if (look || !family.known) {
-    family.known = false;
-    auto standing = read(socket, family.number);
-    if (!standing) return standing.error();
+    auto standing = read_undisturbed(socket, family.number);
+    if (!standing) {
+      doubt(family, wanted, standing.error());
+      return standing.error();
+    }
     count(family, standing.value().packets);
     if (family.put && (!standing.value().whole || standing.value().elements != family.behind)) mended_++;
     anew = !standing.value().whole;
@@ -155,13 +160,20 @@ Result<void> Gate::keep_family(nl_sock* socket, Family& family, const Elements& 
     add_gate_elements(batch, NFT_MSG_DELSETELEM, table_, family.number, only_in(family.behind, wanted));
   }
   if (!batch.empty()) {
-    family.known = false;
+    family.known = family.stands = false;
     if (auto sent = batch.send(socket); !sent) return sent;
   }
-  family.known = family.put = true;
+  family.known = family.put = family.stands = true;
   family.behind = wanted;
   return {};
 }
+
+void Gate::doubt(Family& family, const Elements& wanted, const Error& error) {
+  family.known = false;
+  family.stands = family.stands && may_pass(error) && std::ranges::includes(family.behind, wanted);
+}
+
+bool Gate::stands() const { return std::ranges::all_of(families_, &Family::stands); }
 
 Result<void> Gate::remove() {
   auto socket = connect_netlink(NETLINK_NETFILTER);
@@ -179,7 +191,7 @@ Result<std::optional<Gated>> Gate::standing() const {
   if (!socket) return socket.error();
   std::optional<Elements> all;
   for (const Family& family : families_) {
-    auto found = read(socket.value().get(), family.number);
+    auto found = read_undisturbed(socket.value().get(), family.number);
     if (!found) return found.error();
     if (!found.value().whole) return std::optional<Gated>();
     Elements& elements = found.value().elements;
@@ -199,6 +211,13 @@ Result<std::optional<Gated>> Gate::standing() const {
     else
       gated.addresses.insert(address_of(each));
   return std::optional(std::move(gated));
+}
+
+Result<Gate::Standing> Gate::read_undisturbed(nl_sock* socket, std::uint8_t family) const {
+  auto found = read(socket, family);
+  for (int tries = 1; !found && found.error().error_number == EINTR && tries < kTries; tries++)
+    found = read(socket, family);
+  return found;
 }
 
 Result<Gate::Standing> Gate::read(nl_sock* socket, std::uint8_t family) const {
@@ -288,10 +307,7 @@ Result<GateDrops> Gate::read_dropped() const {
   if (!socket) return is_none(socket.error()) ? Result<GateDrops>(GateDrops{}) : socket.error();
   Counts all;
   for (const Family& family : families_) {
-    auto found = read(socket.value().get(), family.number);
-    // Whenever somebody changes anything of nftables the kernel says that this may be half of it.
-    for (int tries = 1; !found && found.error().error_number == EINTR && tries < kTries; tries++)
-      found = read(socket.value().get(), family.number);
+    auto found = read_undisturbed(socket.value().get(), family.number);
     if (!found && !is_none(found.error())) return found.error();
     if (found)
       for (const auto& [element, count] : found.value().packets) all[element] += count;

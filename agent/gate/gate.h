@@ -55,6 +55,9 @@ class Gate {
   // then what somebody else has changed is mended too. Where a family fails the others are kept all the same; of the
   // errors one that may pass is returned, and the next call looks.
   Result<void> keep(const Gated& gated, bool look);
+  // Whether all that was asked for last is behind it, as far as is known: a look that failed, and may succeed soon,
+  // says nothing.
+  bool stands() const;
   // Whether to try again soon may help: not where the kernel lacks a family, or refuses the right.
   static bool may_pass(const Error& error);
   // What is not there is no error.
@@ -83,6 +86,7 @@ class Gate {
     explicit Family(std::uint8_t of) : number(of) {}
     std::uint8_t number;
     bool known = false, put = false;  // put: by us, since this began
+    bool stands = false;              // when it was read or put last, with all that is wanted
     Elements behind;
     Counts counters;  // as the kernel had them at the last look
   };
@@ -91,6 +95,10 @@ class Gate {
   Result<Standing> read(nl_sock* socket, std::uint8_t family) const;
   Result<void> read_set(nl_sock* socket, std::uint8_t family, GateSetIndex set, Standing& standing) const;
   Result<void> keep_family(nl_sock* socket, Family& family, const Elements& wanted, bool look);
+  // Of one of which a look failed.
+  static void doubt(Family& family, const Elements& wanted, const Error& error);
+  // Again where somebody has changed anything of nftables meanwhile: it may be half of it. Not without end.
+  Result<Standing> read_undisturbed(nl_sock* socket, std::uint8_t family) const;
   void count(Family& family, const Counts& packets);
 
   std::string table_;

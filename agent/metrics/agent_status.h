@@ -66,8 +66,9 @@ struct AgentStatus {
   std::vector<SourceStatus> sources;
   std::uint64_t unjudged_packets = 0, forged_packets = 0;  // that the gate has dropped, as of its last look
   std::optional<std::string>
-      gate_missing;               // why it may not drop them; "" where it stands; nothing before the first look
-  std::uint64_t open_guests = 0;  // that can neither be attached nor set down
+      gate_missing;  // why it may not drop them; "" where it stands; nothing before the first look
+  std::optional<std::uint64_t> gate_unread_since_ns;  // boot time; where it stood, and looks at it fail
+  std::uint64_t open_guests = 0;                      // that can neither be attached nor set down
   std::uint64_t drift_repaired = 0;
   // Where grantd-cni is kept in the node's chain.
   struct ChainStatus {

@@ -1,6 +1,8 @@
 #include "agent/run/keep_gate.h"
 
+#include "agent/node/clock.h"
 #include "agent/plan/encode.h"
+#include "agent/run/gate_missing.h"
 
 #include <map>
 #include <string>
@@ -38,8 +40,8 @@ bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vect
   const std::uint64_t mended = gate.mended();
   const auto kept = gate.keep(gated, look);
   status.drift_repaired += gate.mended() - mended;
-  status.gate_missing = kept ? "" : kept.error().message;
-  if (!kept)
+  tell_whether_missing(kept, gate.stands(), boot_now(), status);
+  if (!status.gate_missing->empty())
     problems.push_back({Severity::Error,
                         {},
                         "nftables",
@@ -47,6 +49,15 @@ bool keep_gate(Gate& gate, bool look, const KernelState& kernel, const std::vect
                         "",
                         "what guests send past the programs may not be dropped: " + *status.gate_missing,
                         "a kernel with nf_tables for inet, bridge and arp"});
+  else if (!kept)
+    problems.push_back(
+        {Severity::Warning,
+         {},
+         "nftables",
+         "",
+         "",
+         "it could not be read whether the gate stands, which did when it was read last: " + kept.error().message,
+         ""});
   status.unjudged_packets = status.forged_packets = 0;
   const GateDrops drops = gate.dropped();
   for (const auto& [interface, packets] : drops.unjudged) {

@@ -10,7 +10,7 @@ from agent import Agent, Counted
 from foreign import foreign_filter
 from node import Node
 from sniffing import Sniffer
-from test_metrics import get_metric
+from test_metrics import get, get_metric
 from traffic import FAMILY, UdpPair, know_neighbours, mac_of, mark_bytes, next_port
 from world import NODE, PARTIES, World, eventually, ports_of_a_bridge
 
@@ -19,6 +19,7 @@ BURST = 200
 # takes that mark away. So half of all packets, by SKF_AD_RANDOM, take the way through it, and a quarter arrives marked.
 HALF = "5,32 0 0 4294963256,84 0 0 1,21 0 1 1,6 0 0 4294967295,6 0 0 0"
 LOCAL_EXPERIMENT = 0x88b5
+ELEMENTS = "netlink 2573"  # NFT_MSG_GETSETELEM, the last that a look at a table asks for
 
 
 def skip_classification(guest):
@@ -165,6 +166,31 @@ def test_the_gate_is_mended_and_follows_the_guests(metered):
     assert both == 2 and UdpPair(other, world.outside, 4, to=PARTIES["grantee"][4]).both()
     world.remove_guest(other)
     eventually(lambda: len(members(world)) == 1, what=lambda: members(world))
+
+
+def test_a_look_that_fails_does_not_make_it_missing(world, faults):
+    node = Node(world, listen="127.0.0.1:9786", environment=faults.environment)
+    agent = node.agent
+
+    def is_told(value):
+        return f"grantd_gate_in_place {value}\n" in get(world, "/metrics")[0]
+    eventually(lambda: is_told(1), what=agent.said)
+    looks = next(place for place, (name, *_) in faults.operations("netlink").items() if name == ELEMENTS)
+    faults.arm("netlink", 1, goes_on=True, only=looks)
+    agent.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "could not be read whether the gate stands" in agent.said(), what=agent.said)
+    once = faults.failed()
+    eventually(lambda: faults.failed() > once, what="it is tried again soon")
+    assert is_told(1) and len(tables(world)) == 3
+    assert "may not be dropped" not in agent.said()
+
+    other = world.add_guest("other")
+    agent.workload(other)
+    eventually(lambda: is_told(0), what="who comes meanwhile is not behind it")
+    assert "may not be dropped" in agent.said()
+    faults.disarm()
+    eventually(lambda: is_told(1), 10, what=agent.said)
+    assert len(members(world)) == 2 and get_metric(world, "grantd_drift_repaired_total") == 0
 
 
 class Service:
