@@ -334,14 +334,15 @@ ParsedSettings parse_settings(int count, const char* const* arguments, const cha
       "example:\n  grantd run --help\n");
   std::string file;
   app.add_option(std::string("--") + kConfigFlag, file, "File of settings (TOML)")->default_str(usual_file);
-  const CLI::App* run = add_run(app, for_run);
+  CLI::App* run = add_run(app, for_run);
   const CLI::App* check = add_check(app, for_check);
   add_uninstall(app, for_uninstall);
   for (CLI::App* command : app.get_subcommands({})) command->fallthrough();  // --config behind the command too
   ParsedSettings parsed;
   try {
     parse_line(app, count, arguments);
-    const Origins origins = fill_in(app, *app.get_subcommands().front(), usual_file);
+    // What run would refuse, as far as the file alone says it.
+    const Origins origins = fill_in(app, *app.get_subcommands().front(), usual_file, *check ? run : nullptr);
     if (*run) check_sources(for_run.settings, origins);
     if (!*check) check_chain(*run ? for_run.settings : for_uninstall.settings, origins);
     if (*run || *check) check_limits((*run ? for_run : for_check).settings.limits, origins);

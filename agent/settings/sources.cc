@@ -78,7 +78,7 @@ std::string environment_name(const std::string& setting) {
   return name;
 }
 
-Origins fill_in(const CLI::App& app, CLI::App& called, const char* usual_file) {
+Origins fill_in(const CLI::App& app, CLI::App& called, const char* usual_file, CLI::App* also) {
   Origins origins;
   for (CLI::Option* option : called.get_options({})) {
     if (!is_setting(*option)) continue;
@@ -93,6 +93,7 @@ Origins fill_in(const CLI::App& app, CLI::App& called, const char* usual_file) {
       throw CLI::ValidationError(entry.origin,
                                  "no setting is named '" + entry.name + "'; accepted: the names of flags, without --");
     CLI::Option* option = called.get_option_no_throw("--" + entry.name);
+    if (!option && also) option = also->get_option_no_throw("--" + entry.name);
     if (option && !origins.contains(entry.name))
       give(*option, entry.values, origins[entry.name] = entry.origin + ": " + entry.name);
   }

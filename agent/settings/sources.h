@@ -23,8 +23,9 @@ using Origins = std::map<std::string, std::string>;
 // Gives the command that was called what its command line left open, from the environment, else from the file:
 // the one that --config or GRANTD_CONFIG names, else the usual one where there is one. CLI11 can do both by itself,
 // but reads the environment for every command, reads files loosely, and never says where a wrong value stands.
-// A setting that only other commands know is passed over. Throws CLI::ParseError.
-Origins fill_in(const CLI::App& app, CLI::App& called, const char* usual_file);
+// A setting of the file that only other commands know is passed over, unless it is one of `also`, a command whose
+// values are looked at too. Throws CLI::ParseError.
+Origins fill_in(const CLI::App& app, CLI::App& called, const char* usual_file, CLI::App* also = nullptr);
 
 // Variables that are named like settings, and are none. Those that Kubernetes gives every pod beside a Service of
 // grantd's name are left out.
