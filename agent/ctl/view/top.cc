@@ -100,7 +100,9 @@ Cell dropped_cell(const LimitedRates& rates) {
   return {rate_text(*rates.dropped_bits), *rates.dropped_bits ? Colour::Warning : Colour::Plain};
 }
 
-std::string known_bytes_text(const std::optional<std::uint64_t>& bytes) { return bytes ? bytes_text(*bytes) : "-"; }
+std::string waiting_text(const LimitedRates& rates) {
+  return rates.waiting_bytes ? bytes_text(*rates.waiting_bytes) : "?";
+}
 
 // null: not known.
 nlohmann::ordered_json known_json(const std::optional<std::uint64_t>& value) {
@@ -119,7 +121,7 @@ nlohmann::ordered_json add_guests(const GuestRates& guests, std::uint32_t direct
                     {"queue_bytes", known_json(rates.waiting_bytes)}});
     table.rows.push_back({"  " + name, direction_name(direction), rate_text(rates.bits), "shared",
                           std::to_string(rates.bits * 100 / limit_bps) + " %", std::to_string(rates.packets), "-",
-                          dropped_cell(rates), known_bytes_text(rates.waiting_bytes), "-"});
+                          dropped_cell(rates), waiting_text(rates), "-"});
   }
   return list;
 }
@@ -165,8 +167,8 @@ std::string show_top(const Snapshot& before, const Snapshot& after, const Filter
                             std::to_string(packets),
                             {std::to_string(drops), drops ? Colour::Warning : Colour::Plain},
                             limit_bps ? dropped_cell(sum) : "-",
-                            limit_bps ? known_bytes_text(sum.waiting_bytes) : "-",
-                            known_bytes_text(level)});
+                            limit_bps ? waiting_text(sum) : "-",
+                            level ? bytes_text(*level) : "-"});
       // None: nothing waits where there is no limit.
       const auto of_limit = [&](nlohmann::ordered_json value) { return limit_bps ? value : nlohmann::ordered_json(); };
       list.push_back({{"grant", grant},
