@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <memory>
 
 namespace grantd {
 namespace {
@@ -27,10 +28,10 @@ class ProgramDifferences : public testing::Test {
     ADD_FAILURE() << told.error().message;
     return {};
   }
-  static PrivateNode& node() {
-    static PrivateNode node;
-    return node;
-  }
+  // One for all of them, and gone before other tests look for what stands here.
+  static void SetUpTestSuite() { node_ = std::make_unique<PrivateNode>(); }
+  static void TearDownTestSuite() { node_.reset(); }
+  static PrivateNode& node() { return *node_; }
   static std::string path() { return program_pin(node().pin_root(), hook_name(Hook::ToGuest)); }
   // In the place of to_guest, and taken away again.
   static std::vector<std::string> told_with(int program) {
@@ -45,6 +46,9 @@ class ProgramDifferences : public testing::Test {
     EXPECT_EQ(lines[0].find(path() + ": " + what), 0U) << lines[0];
   }
   void TearDown() override { EXPECT_EQ(told(), std::vector<std::string>()); }  // each test puts back what was
+
+ private:
+  static inline std::unique_ptr<PrivateNode> node_;
 };
 
 TEST_F(ProgramDifferences, NoneOfWhatTheAgentLoaded) { EXPECT_EQ(told(), std::vector<std::string>()); }
