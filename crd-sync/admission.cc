@@ -77,7 +77,8 @@ class Admission {
   void place(const ObjectId& id, const Found& found) {
     if (found.good.size() == 1 && found.refused == 0) {
       const auto kept = last_good_.find(id);
-      standing_[id] = {found.good[0], kept == last_good_.end() || kept->second.text != found.good[0]->text};
+      const bool fresh = kept == last_good_.end() || kept->second.text != found.good[0]->text;
+      standing_[id] = {found.good[0], fresh ? Standing::Version::Fresh : Standing::Version::Unchanged};
       return;
     }
     // Any of several, whichever is read first, may be another one by a wrong name.
@@ -123,6 +124,7 @@ class Admission {
     standing_.erase(id);
     const auto kept = last_good_.find(id);
     if (kept == last_good_.end()) return;
+    fallen_back_.insert(id);
     auto object = last_version(id, kept->second);
     if (!object) {
       problems_.push_back({Severity::Warning, kept->second.position, id.text(), "", "", object.error().message, ""});
@@ -132,10 +134,11 @@ class Admission {
     if (is_another(id, uid)) {
       problems_.push_back({Severity::Warning, kept->second.position, id.text(), kUidField, escape_text(uid),
                            "was another object, whose last good version does not stand in for this one", ""});
+      fallen_back_.erase(id);
       return;
     }
     const auto stored = kept_.insert_or_assign(id, std::move(object).value()).first;
-    standing_[id] = {&stored->second, false};
+    standing_[id] = {&stored->second, Standing::Version::LastGood};
   }
 
   void replace(const ObjectId& id) {
@@ -170,7 +173,7 @@ class Admission {
     std::vector<ObjectId> changed;
     for (const auto& [id, standing] : standing_) {
       const auto kept = last_good_.find(id);
-      if (!standing.fresh || kept == last_good_.end()) continue;
+      if (!standing.fresh() || kept == last_good_.end()) continue;
       const FixedFields now = fixed_fields(*standing.object), before = fixed_fields(id, kept->second);
       if (is_another(id, uid_of(before))) {
         made_anew_.insert(id);  // it owes the old one nothing
@@ -203,7 +206,7 @@ class Admission {
         refuse(conflict.refused, std::move(conflict.problem));
       }
       for (const ObjectId& id : refused) {
-        if (standing_.at(id).fresh) {
+        if (standing_.at(id).fresh()) {
           replace(id);
         } else {
           gone_.insert(id);
@@ -223,7 +226,20 @@ class Admission {
         if (const auto* realm = std::get_if<Realm>(&object.value); realm && gone_.contains(object.id))
           add_prefixes(*realm, object.id.text(), all);
     }
+    for (const ObjectId& id : fallen_realms()) {
+      const auto kept = kept_prefixes(last_good_.at(id));
+      all.insert(all.end(), kept.begin(), kept.end());
+    }
     return all;
+  }
+
+  // Of which neither the version of now nor the last good one can stand: where this node's ranges are others than they
+  // were, or what was kept is good no more.
+  std::vector<ObjectId> fallen_realms() const {
+    std::vector<ObjectId> fallen;
+    for (const ObjectId& id : fallen_back_)
+      if (id.kind == ResourceKind::Realm && !standing_.contains(id)) fallen.push_back(id);
+    return fallen;
   }
 
   void tell_of_fallbacks() {
@@ -281,6 +297,8 @@ class Admission {
       }
       if (const auto* workload = std::get_if<Workload>(&object.value)) desired.workloads.push_back(*workload);
     }
+    // Nobody else may know their addresses, at the next turn as little as at this one.
+    for (const ObjectId& id : fallen_realms()) admitted.last_good.emplace(id, last_good_.at(id));
     close_refused_guests(desired.workloads);
     for (const auto& read : reads_)
       for (const auto& [id, head] : read->heads)
@@ -301,12 +319,13 @@ class Admission {
   std::map<ObjectId, Found> found_;
   StandingObjects standing_;
   std::map<ObjectId, ManifestObject> kept_;  // last good versions that were read again
+  std::set<ObjectId> fallen_back_;           // whose last good version was to stand
   std::set<ObjectId> replaced_;              // refused as they are now
   std::set<ObjectId> gone_;                  // refused with an error; an older version may stand for one
   std::set<ObjectId> made_anew_;             // whose predecessor may be in force
   std::map<ObjectId, Problem> why_;          // of objects that are good by themselves, the first
   std::set<std::pair<std::string, std::string>> told_;
-  std::vector<IpPrefix> nobodys_;
+  std::vector<RefusedPrefix> nobodys_;
   std::vector<Problem> problems_;
 };
 

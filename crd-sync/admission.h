@@ -12,7 +12,8 @@ namespace grantd {
 
 struct Admitted {
   DesiredState desired;
-  LastGood last_good;  // what stands in `desired`, to be kept
+  // To be kept: what stands in `desired`, and of Realms of which nothing can stand the version that did before.
+  LastGood last_good;
 };
 
 // Pure. `reads`: all files, in order, each in one part or several. Of a file that cannot be read

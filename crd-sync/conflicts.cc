@@ -4,7 +4,6 @@
 #include "crd-sync/problem.h"
 
 #include <algorithm>
-#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -22,11 +21,11 @@ struct Claim {
 
 const ObjectId& id_of(const Claim& claim) { return claim.owner->object->id; }
 
-// What is fresh gives way to what was there; of two that are alike both do.
+// Of two that are alike both give way.
 Conflict conflict_between(const Claim& first, const Claim& second, const std::string& what) {
   Conflict conflict;
-  const bool alike = first.owner->fresh == second.owner->fresh;
-  const Claim& told = alike || second.owner->fresh ? second : first;
+  const bool alike = first.owner->version == second.owner->version;
+  const Claim& told = second.owner->version >= first.owner->version ? second : first;
   const Claim& other = &told == &second ? first : second;
   conflict.refused.push_back(id_of(told));
   if (alike) conflict.refused.push_back(id_of(other));
@@ -86,6 +85,44 @@ std::vector<PrefixClaim> sorted_prefixes(const StandingObjects& objects) {
                    [](const PrefixClaim& a, const PrefixClaim& b) { return a.prefix < b.prefix; });
   return all;
 }
+
+// What is set apart, in as few prefixes as there can be: they take of the node's room.
+class Holes {
+ public:
+  explicit Holes(const std::vector<PrefixClaim>& standing) {
+    for (const PrefixClaim& each : standing) standing_.insert(each.prefix);
+  }
+
+  // Two halves become one, unless that is somebody's own.
+  void add(RefusedPrefix hole) {
+    while (hole.prefix.length > 0) {
+      const IpPrefix wider = IpPrefix::around(hole.prefix.address, hole.prefix.length - 1);
+      const auto other = holes_.find(other_half(hole.prefix));
+      if (other == holes_.end() || standing_.contains(wider)) break;
+      holes_.erase(other);
+      hole.prefix = wider;
+    }
+    holes_.insert_or_assign(hole.prefix, hole);
+  }
+
+  std::vector<RefusedPrefix> all() const {
+    std::vector<RefusedPrefix> sorted;
+    for (const auto& [prefix, hole] : holes_) sorted.push_back(hole);
+    return sorted;
+  }
+
+ private:
+  // Of the prefix that is one bit wider.
+  static IpPrefix other_half(IpPrefix prefix) {
+    const auto bit = static_cast<std::size_t>(prefix.length - 1);
+    std::uint8_t& byte = prefix.address.bytes[bit / 8];
+    byte = static_cast<std::uint8_t>(byte ^ (0x80U >> (bit % 8)));
+    return prefix;
+  }
+
+  std::set<IpPrefix> standing_;
+  std::map<IpPrefix, RefusedPrefix> holes_;
+};
 
 // The first Realm that a Grant names and that is not there, and in `claim` where; "" for none.
 std::string names_unknown_realm(const Grant& grant, const std::set<std::string>& realms, Claim& claim) {
@@ -211,16 +248,16 @@ std::vector<Problem> nested_prefixes(const StandingObjects& objects) {
   return warnings;
 }
 
-std::vector<IpPrefix> nobodys_prefixes(const StandingObjects& objects, const std::vector<RefusedPrefix>& refused,
-                                       std::vector<Problem>& warnings) {
+std::vector<RefusedPrefix> nobodys_prefixes(const StandingObjects& objects, const std::vector<RefusedPrefix>& refused,
+                                            std::vector<Problem>& warnings) {
   std::vector<const RefusedPrefix*> sorted;
   for (const RefusedPrefix& each : refused) sorted.push_back(&each);
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) { return a->prefix < b->prefix; });
   const auto standing = sorted_prefixes(objects);
   auto next = standing.begin();
   std::vector<PrefixClaim> around;  // from the widest to the narrowest
-  std::set<IpPrefix> nobodys;
-  std::optional<IpPrefix> hole;
+  std::vector<IpPrefix> holes;      // the same
+  Holes nobodys(standing);
   std::set<std::pair<std::string, const Realm*>> seen;  // refused, outside
   for (const RefusedPrefix* here : sorted) {
     for (; next != standing.end() && next->prefix <= here->prefix; ++next) {
@@ -232,8 +269,11 @@ std::vector<IpPrefix> nobodys_prefixes(const StandingObjects& objects, const std
     const PrefixClaim& outside = around.back();
     if (outside.prefix == here->prefix || outside.realm->name == here->realm) continue;
     // What lies in another hole needs none, unless something that stands lies between.
-    if (!hole || !hole->contains(here->prefix) || hole->contains(outside.prefix))
-      hole = here->prefix, nobodys.insert(here->prefix);
+    while (!holes.empty() && !holes.back().contains(here->prefix)) holes.pop_back();
+    if (holes.empty() || holes.back().contains(outside.prefix)) {
+      holes.push_back(here->prefix);
+      nobodys.add(*here);
+    }
     if (!seen.insert({here->object, outside.realm}).second) continue;
     const Claim outer = outside.claim();
     warnings.push_back({Severity::Warning, here->position, here->object, "spec.addresses", here->prefix.text(),
@@ -242,7 +282,7 @@ std::vector<IpPrefix> nobodys_prefixes(const StandingObjects& objects, const std
                         ""});
     warnings.back().also = id_of(outer).text();
   }
-  return {nobodys.begin(), nobodys.end()};
+  return nobodys.all();
 }
 
 }  // namespace grantd

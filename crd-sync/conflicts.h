@@ -13,8 +13,13 @@ inline constexpr const char* kNoSuchRealm = "there is no such Realm, or it is re
 
 // One object as it stands for now.
 struct Standing {
+  // Of two that meet the later of these gives way. A last good version meets one that is unchanged where it could not
+  // stand for a while, and the other one came meanwhile.
+  enum class Version : std::uint8_t { Unchanged, LastGood, Fresh };
   const ManifestObject* object = nullptr;
-  bool fresh = false;  // new or changed; where it meets one that was in force before, it gives way
+  Version version = Version::Unchanged;
+
+  bool fresh() const { return version == Version::Fresh; }  // new or changed
 };
 
 using StandingObjects = std::map<ObjectId, Standing>;
@@ -35,9 +40,10 @@ std::vector<Conflict> workload_conflicts(const StandingObjects& objects);  // in
 std::vector<Problem> nested_prefixes(const StandingObjects& objects);
 
 // What refused Realms would take out of those that stand, if they were not refused. Not what a Realm that stands has
-// itself, by the same prefix, nor what an older version of the refused one holds. Sorted. One warning for each pair.
-std::vector<IpPrefix> nobodys_prefixes(const StandingObjects& objects, const std::vector<RefusedPrefix>& refused,
-                                       std::vector<Problem>& warnings);
+// itself, by the same prefix, nor what an older version of the refused one holds. As DesiredState::nobodys. One warning
+// for each pair.
+std::vector<RefusedPrefix> nobodys_prefixes(const StandingObjects& objects, const std::vector<RefusedPrefix>& refused,
+                                            std::vector<Problem>& warnings);
 
 // "FILE:LINE", for a message about another object.
 std::string place_text(const SourcePosition& position);

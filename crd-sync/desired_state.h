@@ -16,7 +16,9 @@ struct DesiredState {
   std::vector<Grant> grants;        // sorted by key()
   std::vector<Workload> workloads;  // sorted by name
   std::vector<Problem> problems;    // in order of file and line
-  std::vector<IpPrefix> nobodys;    // prefixes inside of Realms that a refused Realm would have taken out of them
+  // Inside of Realms, and refused ones' that would have taken them out of these. As few as there can be: where two
+  // halves are joined, the name of either stands there. Sorted by prefix.
+  std::vector<RefusedPrefix> nobodys;
   // Kubernetes. Grants that govern no guest of this node are not its business.
   bool cluster = false;
   std::vector<Workload> elsewhere;  // guests on other nodes that may share a Grant with one of this node

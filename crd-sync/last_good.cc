@@ -56,14 +56,23 @@ std::optional<std::pair<ObjectId, KeptObject>> take_object(Taker& take) {
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+ReadResult read_text(const KeptObject& kept) {
+  return read_manifests({kept.position.file.text(), kept.text.text(), kept.position.document, kept.position.line});
+}
+
 }  // namespace
 
 Result<ManifestObject> read_kept(const ObjectId& id, const KeptObject& kept) {
-  ReadResult read =
-      read_manifests({kept.position.file.text(), kept.text.text(), kept.position.document, kept.position.line});
+  ReadResult read = read_text(kept);
   if (read.objects.size() == 1 && read.objects[0].id == id) return std::move(read.objects[0]);
   return Error{id.text() + ": the version kept of it cannot be read" +
                (read.problems.empty() ? "" : ": " + read.problems[0].text())};
+}
+
+std::vector<RefusedPrefix> kept_prefixes(const KeptObject& kept) {
+  std::vector<RefusedPrefix> all;
+  add_named(read_text(kept), all);
+  return all;
 }
 
 FixedFields fixed_fields(const ManifestObject& object) {

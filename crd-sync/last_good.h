@@ -33,6 +33,9 @@ FixedFields fixed_fields(const ObjectId& id, const KeptObject& kept);
 // of grantd is stricter than the one that kept it.
 Result<ManifestObject> read_kept(const ObjectId& id, const KeptObject& kept);
 
+// What a Realm named, also where it is not good any more.
+std::vector<RefusedPrefix> kept_prefixes(const KeptObject& kept);
+
 // The form on disk: a line with the version and a hash of the rest, then each object as
 //   KIND KEY LINE DOCUMENT BYTES FILE
 // and its text.

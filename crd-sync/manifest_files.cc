@@ -158,11 +158,7 @@ ReadResult named_before(const std::string& path, const ManifestCache::Results& b
   ReadResult named;
   named.path = path;
   named.parsed = false;
-  for (const auto& each : before) {
-    named.apart.insert(named.apart.end(), each->apart.begin(), each->apart.end());
-    for (const ManifestObject& object : each->objects)
-      if (const auto* realm = std::get_if<Realm>(&object.value)) add_prefixes(*realm, object.id.text(), named.apart);
-  }
+  for (const auto& each : before) add_named(*each, named.apart);
   return named;
 }
 

@@ -340,6 +340,12 @@ ReadResult read_tree(const std::string& path, const YamlNode& root) {
   return FileReader(none).read(root);
 }
 
+void add_named(const ReadResult& read, std::vector<RefusedPrefix>& all) {
+  all.insert(all.end(), read.apart.begin(), read.apart.end());
+  for (const ManifestObject& object : read.objects)
+    if (const auto* realm = std::get_if<Realm>(&object.value)) add_prefixes(*realm, object.id.text(), all);
+}
+
 ReadResult unreadable_manifest(const std::string& path, const std::string& why, const std::string& accepted) {
   ReadResult result;
   result.path = path;

@@ -65,6 +65,9 @@ ReadResult read_manifests(const ManifestFile& file);
 // One object, or a List of them, that was read already. `path` stands in its messages.
 ReadResult read_tree(const std::string& path, const YamlNode& root);
 
+// What all Realms of it name, be they good or not.
+void add_named(const ReadResult& read, std::vector<RefusedPrefix>& all);
+
 // What stands for a file that could not be read at all.
 ReadResult unreadable_manifest(const std::string& path, const std::string& why, const std::string& accepted);
 

@@ -44,14 +44,6 @@ struct LegibleInterface {
 // Those that an object names, whatever is wrong with it, and that may be a guest's.
 std::vector<LegibleInterface> legible_interfaces(const YamlNode& root);
 
-// A prefix that a refused Realm names.
-struct RefusedPrefix {
-  IpPrefix prefix;
-  std::string realm;   // its name; "" where it cannot be told
-  std::string object;  // Problem::object
-  SourcePosition position;
-};
-
 // What a Realm names that is good by itself. `object`: Problem::object.
 void add_prefixes(const Realm& realm, const std::string& object, std::vector<RefusedPrefix>& all);
 

@@ -79,6 +79,14 @@ struct Realm {
   SourcePosition position;
 };
 
+// A prefix that a refused Realm names.
+struct RefusedPrefix {
+  IpPrefix prefix;
+  std::string realm;   // its name; "" where it cannot be told
+  std::string object;  // Problem::object
+  SourcePosition position;
+};
+
 enum class Protocol : std::uint8_t { Any = 0, Icmp = 1, Tcp = 6, Udp = 17, Sctp = 132 };
 
 // One protocol and its ports; ports are 0-65535 where none were named.

@@ -140,6 +140,24 @@ void report_excess(const char* object, const grantd_bound& bound, std::string me
   policy.problems.push_back(std::move(problem));
 }
 
+// Of many Realms the one that a person looks at first.
+void report_prefixes(const DesiredState& desired, std::size_t wanted, std::size_t most, CompiledPolicy& policy) {
+  std::string message = "more than this node holds; what was in force stays, nothing is added";
+  const auto largest = largest_taker(desired, policy.prefixes);
+  if (!largest) {
+    report_excess("realms", {most, wanted, 0}, "entries for prefixes are " + message, "--max-realm-prefixes", policy);
+    return;
+  }
+  message = "entries are the most that a Realm takes of " + std::to_string(wanted) + " for prefixes, " + message;
+  if (largest->apart > 0)
+    message += "; " + std::to_string(largest->apart) +
+               " of them set its addresses apart while it is refused: delete it, or mend it and list fewer";
+  policy.problems.push_back(
+      {Severity::Error, largest->position, largest->object, "spec.addresses", std::to_string(largest->entries),
+       std::move(message),
+       "at most " + std::to_string(most) + " in all: fewer or wider prefixes, or a higher --max-realm-prefixes"});
+}
+
 void compile_prefixes(const DesiredState& desired, std::map<IpAddress, std::string> elsewhere, const NodeFacts& node,
                       const Limits& limits, const Room& room, CompiledPolicy& policy) {
   // Half of the room: how many guests there are is for their owners to say, and Realms are the grantor's.
@@ -158,18 +176,7 @@ void compile_prefixes(const DesiredState& desired, std::map<IpAddress, std::stri
   if (!policy.prefixes_refused) return;
   bound.used = node.in_force.prefixes;
   bound.refused = wanted - bound.used + crowds;
-  report_excess("realms", {bound.most, wanted, 0},
-                "entries for prefixes are more than this node holds; what was in force stays, nothing is added",
-                "--max-realm-prefixes", policy);
-  // Of many the one that a person looks at first.
-  const auto largest = std::max_element(
-      desired.realms.begin(), desired.realms.end(),
-      [](const Realm& one, const Realm& other) { return one.addresses.size() < other.addresses.size(); });
-  if (largest == desired.realms.end()) return;
-  Problem& problem = policy.problems.back();
-  problem.object = "Realm " + largest->name;
-  problem.position = largest->position;
-  problem.message += "; of all Realms this one has the most prefixes, " + std::to_string(largest->addresses.size());
+  report_prefixes(desired, wanted, bound.most, policy);
 }
 
 // Also of guests whose interface is not there yet.

@@ -75,7 +75,8 @@ std::vector<CompiledPrefix> realm_prefixes(const DesiredState& desired, const st
                                            std::vector<Problem>& problems) {
   std::map<std::uint8_t, Table> tables;
   // Belong to somebody else than the realm around them.
-  std::set<IpPrefix> holes(desired.nobodys.begin(), desired.nobodys.end());
+  std::set<IpPrefix> holes;
+  for (const RefusedPrefix& each : desired.nobodys) holes.insert(each.prefix);
   for (const Realm& realm : desired.realms) {
     const IdentityName identity{IdentityName::Kind::Realm, realm.name};
     if (!realm.tailnet.empty())
@@ -121,6 +122,34 @@ std::vector<CompiledPrefix> realm_prefixes(const DesiredState& desired, const st
     for (const auto& [prefix, identity] : table) result.push_back({uplink_class, prefix, identity});
   }
   return result;
+}
+
+std::optional<PrefixTaker> largest_taker(const DesiredState& desired, const std::vector<CompiledPrefix>& prefixes) {
+  std::map<std::string, PrefixTaker> takers;
+  struct Need {
+    PrefixTaker* taker;
+    bool apart;
+  };
+  std::map<IpPrefix, Need> needs;
+  const auto need = [&](const IpPrefix& prefix, const std::string& object, const SourcePosition& position, bool apart) {
+    const auto taker = takers.try_emplace(object, PrefixTaker{object, position}).first;
+    needs.try_emplace(prefix, Need{&taker->second, apart});
+  };
+  for (const Realm& realm : desired.realms)
+    for (const RealmAddress& address : realm.addresses)
+      need(address.prefix, "Realm " + realm.name, realm.position, false);
+  for (const RefusedPrefix& each : desired.nobodys) need(each.prefix, each.object, each.position, true);
+  for (const CompiledPrefix& each : prefixes) {
+    const auto needed = needs.find(each.prefix);
+    if (needed == needs.end() || each.identity.kind == IdentityName::Kind::Grant) continue;
+    needed->second.taker->entries++;
+    needed->second.taker->apart += needed->second.apart;
+  }
+  const auto largest = std::max_element(takers.begin(), takers.end(), [](const auto& one, const auto& other) {
+    return one.second.entries < other.second.entries;
+  });
+  if (largest == takers.end() || largest->second.entries == 0) return std::nullopt;
+  return largest->second;
 }
 
 }  // namespace grantd

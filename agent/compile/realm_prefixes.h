@@ -4,7 +4,9 @@
 #include "agent/compile/node_facts.h"
 #include "crd-sync/desired_state.h"
 
+#include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,18 @@ namespace grantd {
 std::vector<CompiledPrefix> realm_prefixes(const DesiredState& desired, const std::vector<CompiledEndpoint>& endpoints,
                                            const std::map<IpAddress, std::string>& elsewhere, const NodeFacts& node,
                                            std::vector<Problem>& problems);
+
+// How many of the entries a Realm takes, be it in force or refused.
+struct PrefixTaker {
+  std::string object;  // Problem::object
+  SourcePosition position;
+  std::size_t entries = 0;
+  std::size_t apart = 0;  // of these, what a refused version of it sets apart
+};
+
+// The Realm that takes the most of realm_prefixes(), nothing where none takes any. An entry that several would need is
+// that of the one in force, or of the first.
+std::optional<PrefixTaker> largest_taker(const DesiredState& desired, const std::vector<CompiledPrefix>& prefixes);
 
 // The realm's classes, or the default for this prefix.
 std::vector<UplinkClass> believed_on(const Realm& realm, const IpPrefix& prefix);

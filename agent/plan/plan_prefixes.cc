@@ -85,8 +85,9 @@ void Planner::plan_prefixes() {
   if (!close.empty()) add(Close, kLossesSubject, operation::PutPrefixes{std::move(close)});
   if (!open.empty()) add(Open, kIdentitiesSubject, operation::PutPrefixes{std::move(open)}, After::Doubt);
   if (refused) return;
-  // Where what is gained could not be written, what contains these is wanted as it is, or nobody's.
-  if (!remove.empty()) add(Open, kLossesSubject, operation::RemovePrefixes{std::move(remove)}, After::Doubt);
+  // Where what is gained could not be written, these stay: of what lies in them that is to be another's, or nobody's,
+  // they keep off whoever has what contains them.
+  if (!remove.empty()) add(Open, kIdentitiesSubject, operation::RemovePrefixes{std::move(remove)}, After::Doubt);
 }
 
 // A guest of this node bears the number that its policy says, whatever became of its prefix.

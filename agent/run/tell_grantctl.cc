@@ -53,11 +53,17 @@ Refusals refusals_of(const DesiredState& desired, const CompiledPolicy& compiled
   std::set<std::string_view> attached;
   for (const CompiledEndpoint& endpoint : compiled.endpoints) attached.insert(endpoint.guest);
   // A guest that is attached, and in quarantine, has a row of its own that says why.
-  for (const Problem& problem : compiled.problems)
-    if (const auto key = key_of(problem);
-        key &&
-        (key->first == Refusal::Kind::Realm || (key->first == Refusal::Kind::Guest && !attached.contains(key->second))))
-      why.try_emplace(*key, why_of(problem));
+  const auto told = std::min(desired.problems.size(), compiled.problems.size());
+  for (std::size_t index = told; index < compiled.problems.size(); ++index) {
+    const Problem& problem = compiled.problems[index];
+    const auto key = key_of(problem);
+    if (!key) continue;
+    const bool realm = key->first == Refusal::Kind::Realm;
+    if (!realm && (key->first != Refusal::Kind::Guest || attached.contains(key->second))) continue;
+    const auto [row, first] = why.try_emplace(*key, why_of(problem));
+    // One that is refused may be what takes the room of all.
+    if (!first && realm && row->second.size() < kWhyBytes) row->second += "; " + why_of(problem);
+  }
   for (const CompiledEndpoint& endpoint : compiled.endpoints)
     if (endpoint.without_record)
       why.try_emplace({Refusal::Kind::Guest, endpoint.guest},

@@ -19,7 +19,7 @@ class RefusedRealmFiles : public ManifestDirectoryTest {
   static std::vector<std::string> nobodys(ManifestDirectory& manifests) {
     std::vector<std::string> all;
     const DesiredState desired = manifests.load().value();
-    for (const IpPrefix& each : desired.nobodys) all.push_back(each.text());
+    for (const RefusedPrefix& each : desired.nobodys) all.push_back(each.prefix.text());
     return all;
   }
 
