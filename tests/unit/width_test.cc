@@ -30,7 +30,7 @@ std::pair<grantd_rule_key, grantd_ranges> at(const char* prefix, const grantd_ra
                                              std::uint8_t direction = GRANTD_EGRESS) {
   const IpPrefix parsed = IpPrefix::parse(prefix).value();
   grantd_rule_key key{};
-  key.prefixlen = GRANTD_RULE_KEY_FIXED_BITS + parsed.length;
+  key.prefixlen = GRANTD_RULE_KEY_FIXED_BITS + static_cast<std::uint32_t>(parsed.length);
   key.direction = direction;
   key.family = parsed.address.family == Family::IPv4 ? GRANTD_IPV4 : GRANTD_IPV6;
   std::ranges::copy(parsed.address.bytes, key.address);
