@@ -14,6 +14,8 @@ from digests import digest, which
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.S)
+# Files of figures, each of one datapath; those of bandwidth.json may be of several.
+PARTS = ("forwarding", "control-plane", "kubernetes", "pod-starts", "pod-starts-kubernetes")
 CASES = ["no policy", "conntrack", "conntrack and grantd", "grantd", "grantd 110 guests", "grantd 10,000 rules",
          "kube-router 1 pod", "kube-router 110 pods", "nft set"]
 
@@ -35,7 +37,7 @@ def machine(figures):
 
 def datapaths(figures):
     """The limits are measured in two runs, with and without long round trips, that share a file."""
-    told = [(part, figures["parts"][part]) for part in ("forwarding", "control-plane", "kubernetes", "pod-starts", "pod-starts-kubernetes")]
+    told = [(part, figures["parts"][part]) for part in PARTS]
     told += [("bandwidth, with long round trips" if cell["rtt_ms"] else "bandwidth", cell) for cell in figures["cells"]]
     rows = {(part, which(one["datapath"], digest(), one.get("datapath_by_commit"))): None for part, one in told}
     return table(["figures of `scripts/bench`", "datapath"], rows)
@@ -220,7 +222,7 @@ def enforcement_targets(figures):
 
 def rendered(text):
     parts = {part: json.loads((ROOT / f"docs/performance/{part}.json").read_text(encoding="utf-8"))
-             for part in ("bandwidth", "pod-starts", "pod-starts-kubernetes", "control-plane", "forwarding", "kubernetes")}
+             for part in ("bandwidth", *reversed(PARTS))}
     figures = {"parts": parts}
     for part in parts.values():  # the last one tells the machine
         figures |= part

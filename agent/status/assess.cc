@@ -123,9 +123,12 @@ class Assessment {
     static const std::vector<const CompiledEndpoint*> kNone;
     const auto found = guests_.find(key);
     const auto& guests = found == guests_.end() ? kNone : found->second;
+    std::size_t waiting = 0;
     for (const CompiledEndpoint* guest : guests)
-      if (!waits(*guest)) take(gaps_.by_subject, guest_subject(guest->guest));
-    const auto waiting = std::ranges::count_if(guests, [this](const CompiledEndpoint* guest) { return waits(*guest); });
+      if (waits(*guest))
+        waiting++;
+      else
+        take(gaps_.by_subject, guest_subject(guest->guest));
     if (waiting > 0)
       all.push_back({GapKind::GuestsWait, std::to_string(waiting) + " of its " + std::to_string(guests.size()) +
                                               " guests' interfaces wait for their turn to be attached"});

@@ -17,7 +17,7 @@ OLDER = "0" * 16
 
 
 def figures(**of_parts):
-    parts = {part: {"datapath": of_parts.get(part, digest())} for part in ("forwarding", "control-plane", "kubernetes", "pod-starts", "pod-starts-kubernetes")}
+    parts = {part: {"datapath": of_parts.get(part, digest())} for part in docs_performance.PARTS}
     cells = [{"rtt_ms": 0, "datapath": digest()}, {"rtt_ms": 20, "datapath": of_parts.get("round_trips", digest())}]
     return {"parts": parts, "cells": cells}
 

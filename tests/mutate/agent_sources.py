@@ -1,9 +1,11 @@
 """Mutants of agent/compile and agent/plan, for scripts/mutate --agent: where they come from and who has to notice."""
 
 import contextlib
+import filecmp
 import hashlib
 import pathlib
 import queue
+import shutil
 import subprocess
 
 import suite
@@ -52,11 +54,9 @@ class Tree:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=self.root, capture_output=True, text=True, check=True).stdout
         for name in filter(None, listed.split("\0")):
             source, copy = self.root / name, self.copy / name
-            if copy.is_file() and copy.read_bytes() == source.read_bytes():
-                continue
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(source.read_bytes())
-            copy.chmod(source.stat().st_mode)
+            if not copy.is_file() or not filecmp.cmp(source, copy, shallow=False):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, copy)
 
     def holds(self):
         """Whether the suites pass without any change."""

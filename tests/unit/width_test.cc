@@ -1,6 +1,7 @@
 // What opens at least as much as what is in force.
 #include "agent/plan/width.h"
 
+#include "agent/plan/encode.h"
 #include "maps/abi/policy.h"
 
 #include <gtest/gtest.h>
@@ -28,12 +29,8 @@ const grantd_ranges kHole{};
 
 std::pair<grantd_rule_key, grantd_ranges> at(const char* prefix, const grantd_ranges& ranges,
                                              std::uint8_t direction = GRANTD_EGRESS) {
-  const IpPrefix parsed = IpPrefix::parse(prefix).value();
-  grantd_rule_key key{};
-  key.prefixlen = GRANTD_RULE_KEY_FIXED_BITS + static_cast<std::uint32_t>(parsed.length);
+  grantd_rule_key key = encode_rule_key(1, IpPrefix::parse(prefix).value());
   key.direction = direction;
-  key.family = parsed.address.family == Family::IPv4 ? GRANTD_IPV4 : GRANTD_IPV6;
-  std::ranges::copy(parsed.address.bytes, key.address);
   return {key, ranges};
 }
 
